@@ -1,0 +1,149 @@
+"""One file to another: open, detect, plan, stream, read back and compare, report."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from segzoo.errors import ConversionError, IntegrityError, UsageError
+from segzoo.formats import Weights, open_weights, replacing, writer
+from segzoo.geometry import Geometry
+from segzoo.remap import Dropped, Plan, plan, run
+
+Progress = Callable[[str, int], None]
+METADATA_KEY = "segzoo"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion read, wrote and dropped. `digests` are of each tensor written, as `tensor_digest` gives them."""
+
+    source: Path
+    target: Path
+    source_layout: str
+    target_layout: str
+    geometry: Geometry
+    read: int
+    bytes_read: int
+    bytes_written: int
+    digests: Mapping[str, str]
+    dropped: tuple[Dropped, ...]
+    notes: tuple[str, ...]
+    not_finite: tuple[str, ...]
+    seconds: float
+
+
+def tensor_digest(array: np.ndarray) -> str:
+    """SHA-256 over dtype, shape and bytes: the same for the same tensor in whatever file."""
+    digest = hashlib.sha256(f"{array.dtype.name} {list(array.shape)}\n".encode())
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    to: str = "mmseg",
+    heads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Convert the weights in `source` to layout `to` and write them to `target`, in the format of its suffix.
+
+    Every tensor is read back from the finished file and compared before the file takes its name; on
+    any error nothing is left behind. `progress` is called with (doing, bytes done).
+
+    Raises NotFoundError, IntegrityError (the source is damaged or unsafe), ConversionError (names or
+    shapes do not fit), UsageError (target exists, unknown suffix), EnvironmentFault (cannot write).
+    """
+    started = perf_counter()
+    source, target = Path(source), Path(target)
+    write = writer(target)
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
+    if target.exists() and source.exists() and os.path.samefile(source, target):
+        raise UsageError(f"{target}: source and target are the same file")
+    if target.exists() and not force:
+        raise UsageError(f"{target}: exists already", hint="give --force to replace it")
+    opened = open_weights(source)
+    steps = _planned(opened, to, heads)
+    said = progress or (lambda doing, done: None)
+    digests: dict[str, str] = {}
+    not_finite: list[str] = []
+
+    def produce() -> Iterator[tuple[str, np.ndarray]]:
+        done = 0
+        for name, array in run(steps, opened):
+            array = np.ascontiguousarray(array)
+            digests[name] = tensor_digest(array)
+            if not _finite(array):
+                not_finite.append(name)
+            yield name, array
+            said("writing", done := done + array.nbytes)
+
+    with replacing(target) as part:
+        with part.open("wb") as file:
+            write(file, steps.specs, produce(), {METADATA_KEY: json.dumps({"layout": to, **_facts(steps.geometry)})})
+        _read_back(part, target, digests, said)
+        written = part.stat().st_size
+    return Report(
+        source,
+        target,
+        steps.source.layout.name,
+        to,
+        steps.geometry,
+        len(opened),
+        source.stat().st_size,
+        written,
+        digests,
+        steps.dropped,
+        opened.notes,
+        tuple(not_finite),
+        perf_counter() - started,
+    )
+
+
+def _planned(opened: Weights, to: str, heads: int | None) -> Plan:
+    """The plan, with the file's name in any complaint; heads from the file's own metadata where it has them."""
+    if heads is None and METADATA_KEY in opened.metadata:
+        heads = recorded_heads(opened)
+    try:
+        return plan(opened.specs, to, heads=heads)
+    except ConversionError as error:
+        raise ConversionError(f"{opened.path}: {error.message}", error.hint) from error
+
+
+def recorded_heads(opened: Weights) -> int | None:
+    """The head count that segzoo itself wrote into a safetensors file's metadata."""
+    try:
+        heads = json.loads(opened.metadata[METADATA_KEY]).get("heads")
+    except (KeyError, ValueError, AttributeError):
+        return None
+    return heads if isinstance(heads, int) else None
+
+
+def _facts(geometry: Geometry) -> dict[str, object]:
+    return {name: value for name, value in asdict(geometry).items() if value is not None}
+
+
+def _finite(array: np.ndarray) -> bool:
+    """Whether all numbers are finite; a sum finds any that is not, and is cheap."""
+    return bool(array.dtype.kind in "iub" or np.isfinite(array.sum(dtype=np.float64)))
+
+
+def _read_back(part: Path, target: Path, digests: Mapping[str, str], said: Progress) -> None:
+    done = 0
+    again = open_weights(part)
+    if list(again) != list(digests):
+        raise IntegrityError(f"{target}: read back, it holds other tensors than were written; nothing was kept")
+    for name, digest in digests.items():
+        array = again[name]
+        if tensor_digest(array) != digest:
+            raise IntegrityError(f"{target}: read back, tensor '{name}' differs from what was written; nothing was kept")
+        said("comparing", done := done + array.nbytes)

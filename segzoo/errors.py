@@ -1,0 +1,50 @@
+"""The error tree: one branch an exit code.
+
+SegzooError            1  a fault of segzoo itself
+├── UsageError         2  the call or the manifest is wrong
+├── NetworkError       3  no mirror delivered
+├── IntegrityError     4  the bytes are not what they should be
+├── ConversionError    5  names or shapes do not fit a layout
+├── AccuracyError      6  numbers or mIoU are off
+├── NotFoundError      7  no such file, model or, offline, no such bytes
+└── EnvironmentFault   8  disk, permission, data set, device, missing extra
+"""
+
+
+class SegzooError(Exception):
+    """Base of all errors that a user is meant to read: what went wrong, and a hint at what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SegzooError):
+    exit_code = 2
+
+
+class NetworkError(SegzooError):
+    exit_code = 3
+
+
+class IntegrityError(SegzooError):
+    exit_code = 4
+
+
+class ConversionError(SegzooError):
+    exit_code = 5
+
+
+class AccuracyError(SegzooError):
+    exit_code = 6
+
+
+class NotFoundError(SegzooError):
+    exit_code = 7
+
+
+class EnvironmentFault(SegzooError):
+    exit_code = 8

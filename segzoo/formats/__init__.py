@@ -1,0 +1,126 @@
+"""Files of weights: `open` reads names and shapes at once and tensors when asked; `write` streams.
+
+What a file is, is read from its first bytes, never from its name. No reader runs code from a file.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
+from segzoo.formats import npz, pth, safetensors
+from segzoo.formats.weights import Weights
+from segzoo.geometry import Spec
+
+__all__ = ["Weights", "kind_of", "open_weights", "replacing", "suffixes", "writer"]
+
+Writer = Callable[[IO[bytes], Mapping[str, Spec], Iterable[tuple[str, np.ndarray]], Mapping[str, str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One file format: how it begins, how it is read and written."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Callable[[Path], Weights]
+    write: Writer
+
+
+FORMATS = (
+    Format("npz", (".npz",), npz.open_npz, npz.write),
+    Format("pth", (".pth", ".pt"), pth.open_pth, pth.write),
+    Format("safetensors", (".safetensors",), safetensors.open_safetensors, safetensors.write),
+)
+suffixes = tuple(suffix for known in FORMATS for suffix in known.suffixes)
+
+
+def kind_of(path: Path) -> str:
+    """What the first bytes say: a format's name, or in words what it is instead."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        return "an empty file"
+    if head.startswith(b"PK\x03\x04"):
+        return npz.kind_of_zip(path)
+    if pth.is_legacy(head):
+        return "pth"
+    if safetensors.is_safetensors(head):
+        return "safetensors"
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head")):
+        return "an HTML page"
+    if text.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer"
+    if text.startswith((b"<?xml", b"<error")):
+        return "an XML document"
+    if head.startswith(b"\x1f\x8b"):
+        return "a gzip archive"
+    if head[:1] == b"\x80":
+        return "a pickle of another kind than torch's"
+    return "no weights file"
+
+
+def open_weights(path: str | Path) -> Weights:
+    """The tensors of a file, as a lazy mapping of name to numpy array.
+
+    Raises NotFoundError, or IntegrityError when the file is not a whole and safe weights file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
+    try:
+        kind = kind_of(path)
+        for known in FORMATS:
+            if known.name == kind:
+                return known.open(path)
+    except PermissionError as error:
+        raise EnvironmentFault(f"{path}: no permission to read it") from error
+    hint = "the download delivered a page instead of the file; fetch it again" if "HTML" in kind else None
+    raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", hint)
+
+
+def writer(path: Path) -> Writer:
+    """The function that writes the format that this file name's suffix asks for."""
+    for known in FORMATS:
+        if path.suffix.lower() in known.suffixes:
+            return known.write
+    raise UsageError(f"{path}: unknown suffix '{path.suffix}'", hint=f"name the target with one of {', '.join(suffixes)}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its name when the block ends without an error.
+
+    The file is on disk (fsync) before it is renamed; on any error, Ctrl-C too, it is removed.
+    Raises EnvironmentFault when the folder cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: cannot write here: {error.strerror}") from error
+    part = Path(name)
+    try:
+        os.close(handle)
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint="free some space, or write elsewhere") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

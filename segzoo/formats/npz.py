@@ -1,0 +1,124 @@
+"""npz: numpy arrays in a zip. Stored members are memory-mapped, and every member is held to its checksum.
+
+Refused: duplicate members (numpy would let the last win), object arrays (they would need pickle),
+members whose size is not what their header says.
+"""
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import ml_dtypes
+import numpy as np
+
+from segzoo.errors import IntegrityError
+from segzoo.formats.weights import Weights
+from segzoo.geometry import Spec
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    info: zipfile.ZipInfo
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool
+    header: int
+
+
+def kind_of_zip(path: Path) -> str:
+    """Which of the formats that are zips this is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError):
+        return "a zip file that is cut short or damaged"
+    if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
+        return "pth"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    return f"a zip of something else ({', '.join(names[:3]) or 'nothing'})"
+
+
+def open_npz(path: Path) -> Weights:
+    """Names, shapes and dtypes from the members' headers; tensors are read when asked for."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members: dict[str, _Member] = {}
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                if name in members:
+                    raise IntegrityError(f"{path}: member '{name}' is there twice; which one is meant cannot be known")
+                members[name] = _member(path, archive, info)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise IntegrityError(f"{path}: a damaged zip file: {error}") from error
+    specs = {name: Spec(member.shape, member.dtype.name) for name, member in members.items()}
+    return Weights(path, "npz", specs, lambda name: _read(path, name, members[name]))
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+    where = f"{path}: member '{info.filename}'"
+    try:
+        with archive.open(info) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read_header(file)
+            header = file.tell()
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise IntegrityError(f"{where}: not a numpy array: {error}") from error
+    if dtype.str == "|V2":  # how numpy stores a bfloat16 that it has no name for
+        dtype = np.dtype(ml_dtypes.bfloat16)
+    if dtype.hasobject:
+        raise IntegrityError(f"{where}: an object array, which only running its pickle could open", hint="weights are plain numbers; do not trust this file")
+    if dtype.kind not in "fiub" and dtype != ml_dtypes.bfloat16:
+        raise IntegrityError(f"{where}: dtype {dtype} is no number")
+    claimed = math.prod(shape) * dtype.itemsize
+    if header + claimed != info.file_size:
+        raise IntegrityError(f"{where}: its header claims {claimed} bytes, it holds {info.file_size - header}")
+    return _Member(info, dtype, tuple(shape), fortran, header)
+
+
+def _read(path: Path, name: str, member: _Member) -> np.ndarray:
+    if member.info.compress_type == zipfile.ZIP_STORED:
+        raw = np.memmap(path, np.uint8, "r", data_offset(path, member.info), (member.info.file_size,))
+        if zlib.crc32(raw) != member.info.CRC:
+            raise IntegrityError(f"{path}: member '{name}' does not have the checksum that the zip gives for it")
+    else:
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(member.info) as file:
+                raw = np.frombuffer(file.read(member.info.file_size), np.uint8)  # bounded by the size checked above
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise IntegrityError(f"{path}: member '{name}' is damaged: {error}") from error
+    flat = raw[member.header :].view(member.dtype)
+    return flat.reshape(member.shape, order="F" if member.fortran else "C")
+
+
+def data_offset(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where a stored member's bytes begin; the local header's lengths differ from the directory's."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        local = file.read(30)
+    if local[:4] != b"PK\x03\x04":
+        raise IntegrityError(f"{path}: member '{info.filename}' is not where the zip says")
+    return info.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+
+
+def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:
+    """Write as `numpy.savez` does, one tensor at a time; the same tensors give the same bytes.
+
+    `metadata` has no place in this format and is left out.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in pairs:
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape})
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            with archive.open(info, "w", force_zip64=specs[name].nbytes >= 2**31) as member:
+                member.write(header.getvalue())
+                member.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

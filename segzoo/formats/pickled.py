@@ -1,0 +1,172 @@
+"""A pickle read as data: an interpreter of an allow-list of opcodes that imports and calls nothing.
+
+Classes and functions stay inert `Name`s; what a pickle would call becomes a `Call`. The caller says
+which calls mean something to it. Safe by construction, where a subclass of the C `Unpickler` is not:
+it would still allocate gigabytes for nine bytes of LONG_BINPUT.
+"""
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from segzoo.errors import IntegrityError
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A class or function that the pickle names."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(slots=True)
+class Call:
+    """What a pickle would have called or built, left undone."""
+
+    what: Any
+    args: Any
+    state: Any = None
+    items: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Mark:
+    """Where a MARK opcode was."""
+
+
+class Bounded:
+    """A file whose reads never ask for more than is left, so that a claimed length allocates nothing."""
+
+    def __init__(self, file: IO[bytes], size: int):
+        self.file, self.size = file, size
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def read(self, count: int) -> bytes:
+        return self.file.read(min(count, self.size - self.file.tell()))
+
+    def readline(self) -> bytes:
+        return self.file.readline()
+
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_EMPTIES: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
+_LITERALS = frozenset(
+    """INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE
+    SHORT_BINUNICODE BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8""".split()
+)
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_SKIPPED = frozenset({"PROTO", "FRAME"})
+
+
+def load(file: Any, where: str, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any]) -> Any:
+    """The object that the next pickle in `file` describes.
+
+    `build(name, args)` gives the value of a call, or a `Call` to leave it undone; `persistent(id)`
+    resolves what the pickle keeps outside itself. Raises IntegrityError for anything unsound.
+    """
+    try:
+        return _interpret(file, build, persistent)
+    except IntegrityError as error:
+        raise IntegrityError(f"{where}: {error.message}", error.hint) from error
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError, OverflowError) as error:
+        raise IntegrityError(f"{where}: a damaged pickle: {error}") from error
+
+
+def _interpret(file: Any, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any]) -> Any:
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+
+    def to_mark() -> list[Any]:
+        taken = []
+        while not isinstance(top := stack.pop(), _Mark):
+            taken.append(top)
+        return taken[::-1]
+
+    for opcode, argument, _ in pickletools.genops(file):
+        op = opcode.name
+        if op in _SKIPPED:
+            continue
+        elif op in _CONSTANTS:
+            stack.append(_CONSTANTS[op])
+        elif op in _LITERALS:
+            stack.append(argument)
+        elif op in _EMPTIES:
+            stack.append(_EMPTIES[op]())
+        elif op == "MARK":
+            stack.append(_Mark())
+        elif op in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[int(argument)] = stack[-1]
+        elif op == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif op in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[int(argument)])
+        elif op in _TUPLES:
+            count = _TUPLES[op]
+            stack[-count:] = [tuple(stack[-count:])]
+        elif op == "TUPLE":
+            stack.append(tuple(to_mark()))
+        elif op == "LIST":
+            stack.append(to_mark())
+        elif op == "DICT":
+            flat = to_mark()
+            stack.append(dict(zip(flat[::2], flat[1::2], strict=True)))
+        elif op == "FROZENSET":
+            stack.append(tuple(to_mark()))
+        elif op in ("APPENDS", "ADDITEMS"):
+            items = to_mark()
+            _extend(stack[-1], items)
+        elif op == "APPEND":
+            item = stack.pop()
+            _extend(stack[-1], [item])
+        elif op == "SETITEMS":
+            flat = to_mark()
+            _assign(stack[-1], list(zip(flat[::2], flat[1::2], strict=True)))
+        elif op == "SETITEM":
+            value, key = stack.pop(), stack.pop()
+            _assign(stack[-1], [(key, value)])
+        elif op == "GLOBAL":
+            stack.append(Name(*argument.split(" ", 1)))
+        elif op == "STACK_GLOBAL":
+            name, module = stack.pop(), stack.pop()
+            stack.append(Name(str(module), str(name)))
+        elif op in ("REDUCE", "NEWOBJ"):
+            args, what = stack.pop(), stack.pop()
+            stack.append(build(what, args) if isinstance(what, Name) else Call(what, args))
+        elif op == "NEWOBJ_EX":
+            options, args, what = stack.pop(), stack.pop(), stack.pop()
+            stack.append(Call(what, (args, options)))
+        elif op == "BUILD":
+            state = stack.pop()
+            if isinstance(stack[-1], Call):
+                stack[-1].state = state
+        elif op == "BINPERSID":
+            stack.append(persistent(stack.pop()))
+        elif op == "POP":
+            stack.pop()
+        elif op == "POP_MARK":
+            to_mark()
+        elif op == "DUP":
+            stack.append(stack[-1])
+        elif op == "STOP":
+            return stack.pop()
+        else:
+            raise IntegrityError(f"the pickle uses {op}, which no checkpoint needs", hint="do not trust this file")
+    raise ValueError("it ends before its end")
+
+
+def _extend(target: Any, items: list[Any]) -> None:
+    (target.items if isinstance(target, Call) else target).extend(items)
+
+
+def _assign(target: Any, pairs: list[tuple[Any, Any]]) -> None:
+    if isinstance(target, Call):
+        target.items.extend(pairs)
+    else:
+        target.update(pairs)

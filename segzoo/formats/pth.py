@@ -1,0 +1,308 @@
+"""`.pth` without torch: both formats of torch.save read as data, the zip format written as a stream.
+
+`torch.load(weights_only=True)` refuses published checkpoints whose `meta` holds numpy scalars or
+mmengine's HistoryBuffer; here whatever is no tensor stays inert. Formats as in torch 2.13
+`torch/serialization.py`: zip (since 1.6), and before that five pickles followed by raw storages.
+"""
+
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import ml_dtypes
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from segzoo.errors import ConversionError, IntegrityError
+from segzoo.formats import pickled
+from segzoo.formats.pickled import Call, Name
+from segzoo.formats.npz import data_offset
+from segzoo.formats.weights import Weights
+from segzoo.geometry import Spec
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_STORAGES = {
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "UntypedStorage": "uint8",
+}
+_STORAGE_OF = {dtype: name for name, dtype in _STORAGES.items() if name != "UntypedStorage"}
+_NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+_MODULE = "module."
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """A block of numbers that the pickle points to; `begin` counts elements where it is a view of another."""
+
+    key: str
+    dtype: str
+    size: int
+    begin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self.shape, self.storage.dtype)
+
+
+def is_legacy(head: bytes) -> bool:
+    """Whether a file begins with the magic number of the format before zip."""
+    return head[2:14] == b"\x8a\x0a" + _MAGIC.to_bytes(10, "little")
+
+
+def open_pth(path: Path) -> Weights:
+    """The tensors of a checkpoint, wherever in it the state dict is; nothing in the file is run."""
+    root, blocks = _load_zip(path) if zipfile.is_zipfile(path) else _load_legacy(path)
+    tensors, notes = _state_dict(path, root)
+    for name, tensor in tensors.items():
+        _check(path, name, tensor)
+    return Weights(
+        path,
+        "pth",
+        {name: tensor.spec for name, tensor in tensors.items()},
+        lambda name: _array(path, name, tensors[name], blocks),
+        tuple(notes),
+        _plain(root.get("meta")) if isinstance(root, dict) else {},
+    )
+
+
+def _plain(meta: Any) -> dict[str, str]:
+    """The one-line texts and numbers among a checkpoint's `meta`."""
+    entries = meta.items() if isinstance(meta, dict) else ()
+    return {str(key): str(value) for key, value in entries if isinstance(value, str | int | float) and "\n" not in str(value)}
+
+
+def _load_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """The pickled object of a zip checkpoint, and where each storage lies: offset and bytes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            names = [info.filename for info in infos]
+            if len(set(names)) != len(names):
+                raise IntegrityError(f"{path}: a member is there twice; which one is meant cannot be known")
+            root = next(name for name in names if name == "data.pkl" or name.endswith("/data.pkl")).removesuffix("data.pkl")
+            if f"{root}constants.pkl" in names:
+                raise IntegrityError(f"{path}: a TorchScript program, not a checkpoint", hint="save its state_dict() instead")
+            if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
+                raise IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
+            blocks = {}
+            for info in infos:
+                if info.filename.startswith(f"{root}data/"):
+                    if info.compress_type != zipfile.ZIP_STORED:
+                        raise IntegrityError(f"{path}: storage {info.filename} is compressed, which torch never does")
+                    blocks[info.filename.removeprefix(f"{root}data/")] = (data_offset(path, info), info.file_size)
+            pickle = archive.getinfo(f"{root}data.pkl")
+            if pickle.compress_type != zipfile.ZIP_STORED:
+                raise IntegrityError(f"{path}: data.pkl is compressed, which torch never does")
+            file = pickled.Bounded(io.BytesIO(archive.read(pickle)), pickle.file_size)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise IntegrityError(f"{path}: a damaged zip file: {error}") from error
+    return pickled.load(file, str(path), _build, _storage), blocks
+
+
+def _load_legacy(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
+    """The same for the format before zip: magic number, protocol, system, object, storage keys, storages."""
+    size = path.stat().st_size
+    storages: dict[str, _Storage] = {}
+
+    def persistent(identity: Any) -> Any:
+        storage = _storage(identity)
+        storages.setdefault(storage.key, storage)
+        return storage
+
+    with path.open("rb") as raw:
+        file = pickled.Bounded(raw, size)
+        magic, protocol, system, root, keys = (pickled.load(file, str(path), _build, persistent) for _ in range(5))
+        if magic != _MAGIC or protocol != _PROTOCOL:
+            raise IntegrityError(f"{path}: protocol {protocol}, expected {_PROTOCOL}")
+        if not isinstance(system, dict) or not system.get("little_endian"):
+            raise IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
+        blocks = {}
+        for key in keys:
+            if key not in storages:
+                raise IntegrityError(f"{path}: storage {key!r} belongs to no tensor")
+            count = raw.read(8)
+            length = int.from_bytes(count, "little") * Spec((1,), storages[key].dtype).nbytes
+            if len(count) < 8 or raw.tell() + length > size:
+                raise IntegrityError(f"{path}: cut short: {size} bytes, but its tensors reach to byte {raw.tell() + length}")
+            blocks[key] = (raw.tell(), length)
+            raw.seek(length, io.SEEK_CUR)
+    return root, blocks
+
+
+def _storage(identity: Any) -> _Storage:
+    """What a persistent id points to: `("storage", type, key, device, size[, view])`."""
+    kind, storage_type, key, _, size, *view = identity
+    if kind != "storage" or not isinstance(storage_type, Name) or storage_type.name not in _STORAGES:
+        raise IntegrityError(f"a storage of type {storage_type}, which segzoo does not read")
+    begin = int(view[0][1]) if view and view[0] is not None else 0
+    return _Storage(str(key), _STORAGES[storage_type.name], int(size), begin)
+
+
+def _build(what: Name, args: Any) -> Any:
+    """The few calls that make up a tensor or a dict; any other stays undone."""
+    match str(what):
+        case "collections.OrderedDict":
+            return dict(args[0]) if args else {}
+        case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
+            storage, offset, shape, strides, *_ = args
+            return _Tensor(storage, offset, tuple(shape), tuple(strides))
+        case "torch._utils._rebuild_tensor_v3":
+            storage, offset, shape, strides, _, _, dtype, *_ = args
+            return _Tensor(_retyped(storage, dtype), offset, tuple(shape), tuple(strides))
+        case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":
+            return args[0]
+        case "torch.Size":
+            return tuple(args[0])
+    return Call(what, args)
+
+
+def _retyped(storage: _Storage, dtype: Name) -> _Storage:
+    name = "bool" if dtype.name == "bool" else dtype.name
+    if name not in _STORAGE_OF:
+        raise IntegrityError(f"dtype {dtype}, which segzoo does not read")
+    return _Storage(storage.key, name, storage.size // Spec((1,), name).nbytes)
+
+
+def _state_dict(path: Path, root: Any) -> tuple[dict[str, _Tensor], list[str]]:
+    """The mapping of names to tensors in a checkpoint, and what a reader should know of where it was."""
+    notes = []
+    if isinstance(root, Call):
+        raise IntegrityError(
+            f"{path}: holds a pickled {root.what}, not a state dict; opening it would mean running its code",
+            hint="where you trust it, load it in its own project and save module.state_dict()",
+        )
+    found = root
+    for nest in _NESTS:
+        if isinstance(root, dict) and isinstance(root.get(nest), dict):
+            found = root[nest]
+            notes.append(f"tensors found under '{nest}'")
+            break
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, _Tensor)} if isinstance(found, dict) else {}
+    if not tensors:
+        raise IntegrityError(f"{path}: no tensors found in this checkpoint")
+    if others := sorted(str(name) for name, value in found.items() if not isinstance(value, _Tensor)):
+        notes.append(f"left out, being no tensors: {', '.join(others)}")
+    if all(name.startswith(_MODULE) for name in tensors):
+        tensors = {name.removeprefix(_MODULE): tensor for name, tensor in tensors.items()}
+        notes.append(f"prefix '{_MODULE}' removed from all names")
+    return tensors, notes
+
+
+def _check(path: Path, name: str, tensor: _Tensor) -> None:
+    """Hold a tensor's claims to its storage before anything is read or allocated."""
+    where = f"{path}: tensor '{name}'"
+    plain = (tensor.offset, *tensor.shape, *tensor.strides)
+    if not isinstance(tensor.storage, _Storage) or not all(type(number) is int and number >= 0 for number in plain):
+        raise IntegrityError(f"{where}: its description is damaged")
+    if len(tensor.shape) != len(tensor.strides) or len(tensor.shape) > 32:
+        raise IntegrityError(f"{where}: {len(tensor.shape)} sizes and {len(tensor.strides)} strides")
+    count = math.prod(tensor.shape)
+    last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+    if count and (last >= tensor.storage.size or count > tensor.storage.size):
+        raise IntegrityError(f"{where}: {list(tensor.shape)} reaches beyond its storage of {tensor.storage.size} elements")
+
+
+def _array(path: Path, name: str, tensor: _Tensor, blocks: Mapping[str, tuple[int, int]]) -> np.ndarray:
+    storage = tensor.storage
+    dtype = np.dtype(ml_dtypes.bfloat16 if storage.dtype == "bfloat16" else storage.dtype)
+    if not math.prod(tensor.shape):
+        return np.empty(tensor.shape, dtype)
+    if storage.key not in blocks:
+        raise IntegrityError(f"{path}: tensor '{name}': its storage {storage.key!r} is not in the file")
+    begin, length = blocks[storage.key]
+    if (storage.begin + storage.size) * dtype.itemsize > length:
+        raise IntegrityError(f"{path}: tensor '{name}': its storage holds {length} bytes, {storage.size * dtype.itemsize} were promised")
+    block = np.memmap(path, np.uint8, "r", begin + storage.begin * dtype.itemsize, (storage.size * dtype.itemsize,)).view(dtype)
+    strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
+    return as_strided(block[tensor.offset :], tensor.shape, strides, writeable=False)
+
+
+# Writing: torch's zip format, streamed. Torch maps storages, so each begins on a multiple of 64 bytes.
+
+_ALIGNMENT = 64
+_ROOT = "archive"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:
+    """A bare state dict in torch's zip format, one tensor at a time; the same tensors give the same bytes.
+
+    `metadata` has no place in this format and is left out.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        _member(archive, file, "data.pkl", [_state_pickle(specs)])
+        _member(archive, file, ".format_version", [b"1"])
+        _member(archive, file, ".storage_alignment", [str(_ALIGNMENT).encode()])
+        _member(archive, file, "byteorder", [b"little"])
+        for index, (name, array) in enumerate(pairs):
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            _member(archive, file, f"data/{index}", [data], specs[name].nbytes)
+        _member(archive, file, "version", [b"3\n"])
+
+
+def _member(archive: zipfile.ZipFile, file: IO[bytes], name: str, chunks: Iterable[Any], size: int = 0) -> None:
+    info = zipfile.ZipInfo(f"{_ROOT}/{name}", _EPOCH)
+    big = size >= 2**31
+    begin = file.tell() + 30 + len(info.filename) + (20 if big else 0) + 4
+    padding = -begin % _ALIGNMENT
+    info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
+    with archive.open(info, "w", force_zip64=big) as member:
+        for chunk in chunks:
+            member.write(chunk)
+
+
+def _state_pickle(specs: Mapping[str, Spec]) -> bytes:
+    """The pickle (protocol 2) of an OrderedDict of contiguous tensors, storage N for the Nth."""
+    return b"".join([b"\x80\x02", _name("collections", "OrderedDict"), b")R(", *_entries(specs), b"u."])
+
+
+def _entries(specs: Mapping[str, Spec]) -> Iterator[bytes]:
+    for index, (name, spec) in enumerate(specs.items()):
+        if spec.dtype not in _STORAGE_OF:
+            raise ConversionError(f"{name}: a .pth cannot hold dtype {spec.dtype}")
+        storage = [_text("storage"), _name("torch", _STORAGE_OF[spec.dtype]), _text(str(index)), _text("cpu"), _int(math.prod(spec.shape))]
+        strides = [math.prod(spec.shape[axis + 1 :]) for axis in range(len(spec.shape))]
+        yield _text(name) + _name("torch._utils", "_rebuild_tensor_v2") + b"((" + b"".join(storage) + b"tQ"
+        yield _int(0) + _ints(spec.shape) + _ints(strides) + b"\x89" + _name("collections", "OrderedDict") + b")RtR"
+
+
+def _name(module: str, name: str) -> bytes:
+    return f"c{module}\n{name}\n".encode()
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return b"X" + struct.pack("<I", len(data)) + data
+
+
+def _int(number: int) -> bytes:
+    if number < 2**31:
+        return b"J" + struct.pack("<i", number)
+    return b"\x8a\x08" + struct.pack("<q", number)
+
+
+def _ints(numbers: Iterable[int]) -> bytes:
+    return b"(" + b"".join(map(_int, numbers)) + b"t"

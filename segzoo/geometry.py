@@ -1,0 +1,159 @@
+"""What size a model is, measured from the names and shapes of its tensors."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from segzoo.errors import ConversionError
+from segzoo.layouts.rule import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A tensor without its numbers: shape and numpy dtype name."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        width = 2 if self.dtype == "bfloat16" else int(re.sub(r"\D", "", self.dtype) or 8) // 8
+        return math.prod(self.shape) * width
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """A Segmenter's head. `heads` is None where neither tensors nor caller tell."""
+
+    kind: str
+    classes: int
+    depth: int = 0
+    width: int | None = None
+    mlp: int | None = None
+    heads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A ViT's sizes. `grid` is None where the positions are no square; `heads` where nothing tells."""
+
+    width: int
+    depth: int
+    heads: int | None
+    mlp: int
+    patch: int
+    tokens: int
+    classes: int | None = None
+    decoder: Decoder | None = None
+
+    @property
+    def grid(self) -> int | None:
+        side = math.isqrt(self.tokens - 1)
+        return side if side * side == self.tokens - 1 else None
+
+    def __str__(self) -> str:
+        heads = self.heads if self.heads is not None else "unknown"
+        grid = f"grid {self.grid}" if self.grid else f"{self.tokens} positions"
+        parts = [f"width {self.width}", f"depth {self.depth}", f"heads {heads}", f"mlp {self.mlp}", f"patch {self.patch}", grid]
+        if self.classes is not None:
+            parts.append(f"{self.classes} classes")
+        if self.decoder is not None:
+            layers = f" of {self.decoder.depth} blocks" if self.decoder.depth else ""
+            parts.append(f"{self.decoder.kind} decoder{layers}, {self.decoder.classes} classes")
+        return ", ".join(parts)
+
+
+def groups(side: str) -> list[tuple[str, ...]]:
+    """One side of an einops pattern as axis groups: `"(s e) d"` gives `[("s", "e"), ("d",)]`."""
+    return [tuple(group.strip("()").split()) for group in re.findall(r"\([^)]*\)|\S+", side)]
+
+
+class Sizes:
+    """Axis sizes found so far, each with the tensor that showed it first."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, int] = {}
+        self.origin: dict[str, str] = {}
+
+    def bind(self, axis: str, size: int, key: str) -> None:
+        known = self.found.setdefault(axis, size)
+        first = self.origin.setdefault(axis, key)
+        if known != size:
+            raise ConversionError(f"{key}: axis '{axis}' is {size} here, but {known} in {first}")
+
+    def read(self, rule: Rule, shape: tuple[int, ...]) -> None:
+        """Unify one tensor's shape with the axes of its rule."""
+        axes = groups(rule.native)
+        wanted = rule.native.strip()
+        if len(axes) != len(shape):
+            raise ConversionError(f"{rule.key}: expected axes ({wanted}), found shape {list(shape)}")
+        for group, size in zip(axes, shape, strict=True):
+            if size == 0:
+                raise ConversionError(f"{rule.key}: an empty axis in shape {list(shape)}")
+            stacked = len(rule.holds) if "s" in group else 1
+            names = [name for name in group if name != "s"]
+            if group == ("1",):
+                if size != 1:
+                    raise ConversionError(f"{rule.key}: expected axes ({wanted}), found shape {list(shape)}")
+            elif size % stacked:
+                raise ConversionError(f"{rule.key}: {size} does not divide into the {stacked} tensors it should hold")
+            else:
+                self.bind(names[0], size // stacked, rule.key)
+
+
+def shape_of(side: str, sizes: Mapping[str, int], stacked: int = 1) -> tuple[int, ...]:
+    """The shape that one side of a pattern has at these sizes."""
+    known = {**sizes, "s": stacked, "1": 1}
+    return tuple(math.prod(known[name] for name in group) for group in groups(side))
+
+
+def measure(
+    rules: Mapping[str, Rule], specs: Mapping[str, Spec], depths: Mapping[str, int], heads: int | None = None
+) -> tuple[Geometry, dict[str, int]]:
+    """The geometry of a file and the size of every axis in it.
+
+    `heads` is what the caller knows (a manifest, `--heads`); it must agree with what the layout shows.
+    Raises ConversionError naming the tensor whose shape disagrees.
+    """
+    sizes = Sizes()
+    for key, rule in rules.items():
+        sizes.read(rule, specs[key].shape)
+    found, origin = sizes.found, sizes.origin
+    width = found["d"]
+    if heads is not None and "h" in found and found["h"] != heads:
+        raise ConversionError(f"{origin['h']}: shows {found['h']} heads, but {heads} were given")
+    if heads is not None and "h" not in found:
+        if heads < 1 or width % heads:
+            raise ConversionError(f"{heads} heads do not divide a width of {width}")
+        found["h"], found["k"] = heads, width // heads
+    found.setdefault("e", found["h"] * found["k"] if "h" in found else width)
+    for axis, must, why in (
+        ("e", width, "the attention width must equal the width"),
+        ("y", found["x"], "patches must be square"),
+        ("r", None if "pre_logits" in origin.get("r", "") else width, "the classifier must fit the width"),
+    ):
+        if axis in found and must is not None and found[axis] != must:
+            raise ConversionError(f"{origin.get(axis, origin['d'])}: {why}: {found[axis]} is not {must}")
+    return _named(found, depths), found
+
+
+def _named(found: Mapping[str, int], depths: Mapping[str, int]) -> Geometry:
+    decoder = None
+    if "c" in found:
+        masked: dict[str, Any] = {"depth": depths["j"], "width": found["f"], "mlp": found.get("o")} if "f" in found else {}
+        decoder = Decoder(kind="mask" if masked else "linear", classes=found["c"], **masked)
+    return Geometry(
+        width=found["d"],
+        depth=depths["i"],
+        heads=found.get("h"),
+        mlp=found["m"],
+        patch=found["x"],
+        tokens=found["n"],
+        classes=found.get("classes"),
+        decoder=decoder,
+    )

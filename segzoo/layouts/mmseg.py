@@ -1,0 +1,51 @@
+"""`mmseg`: MMSegmentation's VisionTransformer backbone, and the whole Segmenter, mask or linear (mmseg 1.2.2).
+
+A file from `vitjax2mmseg.py` holds the backbone without a prefix; a trained Segmenter holds it
+under `backbone.`, its head under `decode_head.`.
+"""
+
+from segzoo.layouts.rule import Layout, Rule, affine
+
+
+def _block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
+    """A TransformerEncoderLayer: pre-norm attention with a fused in_proj, then the feed-forward network."""
+    qkv = [f"{holds}.{part}" for part in "qkv"]
+    return (
+        *affine(f"{key}.ln1", f"{holds}.norm1", width, width),
+        Rule(f"{key}.attn.attn.in_proj_weight", tuple(f"{q}.weight" for q in qkv), f"(s {inner}) {width} -> s {inner} {width}"),
+        Rule(f"{key}.attn.attn.in_proj_bias", tuple(f"{q}.bias" for q in qkv), f"(s {inner}) -> s {inner}"),
+        *affine(f"{key}.attn.attn.out_proj", f"{holds}.proj", f"{width} {inner}", width),
+        *affine(f"{key}.ln2", f"{holds}.norm2", width, width),
+        *affine(f"{key}.ffn.layers.0.0", f"{holds}.fc1", f"{mlp} {width}", mlp),
+        *affine(f"{key}.ffn.layers.1", f"{holds}.fc2", f"{width} {mlp}", width),
+    )
+
+
+MMSEG = Layout(
+    name="mmseg",
+    title="MMSegmentation VisionTransformer or Segmenter",
+    prefixes=("", "backbone."),
+    decoder_prefix="backbone.",
+    sections={
+        "stem": (
+            *affine("{p}patch_embed.projection", "patch", "d rgb y x"),
+            Rule("{p}pos_embed", ("pos",), "1 n d"),
+            Rule("{p}cls_token", ("cls",), "1 1 d"),
+        ),
+        "encoder": (
+            *_block("{p}layers.{i}", "blocks.{i}", "d", "e", "m"),
+            *affine("{p}ln1", "norm", "d"),
+        ),
+        "mask decoder": (
+            *affine("decode_head.dec_proj", "decoder.input", "f d", "f"),
+            Rule("decode_head.cls_emb", ("decoder.classes",), "1 c f"),
+            *_block("decode_head.layers.{j}", "decoder.blocks.{j}", "f", "g", "o"),
+            *affine("decode_head.decoder_norm", "decoder.norm", "f", "f"),
+            Rule("decode_head.patch_proj.weight", ("decoder.patch_proj.weight",), "g f"),
+            Rule("decode_head.classes_proj.weight", ("decoder.classes_proj.weight",), "g f"),
+            *affine("decode_head.mask_norm", "decoder.mask_norm", "c", "c"),
+        ),
+        "linear decoder": affine("decode_head.conv_seg", "decoder.conv", "c d 1 1", "c"),
+    },
+    reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
+)

@@ -1,0 +1,5 @@
+"""The Segmenter in plain torch. Parameter names are MMSegmentation's, so its state dicts load strictly."""
+
+from segzoo.model.segmenter import Segmenter, build
+
+__all__ = ["Segmenter", "build"]

@@ -1,0 +1,49 @@
+"""The two heads of Segmenter (Strudel et al., ICCV 2021), as in mmseg 1.2.2: linear, and mask transformer."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segzoo.model.vit import Block, Seen
+
+
+class LinearDecoder(nn.Module):
+    """A 1x1 convolution from features (b, d, h, w) to class scores (b, c, h, w): FCNHead with `num_convs=0`."""
+
+    def __init__(self, *, features: int, classes: int):
+        super().__init__()
+        self.conv_seg = nn.Conv2d(features, classes, 1)
+
+    def forward(self, features: Tensor, seen: Seen | None = None) -> Tensor:
+        return self.conv_seg(features)
+
+
+class MaskTransformer(nn.Module):
+    """Class embeddings attend to the patches; a patch's score for a class is their normalised product.
+
+    All layer norms have eps 1e-5, whatever the backbone has (SegmenterMaskTransformerHead's default).
+    """
+
+    def __init__(self, *, features: int, width: int, depth: int, heads: int, mlp: int, classes: int, eps: float = 1e-5):
+        super().__init__()
+        self.dec_proj = nn.Linear(features, width)
+        self.cls_emb = nn.Parameter(torch.empty(1, classes, width))
+        self.layers = nn.ModuleList(Block(width, heads, mlp, eps) for _ in range(depth))
+        self.decoder_norm = nn.LayerNorm(width, eps)
+        self.patch_proj = nn.Linear(width, width, bias=False)
+        self.classes_proj = nn.Linear(width, width, bias=False)
+        self.mask_norm = nn.LayerNorm(classes, eps)
+
+    def forward(self, features: Tensor, seen: Seen | None = None) -> Tensor:
+        seen = {} if seen is None else seen
+        b, _, h, w = features.shape
+        x = seen["dec_proj"] = self.dec_proj(features.flatten(2).transpose(1, 2))
+        x = torch.cat([x, self.cls_emb.expand(b, -1, -1)], 1)
+        for index, block in enumerate(self.layers):
+            x = seen[f"dec_block{index}"] = block(x)
+        x = seen["decoder_norm"] = self.decoder_norm(x)
+        patches = seen["patch_proj"] = self.patch_proj(x[:, : h * w])
+        classes = seen["classes_proj"] = self.classes_proj(x[:, h * w :])
+        masks = F.normalize(patches, dim=2) @ F.normalize(classes, dim=2).transpose(1, 2)
+        masks = seen["mask_norm"] = self.mask_norm(masks)
+        return masks.transpose(1, 2).unflatten(2, (h, w))

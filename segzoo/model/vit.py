@@ -1,0 +1,108 @@
+"""The Vision Transformer backbone, number for number as MMSegmentation's Segmenter uses it.
+
+Source: mmseg 1.2.2 `mmseg/models/backbones/vit.py` with `patch_bias=True`, which all published
+checkpoints have. Tokens are (b, n, d); the class token is the first and is dropped on the way out.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Seen = dict[str, Tensor]
+Activation = Literal["erf", "tanh"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"erf": F.gelu, "tanh": lambda x: F.gelu(x, approximate="tanh")}
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with the parameter names of `nn.MultiheadAttention`."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, d = x.shape
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = qkv.view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block. The nesting of names (`attn.attn`, `ffn.layers.0.0`) is mmcv's."""
+
+    def __init__(self, width: int, heads: int, mlp: int, eps: float, activation: Activation = "erf"):
+        super().__init__()
+        self.ln1 = nn.LayerNorm(width, eps)
+        self.attn = nn.ModuleDict({"attn": Attention(width, heads)})
+        self.ln2 = nn.LayerNorm(width, eps)
+        self.ffn = nn.ModuleDict({"layers": nn.ModuleList([nn.Sequential(nn.Linear(width, mlp)), nn.Linear(mlp, width)])})
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn["attn"](self.ln1(x))
+        expand, contract = self.ffn["layers"]
+        return x + contract(ACTIVATIONS[self.activation](expand(self.ln2(x))))
+
+
+class PatchEmbedding(nn.Module):
+    """Patches to tokens. Sides that are no multiple of the patch are padded with zeros, right and bottom."""
+
+    def __init__(self, width: int, patch: int):
+        super().__init__()
+        self.patch = patch
+        self.projection = nn.Conv2d(3, width, patch, patch)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        return self.projection(F.pad(image, (0, -width % self.patch, 0, -height % self.patch)))
+
+
+class VisionTransformer(nn.Module):
+    """Image (b, 3, H, W), normalised, to features (b, d, H/p, W/p); see `Segmenter` for the sizes."""
+
+    def __init__(
+        self, *, width: int, depth: int, heads: int, mlp: int, patch: int, grid: int, eps: float = 1e-6, activation: Activation = "erf"
+    ):
+        super().__init__()
+        self.patch_embed = PatchEmbedding(width, patch)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.empty(1, grid * grid + 1, width))
+        self.layers = nn.ModuleList(Block(width, heads, mlp, eps, activation) for _ in range(depth))
+        self.ln1 = nn.LayerNorm(width, eps)
+
+    def tokens(self, image: Tensor, seen: Seen | None = None) -> Tensor:
+        """All tokens after the final norm, (b, n, d). `seen`, if given, collects the named intermediates."""
+        seen = {} if seen is None else seen
+        patches = self.patch_embed(image)
+        seen["patch_embed"] = patches.flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(len(image), -1, -1), seen["patch_embed"]], 1)
+        x = seen["after_pos"] = x + self.positions(*patches.shape[-2:])
+        for index, block in enumerate(self.layers):
+            x = seen[f"block{index}"] = block(x)
+        x = seen["final_norm"] = self.ln1(x)
+        return x
+
+    def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
+        p = self.patch_embed.patch
+        h, w = -(-image.shape[-2] // p), -(-image.shape[-1] // p)
+        return self.tokens(image, seen)[:, 1:].transpose(1, 2).unflatten(2, (h, w))
+
+    def positions(self, h: int, w: int) -> Tensor:
+        """Position embeddings for a grid of h x w: as stored where the count fits, else resized bicubic.
+
+        MMSegmentation looks at the count only: a grid of another shape with as many tokens keeps its table.
+        """
+        side = math.isqrt(self.pos_embed.shape[1] - 1)
+        if h * w == side * side:
+            return self.pos_embed
+        cls, table = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        table = table.transpose(1, 2).unflatten(2, (side, side))
+        table = F.interpolate(table, size=(h, w), mode="bicubic", align_corners=False)
+        return torch.cat([cls, table.flatten(2).transpose(1, 2)], 1)
