@@ -10,8 +10,9 @@ from time import perf_counter
 
 import numpy as np
 
+from segzoo.atomic import replacing
 from segzoo.errors import ConversionError, IntegrityError, UsageError
-from segzoo.formats import Weights, open_weights, replacing, writer
+from segzoo.formats import Weights, open_weights, writer
 from segzoo.geometry import Geometry
 from segzoo.remap import Dropped, Plan, plan, run
 

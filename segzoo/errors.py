@@ -4,8 +4,8 @@ SegzooError            1  a fault of segzoo itself
 ├── UsageError         2  the call or the manifest is wrong
 ├── NetworkError       3  no mirror delivered
 ├── IntegrityError     4  the bytes are not what they should be
-├── ConversionError    5  names or shapes do not fit a layout
-├── AccuracyError      6  numbers or mIoU are off
+├── ConversionError    5  names, shapes or numbers do not fit
+├── AccuracyError      6  the measured mIoU is off
 ├── NotFoundError      7  no such file, model or, offline, no such bytes
 └── EnvironmentFault   8  disk, permission, data set, device, missing extra
 """

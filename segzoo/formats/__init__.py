@@ -3,10 +3,7 @@
 What a file is, is read from its first bytes, never from its name. No reader runs code from a file.
 """
 
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,7 +15,7 @@ from segzoo.formats import npz, pth, safetensors
 from segzoo.formats.weights import Weights
 from segzoo.geometry import Spec
 
-__all__ = ["Weights", "kind_of", "open_weights", "replacing", "suffixes", "writer"]
+__all__ = ["Weights", "kind_of", "open_weights", "suffixes", "writer"]
 
 Writer = Callable[[IO[bytes], Mapping[str, Spec], Iterable[tuple[str, np.ndarray]], Mapping[str, str]], None]
 
@@ -92,35 +89,3 @@ def writer(path: Path) -> Writer:
         if path.suffix.lower() in known.suffixes:
             return known.write
     raise UsageError(f"{path}: unknown suffix '{path.suffix}'", hint=f"name the target with one of {', '.join(suffixes)}")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its name when the block ends without an error.
-
-    The file is on disk (fsync) before it is renamed; on any error, Ctrl-C too, it is removed.
-    Raises EnvironmentFault when the folder cannot be written or the disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot write here: {error.strerror}") from error
-    part = Path(name)
-    try:
-        os.close(handle)
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint="free some space, or write elsewhere") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,65 @@
+"""The commands. Each file parses, calls and prints; the work is elsewhere, and imported only when it is done.
+
+This is the only place that knows click and rich, and the only one that turns errors into exit codes.
+"""
+
+import sys
+from typing import Any
+
+import click
+
+from segzoo.cli.convert import convert
+from segzoo.cli.fetch import fetch
+from segzoo.cli.info import info
+from segzoo.cli.list import list_
+from segzoo.cli.manifest import Choice
+from segzoo.cli.verify import verify
+from segzoo.errors import SegzooError
+
+EPILOG = """\b
+Exit codes: 0 ok, 1 a bug, 2 usage, 3 network, 4 integrity (hash, damaged or
+unsafe file), 5 conversion (names, shapes, numbers), 6 accuracy (mIoU),
+7 not found, 8 environment (disk, permission, data set, missing extra),
+130 interrupted.
+
+\b
+Start here:
+  segzoo --zoo mini verify --all     prove the embedded mini zoo, offline
+  segzoo list                        what the shipped zoo holds
+"""
+
+
+class Guarded(click.Group):
+    """Shows an error as one message on stderr, with the exit code of its branch; -vv lets the traceback through."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SegzooError as error:
+            if ctx.params["verbose"] >= 2:
+                raise
+            click.secho(f"error: {error.message}", err=True, fg="red")
+            if error.hint:
+                click.secho(f"hint: {error.hint}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted; nothing half-written was kept. Run the same command again to go on.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=Guarded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--zoo", metavar="PATH|mini", help="Manifest to use: a zoo.yaml, or 'mini' for the embedded one.  [default: the shipped zoo.yaml]")
+@click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
+@click.version_option(package_name="segzoo")
+@click.pass_context
+def main(ctx: click.Context, zoo: str | None, verbose: int) -> None:
+    """Turn published ViT weights into segmentation models one can trust.
+
+    segzoo fetches weights by content, converts them by a table that reads both ways, and proves the
+    result by bytes, by numbers and by mIoU.
+    """
+    ctx.obj = Choice(zoo)
+
+
+for command in (fetch, convert, verify, list_, info):
+    main.add_command(command)

@@ -1,0 +1,51 @@
+"""`segzoo fetch`: verified downloads into the store."""
+
+import click
+
+from segzoo.cli.manifest import Choice
+
+
+@click.command(short_help="Download weights and verify them by hash.")
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
+@click.pass_obj
+def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """Download backbones, models or data sets by name, and verify them by hash while they arrive.
+
+    Mirrors are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
+    when its size and hash are right. Where only the eight hex digits of a file name are known, they
+    are checked and the full hash of the first download is pinned in segzoo.lock: from then on nothing
+    else is accepted.
+
+    \b
+    Examples:
+      segzoo fetch vit-t vit-t-mask
+      segzoo --zoo mini fetch --all
+    """
+    import json
+
+    from segzoo.cli.output import byte_progress, err, megabytes, out
+    from segzoo.fetch import fetch as fetch_artifact
+
+    manifest = choice.load()
+    zoo = manifest.zoo
+    archives = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive is not None}
+    weights = {name: entry.artifact for name, entry in zoo.entries.items()}
+    results = []
+    for name, artifact in manifest.chosen(names, every, weights if every else {**weights, **archives}).items():
+        with byte_progress(artifact.name) as said:
+            fetched = fetch_artifact(artifact, manifest.store, manifest.base, said)
+        for failure in fetched.failures:
+            err.print(f"{name}: passed over {failure}", style="yellow", soft_wrap=True, markup=False)
+        results.append({"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size})
+        results[-1] |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached}
+        if not as_json:
+            how = "here already" if fetched.cached else "fetched"
+            out.print(f"{name}: {how}, {megabytes(fetched.size)}, {fetched.evidence}", soft_wrap=True, markup=False)
+            out.print(f"  {fetched.path}", soft_wrap=True, markup=False)
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+    elif err.is_terminal and (first := next((result["name"] for result in results if result["name"] in zoo.entries), None)):
+        zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
+        err.print(f"next: segzoo {zoo_option}verify {first}", style="dim", soft_wrap=True, markup=False)

@@ -1,0 +1,51 @@
+"""`segzoo info`: everything the zoo says about one entry."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from segzoo.cli.manifest import Choice
+
+
+@click.command(short_help="Show everything the zoo says about one entry.")
+@click.argument("name", metavar="NAME")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def info(choice: Choice, name: str, as_json: bool) -> None:
+    """Show everything the zoo says about one backbone, model or data set: files, hashes, geometry, protocol, figures."""
+    import json
+
+    from segzoo.cli.output import out
+
+    manifest = choice.load()
+    zoo = manifest.zoo
+    among: dict[str, Any] = {**zoo.entries, **zoo.datasets}
+    entry = manifest.chosen([name], False, among)[name]
+    facts = entry.model_dump(mode="json", exclude_none=True)
+    if as_json:
+        click.echo(json.dumps({"name": name, **facts}, indent=2, ensure_ascii=False))
+        return
+    if "classes" in facts and isinstance(facts["classes"], Mapping):
+        facts["classes"] = ", ".join(facts["classes"])
+    rows = list(_flat(facts))
+    width = max(len(key) for key, _ in rows)
+    out.print(name, style="bold", markup=False)
+    for key, value in rows:
+        out.print(f"{key:<{width}}  {value}", soft_wrap=True, markup=False)
+    artifact = getattr(entry, "artifact", None) or getattr(entry, "archive", None)
+    where = manifest.store.find(artifact) if artifact else None
+    out.print(f"{'in the store':<{width}}  {where or 'no'}", soft_wrap=True, markup=False)
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif key == "urls":
+            for mirror in value:
+                yield f"{prefix}url", mirror["url"] + (f"  (unverified: {mirror['unverified']})" if "unverified" in mirror else "")
+        elif isinstance(value, list):
+            yield f"{prefix}{key}", " x ".join(map(str, value))
+        else:
+            yield f"{prefix}{key}", str(value)

@@ -1,0 +1,45 @@
+"""What commands show: results on stdout, everything else on stderr; bars on a terminal, sparse lines elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Said = Callable[[int, int | None], None]
+
+
+def megabytes(size: int | None) -> str:
+    """A size for people, in decimal units as download pages give them."""
+    if size is None:
+        return "size unknown"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} B"
+
+
+@contextmanager
+def byte_progress(label: str) -> Iterator[Said]:
+    """Progress over bytes: a bar with rate and time left on a terminal, a line each 10 % or 30 s elsewhere."""
+    if err.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=err, transient=True) as progress:
+            short = label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}"
+            task = progress.add_task(short, total=None)
+            yield lambda done, whole: progress.update(task, completed=done, total=whole)
+        return
+    next_share, next_time = 0.1, monotonic() + 30
+
+    def said(done: int, whole: int | None) -> None:
+        nonlocal next_share, next_time
+        share = done / whole if whole else 0.0
+        if (next_share <= share < 1 and (whole or 0) > 50_000_000) or monotonic() >= next_time:
+            err.print(f"{label}: {megabytes(done)}" + (f" of {megabytes(whole)}" if whole else ""), soft_wrap=True, markup=False)
+            next_share, next_time = share + 0.1, monotonic() + 30
+
+    yield said

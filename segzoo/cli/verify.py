@@ -1,0 +1,191 @@
+"""`segzoo verify`: climb the ladder of evidence, live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segzoo.cli.manifest import Choice, Manifest
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from segzoo.verify import Check
+    from segzoo.zoo import Entry
+
+
+class Images(click.ParamType):
+    """A number of images, or `all`."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == "all":
+            return 0
+        if isinstance(value, int) or (str(value).isdecimal() and int(value) > 0):
+            return int(value)
+        self.fail(f"{value!r} is neither a positive number nor 'all'", param, ctx)
+
+
+@click.command(short_help="Prove models by bytes, names, round trip, numbers and mIoU.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
+@click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
+@click.option("--device", help="cpu, cuda or cuda:N.  [default: a GPU if there is one]")
+@click.option("--require", type=click.Choice(["bytes", "names", "round trip", "numbers", "mIoU"]), multiple=True, help="Exit 8 if this rung was skipped.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
+@click.pass_obj
+def verify(
+    choice: Choice,
+    names: tuple[str, ...],
+    every: bool,
+    images: int | None,
+    data: Path | None,
+    device: str | None,
+    require: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Fetch what is missing, then climb the ladder of evidence for each entry.
+
+    \b
+    bytes       size and hash of the file
+    names       layout, geometry and dtype are those of the manifest
+    round trip  to every other layout and back: the same tensors, bit for bit
+    numbers     the torch model against a JAX reference, float64 and float32
+    mIoU        single scale, against the reported figure and, where they are
+                stored, the pixel counts of each image; on a CPU a seeded
+                subset, which can say 'consistent' but not 'confirmed'
+
+    A receipt for each entry is written to $SEGZOO_HOME/receipts. Exit 0 when nothing failed.
+
+    \b
+    Examples:
+      segzoo --zoo mini verify --all
+      segzoo verify vit-t-mask --data ADEChallengeData2016 --images 200
+    """
+    from segzoo import verify as ladder
+    from segzoo.cli.output import err, megabytes
+    from segzoo.receipt import dumps, receipt, write
+
+    manifest = choice.load()
+    entries = manifest.chosen(names, every, manifest.zoo.entries)
+    device = device or _best_device()
+    count = images if images is not None else 0 if device.startswith("cuda") else ladder.IMAGES_ON_CPU
+    board = Board(manifest, entries)
+    setting = ladder.Setting(manifest.zoo, manifest.base, manifest.store, device, count or None, data, board.said)
+    missing = [artifact for entry in entries.values() for artifact in ladder.artifacts_of(entry) if manifest.store.find(artifact) is None]
+    if missing:
+        known = sum(artifact.size or 0 for artifact in missing)
+        unknown = sum(artifact.size is None for artifact in missing)
+        err.print(f"to fetch: {len(missing)} files, {megabytes(known)}" + (f" and {unknown} of unknown size" if unknown else ""))
+    records = []
+    with board.live():
+        for name, entry in entries.items():
+            checks = []
+            for check in ladder.verify(name, entry, setting):
+                checks.append(check)
+                board.add(name, check)
+            records.append(receipt(name, entry.title, [check.record() for check in checks]))
+            write(records[-1], manifest.store.home / "receipts" / manifest.label)
+    if as_json:
+        click.echo(dumps(records), nl=False)
+    else:
+        board.summary()
+    codes = [check.code for checks in board.checks.values() for check in checks if check.code]
+    skipped = [check.rung for checks in board.checks.values() for check in checks if check.status == "skipped" and check.rung in require]
+    raise SystemExit(min(codes) if codes else 8 if skipped else 0)
+
+
+def _best_device() -> str:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Board:
+    """The table that fills as rungs are climbed, and the summary under it."""
+
+    STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "n/a": "dim"}  # noqa: RUF012
+
+    def __init__(self, manifest: Manifest, entries: dict[str, Entry]):
+        from segzoo.cli.output import err
+
+        self.manifest = manifest
+        self.entries = entries
+        self.checks: dict[str, list[Check]] = {name: [] for name in entries}
+        self.doing = ""
+        self._live: Any = None
+        self._lively = err.is_terminal
+
+    def live(self) -> Any:
+        """The table on a terminal, redrawn; elsewhere nothing, and `add` prints lines."""
+        from contextlib import nullcontext
+
+        from rich.live import Live
+
+        from segzoo.cli.output import err
+
+        if not self._lively:
+            return nullcontext()
+        self._live = Live(get_renderable=self.table, console=err, transient=True, refresh_per_second=4)
+        return self._live
+
+    def said(self, doing: str, done: int, whole: int | None) -> None:
+        self.doing = f"{doing} {100 * done // whole} %" if whole else doing
+
+    def add(self, name: str, check: Check) -> None:
+        from segzoo.cli.output import err
+
+        self.checks[name].append(check)
+        self.doing = ""
+        if not self._lively:
+            err.print(f"{name}: {check.rung}: {check.status}: {check.detail}", soft_wrap=True, markup=False)
+
+    def table(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        from segzoo.cli.output import out
+
+        marks = {"passed": "\u2713 ", "failed": "\u2717 "} if out.encoding.lower().startswith("utf") else {"passed": "ok ", "failed": "X "}
+        table = Table(box=None, pad_edge=False)
+        table.add_column("", no_wrap=True)
+        rungs = ("bytes", "names", "round trip", "numbers", "mIoU")
+        for rung in rungs:
+            table.add_column(rung, no_wrap=True)
+        busy = next((name for name, checks in self.checks.items() if len(checks) < len(rungs)), None)
+        for name, checks in self.checks.items():
+            cells = [Text(marks.get(check.status, "") + check.short, style=self.STYLES[check.status]) for check in checks]
+            if name == busy:
+                cells.append(Text(self.doing or "...", style="cyan"))
+            table.add_row(name, *cells)
+        return table
+
+    def summary(self) -> None:
+        """The finished table, measured against reported figures, and what failed or was skipped and why."""
+        from segzoo.cli.output import out
+
+        out.print(self.table())
+        out.print()
+        for name, checks in self.checks.items():
+            for check in checks:
+                if check.status in ("failed", "skipped") or check.rung == "mIoU" and check.status == "passed":
+                    style = self.STYLES[check.status] if check.status != "passed" else ""
+                    said = "" if check.status == "passed" else f"{check.status}: "
+                    out.print(f"{name}: {check.rung}: {said}{check.detail}", style=style, soft_wrap=True, markup=False)
+        for name, entry in self.entries.items():
+            artifact = entry.artifact
+            if not artifact.sha256 and self.checks[name][0].status == "passed":
+                out.print(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow", soft_wrap=True, markup=False)
+        statuses = [check.status for checks in self.checks.values() for check in checks]
+        seconds = sum(check.seconds for checks in self.checks.values() for check in checks)
+        counted = ", ".join(f"{statuses.count(status)} {status}" for status in self.STYLES if status in statuses)
+        out.print(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
+        out.print(f"receipts: {self.manifest.store.home / 'receipts' / self.manifest.label}", soft_wrap=True, markup=False)

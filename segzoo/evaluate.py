@@ -1,0 +1,62 @@
+"""A data set through a model, to pixel counts: MMSegmentation's single-scale test protocol, image by image."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segzoo.datasets.ade20k import Sample, read_image, read_label
+from segzoo.datasets.resize import rescaled, resize
+from segzoo.errors import EnvironmentFault
+from segzoo.inference import close_calls, segment
+from segzoo.miou import Counts, count
+from segzoo.zoo import Protocol
+
+# The difference between two best scores below which another order of additions may pick the other class.
+MARGIN = 2e-5
+
+
+def scores_of(model: nn.Module, image: np.ndarray, protocol: Protocol, device: torch.device) -> Tensor:
+    """Class scores (c, h, w) at the size of an RGB image uint8 (h, w, 3)."""
+    size = image.shape[0], image.shape[1]
+    small = torch.from_numpy(resize(image, rescaled(size, protocol.scale))).to(device)
+    normalised = (small.permute(2, 0, 1)[None].float() - protocol.mean) / protocol.std
+    return segment(model, normalised, size, protocol.crop, protocol.stride)
+
+
+def evaluate(
+    model: nn.Module, chosen: Sequence[Sample], protocol: Protocol, classes: int, device: torch.device
+) -> Iterator[tuple[Sample, Counts]]:
+    """The counts of each image, as it is done. Raises EnvironmentFault for an image or label that cannot be used."""
+    model = model.to(device)
+    for sample in chosen:
+        image, label = _pair(sample)
+        pred = scores_of(model, image, protocol, device).argmax(0).cpu().numpy()
+        yield sample, count(pred, label, classes)
+
+
+def explained(model: nn.Module, sample: Sample, found: Counts, expected: Counts, protocol: Protocol, device: torch.device) -> tuple[bool, int]:
+    """Whether close calls alone can account for these counts being unequal; and how many close calls there are.
+
+    Each pixel that goes to another class changes each kind of count by at most two in sum.
+    """
+    image, label = _pair(sample)
+    close = int((close_calls(scores_of(model, image, protocol, device), MARGIN).cpu().numpy() & (label != 255)).sum())
+    changed = [int(np.abs(mine - theirs).sum()) for mine, theirs in zip(found.arrays, expected.arrays, strict=True)]
+    return changed[2] == 0 and max(changed) <= 2 * close, close
+
+
+def subset(found: Sequence[Sample], images: int | None, seed: int = 0) -> list[Sample]:
+    """A seeded choice of so many images, in order; all of them where there are no more."""
+    if images is None or images >= len(found):
+        return list(found)
+    return [found[index] for index in sorted(random.Random(seed).sample(range(len(found)), images))]  # noqa: S311 - not for secrets
+
+
+def _pair(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    image, label = read_image(sample.image), read_label(sample.label)
+    if image.shape[:2] != label.shape:
+        raise EnvironmentFault(f"{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, its image has {image.shape[1]}x{image.shape[0]}")
+    return image, label

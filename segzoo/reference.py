@@ -1,0 +1,81 @@
+"""The ViT in JAX on AugReg tensors, written from google-research/vision_transformer `vit_jax/models_vit.py`.
+
+The other opinion: it reads the published names and orientation itself and shares no code with `model`.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Gelu = Literal["erf", "tanh"]
+Params = Mapping[str, jax.Array]
+
+
+def forward(
+    tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: float = 1e-6, gelu: Gelu = "tanh", dtype: type = np.float32
+) -> dict[str, np.ndarray]:
+    """Named intermediates for images (b, H, W, 3), normalised: patch_embed, after_pos, blockN, final_norm, logits.
+
+    `tensors` has AugReg's names; `logits` is there where the head is. flax's GELU is `tanh`; torch models
+    use `erf`. `dtype` float64 gives the figures to compare with, float32 those that flax gives. On the CPU.
+    """
+    cpu = jax.devices("cpu")[0]
+    with jax.enable_x64(dtype is np.float64), jax.default_device(cpu), jax.default_matmul_precision("highest"):
+        params = {name: jnp.asarray(np.asarray(array, dtype)) for name, array in tensors.items()}
+        return {name: np.asarray(value) for name, value in _forward(params, jnp.asarray(image, dtype), eps, gelu).items()}
+
+
+def _forward(params: Params, image: jax.Array, eps: float, gelu: Gelu) -> dict[str, jax.Array]:
+    seen = {}
+    x = seen["patch_embed"] = _patches(image, params["embedding/kernel"]) + params["embedding/bias"]
+    x = jnp.concatenate([jnp.broadcast_to(params["cls"], (len(x), 1, x.shape[-1])), x], axis=1)
+    x = seen["after_pos"] = x + params["Transformer/posembed_input/pos_embedding"]
+    blocks = {int(match[1]) for name in params if (match := re.match(r"Transformer/encoderblock_(\d+)/", name))}
+    for index in sorted(blocks):
+        prefix = f"Transformer/encoderblock_{index}/"
+        own = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+        x = seen[f"block{index}"] = _block(own, x, eps, gelu)
+    x = seen["final_norm"] = _norm(x, params["Transformer/encoder_norm/scale"], params["Transformer/encoder_norm/bias"], eps)
+    if "head/kernel" in params:
+        cls = x[:, 0]
+        if "pre_logits/kernel" in params:
+            cls = jnp.tanh(cls @ params["pre_logits/kernel"] + params["pre_logits/bias"])
+        seen["logits"] = cls @ params["head/kernel"] + params["head/bias"]
+    return seen
+
+
+def _patches(image: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Patch embedding as a matrix product: a convolution whose stride is its size."""
+    b, height, width, _ = image.shape
+    p = kernel.shape[0]
+    cut = image.reshape(b, height // p, p, width // p, p, 3).transpose(0, 1, 3, 2, 4, 5)
+    return cut.reshape(b, -1, p * p * 3) @ kernel.reshape(p * p * 3, -1)
+
+
+@partial(jax.jit, static_argnames=("eps", "gelu"))
+def _block(own: Params, x: jax.Array, eps: float, gelu: Gelu) -> jax.Array:
+    """Encoder1DBlock: LayerNorm_0, attention, LayerNorm_2, MLP."""
+    y = _norm(x, own["LayerNorm_0/scale"], own["LayerNorm_0/bias"], eps)
+    attention = "MultiHeadDotProductAttention_1"
+    q, k, v = (
+        jnp.einsum("bnd,dhk->bhnk", y, own[f"{attention}/{part}/kernel"]) + own[f"{attention}/{part}/bias"][:, None, :]
+        for part in ("query", "key", "value")
+    )
+    weights = jax.nn.softmax(jnp.einsum("bhnk,bhmk->bhnm", q / jnp.sqrt(q.shape[-1]).astype(q.dtype), k), axis=-1)
+    attended = jnp.einsum("bhnm,bhmk->bnhk", weights, v)
+    x = x + jnp.einsum("bnhk,hkd->bnd", attended, own[f"{attention}/out/kernel"]) + own[f"{attention}/out/bias"]
+    y = _norm(x, own["LayerNorm_2/scale"], own["LayerNorm_2/bias"], eps)
+    y = y @ own["MlpBlock_3/Dense_0/kernel"] + own["MlpBlock_3/Dense_0/bias"]
+    y = jax.nn.gelu(y, approximate=gelu == "tanh")
+    return x + y @ own["MlpBlock_3/Dense_1/kernel"] + own["MlpBlock_3/Dense_1/bias"]
+
+
+def _norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
+    mean = x.mean(-1, keepdims=True)
+    variance = jnp.square(x - mean).mean(-1, keepdims=True)
+    return (x - mean) / jnp.sqrt(variance + eps) * scale + bias

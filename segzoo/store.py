@@ -1,0 +1,73 @@
+"""Where bytes live: a store addressed by content, and the lock that pins what no publisher hashed in full."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from segzoo.atomic import replacing
+from segzoo.errors import IntegrityError
+from segzoo.zoo import Artifact
+
+LOCK_NAME = "segzoo.lock"
+
+
+def home() -> Path:
+    """`$SEGZOO_HOME`, else `$XDG_CACHE_HOME/segzoo`, else `~/.cache/segzoo`."""
+    if named := os.environ.get("SEGZOO_HOME"):
+        return Path(named).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segzoo"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Blobs under `home`, named by their SHA-256; pins in the file `lock`."""
+
+    home: Path
+    lock: Path
+
+    @property
+    def blobs(self) -> Path:
+        return self.home / "blobs"
+
+    def blob(self, sha256: str) -> Path:
+        return self.blobs / sha256
+
+    def expected(self, artifact: Artifact) -> str | None:
+        """The full hash that an artifact must have: the manifest's, else the one pinned at its first download."""
+        if artifact.sha256:
+            return artifact.sha256
+        pin = self.pins().get(artifact.name)
+        return str(pin["sha256"]) if pin else None
+
+    def find(self, artifact: Artifact) -> Path | None:
+        """Where the artifact is, if it is here; its bytes are not looked at."""
+        sha256 = self.expected(artifact)
+        if sha256 is None:
+            return None
+        return path if (path := self.blob(sha256)).is_file() else None
+
+    def pins(self) -> dict[str, Mapping[str, Any]]:
+        """What is pinned: published file name to sha256, size and the address that it came from."""
+        if not self.lock.is_file():
+            return {}
+        try:
+            pins = json.loads(self.lock.read_text(encoding="utf-8"))["pins"]
+            return {str(name): {"sha256": str(pin["sha256"]), **pin} for name, pin in pins.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError(f"{self.lock}: not a lock file that segzoo wrote: {error!r}", hint="restore it, or remove it to pin anew") from error
+
+    def pin(self, artifact: Artifact, sha256: str, size: int, url: str) -> None:
+        """Remember the hash of a first download. Raises IntegrityError where another is pinned already."""
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.lock}.guard"):
+            pins = self.pins()
+            if artifact.name in pins and pins[artifact.name]["sha256"] != sha256:
+                raise IntegrityError(f"{artifact.name}: {pins[artifact.name]['sha256']} is pinned in {self.lock}, found {sha256}")
+            pins[artifact.name] = {"sha256": sha256, "size": size, "url": url}
+            with replacing(self.lock) as part:
+                part.write_text(json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
