@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {"convert": "segzoo.convert", "open_weights": "segzoo.formats"}
-__all__ = ["convert", "open_weights"]  # noqa: F822 - handed out below, so that importing segzoo imports no numpy
+__all__ = ["convert", "open_weights"]
 
 
 def __getattr__(name: str) -> Any:

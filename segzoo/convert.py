@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,7 +67,7 @@ def convert(
     write = writer(target)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
-    if target.exists() and source.exists() and os.path.samefile(source, target):
+    if target.exists() and source.exists() and source.samefile(target):
         raise UsageError(f"{target}: source and target are the same file")
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")

@@ -26,9 +26,7 @@ def scores_of(model: nn.Module, image: np.ndarray, protocol: Protocol, device: t
     return segment(model, normalised, size, protocol.crop, protocol.stride)
 
 
-def evaluate(
-    model: nn.Module, chosen: Sequence[Sample], protocol: Protocol, classes: int, device: torch.device
-) -> Iterator[tuple[Sample, Counts]]:
+def evaluate(model: nn.Module, chosen: Sequence[Sample], protocol: Protocol, classes: int, device: torch.device) -> Iterator[tuple[Sample, Counts]]:
     """The counts of each image, as it is done. Raises EnvironmentFault for an image or label that cannot be used."""
     model = model.to(device)
     for sample in chosen:

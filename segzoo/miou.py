@@ -28,9 +28,7 @@ class Counts:
         return Counts(self.intersect + other.intersect, self.pred + other.pred, self.label + other.label)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Counts) and all(
-            np.array_equal(mine, theirs) for mine, theirs in zip(self.arrays, other.arrays, strict=True)
-        )
+        return isinstance(other, Counts) and all(np.array_equal(mine, theirs) for mine, theirs in zip(self.arrays, other.arrays, strict=True))
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -153,8 +153,7 @@ def _sections(found: Found, target: Layout) -> tuple[tuple[str, ...], tuple[Drop
     if "pre_logits" in reasons and "classifier" in found.sections:
         reasons.setdefault("classifier", "it stands on the pre-logits layer, which is dropped")
     dropped = tuple(
-        Dropped(section, reason, tuple(found.layout.expand(found.prefix, found.depths, (section,))))
-        for section, reason in reasons.items()
+        Dropped(section, reason, tuple(found.layout.expand(found.prefix, found.depths, (section,)))) for section, reason in reasons.items()
     )
     return tuple(section for section in found.sections if section not in reasons), dropped
 

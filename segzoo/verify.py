@@ -4,7 +4,7 @@ Each rung rules out one kind of fault and yields one `Check`; above a broken run
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,18 +16,16 @@ import numpy as np
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, IntegrityError, SegzooError
 from segzoo.fetch import Fetched, fetch
 from segzoo.formats import Weights, open_weights
-from segzoo.geometry import Geometry, Spec
+from segzoo.geometry import Geometry
 from segzoo.layouts import LAYOUTS
-from segzoo.miou import Counts, interval, metrics, total
+from segzoo.miou import Counts, metrics, total
 from segzoo.remap import Found, detect, plan, run
-from segzoo.remap import Plan as RemapPlan
 from segzoo.store import Store
+from segzoo.verdict import judge
 from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo
 
 Status = Literal["passed", "failed", "skipped", "n/a"]
 RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
-# A published figure is rounded to two decimals, and the publisher's GPU rounded otherwise than ours.
-TOLERANCE = 0.05 + 0.005
 IMAGES_ON_CPU = 50
 
 
@@ -60,17 +58,16 @@ class Setting:
     said: Callable[[str, int, int | None], None] = lambda doing, done, whole: None
 
 
-@dataclass
 class _Climb:
-    """What the rungs below have established."""
+    """What is climbed, and what the rungs below have established: a rung sets it, those above read it."""
 
-    name: str
-    entry: Entry
-    setting: Setting
-    fetched: Fetched | None = None
-    opened: Weights | None = None
-    found: Found | None = None
-    geometry: Geometry | None = None
+    fetched: Fetched
+    opened: Weights
+    found: Found
+    geometry: Geometry
+
+    def __init__(self, entry: Entry, setting: Setting):
+        self.entry, self.setting = entry, setting
 
 
 class _Skip(Exception):
@@ -81,9 +78,9 @@ class _Skip(Exception):
         self.short, self.detail = short, detail
 
 
-def verify(name: str, entry: Entry, setting: Setting) -> Iterator[Check]:
+def verify(entry: Entry, setting: Setting) -> Iterator[Check]:
     """Climb the ladder for one entry; yields a check a rung, in order."""
-    climb = _Climb(name, entry, setting)
+    climb = _Climb(entry, setting)
     broken: str | None = None
     for rung, act in zip(RUNGS, (_bytes, _names, _round_trip, _numbers, _miou), strict=True):
         if broken:
@@ -123,7 +120,6 @@ def _bytes(climb: _Climb) -> Check:
 
 
 def _names(climb: _Climb) -> Check:
-    assert climb.fetched is not None
     entry, artifact = climb.entry, climb.entry.artifact
     opened = climb.opened = open_weights(climb.fetched.path)
     decoder = entry.decoder if isinstance(entry, Model) else None
@@ -153,7 +149,6 @@ def _differences(expected: Geometry, measured: Geometry) -> str:
 
 
 def _round_trip(climb: _Climb) -> Check:
-    assert climb.opened is not None and climb.found is not None and climb.geometry is not None
     opened, found = climb.opened, climb.found
     carried = {}
     covered: set[str] = set()
@@ -161,7 +156,8 @@ def _round_trip(climb: _Climb) -> Check:
         if name == found.layout.name:
             continue
         there = plan(opened.specs, name, heads=climb.geometry.heads)
-        back, tensors = carry_back(there, dict(run(there, opened)), found, climb.geometry.heads)
+        tensors = dict(run(there, opened))
+        back = plan(there.specs, found.layout.name, heads=climb.geometry.heads)
         for key, array in run(back, tensors):
             if not identical(array, opened[found.prefix + key]):
                 raise ConversionError(f"{found.prefix}{key}: comes back changed from layout '{name}'")
@@ -177,23 +173,19 @@ def _round_trip(climb: _Climb) -> Check:
     return Check("round trip", "passed", f"{len(covered)} tensors", detail, facts)
 
 
-def carry_back(there: RemapPlan, tensors: Mapping[str, np.ndarray], found: Found, heads: int | None) -> tuple[RemapPlan, Mapping[str, np.ndarray]]:
-    """The plan from a converted set of tensors back to the layout it came from."""
-    return plan({key: Spec(array.shape, array.dtype.name) for key, array in tensors.items()}, found.layout.name, heads=heads), tensors
-
-
 def identical(mine: np.ndarray, theirs: np.ndarray) -> bool:
     """Same dtype, shape and bytes; a NaN equals itself."""
     if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
         return False
-    return np.array_equal(*(np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (mine, theirs)))
+    left, right = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (mine, theirs))
+    return np.array_equal(left, right)
 
 
 def _published(climb: _Climb) -> str | None:
     """MMSegmentation's own converted file against our conversion, where the store has it."""
     published = climb.entry.published if isinstance(climb.entry, Backbone) else None
     path = climb.setting.store.find(published) if published else None
-    if published is None or path is None or climb.opened is None:
+    if published is None or path is None:
         return None
     theirs = open_weights(path)
     ours = dict(run(plan(climb.opened.specs, "mmseg"), climb.opened))
@@ -208,7 +200,6 @@ def _published(climb: _Climb) -> str | None:
 
 
 def _numbers(climb: _Climb) -> Check:
-    assert climb.opened is not None and climb.found is not None and climb.geometry is not None
     for module, extra in (("torch", "eval"), ("jax", "jax")):
         if find_spec(module) is None:
             raise _Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[{extra}]'")
@@ -218,7 +209,9 @@ def _numbers(climb: _Climb) -> Check:
     opened, geometry = climb.opened, replace(climb.geometry, decoder=None)
     eps = climb.entry.eps if isinstance(climb.entry, Backbone) else climb.entry.backbone.eps
     climb.setting.said("comparing with JAX", 0, None)
-    backbone = {key.removeprefix("backbone."): array for key, array in _in_layout("mmseg", opened, geometry.heads) if not key.startswith("decode_head.")}
+    backbone = {
+        key.removeprefix("backbone."): array for key, array in _in_layout("mmseg", opened, geometry.heads) if not key.startswith("decode_head.")
+    }
     model = build(geometry, backbone, eps)
     augreg = dict(_in_layout("augreg", opened, geometry.heads))
     image = probe(geometry.patch * (geometry.grid or 1))
@@ -271,7 +264,6 @@ def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
 
 
 def _scored(climb: _Climb, entry: Model, found: tuple[Any, ...], data_digest: str) -> Check:
-    assert climb.opened is not None and climb.geometry is not None
     import torch
 
     from segzoo.evaluate import evaluate, explained, subset
@@ -307,7 +299,9 @@ def _scored(climb: _Climb, entry: Model, found: tuple[Any, ...], data_digest: st
         "per_image": {name: [array.tolist() for array in one.arrays] for name, one in counts.items()},
     }
     if wrong:
-        raise AccuracyError(f"the pixel counts of {len(wrong)} of {len(chosen)} images differ from those stored, the first {wrong[0]}; mIoU {measured['mIoU']:.2f}")
+        raise AccuracyError(
+            f"the pixel counts of {len(wrong)} of {len(chosen)} images differ from those stored, the first {wrong[0]}; mIoU {measured['mIoU']:.2f}"
+        )
     verdict, why = judge(list(counts.values()), entry.reported.miou, whole)
     detail = f"{measured['mIoU']:.2f} measured, {entry.reported.miou:.2f} reported: {why}; {len(chosen)} of {len(found)} images on {device}"
     if stored:
@@ -330,15 +324,3 @@ def stored_counts(entry: Model, setting: Setting) -> dict[str, Counts] | None:
         return {name: Counts(*(np.array(one[kind], np.int64) for kind in ("intersect", "pred", "label"))) for name, one in images.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise EnvironmentFault(f"{entry.counts.file.name}: no per-image counts under '{entry.counts.key}': {error!r}") from error
-
-
-def judge(counts: list[Counts], reported: float, whole: bool) -> tuple[str, str]:
-    """What these counts say of a reported mIoU. Only the full set can confirm or refute."""
-    measured = metrics(total(counts))["mIoU"]
-    if whole:
-        confirmed = abs(measured - reported) <= TOLERANCE
-        return ("confirmed", f"confirmed within {TOLERANCE}") if confirmed else ("refuted", f"refuted, more than {TOLERANCE} apart")
-    low, high = interval(counts)
-    fits = low - TOLERANCE <= reported <= high + TOLERANCE
-    verdict = "consistent" if fits else "inconsistent"
-    return verdict, f"{verdict}, 95 % interval {low:.2f} to {high:.2f}"

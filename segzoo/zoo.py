@@ -1,7 +1,7 @@
 """zoo.yaml to frozen records; every complaint names file, line and field.
 
-Read from PyYAML's node tree, so that what YAML would bend in silence is refused: duplicate keys,
-aliases, octal and sexagesimal numbers, `no` as a boolean.
+The records are the schema: strict types, no unknown fields. Names and addresses are held to what
+cannot leave a folder or fool a terminal.
 """
 
 import re
@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from segzoo import strict_yaml
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.geometry import Decoder, Geometry
-
-_MOST_NESTING = 20
 
 
 def packaged(name: str) -> Path:
@@ -56,7 +54,7 @@ def _url(url: str) -> str:
     return _inside(url)
 
 
-def _mirror(value: object) -> object:
+def _mirror(value: Any) -> Any:
     return {"url": value} if isinstance(value, str) else value
 
 
@@ -121,6 +119,10 @@ class Dataset(Record):
     archive: Artifact | None = None
     digest: Sha256 | None = None
     classes: dict[Text, tuple[int, int, int]]
+
+    @property
+    def artifact(self) -> Artifact | None:
+        return self.archive
 
 
 class Sizes(Record):
@@ -265,9 +267,10 @@ class Zoo(Record):
                 raise ValueError(f"models.{name}.head.classes: {model.head.classes}, but the data set has another number of classes")
             if model.pretrained is not None and model.pretrained not in self.backbones:
                 raise ValueError(f"models.{name}.pretrained: no backbone '{model.pretrained}' in this file")
-        kinds = (self.datasets, self.backbones, self.models)
+        kinds: tuple[dict[str, Any], ...] = (self.datasets, self.backbones, self.models)
         if twice := sorted(name for i, kind in enumerate(kinds) for name in kind if any(name in other for other in kinds[i + 1 :])):
-            raise ValueError(f"the name '{twice[0]}' stands for two things")
+            kind = "models" if twice[0] in self.models else "backbones"
+            raise ValueError(f"{kind}.{twice[0]}: this name stands for two things")
         return self
 
     @property
@@ -278,24 +281,7 @@ class Zoo(Record):
 
 def load(path: Path) -> Zoo:
     """The manifest at `path`. Raises UsageError with `file:line` and field, or NotFoundError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path}: no such manifest") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not readable as text: {error}") from error
-    lines: dict[tuple[str | int, ...], int] = {}
-    try:
-        _refuse_aliases(path, text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}:{line}: not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {error}") from error
-    if not isinstance(node, yaml.MappingNode):
-        raise UsageError(f"{path}:1: expected a mapping with 'version', 'datasets', 'backbones' and 'models'")
-    plain = _construct(path, node, (), lines)
+    plain, lines = strict_yaml.read(path)
     try:
         return Zoo.model_validate(plain)
     except ValidationError as error:
@@ -303,66 +289,17 @@ def load(path: Path) -> Zoo:
         raise UsageError(f"{path}:{_complaint(first, lines)}", _hint(first)) from error
 
 
-def _refuse_aliases(path: Path, text: str) -> None:
-    """No aliases (they can explode) and no deep nesting (it overflows the stack), before a tree is built."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise UsageError(f"{path}:{line}: anchors and aliases are not used in a manifest; write the value out")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MOST_NESTING:
-            raise UsageError(f"{path}:{line}: nested more than {_MOST_NESTING} deep")
-
-
-def _construct(path: Path, node: yaml.Node, where: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> Any:
-    lines.setdefault(where, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.endswith(":str"):
-                raise UsageError(f"{path}:{line}: {_dotted(where)}: a key must be a text; quote it if it is one")
-            if key in mapping:
-                raise UsageError(f"{path}:{line}: {_dotted((*where, key))}: this key is there twice")
-            lines[(*where, key)] = line
-            mapping[key] = _construct(path, value_node, (*where, key), lines)
-        return mapping
-    if isinstance(node, yaml.SequenceNode):
-        return tuple(_construct(path, item, (*where, index), lines) for index, item in enumerate(node.value))
-    return _scalar(path, node, where)
-
-
-def _scalar(path: Path, node: yaml.Node, where: tuple[str | int, ...]) -> Any:
-    kind, text = node.tag.removeprefix("tag:yaml.org,2002:"), node.value
-    match kind:
-        case "str":
-            return text
-        case "null":
-            return None
-        case "bool" if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        case "int" if re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
-            return int(text)
-        case "float" if re.fullmatch(r"-?[0-9]+\.[0-9]*(e[-+]?[0-9]+)?", text):
-            return float(text)
-    raise UsageError(f"{path}:{node.start_mark.line + 1}: {_dotted(where)}: YAML reads {text} as {kind}; quote it if it is a text")
-
-
-def _dotted(where: tuple[str | int, ...]) -> str:
-    return ".".join(map(str, where)) or "the top level"
-
-
-def _complaint(error: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], int]) -> str:
-    where = tuple(error["loc"])
+def _complaint(error: Mapping[str, Any], lines: strict_yaml.Lines) -> str:
+    where, message = tuple(error["loc"]), error["msg"].removeprefix("Value error, ")
+    if not where:  # a complaint about how parts fit together begins with the field
+        field, _, rest = message.partition(": ")
+        where, message = next(((known, rest) for known in lines if known and strict_yaml.dotted(known) == field), (where, message))
     shown = where
     while shown not in lines and shown:
         shown = shown[:-1]
     found = error["input"]
     said = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{lines[shown]}: {_dotted(where)}: {message}{said}"
+    return f"{lines[shown]}: {strict_yaml.dotted(where)}: {message}{said}"
 
 
 def _hint(error: Mapping[str, Any]) -> str | None:

@@ -30,7 +30,7 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
 
     manifest = choice.load()
     zoo = manifest.zoo
-    archives = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive is not None}
+    archives = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive}
     weights = {name: entry.artifact for name, entry in zoo.entries.items()}
     results = []
     for name, artifact in manifest.chosen(names, every, weights if every else {**weights, **archives}).items():

@@ -33,8 +33,7 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     out.print(name, style="bold", markup=False)
     for key, value in rows:
         out.print(f"{key:<{width}}  {value}", soft_wrap=True, markup=False)
-    artifact = getattr(entry, "artifact", None) or getattr(entry, "archive", None)
-    where = manifest.store.find(artifact) if artifact else None
+    where = manifest.store.find(entry.artifact) if entry.artifact else None
     out.print(f"{'in the store':<{width}}  {where or 'no'}", soft_wrap=True, markup=False)
 
 

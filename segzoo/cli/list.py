@@ -1,5 +1,8 @@
 """`segzoo list`: what the zoo holds."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from segzoo.cli.manifest import Choice
@@ -11,7 +14,7 @@ from segzoo.cli.manifest import Choice
 def list_(choice: Choice, as_json: bool) -> None:
     """List the backbones, models and data sets of the zoo, with their reported figures.
 
-    A check mark in the last column means that the file is in the store.
+    The last column says which files are in the store.
     """
     import json
 
@@ -21,19 +24,15 @@ def list_(choice: Choice, as_json: bool) -> None:
 
     manifest = choice.load()
     zoo, store = manifest.zoo, manifest.store
-    rows = []
-    for name, backbone in zoo.backbones.items():
-        rows.append({"name": name, "kind": "backbone", "title": backbone.title, "artifact": backbone.source})
-    for name, model in zoo.models.items():
-        figures = {"miou": model.reported.miou, "miou_ms_flip": model.reported.miou_ms_flip}
-        rows.append({"name": name, "kind": "model", "title": model.title, "artifact": model.checkpoint, **figures})
-    for name, dataset in zoo.datasets.items():
-        rows.append({"name": name, "kind": "data set", "title": dataset.title, "artifact": dataset.archive})
+    kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", zoo.backbones), ("model", zoo.models), ("data set", zoo.datasets)]
+    rows: list[dict[str, Any]] = []
+    for kind, entries in kinds:
+        for name, entry in entries.items():
+            artifact, reported = entry.artifact, getattr(entry, "reported", None)
+            rows.append({"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": artifact and artifact.size})
+            rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
+            rows[-1]["in_store"] = artifact is not None and store.find(artifact) is not None
     if as_json:
-        for row in rows:
-            artifact = row.pop("artifact")
-            row |= {"file": artifact.name if artifact else None, "size": artifact.size if artifact else None}
-            row["in_store"] = artifact is not None and store.find(artifact) is not None
         click.echo(json.dumps(rows, indent=2))
         return
     table = Table(box=None, pad_edge=False)
@@ -42,9 +41,7 @@ def list_(choice: Choice, as_json: bool) -> None:
     for column in ("mIoU", "ms+flip", "size", "here"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        artifact = row["artifact"]
-        figures = [f"{row[figure]:.2f}" if row.get(figure) is not None else "" for figure in ("miou", "miou_ms_flip")]
-        size = megabytes(artifact.size) if artifact and artifact.size else ""
-        here = "yes" if artifact and store.find(artifact) else ""
-        table.add_row(row["name"], row["kind"], row["title"], *figures, size, here)
+        figures = ("" if row[figure] is None else f"{row[figure]:.2f}" for figure in ("miou", "miou_ms_flip"))
+        size = "" if row["size"] is None else megabytes(row["size"])
+        table.add_row(row["name"], row["kind"], row["title"], *figures, size, "yes" if row["in_store"] else "")
     out.print(table)

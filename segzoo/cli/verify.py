@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from segzoo.zoo import Entry
 
 
-class Images(click.ParamType):
+class Images(click.ParamType[int]):
     """A number of images, or `all`."""
 
     name = "N|all"
@@ -35,7 +35,9 @@ class Images(click.ParamType):
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda or cuda:N.  [default: a GPU if there is one]")
-@click.option("--require", type=click.Choice(["bytes", "names", "round trip", "numbers", "mIoU"]), multiple=True, help="Exit 8 if this rung was skipped.")
+@click.option(
+    "--require", type=click.Choice(["bytes", "names", "round trip", "numbers", "mIoU"]), multiple=True, help="Exit 8 if this rung was skipped."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
 @click.pass_obj
 def verify(
@@ -76,7 +78,8 @@ def verify(
     count = images if images is not None else 0 if device.startswith("cuda") else ladder.IMAGES_ON_CPU
     board = Board(manifest, entries)
     setting = ladder.Setting(manifest.zoo, manifest.base, manifest.store, device, count or None, data, board.said)
-    missing = [artifact for entry in entries.values() for artifact in ladder.artifacts_of(entry) if manifest.store.find(artifact) is None]
+    needed = {artifact.name: artifact for entry in entries.values() for artifact in ladder.artifacts_of(entry)}
+    missing = [artifact for artifact in needed.values() if manifest.store.find(artifact) is None]
     if missing:
         known = sum(artifact.size or 0 for artifact in missing)
         unknown = sum(artifact.size is None for artifact in missing)
@@ -85,7 +88,7 @@ def verify(
     with board.live():
         for name, entry in entries.items():
             checks = []
-            for check in ladder.verify(name, entry, setting):
+            for check in ladder.verify(entry, setting):
                 checks.append(check)
                 board.add(name, check)
             records.append(receipt(name, entry.title, [check.record() for check in checks]))
@@ -176,7 +179,7 @@ class Board:
         out.print()
         for name, checks in self.checks.items():
             for check in checks:
-                if check.status in ("failed", "skipped") or check.rung == "mIoU" and check.status == "passed":
+                if check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed"):
                     style = self.STYLES[check.status] if check.status != "passed" else ""
                     said = "" if check.status == "passed" else f"{check.status}: "
                     out.print(f"{name}: {check.rung}: {said}{check.detail}", style=style, soft_wrap=True, markup=False)

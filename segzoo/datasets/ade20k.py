@@ -29,7 +29,9 @@ def samples(folder: Path, split: str, expected: int) -> tuple[Sample, ...]:
     images, labels = folder / "images" / split, folder / "annotations" / split
     for part in (images, labels):
         if not part.is_dir():
-            raise EnvironmentFault(f"{part}: no such folder", hint="a data set in ADE20K's layout has images/ and annotations/ with a folder per split")
+            raise EnvironmentFault(
+                f"{part}: no such folder", hint="a data set in ADE20K's layout has images/ and annotations/ with a folder per split"
+            )
     found = tuple(Sample(path.name, path, labels / f"{path.stem}.png") for path in sorted(images.glob("*.jpg")))
     if lacking := [sample.label for sample in found if not sample.label.is_file()]:
         raise EnvironmentFault(f"{len(lacking)} images have no label, the first {lacking[0]}")

@@ -75,7 +75,9 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Mem
     if dtype.str == "|V2":  # how numpy stores a bfloat16 that it has no name for
         dtype = np.dtype(ml_dtypes.bfloat16)
     if dtype.hasobject:
-        raise IntegrityError(f"{where}: an object array, which only running its pickle could open", hint="weights are plain numbers; do not trust this file")
+        raise IntegrityError(
+            f"{where}: an object array, which only running its pickle could open", hint="weights are plain numbers; do not trust this file"
+        )
     if dtype.kind not in "fiub" and dtype != ml_dtypes.bfloat16:
         raise IntegrityError(f"{where}: dtype {dtype} is no number")
     claimed = math.prod(shape) * dtype.itemsize
@@ -86,8 +88,8 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Mem
 
 def _read(path: Path, name: str, member: _Member) -> np.ndarray:
     if member.info.compress_type == zipfile.ZIP_STORED:
-        raw = np.memmap(path, np.uint8, "r", data_offset(path, member.info), (member.info.file_size,))
-        if zlib.crc32(raw) != member.info.CRC:
+        raw: np.ndarray = np.memmap(path, np.uint8, "r", data_offset(path, member.info), (member.info.file_size,))
+        if zlib.crc32(raw.data) != member.info.CRC:
             raise IntegrityError(f"{path}: member '{name}' does not have the checksum that the zip gives for it")
     else:
         try:
@@ -117,7 +119,9 @@ def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str,
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in pairs:
             header = io.BytesIO()
-            np.lib.format.write_array_header_1_0(header, {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape})
+            np.lib.format.write_array_header_1_0(
+                header, {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+            )
             info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             with archive.open(info, "w", force_zip64=specs[name].nbytes >= 2**31) as member:
                 member.write(header.getvalue())

@@ -1,4 +1,4 @@
-"""`.pth` without torch: both formats of torch.save read as data, the zip format written as a stream.
+"""`.pth` read without torch: both formats of torch.save, as data.
 
 `torch.load(weights_only=True)` refuses published checkpoints whose `meta` holds numpy scalars or
 mmengine's HistoryBuffer; here whatever is no tensor stays inert. Formats as in torch 2.13
@@ -7,40 +7,28 @@ mmengine's HistoryBuffer; here whatever is no tensor stays inert. Formats as in 
 
 import io
 import math
-import struct
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from segzoo.errors import ConversionError, IntegrityError
+from segzoo.errors import IntegrityError
 from segzoo.formats import pickled
-from segzoo.formats.pickled import Call, Name
 from segzoo.formats.npz import data_offset
+from segzoo.formats.pickled import Call, Name
+from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
 from segzoo.formats.weights import Weights
 from segzoo.geometry import Spec
 
+__all__ = ["is_legacy", "open_pth", "write"]
+
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_STORAGES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "UntypedStorage": "uint8",
-}
-_STORAGE_OF = {dtype: name for name, dtype in _STORAGES.items() if name != "UntypedStorage"}
 _NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
 _MODULE = "module."
 
@@ -155,10 +143,10 @@ def _load_legacy(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
 def _storage(identity: Any) -> _Storage:
     """What a persistent id points to: `("storage", type, key, device, size[, view])`."""
     kind, storage_type, key, _, size, *view = identity
-    if kind != "storage" or not isinstance(storage_type, Name) or storage_type.name not in _STORAGES:
+    if kind != "storage" or not isinstance(storage_type, Name) or storage_type.name not in STORAGES:
         raise IntegrityError(f"a storage of type {storage_type}, which segzoo does not read")
     begin = int(view[0][1]) if view and view[0] is not None else 0
-    return _Storage(str(key), _STORAGES[storage_type.name], int(size), begin)
+    return _Storage(str(key), STORAGES[storage_type.name], int(size), begin)
 
 
 def _build(what: Name, args: Any) -> Any:
@@ -181,7 +169,7 @@ def _build(what: Name, args: Any) -> Any:
 
 def _retyped(storage: _Storage, dtype: Name) -> _Storage:
     name = "bool" if dtype.name == "bool" else dtype.name
-    if name not in _STORAGE_OF:
+    if name not in STORAGE_OF:
         raise IntegrityError(f"dtype {dtype}, which segzoo does not read")
     return _Storage(storage.key, name, storage.size // Spec((1,), name).nbytes)
 
@@ -238,71 +226,3 @@ def _array(path: Path, name: str, tensor: _Tensor, blocks: Mapping[str, tuple[in
     block = np.memmap(path, np.uint8, "r", begin + storage.begin * dtype.itemsize, (storage.size * dtype.itemsize,)).view(dtype)
     strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
     return as_strided(block[tensor.offset :], tensor.shape, strides, writeable=False)
-
-
-# Writing: torch's zip format, streamed. Torch maps storages, so each begins on a multiple of 64 bytes.
-
-_ALIGNMENT = 64
-_ROOT = "archive"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:
-    """A bare state dict in torch's zip format, one tensor at a time; the same tensors give the same bytes.
-
-    `metadata` has no place in this format and is left out.
-    """
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _member(archive, file, "data.pkl", [_state_pickle(specs)])
-        _member(archive, file, ".format_version", [b"1"])
-        _member(archive, file, ".storage_alignment", [str(_ALIGNMENT).encode()])
-        _member(archive, file, "byteorder", [b"little"])
-        for index, (name, array) in enumerate(pairs):
-            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-            _member(archive, file, f"data/{index}", [data], specs[name].nbytes)
-        _member(archive, file, "version", [b"3\n"])
-
-
-def _member(archive: zipfile.ZipFile, file: IO[bytes], name: str, chunks: Iterable[Any], size: int = 0) -> None:
-    info = zipfile.ZipInfo(f"{_ROOT}/{name}", _EPOCH)
-    big = size >= 2**31
-    begin = file.tell() + 30 + len(info.filename) + (20 if big else 0) + 4
-    padding = -begin % _ALIGNMENT
-    info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
-    with archive.open(info, "w", force_zip64=big) as member:
-        for chunk in chunks:
-            member.write(chunk)
-
-
-def _state_pickle(specs: Mapping[str, Spec]) -> bytes:
-    """The pickle (protocol 2) of an OrderedDict of contiguous tensors, storage N for the Nth."""
-    return b"".join([b"\x80\x02", _name("collections", "OrderedDict"), b")R(", *_entries(specs), b"u."])
-
-
-def _entries(specs: Mapping[str, Spec]) -> Iterator[bytes]:
-    for index, (name, spec) in enumerate(specs.items()):
-        if spec.dtype not in _STORAGE_OF:
-            raise ConversionError(f"{name}: a .pth cannot hold dtype {spec.dtype}")
-        storage = [_text("storage"), _name("torch", _STORAGE_OF[spec.dtype]), _text(str(index)), _text("cpu"), _int(math.prod(spec.shape))]
-        strides = [math.prod(spec.shape[axis + 1 :]) for axis in range(len(spec.shape))]
-        yield _text(name) + _name("torch._utils", "_rebuild_tensor_v2") + b"((" + b"".join(storage) + b"tQ"
-        yield _int(0) + _ints(spec.shape) + _ints(strides) + b"\x89" + _name("collections", "OrderedDict") + b")RtR"
-
-
-def _name(module: str, name: str) -> bytes:
-    return f"c{module}\n{name}\n".encode()
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return b"X" + struct.pack("<I", len(data)) + data
-
-
-def _int(number: int) -> bytes:
-    if number < 2**31:
-        return b"J" + struct.pack("<i", number)
-    return b"\x8a\x08" + struct.pack("<q", number)
-
-
-def _ints(numbers: Iterable[int]) -> bytes:
-    return b"(" + b"".join(map(_int, numbers)) + b"t"

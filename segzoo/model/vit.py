@@ -5,16 +5,13 @@ checkpoints have. Tokens are (b, n, d); the class token is the first and is drop
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Seen = dict[str, Tensor]
-Activation = Literal["erf", "tanh"]
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"erf": F.gelu, "tanh": lambda x: F.gelu(x, approximate="tanh")}
 
 
 class Attention(nn.Module):
@@ -37,18 +34,17 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block. The nesting of names (`attn.attn`, `ffn.layers.0.0`) is mmcv's."""
 
-    def __init__(self, width: int, heads: int, mlp: int, eps: float, activation: Activation = "erf"):
+    def __init__(self, width: int, heads: int, mlp: int, eps: float):
         super().__init__()
         self.ln1 = nn.LayerNorm(width, eps)
         self.attn = nn.ModuleDict({"attn": Attention(width, heads)})
         self.ln2 = nn.LayerNorm(width, eps)
         self.ffn = nn.ModuleDict({"layers": nn.ModuleList([nn.Sequential(nn.Linear(width, mlp)), nn.Linear(mlp, width)])})
-        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn["attn"](self.ln1(x))
-        expand, contract = self.ffn["layers"]
-        return x + contract(ACTIVATIONS[self.activation](expand(self.ln2(x))))
+        expand, contract = cast(nn.ModuleList, self.ffn["layers"])
+        return x + contract(F.gelu(expand(self.ln2(x))))  # the exact, erf form
 
 
 class PatchEmbedding(nn.Module):
@@ -67,14 +63,12 @@ class PatchEmbedding(nn.Module):
 class VisionTransformer(nn.Module):
     """Image (b, 3, H, W), normalised, to features (b, d, H/p, W/p); see `Segmenter` for the sizes."""
 
-    def __init__(
-        self, *, width: int, depth: int, heads: int, mlp: int, patch: int, grid: int, eps: float = 1e-6, activation: Activation = "erf"
-    ):
+    def __init__(self, *, width: int, depth: int, heads: int, mlp: int, patch: int, grid: int, eps: float = 1e-6):
         super().__init__()
         self.patch_embed = PatchEmbedding(width, patch)
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, grid * grid + 1, width))
-        self.layers = nn.ModuleList(Block(width, heads, mlp, eps, activation) for _ in range(depth))
+        self.layers = nn.ModuleList(Block(width, heads, mlp, eps) for _ in range(depth))
         self.ln1 = nn.LayerNorm(width, eps)
 
     def tokens(self, image: Tensor, seen: Seen | None = None) -> Tensor:

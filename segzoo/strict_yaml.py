@@ -1,0 +1,93 @@
+"""YAML without its surprises, with the line of every value.
+
+Read from PyYAML's node tree, so that what it would bend in silence is refused: duplicate keys,
+anchors and aliases, octal and sexagesimal numbers, `no` as a boolean, deep nesting.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segzoo.errors import NotFoundError, UsageError
+
+Where = tuple[str | int, ...]
+Lines = dict[Where, int]
+_MOST_NESTING = 20
+
+
+def read(path: Path) -> tuple[dict[str, Any], Lines]:
+    """The mapping in a file, in dicts, tuples and scalars, and the line of each of its fields.
+
+    Raises UsageError with `file:line` and field, or NotFoundError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such manifest") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not readable as text: {error}") from error
+    lines: Lines = {}
+    try:
+        _refuse_aliases(path, text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"{path}:{line}: not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not YAML: {error}") from error
+    if not isinstance(node, yaml.MappingNode):
+        raise UsageError(f"{path}:1: expected a mapping with 'version', 'datasets', 'backbones' and 'models'")
+    return _construct(path, node, (), lines), lines
+
+
+def _refuse_aliases(path: Path, text: str) -> None:
+    """No aliases (they can explode) and no deep nesting (it overflows the stack), before a tree is built."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise UsageError(f"{path}:{line}: anchors and aliases are not used in a manifest; write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_NESTING:
+            raise UsageError(f"{path}:{line}: nested more than {_MOST_NESTING} deep")
+
+
+def _construct(path: Path, node: yaml.Node, where: Where, lines: Lines) -> Any:
+    lines.setdefault(where, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.endswith(":str"):
+                raise UsageError(f"{path}:{line}: {dotted(where)}: a key must be a text; quote it if it is one")
+            if key in mapping:
+                raise UsageError(f"{path}:{line}: {dotted((*where, key))}: this key is there twice")
+            lines[(*where, key)] = line
+            mapping[key] = _construct(path, value_node, (*where, key), lines)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return tuple(_construct(path, item, (*where, index), lines) for index, item in enumerate(node.value))
+    return _scalar(path, node, where)
+
+
+def _scalar(path: Path, node: yaml.Node, where: Where) -> Any:
+    kind, text = node.tag.removeprefix("tag:yaml.org,2002:"), node.value
+    match kind:
+        case "str":
+            return text
+        case "null":
+            return None
+        case "bool" if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        case "int" if re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
+            return int(text)
+        case "float" if re.fullmatch(r"-?[0-9]+\.[0-9]*(e[-+]?[0-9]+)?", text):
+            return float(text)
+    raise UsageError(f"{path}:{node.start_mark.line + 1}: {dotted(where)}: YAML reads {text} as {kind}; quote it if it is a text")
+
+
+def dotted(where: Where) -> str:
+    return ".".join(map(str, where)) or "the top level"
