@@ -1,17 +1,20 @@
 """segzoo turns published ViT weights into segmentation models one can trust.
 
-Read it in this order: layouts (the tables), remap (their engine), geometry, formats, convert; zoo,
-store, fetch; model, reference, parity; datasets, inference, miou, evaluate; verify, receipt; cli.
+Read it in this order: layouts (the tables), remap (their engine), geometry, formats, conversion; zoo,
+store, fetch; model, reference, parity; datasets, inference, miou, evaluation; verify, receipt; cli.
+
+The public names below are functions; modules have other names, so that importing one hides none.
 """
 
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {"convert": "segzoo.convert", "open_weights": "segzoo.formats"}
-__all__ = ["convert", "open_weights"]
+_PUBLIC = {"convert": ("segzoo.conversion", "convert"), "open": ("segzoo.formats", "open_weights")}
+__all__ = ["convert", "open"]  # noqa: F822 - handed out below, so that importing segzoo imports no numpy
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+        module, function = _PUBLIC[name]
+        return getattr(import_module(module), function)
     raise AttributeError(f"module 'segzoo' has no attribute '{name}'")

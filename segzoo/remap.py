@@ -66,14 +66,14 @@ def detect(names: Collection[str], only: str | None = None) -> Found:
     """
     names = frozenset(names)
     candidates = [_read_as(LAYOUTS[name], prefix, names) for name in ([only] if only else LAYOUTS) for prefix in LAYOUTS[name].prefixes]
-    nearest = min(candidates, key=lambda found: len(found.rules.keys() ^ names))
+    nearest = max(candidates, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names))
     missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.rules.keys())
     if not missing and not unexpected:
         return nearest
-    if len(missing) + len(unexpected) >= len(names):
+    if names.isdisjoint(nearest.rules):
         known = ", ".join(LAYOUTS)
         raise ConversionError(
-            f"{len(names)} tensors in no layout that segzoo knows ({known}); the first are {_some(sorted(names))}",
+            f"{len(names)} tensors in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
             hint="segzoo converts ViT weights; is this a checkpoint of another architecture?",
         )
     differences = [f"missing {_some(missing)}"] if missing else []

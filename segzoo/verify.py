@@ -266,7 +266,7 @@ def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
 def _scored(climb: _Climb, entry: Model, found: tuple[Any, ...], data_digest: str) -> Check:
     import torch
 
-    from segzoo.evaluate import evaluate, explained, subset
+    from segzoo.evaluation import evaluate, explained, subset
     from segzoo.model import build
 
     setting, protocol, classes = climb.setting, entry.protocol, entry.head.classes

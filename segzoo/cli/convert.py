@@ -32,7 +32,7 @@ def convert(choice: Choice, source: str, target: Path, to: str, heads: int | Non
     import json
 
     from segzoo.cli.output import byte_progress, err, megabytes, out
-    from segzoo.convert import convert as convert_file
+    from segzoo.conversion import convert as convert_file
 
     path = Path(source)
     if not path.exists():

@@ -55,7 +55,7 @@ def read_image(path: Path) -> np.ndarray:
     """RGB uint8 (h, w, 3), turned as its EXIF orientation says, as cv2's colour flag does."""
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise EnvironmentFault(f"{path}: not a readable image: {error}") from error
 
@@ -66,7 +66,7 @@ def read_label(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode not in ("L", "P"):
                 raise EnvironmentFault(f"{path}: expected 8-bit class indices, found a PNG of mode {image.mode}")
-            raw = np.asarray(image)
+            raw = np.array(image)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise EnvironmentFault(f"{path}: not a readable label map: {error}") from error
     return np.where(raw == 0, IGNORED, np.where(raw == IGNORED, IGNORED, raw - 1)).astype(np.uint8)

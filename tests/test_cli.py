@@ -1,0 +1,306 @@
+"""The commands as a person meets them: what is printed, exit codes, bad input, pipes, Ctrl-C, a full disk."""
+
+import json
+import os
+import pickle
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+from conftest import MINI, TAME
+from segzoo.cli import main
+from segzoo.formats import open_weights
+
+COMMANDS = sorted(main.commands)
+
+
+def segzoo(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def process(*arguments, **options):
+    return subprocess.Popen([sys.executable, "-m", "segzoo", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+# what works
+
+
+def test_convert_says_what_was_read_written_and_dropped(tmp_path):
+    target = tmp_path / "pretrain" / "vit.pth"
+    done = segzoo("convert", TAME, target)
+    assert done.exit_code == 0
+    assert "augreg, 56 tensors, 823.5 kB" in done.stdout
+    assert "width 64, depth 3, heads 4, mlp 256, patch 16, grid 4, 11 classes" in done.stdout
+    assert "dropped  classifier: head/kernel, head/bias" in done.stdout
+    assert "mmseg, 42 tensors" in done.stdout
+    assert re.search(r"read back and compared, \d+\.\d\d s in all", done.stdout)
+    assert len(torch.load(target, weights_only=True)) == 42
+
+
+def test_convert_takes_a_name_of_the_zoo(tmp_path):
+    assert segzoo("--zoo", "mini", "convert", "mini-vit", tmp_path / "a.safetensors", "--to", "timm").exit_code == 0
+    assert segzoo("--zoo", "mini", "convert", "mini-mask", tmp_path / "b.npz", "--to", "augreg").exit_code == 0
+    assert open_weights(tmp_path / "b.npz").specs["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"].shape == (128, 2, 64)
+    report = json.loads(segzoo("convert", tmp_path / "a.safetensors", tmp_path / "c.npz", "--to", "augreg", "--json").stdout)
+    assert (report["from"], report["to"], len(report["digests"]), report["dropped"]) == ("timm", "augreg", 56, [])
+
+
+def test_verify_prints_a_table_and_writes_receipts(monkeypatch):
+    done = segzoo("--zoo", "mini", "verify", "--all")
+    assert done.exit_code == 0
+    for figure in ("85.64 measured, 85.64 reported: confirmed", "86.71 measured, 86.71 reported: confirmed", "14 passed, 1 n/a"):
+        assert figure in done.stdout
+    assert "to fetch: 4 files, 7.1 MB" in done.stderr
+    receipts = Path(os.environ["SEGZOO_HOME"]) / "receipts" / "mini"
+    assert sorted(path.name for path in receipts.iterdir()) == ["mini-linear.json", "mini-mask.json", "mini-vit.json"]
+    printed = json.loads(segzoo("--zoo", "mini", "verify", "mini-linear", "--json").stdout)
+    kept = json.loads((receipts / "mini-linear.json").read_text())
+    assert printed == [kept]
+    assert kept["passed"] is True
+    assert [check["rung"] for check in kept["checks"]] == ["bytes", "names", "round trip", "numbers", "mIoU"]
+    assert all(len(line) <= 80 for line in done.stdout.splitlines()[:4])
+
+
+def test_verify_can_require_a_rung(tmp_path):
+    folder = shutil.copytree(MINI, tmp_path / "lab")
+    plain = yaml.safe_load((folder / "zoo.yaml").read_text())
+    del plain["datasets"]["ade-mini"]["path"]
+    (folder / "zoo.yaml").write_text(yaml.safe_dump(plain))
+    arguments = ("--zoo", folder / "zoo.yaml", "verify", "mini-linear")
+    assert segzoo(*arguments).exit_code == 0
+    assert segzoo(*arguments, "--require", "mIoU").exit_code == 8
+    assert segzoo(*arguments, "--require", "numbers").exit_code == 0
+
+
+def test_list_and_info():
+    assert re.search(r"mini-mask +model +.*85\.64 +90\.10 +3\.5 MB", segzoo("--zoo", "mini", "list").stdout)
+    rows = {row["name"]: row for row in json.loads(segzoo("--zoo", "mini", "list", "--json").stdout)}
+    assert (rows["mini-vit"]["kind"], rows["mini-vit"]["size"], rows["mini-vit"]["in_store"]) == ("backbone", 823502, False)
+    assert "checkpoint.sha256" in segzoo("--zoo", "mini", "info", "mini-mask").stdout
+    facts = json.loads(segzoo("--zoo", "mini", "info", "mini-mask", "--json").stdout)
+    assert (facts["head"]["kind"], facts["protocol"]["crop"], facts["reported"]["miou"]) == ("mask", 64, 85.64)
+
+
+def test_the_working_folders_manifest_is_not_used_by_accident(tmp_path, monkeypatch):
+    shutil.copy(MINI / "zoo.yaml", tmp_path / "zoo.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert "vit-b-mask" in segzoo("list").stdout
+    assert "mini-mask" not in segzoo("list").stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_fits(command):
+    text = segzoo(command, "--help").stdout
+    assert len(text.splitlines()) > 6
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+# bad input
+
+
+class RunsCode:
+    def __reduce__(self):
+        return (Path.touch, (Path(os.environ["SEGZOO_HOME"]) / "it-ran",))
+
+
+def cut(path):
+    path.write_bytes(TAME.read_bytes()[:-1000])
+
+
+def page(path):
+    path.write_text("<html><body>404</body></html>")
+
+
+def with_change(change):
+    def write(path):
+        tensors = dict(np.load(TAME))
+        change(tensors)
+        np.savez(path, **tensors)
+
+    return write
+
+
+def runs_code(path):
+    torch.save({"state_dict": {"cls_token": RunsCode()}}, path)
+
+
+def is_code(path):
+    path.write_bytes(pickle.dumps(RunsCode(), protocol=2))
+
+
+BAD_FILES = {
+    "missing.npz": (lambda path: None, 7, "no such file"),
+    "empty.npz": (lambda path: path.touch(), 4, "an empty file"),
+    "cut.npz": (cut, 4, "cut short or damaged"),
+    "page.npz": (page, 4, "an HTML page"),
+    "more.npz": (with_change(lambda t: t.update(extra=t["cls"])), 5, "unexpected 1: extra"),
+    "fewer.npz": (with_change(lambda t: t.pop("cls")), 5, "missing 1: cls"),
+    "shape.npz": (with_change(lambda t: t.update(cls=t["cls"][..., :9])), 5, "axis 'd' is 9 here, but 64 in"),
+    "objects.npz": (with_change(lambda t: t.update(cls=np.array([{}], object))), 4, "object array"),
+    "code.pth": (runs_code, 4, "no tensors found"),
+    "pickle.pth": (is_code, 4, "a pickle of another kind"),
+    "folder.npz": (lambda path: path.mkdir(), 7, "not a file"),
+}
+
+
+def one_error(done, code, said):
+    """One clear message on stderr, no traceback, the documented exit code."""
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert len(re.findall(r"^error: ", done.stderr, re.MULTILINE)) == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_convert_refuses_a_bad_file(name, tmp_path):
+    write, code, said = BAD_FILES[name]
+    write(tmp_path / name)
+    before = sorted(tmp_path.iterdir())
+    one_error(segzoo("convert", tmp_path / name, tmp_path / "out.pth"), code, said)
+    assert sorted(tmp_path.iterdir()) == before
+    assert not (Path(os.environ["SEGZOO_HOME"]) / "it-ran").exists()
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_verify_names_the_rung_that_a_bad_file_breaks(name, tmp_path):
+    """Registered under its own hash, so that it is more than bytes; a missing file and a folder are no bytes at all."""
+    write, code, said = BAD_FILES[name]
+    folder = shutil.copytree(MINI, tmp_path / "lab")
+    write(folder / name)
+    plain = yaml.safe_load((folder / "zoo.yaml").read_text())
+    plain["backbones"]["mini-vit"]["source"] = {"name": name, "layout": "augreg", "urls": [name]}
+    (folder / "zoo.yaml").write_text(yaml.safe_dump(plain))
+    done = segzoo("--zoo", folder / "zoo.yaml", "verify", "mini-vit")
+    assert done.exit_code == code
+    assert said in done.stdout or name in ("folder.npz",)
+    assert "1 failed" in done.stdout
+    assert not (Path(os.environ["SEGZOO_HOME"]) / "it-ran").exists()
+    assert not list(Path(os.environ["SEGZOO_HOME"]).rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("verify", "mini-msk"), 7, "no 'mini-msk' in this zoo; did you mean mini-mask?"),
+        (("fetch", "mini-linaer"), 7, "did you mean mini-linear?"),
+        (("info", "ade-mni"), 7, "did you mean ade-mini?"),
+        (("convert", "mini-vti", "out.pth"), 7, "did you mean mini-vit?"),
+        (("verify", "zzz"), 7, "there are mini-vit, mini-mask, mini-linear"),
+        (("verify",), 2, "nothing named"),
+        (("fetch",), 2, "nothing named"),
+        (("verify", "mini-vit", "--all"), 2, "not both"),
+        (("convert", TAME, "out.bin"), 2, "unknown suffix '.bin'"),
+        (("convert", TAME, TAME), 2, "the same file"),
+        (("convert", "no/such/file.npz", "out.pth"), 7, "no such file"),
+    ],
+)
+def test_a_wrong_call(arguments, code, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one_error(segzoo("--zoo", "mini", *arguments), code, said)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [("verify", "--images", "0", "mini-vit"), ("verify", "--images", "few", "mini-vit"), ("convert", "a"), ("nope",)])
+def test_a_wrong_option_is_clicks_to_refuse(arguments):
+    assert segzoo(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [("list",), ("info", "x"), ("fetch", "--all"), ("verify", "--all")])
+def test_a_bad_manifest(command, tmp_path):
+    (tmp_path / "own.yaml").write_text("version: 1\nversion: 1\n")
+    one_error(segzoo("--zoo", tmp_path / "own.yaml", *command), 2, "own.yaml:2: version: this key is there twice")
+    one_error(segzoo("--zoo", tmp_path / "none.yaml", *command), 7, "no such manifest")
+
+
+def test_an_existing_target_needs_force(tmp_path):
+    target = tmp_path / "out.pth"
+    target.write_bytes(b"mine")
+    one_error(segzoo("convert", TAME, target), 2, "exists already")
+    assert target.read_bytes() == b"mine"
+    assert segzoo("convert", TAME, target, "--force").exit_code == 0
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    one_error(segzoo("convert", TAME, tmp_path / "file" / "out.pth"), 8, "cannot write here")
+
+
+def process_with_small_files_only(*arguments):
+    """A limit on file size stands for a full disk: writes fail half way, with an error from the system."""
+    command = [sys.executable, "-m", "segzoo", *map(str, arguments)]
+    limited = ["sh", "-c", 'trap "" XFSZ; ulimit -f 200; exec "$@"', "sh", *command]
+    return subprocess.run(limited, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors"])
+def test_a_full_disk(suffix, tmp_path):
+    done = process_with_small_files_only("convert", TAME, tmp_path / f"out{suffix}")
+    assert (done.returncode, done.stdout) == (8, "")
+    assert "not written: File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_store():
+    done = process_with_small_files_only("--zoo", "mini", "verify", "mini-vit")
+    assert done.returncode == 8
+    assert "File too large" in done.stdout
+    assert not list(Path(os.environ["SEGZOO_HOME"]).rglob("*.part"))
+
+
+def test_ctrl_c_leaves_nothing_half_written():
+    running = process("--zoo", "mini", "verify", "--all", start_new_session=True)
+    assert "to fetch" in running.stderr.readline()
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
+    assert not list(Path(os.environ["SEGZOO_HOME"]).rglob("*.part"))
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    running = process("--zoo", "mini", "info", "mini-mask")
+    running.stdout.close()
+    stderr = running.stderr.read()
+    running.stderr.close()
+    running.wait(timeout=30)
+    assert "Traceback" not in stderr
+
+
+def test_a_pipe_gets_no_escape_codes():
+    stdout, stderr = process("--zoo", "mini", "fetch", "--all").communicate(timeout=60)
+    assert "\x1b" not in stdout + stderr
+    assert stdout.count("fetched") == 3
+
+
+def test_a_terminal_gets_a_live_table():
+    mine, theirs = pty.openpty()
+    command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "verify", "mini-vit"]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "80"}) as live:
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(mine, 4096):
+                shown += chunk
+        except OSError:  # the other end is closed
+            os.close(mine)
+        assert live.wait(timeout=60) == 0
+    assert shown.count(b"round trip") > 1
+    assert b"\x1b[" in shown
+
+
+def test_two_v_show_the_traceback():
+    with pytest.raises(Exception, match="no such manifest"):
+        segzoo("-vv", "--zoo", "none.yaml", "list")

@@ -1,0 +1,145 @@
+"""File to file: the peers' tensors in every format, the report, and what is refused without a trace."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import GOLDEN, TAME, same
+from segzoo import convert
+from segzoo.conversion import tensor_digest
+from segzoo.errors import ConversionError, IntegrityError, NotFoundError, SegzooError, UsageError
+from segzoo.formats import open_weights
+
+VITJAX2MMSEG = ["L_16-i21k-mini24-res_96", "mini12-i21k-prelogits", "mini12-res_96"]
+
+
+@pytest.mark.parametrize("name", VITJAX2MMSEG)
+def test_a_pth_is_the_state_dict_that_vitjax2mmseg_writes(name, tmp_path):
+    report = convert(GOLDEN / "mmseg" / "convert" / f"{name}.npz", tmp_path / "new" / "out.pth")
+    mine = torch.load(tmp_path / "new" / "out.pth", weights_only=True)
+    theirs = torch.load(GOLDEN / "mmseg" / "convert" / f"{name}.mmseg.pth", weights_only=True)
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[key], theirs[key]) and mine[key].is_contiguous() for key in theirs)
+    assert report.geometry.depth == (24 if "mini24" in name else 12)
+    assert [drop.section for drop in report.dropped] == (["pre_logits", "classifier"] if "prelogits" in name else ["classifier"])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors", ".npz"])
+@pytest.mark.parametrize(("to", "oracle"), [("timm", "timm_state_dict"), ("mmseg", "mmseg_backbone_state_dict")])
+def test_every_format_holds_the_same_tensors(suffix, to, oracle, tmp_path):
+    report = convert(TAME, tmp_path / f"out{suffix}", to=to)
+    opened = open_weights(tmp_path / f"out{suffix}")
+    expected = dict(np.load(GOLDEN / "augreg" / f"mini.tame.{oracle}.npz"))
+    assert same(dict(opened), expected)
+    assert report.digests == {name: tensor_digest(array) for name, array in expected.items()}
+    assert report.read == 56
+
+
+def test_safetensors_remembers_the_heads(tmp_path):
+    convert(TAME, tmp_path / "a.safetensors", to="timm")
+    convert(tmp_path / "a.safetensors", tmp_path / "back.npz", to="augreg")
+    assert same(dict(np.load(tmp_path / "back.npz")), dict(np.load(TAME)))
+    convert(TAME, tmp_path / "a.pth", to="timm")
+    with pytest.raises(ConversionError, match=r"a\.pth: layout 'augreg' shows the attention heads"):
+        convert(tmp_path / "a.pth", tmp_path / "b.npz", to="augreg")
+
+
+def test_the_same_input_gives_the_same_bytes_under_any_name(tmp_path):
+    for name in ("a.pth", "b.pth"):
+        convert(TAME, tmp_path / name)
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+
+
+def test_numbers_that_are_not_finite_are_moved_and_said(tmp_path):
+    tensors = dict(np.load(TAME))
+    tensors["cls"][0, 0, 3] = np.nan
+    np.savez(tmp_path / "nan.npz", **tensors)
+    report = convert(tmp_path / "nan.npz", tmp_path / "out.pth")
+    assert report.not_finite == ("cls_token",)
+    assert np.isnan(open_weights(tmp_path / "out.pth")["cls_token"][0, 0, 3])
+
+
+def cut(path):
+    path.write_bytes(TAME.read_bytes()[:-1000])
+
+
+def page(path):
+    path.write_text("<!DOCTYPE html><html><body>Not Found</body></html>")
+
+
+def objects(path):
+    np.savez(path, **{**np.load(TAME), "cls": np.array([{"a": 1}], dtype=object)})
+
+
+def changed(change):
+    def write(path):
+        tensors = dict(np.load(TAME))
+        change(tensors)
+        np.savez(path, **tensors)
+
+    return write
+
+
+BROKEN = {
+    "missing": (lambda path: None, NotFoundError, "no such file"),
+    "empty": (lambda path: path.touch(), IntegrityError, "an empty file"),
+    "cut short": (cut, IntegrityError, "cut short or damaged"),
+    "a page": (page, IntegrityError, "an HTML page"),
+    "objects": (objects, IntegrityError, "object array"),
+    "one too many": (changed(lambda t: t.update(extra=t["cls"])), ConversionError, "unexpected 1: extra"),
+    "one too few": (changed(lambda t: t.pop("cls")), ConversionError, "missing 1: cls"),
+    "wrong shape": (changed(lambda t: t.update(cls=t["cls"][..., :32])), ConversionError, "axis 'd' is 32 here, but 64"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_bad_source_leaves_nothing(case, tmp_path):
+    write, kind, said = BROKEN[case]
+    source = tmp_path / "source.npz"
+    write(source)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(kind, match=said) as error:
+        convert(source, tmp_path / "out.pth")
+    assert str(source) in error.value.message
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_existing_target_is_kept_unless_forced(tmp_path):
+    target = tmp_path / "out.pth"
+    target.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="exists already"):
+        convert(TAME, target)
+    assert target.read_bytes() == b"mine"
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04nonsense")
+    with pytest.raises(SegzooError):
+        convert(tmp_path / "bad.npz", target, force=True)
+    assert target.read_bytes() == b"mine"
+    convert(TAME, target, force=True)
+    assert len(open_weights(target)) == 42
+
+
+@pytest.mark.parametrize(("name", "said"), [("out.ckpt", "unknown suffix '.ckpt'"), ("out", "unknown suffix ''"), ("folder.pth", "is a folder")])
+def test_a_bad_target_is_refused_first(name, said, tmp_path):
+    (tmp_path / "folder.pth").mkdir()
+    with pytest.raises(UsageError, match=said):
+        convert(TAME, tmp_path / name, force=True)
+
+
+def test_the_source_is_never_the_target(tmp_path):
+    source = tmp_path / "a.npz"
+    source.write_bytes(TAME.read_bytes())
+    (tmp_path / "link.npz").symlink_to(source)
+    for target in (source, tmp_path / "link.npz"):
+        with pytest.raises(UsageError, match="the same file"):
+            convert(source, target, force=True)
+    assert source.read_bytes() == TAME.read_bytes()
+
+
+def test_the_way_from_npz_to_pth_imports_no_torch(tmp_path):
+    code = "import sys, segzoo; segzoo.convert(*sys.argv[1:]); print([m for m in ('torch', 'jax', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code, TAME, tmp_path / "a.pth"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.replace("'", '"')) == []

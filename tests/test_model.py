@@ -1,0 +1,82 @@
+"""The Segmenter against the real mmseg's own intermediates, and its strictness about names."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import GOLDEN, TAME
+from segzoo.errors import ConversionError
+from segzoo.formats import open_weights
+from segzoo.model import build
+from segzoo.remap import plan
+
+CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
+ONLY_THEIRS = {"image_rgb", "normalised", "block0_ln1", "block0_after_attn"}
+TOLERANCE = 1e-5
+
+
+def golden_model(head):
+    weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / f"mini_{head}.pth")
+    geometry = plan(weights.specs, "mmseg", heads=2).geometry
+    return build(replace(geometry, decoder=replace(geometry.decoder, heads=2)), weights)
+
+
+@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("head", ["mask", "linear"])
+def test_every_intermediate_is_mmsegs(head, crop):
+    golden = np.load(GOLDEN / "mmseg" / "expected" / "mini_intermediates.npz")
+    expected = {key.split("/")[2]: golden[key] for key in golden.files if key.startswith(f"{head}/{crop}/")}
+    seen = {}
+    with torch.inference_mode():
+        golden_model(head)(torch.from_numpy(expected["normalised"]), seen)
+    compared = expected.keys() - ONLY_THEIRS
+    assert compared <= seen.keys()
+    assert len(compared) == (16 if head == "mask" else 9)
+    for name in compared:
+        assert seen[name].shape == expected[name].shape
+        assert np.abs(seen[name].numpy() - expected[name]).max() <= TOLERANCE, name
+
+
+def test_loading_is_strict():
+    weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / "mini_linear.pth")
+    geometry = plan(weights.specs, "mmseg", heads=2).geometry
+    tensors = dict(weights)
+    bias = tensors.pop("backbone.patch_embed.projection.bias")
+    with pytest.raises(ConversionError, match=r"Missing key.*patch_embed\.projection\.bias"):
+        build(geometry, tensors)
+    with pytest.raises(ConversionError, match=r"Unexpected key.*one_more"):
+        build(geometry, {**weights, "one_more": bias})
+    with pytest.raises(ConversionError, match="size mismatch"):
+        build(geometry, {**weights, "backbone.patch_embed.projection.bias": bias[:3]})
+
+
+def test_what_tensors_do_not_show_must_be_known():
+    weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / "mini_mask.pth")
+    geometry = plan(weights.specs, "mmseg").geometry
+    with pytest.raises(ConversionError, match="attention heads is not known"):
+        build(geometry, weights)
+    with pytest.raises(ConversionError, match="mask transformer is not known"):
+        build(replace(geometry, heads=2), weights)
+    with pytest.raises(ConversionError, match="no square grid"):
+        build(replace(geometry, heads=2, tokens=13), weights)
+
+
+def test_the_number_of_heads_matters():
+    weights = open_weights(TAME)
+    from segzoo.remap import run
+
+    steps = plan(weights.specs, "mmseg")
+    tensors = dict(run(steps, weights))
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        four, two = (build(replace(steps.geometry, heads=heads), tensors)(image) for heads in (4, 2))
+    assert (four - two).abs().max() > 0.01
+
+
+def test_half_precision_weights_run_in_float32():
+    weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / "mini_linear.pth")
+    halves = {name: array.astype(np.float16) for name, array in weights.items()}
+    model = build(plan(weights.specs, "mmseg", heads=2).geometry, halves)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

@@ -1,0 +1,154 @@
+"""The engine: exact against the peers' own tensors, lossless over all pairs, strict about names and shapes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import GOLDEN, TAME, same, specs_of
+from segzoo.errors import ConversionError
+from segzoo.geometry import shape_of
+from segzoo.layouts import LAYOUTS
+from segzoo.remap import detect, plan, run
+
+ORACLES = [("timm", "timm_state_dict"), ("mmseg", "mmseg_backbone_state_dict")]
+PAIRS = [(source, target) for source in LAYOUTS for target in LAYOUTS]
+
+
+def regime(name):
+    return dict(np.load(TAME if name == "tame" else GOLDEN / "augreg" / "mini.outlier.npz"))
+
+
+def remapped(tensors, to, **known):
+    return dict(run(plan(specs_of(tensors), to, **known), tensors))
+
+
+@pytest.mark.parametrize("case", ["tame", "outlier"])
+@pytest.mark.parametrize(("to", "oracle"), ORACLES)
+def test_bit_equal_to_the_peer(case, to, oracle):
+    assert same(remapped(regime(case), to), dict(np.load(GOLDEN / "augreg" / f"mini.{case}.{oracle}.npz")))
+
+
+def invented(layout, sections, sizes, depths, prefix=""):
+    """A file in a layout in which every number differs from every other, so that no permutation can hide."""
+    tensors, start = {}, 0
+    for key, rule in layout.expand(prefix, depths, sections).items():
+        shape = shape_of(rule.native, sizes, len(rule.holds))
+        size = int(np.prod(shape))
+        tensors[key] = np.arange(start, start + size, dtype=np.int32).reshape(shape)
+        start += size
+    return tensors
+
+
+geometries = st.fixed_dictionaries(
+    {
+        "i": st.integers(1, 3),
+        "j": st.integers(1, 2),
+        "h": st.integers(1, 3),
+        "k": st.integers(1, 4),
+        "m": st.integers(1, 5),
+        "x": st.integers(1, 3),
+        "n": st.integers(2, 5),
+        "classes": st.integers(1, 4),
+        "f": st.integers(1, 4),
+        "o": st.integers(1, 3),
+        "c": st.integers(1, 3),
+    }
+)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+@given(drawn=geometries, decoder=st.sampled_from([None, "mask decoder", "linear decoder"]), head=st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_there_and_back_is_lossless(source, target, drawn, decoder, head):
+    width = drawn["h"] * drawn["k"]
+    sizes = {**drawn, "d": width, "e": width, "r": width, "g": drawn["f"], "y": drawn["x"], "rgb": 3}
+    layout, depths = LAYOUTS[source], {"i": drawn["i"], "j": drawn["j"]}
+    wanted = {"stem", "encoder", *([decoder] if decoder else []), *(["classifier"] if head else [])}
+    sections = [section for section in layout.sections if section in wanted]
+    prefix = layout.decoder_prefix if decoder in sections else ""
+    tensors = invented(layout, sections, sizes, depths, prefix)
+    there = plan(specs_of(tensors), target, heads=drawn["h"])
+    middle = dict(run(there, tensors))
+    assert {key: (spec.shape, spec.dtype) for key, spec in there.specs.items()} == {k: (a.shape, a.dtype.name) for k, a in middle.items()}
+    back = remapped(middle, source, heads=drawn["h"])
+    kept = {section for section in sections if section in LAYOUTS[target].sections}
+    expected = {key.removeprefix(prefix): tensors[key] for key in layout.expand(prefix, depths, kept)}
+    assert same({key.removeprefix(prefix): array for key, array in back.items()}, expected)
+    assert {drop.section for drop in there.dropped} == set(sections) - kept
+    assert sorted(key for drop in there.dropped for key in drop.keys) == sorted(set(tensors) - set(layout.expand(prefix, depths, kept)))
+
+
+@pytest.mark.parametrize("case", ["tame"])
+def test_each_missing_name_is_in_the_error(case):
+    tensors = regime(case)
+    for key in tensors:
+        if key.startswith("head/"):  # an absent section, if both its tensors are gone
+            continue
+        with pytest.raises(ConversionError, match="missing 1") as error:
+            detect(tensors.keys() - {key})
+        assert key in error.value.message
+        assert "'augreg'" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.update({"extra/kernel": t["cls"]}), "unexpected 1: extra/kernel"),
+        (lambda t: t.pop("head/bias"), "missing 1: head/bias"),
+        (lambda t: t.update({"Transformer/encoderblock_7/LayerNorm_0/bias": t["cls"]}), "missing 79"),
+        (lambda t: t.update({"head/bias": t["cls"]}), r"head/bias: expected axes \(classes\), found shape \[1, 1, 64\]"),
+        (lambda t: t.update({"head/bias": t["head/bias"][:5]}), "head/bias: axis 'classes' is 5 here, but 11 in head/kernel"),
+        (
+            lambda t: t.update({"Transformer/encoderblock_1/MlpBlock_3/Dense_0/bias": t["head/bias"]}),
+            "Transformer/encoderblock_1/MlpBlock_3/Dense_0/bias: axis 'm' is 11 here, but 256 in Transformer/encoderblock_0",
+        ),
+        (lambda t: t.update({"cls": t["cls"][0]}), "cls: expected axes"),
+        (lambda t: t.update({"embedding/kernel": t["embedding/kernel"][:8]}), "patches must be square"),
+        (lambda t: t.update({"cls": t["cls"].reshape(1, 64, 1)}), "cls: expected axes"),
+    ],
+    ids=["extra name", "half a head", "a block beyond a gap", "rank", "size", "size in a block", "class token", "patch", "unit axis"],
+)
+def test_what_does_not_fit_is_named(change, said):
+    tensors = regime("tame")
+    change(tensors)
+    with pytest.raises(ConversionError, match=said):
+        plan(specs_of(tensors), "mmseg")
+
+
+def test_a_mixed_dtype_is_not_joined():
+    tensors = regime("tame")
+    key = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/key/bias"
+    tensors[key] = tensors[key].astype(np.float16)
+    with pytest.raises(ConversionError, match="different dtypes, float16, float32"):
+        plan(specs_of(tensors), "timm")
+
+
+def test_heads_are_asked_for_never_guessed():
+    timm = remapped(regime("tame"), "timm")
+    with pytest.raises(ConversionError, match="shows the attention heads") as error:
+        plan(specs_of(timm), "augreg")
+    assert "--heads" in (error.value.hint or "")
+    with pytest.raises(ConversionError, match="5 heads do not divide a width of 64"):
+        plan(specs_of(timm), "augreg", heads=5)
+    with pytest.raises(ConversionError, match="shows 4 heads, but 2 were given"):
+        plan(specs_of(regime("tame")), "timm", heads=2)
+
+
+def test_a_prefix_and_unrelated_names():
+    tensors = {f"opt/target/{key}": array for key, array in regime("tame").items()}
+    assert same(remapped(tensors, "mmseg"), remapped(regime("tame"), "mmseg"))
+    with pytest.raises(ConversionError, match="in no layout that segzoo knows"):
+        detect({"conv1.weight", "bn1.weight"})
+
+
+def test_an_index_in_a_name_cannot_ask_for_more_blocks_than_there_are_names():
+    with pytest.raises(ConversionError):
+        detect({"blocks.999999.norm1.weight", "cls_token"})
+
+
+def test_a_classifier_that_stands_on_dropped_pre_logits_is_dropped_with_them():
+    tensors = dict(np.load(GOLDEN / "mmseg" / "convert" / "mini12-i21k-prelogits.npz"))
+    dropped = plan(specs_of(tensors), "timm").dropped
+    assert [drop.section for drop in dropped] == ["pre_logits", "classifier"]
+    assert "stands on the pre-logits" in dropped[1].reason

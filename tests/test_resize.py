@@ -1,0 +1,37 @@
+"""The resize against cv2's own bytes, and mmcv's own output sizes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import GOLDEN
+from segzoo.datasets.resize import rescaled, resize
+
+RESIZED = np.load(GOLDEN / "mmseg" / "expected" / "mini_inputs_ss.npz")
+
+
+@pytest.mark.parametrize("key", RESIZED.files)
+def test_bit_equal_to_cv2(key):
+    with Image.open(GOLDEN / "mmseg" / "data" / "mini" / "images" / "validation" / f"{key.split('/')[0]}.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert np.array_equal(resize(pixels, rescaled(pixels.shape[:2], (256, 64))), RESIZED[key])
+
+
+def test_sizes_are_mmcvs():
+    table = json.loads((GOLDEN / "mmseg" / "expected" / "resize_sizes.json").read_text())
+    compared = 0
+    for row in table:
+        for setting, size in row["out"].items():
+            if not setting.startswith("x"):
+                scale = tuple(map(int, setting.split("x")))
+                assert rescaled(tuple(row["hw"]), scale) == tuple(size)
+                compared += 1
+    assert compared == 2 * len(table) == 322
+
+
+def test_halving_averages_four_and_the_same_size_is_untouched():
+    pixels = np.array([[[1], [2]], [[4], [8]]], np.uint8).repeat(3, axis=2)
+    assert resize(pixels, (1, 1)).tolist() == [[[4, 4, 4]]]  # (15 + 2) >> 2
+    assert resize(pixels, (2, 2)) is pixels
