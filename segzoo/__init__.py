@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {"convert": ("segzoo.conversion", "convert"), "open": ("segzoo.formats", "open_weights")}
-__all__ = ["convert", "open"]  # noqa: F822 - handed out below, so that importing segzoo imports no numpy
+__all__ = ["convert", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,7 @@ class _MirrorError(Exception):
     """One address did not deliver; the next is tried."""
 
     def __init__(self, reason: str, kind: type[SegzooError] = NetworkError):
-        super().__init__(reason)
+        super().__init__("".join(letter if letter.isprintable() else "?" for letter in reason))  # a server may send escape codes
         self.kind = kind
 
 
@@ -61,11 +61,8 @@ def fetch(artifact: Artifact, store: Store, base: Path, progress: Progress | Non
     NotFoundError (local files only, and none is there), EnvironmentFault (disk, permission).
     """
     said = progress or (lambda done, size: None)
-    if (here := store.find(artifact)) is not None:
-        sha256 = _hash_file(here)
-        if sha256 == here.name:
-            return Fetched(artifact, here, sha256, here.stat().st_size, evidence(artifact), None)
-        here.unlink()
+    if (here := _in_store(artifact, store)) is not None:
+        return here
     failures: list[tuple[str, _MirrorError]] = []
     for mirror in artifact.urls:
         try:
@@ -78,6 +75,24 @@ def fetch(artifact: Artifact, store: Store, base: Path, progress: Progress | Non
         told = tuple(f"{url}: {error}" for url, error in failures)
         return Fetched(artifact, store.blob(sha256), sha256, size, evidence(artifact), mirror.url, told)
     raise _undelivered(artifact, failures)
+
+
+def _in_store(artifact: Artifact, store: Store) -> Fetched | None:
+    """The artifact if the store has it and its bytes are right still; a blob that has changed is taken away."""
+    if (path := store.find(artifact)) is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+        if sha256 == path.name:
+            return Fetched(artifact, path, sha256, size, evidence(artifact), None)
+        path.unlink(missing_ok=True)
+    except FileNotFoundError:  # another process was the first to take it away
+        pass
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: not readable: {error.strerror}") from error
+    return None
 
 
 def _undelivered(artifact: Artifact, failures: list[tuple[str, _MirrorError]]) -> SegzooError:
@@ -125,6 +140,8 @@ def _compare(artifact: Artifact, expected: str | None, size: int, sha256: str, h
         raise _MirrorError(f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}{_looks(head)}", IntegrityError)
     if size == 0:
         raise _MirrorError("an empty file", IntegrityError)
+    if expected is None and not artifact.sha256_prefix and (page := _looks(head)):
+        raise _MirrorError(f"no hash to hold it to{page}", IntegrityError)
 
 
 def _looks(head: bytes) -> str:
@@ -144,6 +161,8 @@ def _chunks(url: str, base: Path, size: int | None) -> Iterator[bytes]:
         raise _MirrorError("no such file", NotFoundError) from error
     except OSError as error:
         raise _MirrorError(f"not readable: {error.strerror}", NotFoundError) from error
+    except ValueError as error:  # a NUL in the name
+        raise _MirrorError(f"no name of a file: {error}", NotFoundError) from error
 
 
 def _download(url: str, size: int | None) -> Iterator[bytes]:
@@ -154,18 +173,24 @@ def _download(url: str, size: int | None) -> Iterator[bytes]:
                 raise _MirrorError(f"redirects from https to {response.url}")
             if response.status_code != requests.codes.ok:
                 raise _MirrorError(f"HTTP {response.status_code} {response.reason}")
-            promised = response.headers.get("Content-Length", "")
-            if size is not None and promised.isdecimal() and int(promised) != size and "Content-Encoding" not in response.headers:
+            promised = _promised(response)
+            if size is not None and promised is not None and promised != size:
                 page = "; it is an HTML page" if "html" in response.headers.get("Content-Type", "") else ""
-                raise _MirrorError(f"expected {size:,} bytes, it promises {int(promised):,}{page}", IntegrityError)
+                raise _MirrorError(f"expected {size:,} bytes, it promises {promised:,}{page}", IntegrityError)
             received = 0
             for chunk in response.iter_content(_CHUNK):
                 received += len(chunk)
                 yield chunk
-            if promised.isdecimal() and "Content-Encoding" not in response.headers and received < int(promised):
-                raise _MirrorError(f"the connection ended after {received:,} of {int(promised):,} bytes")
-    except requests.RequestException as error:
+            if promised is not None and received < promised:
+                raise _MirrorError(f"the connection ended after {received:,} of {promised:,} bytes")
+    except (requests.RequestException, ValueError) as error:  # requests lets ValueErrors out for a malformed Location
         raise _MirrorError(_cause(error)) from error
+
+
+def _promised(response: requests.Response) -> int | None:
+    """The size of the body if the server says one that can be believed; of an encoded body it says another."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and len(length) < 20 and "Content-Encoding" not in response.headers else None
 
 
 def _cause(error: BaseException) -> str:
@@ -180,8 +205,3 @@ def _check_space(store: Store, size: int | None) -> None:
     free = shutil.disk_usage(folder).free
     if size is not None and free < size:
         raise EnvironmentFault(f"{store.home}: {free:,} bytes free, {size:,} needed", hint="free some space, or set SEGZOO_HOME")
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

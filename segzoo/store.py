@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from segzoo.atomic import replacing
-from segzoo.errors import IntegrityError
+from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.zoo import Artifact
 
 LOCK_NAME = "segzoo.lock"
@@ -42,7 +43,10 @@ class Store:
         if artifact.sha256:
             return artifact.sha256
         pin = self.pins().get(artifact.name)
-        return str(pin["sha256"]) if pin else None
+        if pin and not pin["sha256"].startswith(artifact.sha256_prefix or ""):
+            said = f"{pin['sha256']} is pinned in {self.lock}, but the manifest says that it begins {artifact.sha256_prefix}"
+            raise IntegrityError(f"{artifact.name}: {said}", hint="find out which of them is right")
+        return pin["sha256"] if pin else None
 
     def find(self, artifact: Artifact) -> Path | None:
         """Where the artifact is, if it is here; its bytes are not looked at."""
@@ -57,14 +61,23 @@ class Store:
             return {}
         try:
             pins = json.loads(self.lock.read_text(encoding="utf-8"))["pins"]
-            return {str(name): {"sha256": str(pin["sha256"]), **pin} for name, pin in pins.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            for name, pin in pins.items():
+                if not re.fullmatch("[0-9a-f]{64}", pin["sha256"]):  # it becomes the name of a file
+                    raise ValueError(f"{name}: no sha256")
+            return dict(pins)
+        except OSError as error:
+            raise EnvironmentFault(f"{self.lock}: not readable: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"{self.lock}: not a lock file that segzoo wrote: {error!r}", hint="restore it, or remove it to pin anew") from error
 
     def pin(self, artifact: Artifact, sha256: str, size: int, url: str) -> None:
         """Remember the hash of a first download. Raises IntegrityError where another is pinned already."""
-        self.lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.lock}.guard"):
+        try:
+            self.lock.parent.mkdir(parents=True, exist_ok=True)
+            guard = FileLock(f"{self.lock}.guard").acquire()
+        except OSError as error:
+            raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror}") from error
+        with guard:
             pins = self.pins()
             if artifact.name in pins and pins[artifact.name]["sha256"] != sha256:
                 raise IntegrityError(f"{artifact.name}: {pins[artifact.name]['sha256']} is pinned in {self.lock}, found {sha256}")

@@ -110,7 +110,7 @@ def _bytes(climb: _Climb) -> Check:
     setting = climb.setting
     artifact = climb.entry.artifact
     fetched = climb.fetched = fetch(artifact, setting.store, setting.base, lambda done, whole: setting.said("fetching", done, whole))
-    short = "sha256" if artifact.sha256 else "pinned"
+    short = "sha256" if artifact.sha256 else "prefix, pinned" if artifact.sha256_prefix else "no hash, pinned"
     facts = {"artifact": artifact.name, "sha256": fetched.sha256, "size": fetched.size, "evidence": fetched.evidence, "url": fetched.url}
     facts |= {"provenance": artifact.provenance} if artifact.provenance else {}
     return Check("bytes", "passed", short, f"{fetched.evidence}: {fetched.sha256}, {fetched.size:,} bytes", facts)

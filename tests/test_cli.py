@@ -17,8 +17,8 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-
 from conftest import MINI, TAME
+
 from segzoo.cli import main
 from segzoo.formats import open_weights
 
@@ -30,7 +30,9 @@ def segzoo(*arguments):
 
 
 def process(*arguments, **options):
-    return subprocess.Popen([sys.executable, "-m", "segzoo", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, "-m", "segzoo", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 # what works
@@ -211,7 +213,9 @@ def test_a_wrong_call(arguments, code, said, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [("verify", "--images", "0", "mini-vit"), ("verify", "--images", "few", "mini-vit"), ("convert", "a"), ("nope",)])
+@pytest.mark.parametrize(
+    "arguments", [("verify", "--images", "0", "mini-vit"), ("verify", "--images", "few", "mini-vit"), ("convert", "a"), ("nope",)]
+)
 def test_a_wrong_option_is_clicks_to_refuse(arguments):
     assert segzoo(*arguments).exit_code == 2
 

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-
 from conftest import GOLDEN, TAME, same
+
 from segzoo import convert
 from segzoo.conversion import tensor_digest
 from segzoo.errors import ConversionError, IntegrityError, NotFoundError, SegzooError, UsageError

@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from conftest import GOLDEN, MINI
+from PIL import Image
+from test_model import golden_model
+
 from segzoo.datasets.ade20k import digest, read_image, read_label, samples
 from segzoo.errors import EnvironmentFault
 from segzoo.evaluation import MARGIN, evaluate, explained, scores_of, subset
@@ -16,7 +17,6 @@ from segzoo.formats import open_weights
 from segzoo.inference import close_calls, windows
 from segzoo.miou import Counts
 from segzoo.model import build
-from test_model import golden_model
 
 CPU = torch.device("cpu")
 AWKWARD = sorted(path.stem for path in (GOLDEN / "mmseg" / "expected" / "mini_mask" / "ss").glob("*.npz"))
@@ -122,7 +122,10 @@ FAULTS = {
     "no labels": (lambda ade: shutil.rmtree(ade / "annotations"), "no such folder"),
     "a label lost": (lambda ade: (ade / "annotations" / f"{FIRST}.png").unlink(), "1 images have no label"),
     "an image lost": (lambda ade: (ade / "images" / f"{FIRST}.jpg").unlink(), "1 labels have no image"),
-    "a pair lost": (lambda ade: [(ade / part).unlink() for part in (f"annotations/{FIRST}.png", f"images/{FIRST}.jpg")], "expected 40 images, found 39"),
+    "a pair lost": (
+        lambda ade: [(ade / part).unlink() for part in (f"annotations/{FIRST}.png", f"images/{FIRST}.jpg")],
+        "expected 40 images, found 39",
+    ),
 }
 
 

@@ -1,9 +1,9 @@
 """Every table says of itself what a table must be; a new one is tested by being there."""
 
+import numpy as np
 import pytest
 from einops import rearrange
 
-import numpy as np
 from segzoo.geometry import groups
 from segzoo.layouts import LAYOUTS
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-
 from conftest import MINI
+
 from segzoo.miou import Counts, count, interval, iou, metrics, total
 from segzoo.verdict import judge
 

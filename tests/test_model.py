@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from conftest import GOLDEN, TAME
+
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.model import build

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from conftest import GOLDEN, TAME
+
 from segzoo.formats import open_weights
 from segzoo.model import build
 from segzoo.parity import differences, gelu_drift, probe

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from conftest import GOLDEN, TAME, same, specs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import GOLDEN, TAME, same, specs_of
 from segzoo.errors import ConversionError
 from segzoo.geometry import shape_of
 from segzoo.layouts import LAYOUTS

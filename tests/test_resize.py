@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from conftest import GOLDEN
 from PIL import Image
 
-from conftest import GOLDEN
 from segzoo.datasets.resize import rescaled, resize
 
 RESIZED = np.load(GOLDEN / "mmseg" / "expected" / "mini_inputs_ss.npz")

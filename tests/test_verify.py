@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-
 from conftest import GOLDEN, MINI, TAME, same, specs_of
+
 from segzoo.conversion import convert
 from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS, Layout, Rule
@@ -39,7 +39,11 @@ def broken_at(checks):
 
 @pytest.mark.parametrize(
     ("name", "miou", "carried"),
-    [("mini-vit", None, {"timm": 56, "mmseg": 54}), ("mini-mask", 85.64, {"augreg": 42, "timm": 42}), ("mini-linear", 86.71, {"augreg": 42, "timm": 42})],
+    [
+        ("mini-vit", None, {"timm": 56, "mmseg": 54}),
+        ("mini-mask", 85.64, {"augreg": 42, "timm": 42}),
+        ("mini-linear", 86.71, {"augreg": 42, "timm": 42}),
+    ],
 )
 def test_every_rung_of_the_mini_zoo(name, miou, carried):
     checks = climb(MINI, name)

@@ -13,7 +13,8 @@ from segzoo.cli.manifest import Choice
 def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Download backbones, models or data sets by name, and verify them by hash while they arrive.
 
-    Mirrors are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
+    A backbone is its AugReg npz; MMSegmentation's own converted file goes by its file name, and is
+    compared with our conversion by verify once it is here. Mirrors are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
     when its size and hash are right. Where only the eight hex digits of a file name are known, they
     are checked and the full hash of the first download is pinned in segzoo.lock: from then on nothing
     else is accepted.
@@ -30,10 +31,11 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
 
     manifest = choice.load()
     zoo = manifest.zoo
-    archives = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive}
     weights = {name: entry.artifact for name, entry in zoo.entries.items()}
+    others = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive}
+    others |= {backbone.published.name: backbone.published for backbone in zoo.backbones.values() if backbone.published}
     results = []
-    for name, artifact in manifest.chosen(names, every, weights if every else {**weights, **archives}).items():
+    for name, artifact in manifest.chosen(names, every, weights if every else {**weights, **others}).items():
         with byte_progress(artifact.name) as said:
             fetched = fetch_artifact(artifact, manifest.store, manifest.base, said)
         for failure in fetched.failures:

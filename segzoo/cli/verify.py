@@ -81,9 +81,10 @@ def verify(
     needed = {artifact.name: artifact for entry in entries.values() for artifact in ladder.artifacts_of(entry)}
     missing = [artifact for artifact in needed.values() if manifest.store.find(artifact) is None]
     if missing:
-        known = sum(artifact.size or 0 for artifact in missing)
-        unknown = sum(artifact.size is None for artifact in missing)
-        err.print(f"to fetch: {len(missing)} files, {megabytes(known)}" + (f" and {unknown} of unknown size" if unknown else ""))
+        sizes = [artifact.size for artifact in missing if artifact.size is not None]
+        parts = [f"{len(sizes)} files, {megabytes(sum(sizes))}"] if sizes else []
+        parts += [f"{len(missing) - len(sizes)} files of unknown size"] if len(sizes) < len(missing) else []
+        err.print(f"to fetch: {' and '.join(parts)}")
     records = []
     with board.live():
         for name, entry in entries.items():
@@ -165,11 +166,15 @@ class Board:
             table.add_column(rung, no_wrap=True)
         busy = next((name for name, checks in self.checks.items() if len(checks) < len(rungs)), None)
         for name, checks in self.checks.items():
-            cells = [Text(marks.get(check.status, "") + check.short, style=self.STYLES[check.status]) for check in checks]
+            cells = [Text(marks.get(check.status, "") + check.short, style=self.style(check)) for check in checks]
             if name == busy:
                 cells.append(Text(self.doing or "...", style="cyan"))
             table.add_row(name, *cells)
         return table
+
+    def style(self, check: Check) -> str:
+        """Green is for what is proved; bytes that nobody hashed in full are not."""
+        return "yellow" if check.short.endswith("pinned") else self.STYLES[check.status]
 
     def summary(self) -> None:
         """The finished table, measured against reported figures, and what failed or was skipped and why."""

@@ -1,0 +1,75 @@
+"""Packaged files are found in a checkout and in a wheel alike, and the README says what is true."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+from segzoo.cli import EPILOG, main
+from segzoo.zoo import load, packaged
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_a_checkout_finds_its_own_files():
+    assert packaged("zoo.yaml") == ROOT / "zoo.yaml"
+    assert packaged("mini/zoo.yaml") == ROOT / "segzoo" / "mini" / "zoo.yaml"
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """The wheel, unpacked as an installer does it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    wheel = next(WheelBuilder(str(ROOT)).build(directory=str(folder)))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_a_wheel_finds_its_own_files(unpacked, tmp_path):
+    def run(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(unpacked)}
+        return subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+    shipped = run("-c", "from segzoo.zoo import packaged; print(packaged('zoo.yaml'))").strip()
+    assert Path(shipped) == unpacked / "segzoo" / "zoo.yaml"
+    assert (unpacked / "segzoo" / "zoo.yaml").read_bytes() == (ROOT / "zoo.yaml").read_bytes()
+    assert "vit-b-mask" in run("-m", "segzoo", "list")
+    assert "3 verified" in run("-m", "segzoo", "--zoo", "mini", "verify", "--all", "--images", "1")
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
+    assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"segzoo"}
+    assert (unpacked / "segzoo" / "py.typed").exists()
+    assert (unpacked / "segzoo" / "zoo.schema.json").exists()
+    assert not list(unpacked.rglob("*.pyc"))
+
+
+def test_the_readmes_table_is_the_zoo():
+    rows = dict(re.findall(r"^\| `(vit-[a-z]-(?:mask|linear))` \| [^|]* \| ([\d.]+ \| [\d.]+) \|$", README, re.MULTILINE))
+    zoo = load(packaged("zoo.yaml"))
+    assert rows == {name: f"{model.reported.miou:.2f} | {model.reported.miou_ms_flip:.2f}" for name, model in zoo.models.items()}
+    assert all(f"`{name}`" in README for name in zoo.backbones)
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_stands_in_the_readme(command):
+    assert re.search(rf"^\$ segzoo (--zoo mini )?{command}", README, re.MULTILINE)
+
+
+def test_the_readme_and_the_help_give_the_same_exit_codes():
+    codes = re.findall(r"\b(\d+) [a-z]", EPILOG.split("Start here")[0])
+    assert codes == re.findall(r"\b(\d+) [a-z]", README.split("## Exit codes")[1].split("##")[0])
+    assert codes == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "130"]
+
+
+def test_the_gate_runs_the_readmes_test_command():
+    commands = re.findall(r"^pip install .*pytest$", README, re.MULTILINE)
+    assert commands == ['pip install -c constraints.txt -e ".[test]" && pytest']
+    assert "grep -m 1 -E '^pip install .*pytest$' README.md" in (ROOT / ".ci" / "run").read_text()
