@@ -4,6 +4,8 @@ from segzoo.miou import Counts, interval, metrics, total
 
 # A published figure is rounded to two decimals, and the publisher's GPU rounded otherwise than ours.
 TOLERANCE = 0.05 + 0.005
+# A bootstrap over fewer images says nothing: most classes occur in none of them.
+FEWEST_IMAGES = 10
 
 
 def judge(counts: list[Counts], reported: float, whole: bool) -> tuple[str, str]:
@@ -12,6 +14,8 @@ def judge(counts: list[Counts], reported: float, whole: bool) -> tuple[str, str]
     if whole:
         confirmed = abs(measured - reported) <= TOLERANCE
         return ("confirmed", f"confirmed within {TOLERANCE}") if confirmed else ("refuted", f"refuted, more than {TOLERANCE} apart")
+    if len(counts) < FEWEST_IMAGES:
+        return "undecided", f"undecided, fewer than {FEWEST_IMAGES} images"
     low, high = interval(counts)
     fits = low - TOLERANCE <= reported <= high + TOLERANCE
     verdict = "consistent" if fits else "inconsistent"

@@ -303,14 +303,16 @@ def _scored(climb: _Climb, entry: Model, found: tuple[Any, ...], data_digest: st
             f"the pixel counts of {len(wrong)} of {len(chosen)} images differ from those stored, the first {wrong[0]}; mIoU {measured['mIoU']:.2f}"
         )
     verdict, why = judge(list(counts.values()), entry.reported.miou, whole)
+    facts["verdict"] = verdict
     detail = f"{measured['mIoU']:.2f} measured, {entry.reported.miou:.2f} reported: {why}; {len(chosen)} of {len(found)} images on {device}"
     if stored:
         apart = f", but for {close} close calls" if close else ""
         detail += f"; the pixel counts of every image equal those stored{apart}"
         facts["stored_counts"] = {"equal": True, "close_calls": close}
-    if verdict in ("refuted", "inconsistent"):
+    if verdict == "refuted" or (verdict == "inconsistent" and not stored):  # equal counts are the stronger evidence
         raise AccuracyError(detail)
-    facts["verdict"] = verdict
+    if verdict == "undecided" and not stored:
+        raise _Skip("too few", detail)
     return Check("mIoU", "passed", f"{measured['mIoU']:.2f}", detail, facts)
 
 

@@ -67,6 +67,18 @@ def test_a_subset_cannot_confirm():
     assert "95 % interval" in check.detail
 
 
+def test_too_few_images_decide_nothing_but_their_own_counts(lab):
+    assert climb(lab.folder, "mini-linear", images=3)["mIoU"].status == "passed"
+    lab.manifest(lambda plain: plain["models"]["mini-linear"].pop("counts"))
+    check = climb(lab.folder, "mini-linear", images=3)["mIoU"]
+    assert check.status == "skipped"
+    assert "undecided, fewer than 10 images" in check.detail
+    lab.manifest(lambda plain: plain["models"]["mini-linear"]["reported"].update(miou=60.0))
+    check = climb(lab.folder, "mini-linear", images=20)["mIoU"]
+    assert (check.status, check.code) == ("failed", 6)
+    assert "inconsistent, 95 % interval" in check.detail
+
+
 @pytest.fixture
 def lab(tmp_path):
     """A copy of the mini zoo to break, with functions to change its manifest and its checkpoints."""
