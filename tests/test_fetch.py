@@ -1,9 +1,9 @@
 """Fetching from a real server and real files: what is delivered is right, what is wrong is said, and nothing else is left."""
 
+import gc
 import gzip
 import hashlib
 import json
-import os
 import random
 import signal
 import socket
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
+import warnings
 
 import pytest
 import yaml
@@ -213,8 +213,6 @@ FAULTS = [
     ("closed:/x", WHOLE, NET, "Connection refused"),
     ("https:/good", WHOLE, NET, "SSL"),
     ("http:/loop", WHOLE, NET, "TooManyRedirects: Exceeded 30 redirects."),
-    ("http:/nowhere", WHOLE, NET, "Invalid IPv6 URL"),
-    ("http:/latin", WHOLE, NET, "can't decode byte 0xff"),
     ("http:/long-label", WHOLE, NET, "label empty or too long"),
     ("http:/to-file", WHOLE, NET, "No connection adapters were found for 'file:///etc/hostname'"),
     ("http:/stalling", WHOLE, NET, "timed out"),
@@ -257,10 +255,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("short", "known", "kind", "said"), FAULTS)
-def test_a_faulty_address(short, known, kind, said, address, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(segzoo.fetch, "_READ_SECONDS", 0.3)
-    url, good = address(short), address("file:/good.npz")
+def assert_passed_over(url, good, known, kind, said, store, tmp_path):
     with pytest.raises(kind) as caught:
         fetch(artifact(url, **known), store, tmp_path)
     assert type(caught.value) is kind
@@ -275,6 +270,19 @@ def test_a_faulty_address(short, known, kind, said, address, store, tmp_path, mo
     (failure,) = got.failures
     assert failure.startswith(f"{url}: ")
     assert said in failure
+
+
+@pytest.mark.parametrize(("short", "known", "kind", "said"), FAULTS)
+def test_a_faulty_address(short, known, kind, said, address, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(segzoo.fetch, "_READ_SECONDS", 0.3)
+    assert_passed_over(address(short), address("file:/good.npz"), known, kind, said, store, tmp_path)
+
+
+@pytest.mark.parametrize(("short", "said"), [("http:/nowhere", "Invalid IPv6 URL"), ("http:/latin", "can't decode byte 0xff")])
+def test_a_malformed_redirect(short, said, address, store, tmp_path):
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        assert_passed_over(address(short), address("file:/good.npz"), WHOLE, NET, said, store, tmp_path)
+        gc.collect()  # requests lets a ValueError out here, and leaves the socket to the garbage collector
 
 
 def test_what_is_promised_wrong_is_not_read(address, store, tmp_path):
@@ -356,11 +364,11 @@ def manifest(folder, **sources):
     """A manifest in `folder` with one backbone for each source."""
     geometry = {"width": 64, "depth": 1, "heads": 1, "mlp": 64, "patch": 16, "grid": 2}
     backbones = {
-        name: {"title": name, "file": f"{name}.pth", "source": {"name": f"{name}.npz", "layout": "augreg", **source}, "geometry": geometry}
+        name: {"title": name, "file": f"{name}.pth", "source": {"name": f"{name}.npz", "layout": "augreg", **source}, "geometry": dict(geometry)}
         for name, source in sources.items()
     }
     path = folder / "zoo.yaml"
-    path.write_text(yaml.safe_dump({"version": 1, "backbones": backbones}))
+    path.write_text(yaml.safe_dump({"version": 1, "backbones": backbones}, sort_keys=False))
     return path
 
 
@@ -444,6 +452,7 @@ def test_a_disk_that_fills_half_way(short, address, tmp_path):
     assert (done.returncode, done.stdout) == (8, "")
     assert "not written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
     assert kept() == []
     assert not (tmp_path / LOCK_NAME).exists()
 
@@ -458,6 +467,7 @@ def test_ctrl_c_leaves_nothing_half_written(address, tmp_path):
     assert (running.returncode, stdout) == (130, "")
     assert "interrupted; nothing half-written was kept" in stderr
     assert "Traceback" not in stderr
+    assert "\x1b" not in stderr
     assert kept() == []
 
 
@@ -483,4 +493,4 @@ def test_a_store_with_no_home_named_is_the_users_cache(address, tmp_path, monkey
     monkeypatch.delenv("SEGZOO_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     assert run("--zoo", manifest(tmp_path, tiny=source("good.npz")), "fetch", "tiny").exit_code == 0
-    assert os.listdir(tmp_path / "me" / ".cache" / "segzoo" / "blobs") == [SHA]
+    assert kept(tmp_path / "me" / ".cache" / "segzoo" / "blobs") == [SHA]
