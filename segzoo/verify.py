@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from segzoo.download import Fetched, fetch
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, IntegrityError, SegzooError
-from segzoo.fetch import Fetched, fetch
 from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry
 from segzoo.layouts import LAYOUTS

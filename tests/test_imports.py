@@ -13,7 +13,7 @@ ORDER = [
     {"errors", "__init__"},
     {"atomic", "strict_yaml", "layouts", "geometry", "miou"},
     {"remap", "zoo", "formats", "store", "verdict"},
-    {"fetch", "conversion", "model", "reference", "datasets"},
+    {"download", "conversion", "model", "reference", "datasets"},
     {"inference", "parity", "evaluation", "receipt", "verify"},
     {"cli"},
     {"__main__"},

@@ -9,8 +9,8 @@ import yaml
 from click.testing import CliRunner
 
 from segzoo.cli import main
+from segzoo.download import fetch
 from segzoo.errors import EnvironmentFault, IntegrityError
-from segzoo.fetch import fetch
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.zoo import Artifact
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from segzoo.cli.convert import convert
+from segzoo.cli.failure import show_error
 from segzoo.cli.fetch import fetch
 from segzoo.cli.info import info
 from segzoo.cli.list import list_
@@ -38,9 +39,7 @@ class Guarded(click.Group):
         except SegzooError as error:
             if ctx.params["verbose"] >= 2:
                 raise
-            click.secho(f"error: {error.message}", err=True, fg="red")
-            if error.hint:
-                click.secho(f"hint: {error.hint}", err=True)
+            show_error(error)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("\ninterrupted; nothing half-written was kept. Run the same command again to go on.", err=True)

@@ -60,7 +60,7 @@ def convert(choice: Choice, source: str, target: Path, to: str, heads: int | Non
 def _from_zoo(choice: Choice, name: str, heads: int | None) -> tuple[Path, int | None]:
     """The file behind a name in the zoo, fetched if need be, and the heads that the manifest knows."""
     from segzoo.cli.output import byte_progress
-    from segzoo.fetch import fetch
+    from segzoo.download import fetch
 
     looks_like_a_path = "/" in name or Path(name).suffix in (".npz", ".pth", ".pt", ".safetensors")
     if looks_like_a_path:

@@ -1,8 +1,12 @@
 """`segzoo fetch`: verified downloads into the store."""
 
+from typing import Any
+
 import click
 
+from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice
+from segzoo.errors import EnvironmentFault, SegzooError
 
 
 @click.command(short_help="Download weights and verify them by hash.")
@@ -14,10 +18,12 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
     """Download backbones, models or data sets by name, and verify them by hash while they arrive.
 
     A backbone is its AugReg npz; MMSegmentation's own converted file goes by its file name, and is
-    compared with our conversion by verify once it is here. Mirrors are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
+    compared with our conversion by verify once it is here.
+
+    Mirrors are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
     when its size and hash are right. Where only the eight hex digits of a file name are known, they
     are checked and the full hash of the first download is pinned in segzoo.lock: from then on nothing
-    else is accepted.
+    else is accepted. What cannot be had does not keep the rest from being fetched.
 
     \b
     Examples:
@@ -27,17 +33,26 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
     import json
 
     from segzoo.cli.output import byte_progress, err, megabytes, out
-    from segzoo.fetch import fetch as fetch_artifact
+    from segzoo.download import fetch as fetch_artifact
 
     manifest = choice.load()
     zoo = manifest.zoo
     weights = {name: entry.artifact for name, entry in zoo.entries.items()}
     others = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive}
     others |= {backbone.published.name: backbone.published for backbone in zoo.backbones.values() if backbone.published}
-    results = []
+    results: list[dict[str, Any]] = []
+    codes = []
     for name, artifact in manifest.chosen(names, every, weights if every else {**weights, **others}).items():
-        with byte_progress(artifact.name) as said:
-            fetched = fetch_artifact(artifact, manifest.store, manifest.base, said)
+        try:
+            with byte_progress(artifact.name) as said:
+                fetched = fetch_artifact(artifact, manifest.store, manifest.base, said)
+        except EnvironmentFault:
+            raise  # a full disk is full for the next one too
+        except SegzooError as error:
+            codes.append(error.exit_code)
+            results.append({"name": name, "error": error.message})
+            show_error(error)
+            continue
         for failure in fetched.failures:
             err.print(f"{name}: passed over {failure}", style="yellow", soft_wrap=True, markup=False)
         results.append({"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size})
@@ -48,6 +63,9 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
             out.print(f"  {fetched.path}", soft_wrap=True, markup=False)
     if as_json:
         click.echo(json.dumps(results, indent=2))
-    elif err.is_terminal and (first := next((result["name"] for result in results if result["name"] in zoo.entries), None)):
+    if codes:
+        raise SystemExit(min(codes))
+    first = next((result["name"] for result in results if result["name"] in zoo.entries), None)
+    if first and not as_json and err.is_terminal:
         zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
         err.print(f"next: segzoo {zoo_option}verify {first}", style="dim", soft_wrap=True, markup=False)

@@ -18,10 +18,10 @@ import yaml
 from click.testing import CliRunner
 from server import body, endless, raw, redirect, serve, stalling, status
 
-import segzoo.fetch
+import segzoo.download
 from segzoo.cli import main
+from segzoo.download import fetch
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError
-from segzoo.fetch import fetch
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.zoo import Artifact
 
@@ -274,7 +274,7 @@ def assert_passed_over(url, good, known, kind, said, store, tmp_path):
 
 @pytest.mark.parametrize(("short", "known", "kind", "said"), FAULTS)
 def test_a_faulty_address(short, known, kind, said, address, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(segzoo.fetch, "_READ_SECONDS", 0.3)
+    monkeypatch.setattr(segzoo.download, "_READ_SECONDS", 0.3)
     assert_passed_over(address(short), address("file:/good.npz"), known, kind, said, store, tmp_path)
 
 
@@ -399,6 +399,16 @@ def test_the_command_prints_path_and_evidence(address, tmp_path, server):
     assert kept() == [SHA]
 
 
+def test_one_that_fails_does_not_keep_the_rest(address, tmp_path, server):
+    zoo = manifest(tmp_path, first=source(address("http:/404")), second=source("lost.npz"), third=source(address("http:/good")))
+    done = run("--zoo", zoo, "fetch", "--all", "--json")
+    assert done.exit_code == 3
+    assert [list(result) for result in json.loads(done.stdout)][:2] == [["name", "error"]] * 2
+    assert json.loads(done.stdout)[2]["sha256"] == SHA
+    assert done.stderr.count("error: ") == 2
+    assert kept() == [SHA]
+
+
 def test_the_command_in_json(address, tmp_path):
     zoo = manifest(tmp_path, tiny=source(address("http:/good")), small=source("good.npz", **PREFIXED))
     printed = [json.loads(run("--zoo", zoo, "fetch", "--all", "--json").stdout) for _ in range(2)]
@@ -424,7 +434,7 @@ def small_files_only(*arguments):
         (["http:/good"], WHOLE, ["--all", "tiny"], 2, "name some, or give --all, but not both"),
         (["closed:/x", "http:/404"], WHOLE, ["tiny"], 3, "HTTP 404 Not Found"),
         (["closed:/x", "http:/wrong"], WHOLE, ["tiny"], 4, f"found {SHA_WRONG}"),
-        (["missing.npz"], WHOLE, ["--all", "--json"], 7, "missing.npz: no such file"),
+        (["missing.npz"], WHOLE, ["--all"], 7, "missing.npz: no such file"),
         (["http:/good"], {"sha256": SHA, "size": 10**18}, ["tiny"], 8, "1,000,000,000,000,000,000 needed"),
     ],
 )
