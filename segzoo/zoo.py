@@ -289,6 +289,11 @@ def load(path: Path) -> Zoo:
         raise UsageError(f"{path}:{_complaint(first, lines)}", _hint(first)) from error
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a manifest, for editors and other tools; `zoo.schema.json` is it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Zoo.model_json_schema()}
+
+
 def _complaint(error: Mapping[str, Any], lines: strict_yaml.Lines) -> str:
     where, message = tuple(error["loc"]), error["msg"].removeprefix("Value error, ")
     if not where:  # a complaint about how parts fit together begins with the field

@@ -1,0 +1,151 @@
+"""A file appears whole or not at all, whatever stops its writing."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segzoo.atomic import keep, part_file, replacing
+from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.formats import suffixes
+
+STOPS = [
+    (ValueError("a bug"), ValueError),
+    (IntegrityError("read back, it differs"), IntegrityError),
+    (KeyboardInterrupt(), KeyboardInterrupt),
+    (SystemExit(1), SystemExit),
+    (OSError(errno.EIO, "Input/output error"), EnvironmentFault),
+]
+
+
+def listing(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(params=[{}, {"target": b"as it was"}], ids=["new", "replaced"])
+def before(request, tmp_path):
+    for name, content in request.param.items():
+        (tmp_path / name).write_bytes(content)
+    return request.param
+
+
+def test_a_finished_file_takes_the_name(before, tmp_path):
+    with replacing(tmp_path / "target") as part:
+        part.write_bytes(b"new")
+        assert part.parent == tmp_path  # a rename across file systems would not be atomic
+        assert {name: content for name, content in listing(tmp_path).items() if name in before} == before
+    assert listing(tmp_path) == {"target": b"new"}
+
+
+@pytest.mark.parametrize(("stop", "seen"), STOPS, ids=[type(stop).__name__ for stop, _ in STOPS])
+def test_an_unfinished_one_leaves_nothing(stop, seen, before, tmp_path):
+    with pytest.raises(seen), replacing(tmp_path / "target") as part:
+        part.write_bytes(b"half")
+        raise stop
+    assert listing(tmp_path) == before
+
+
+def test_a_part_that_is_not_kept_is_gone(tmp_path):
+    with part_file(tmp_path, "blob") as part:
+        part.write_bytes(b"not wanted")
+    assert listing(tmp_path) == {}
+    with part_file(tmp_path, "blob") as part:
+        part.write_bytes(b"wanted")
+        keep(part, tmp_path / "blob")
+    assert listing(tmp_path) == {"blob": b"wanted"}
+
+
+def test_two_at_once_do_not_meet(tmp_path):
+    with replacing(tmp_path / "target") as one, replacing(tmp_path / "target") as two:
+        assert one != two
+        one.write_bytes(b"one")
+        two.write_bytes(b"two")
+    assert listing(tmp_path) == {"target": b"one"}  # the one that ended last
+
+
+def test_missing_folders_are_made(tmp_path):
+    with replacing(tmp_path / "a" / "b" / "target") as part:
+        part.write_bytes(b"new")
+    assert listing(tmp_path) == {"a/b/target": b"new"}
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "\N{GREEK SMALL LETTER PI}" * 127, "\N{PERSON WITH FOLDED HANDS}" * 63])
+def test_names_as_long_as_names_may_be(name, tmp_path):
+    with replacing(tmp_path / name) as part:
+        part.write_bytes(b"new")
+    assert listing(tmp_path) == {name: b"new"}
+
+
+@pytest.mark.parametrize("place", ["file/target", "file/sub/target"])
+def test_a_folder_that_cannot_be_written(place, tmp_path):
+    (tmp_path / "file").write_bytes(b"no folder")
+    with pytest.raises(EnvironmentFault, match="cannot write here"), replacing(tmp_path / place):
+        pytest.fail("nothing can be written there")
+    assert listing(tmp_path) == {"file": b"no folder"}
+
+
+def test_a_target_that_is_a_folder(tmp_path):
+    (tmp_path / "target").mkdir()
+    with pytest.raises(EnvironmentFault, match="target: not written: Is a directory"), replacing(tmp_path / "target") as part:
+        part.write_bytes(b"new")
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_is_respected_and_kept(mask, mode, before, tmp_path):
+    caller = os.umask(mask)
+    try:
+        with replacing(tmp_path / "target") as part:
+            part.write_bytes(b"new")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(caller)
+    assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk(before, tmp_path):
+    with pytest.raises(EnvironmentFault, match="target: not written: No space left on device") as caught, replacing(tmp_path / "target"):
+        Path("/dev/full").write_bytes(b"half")
+    assert caught.value.hint == "free some space, or write elsewhere"
+    assert listing(tmp_path) == before
+
+
+WRITES = """
+import resource, signal, sys
+from pathlib import Path
+from segzoo.atomic import replacing
+from segzoo.errors import EnvironmentFault
+from segzoo.formats import open_weights, writer
+source, target, limit = map(Path, sys.argv[1:])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(str(limit)),) * 2)
+opened = open_weights(source)
+try:
+    with replacing(target) as part, part.open("wb") as file:
+        writer(target)(file, opened.specs, opened.items(), {})
+except EnvironmentFault as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("limit", [0, 100, 20_000, 80_000])
+@pytest.mark.parametrize("suffix", suffixes)
+def test_a_disk_that_fills_while_weights_are_written(suffix, limit, before, tmp_path):
+    source, folder = tmp_path / "source.npz", tmp_path / "folder"
+    np.savez(source, small=np.arange(3), large=np.arange(9999.0), last=np.arange(3))
+    folder.mkdir()
+    for name, content in before.items():
+        (folder / f"{name}{suffix}").write_bytes(content)
+    kept = listing(folder)
+    command = [sys.executable, "-W", "error", "-c", WRITES, source, folder / f"target{suffix}", str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"target{suffix}: not written: File too large" in done.stdout
+    assert listing(folder) == kept

@@ -1,0 +1,199 @@
+"""The manifests: the shipped one against typed figures, the schema, and what is refused with line and field."""
+
+import json
+import re
+
+import jsonschema
+import pytest
+import yaml
+
+from segzoo.errors import NotFoundError, UsageError
+from segzoo.zoo import load, packaged, schema
+
+SHIPPED = load(packaged("zoo.yaml"))
+SCHEMA = json.loads(packaged("zoo.schema.json").read_text())
+# mIoU, ms+flip, images/s, training GB, crop, stride: MMSegmentation's configs/segmenter/README.md and configs, typed by hand
+REPORTED = {
+    "vit-t-mask": (39.99, 40.83, 27.98, 1.21, 512, 480, "ffcf7509"),
+    "vit-s-linear": (45.75, 46.82, 28.07, 1.78, 512, 480, "39658c46"),
+    "vit-s-mask": (46.19, 47.85, 24.80, 2.03, 512, 480, "511bb103"),
+    "vit-b-mask": (49.60, 51.07, 13.20, 4.20, 512, 480, "bc533b08"),
+    "vit-l-mask": (52.16, 53.65, 2.62, 16.56, 640, 608, "7ef345be"),
+}
+# width, depth, heads, mlp; size in bytes; first eight digits of the source's and the published file's hash
+BACKBONES = {
+    "vit-t": (192, 12, 3, 768, 23226422, "4b99893d", "cce8c795"),
+    "vit-s": (384, 12, 6, 1536, 88851254, "9e415522", "410f6037"),
+    "vit-b": (768, 12, 12, 3072, 347502902, None, "96dfe169"),
+    "vit-l": (1024, 24, 16, 4096, 1218991142, "8700cf38", "d4efb41d"),
+}
+HOSTS = ["download.openmmlab.com", "openmmlab.oss-cn-hangzhou.aliyuncs.com", "openmmlab.oss-accelerate.aliyuncs.com"]
+
+
+def test_the_shipped_zoo_is_mmsegmentations_page():
+    assert list(SHIPPED.models) == list(REPORTED)
+    for name, model in SHIPPED.models.items():
+        reported, protocol = model.reported, model.protocol
+        found = (reported.miou, reported.miou_ms_flip, reported.fps, reported.train_memory_gb, protocol.crop, protocol.stride)
+        assert (*found, model.checkpoint.sha256_prefix) == REPORTED[name]
+        assert (protocol.dataset, protocol.mean, protocol.std, reported.device) == ("ade20k", 127.5, 127.5, "V100")
+        assert (model.backbone.patch, model.backbone.image, model.backbone.eps) == (16, protocol.crop, 1e-6)
+        assert model.head.kind == name.split("-")[2]
+        assert model.head.classes == 150
+        if model.head.kind == "mask":
+            assert (model.head.depth, model.head.heads, model.head.mlp, model.head.eps) == (2, model.backbone.heads, 4 * model.backbone.width, 1e-5)
+        assert model.pretrained == name[:5]
+        sizes = SHIPPED.backbones[model.pretrained].geometry
+        assert all(getattr(sizes, side) == getattr(model.backbone, side) for side in ("width", "depth", "heads", "mlp", "patch"))
+        assert protocol.scale == (4 * protocol.crop, protocol.crop)
+        assert protocol.published_scale == ((2048, 640) if name == "vit-l-mask" else None)
+        assert model.config.endswith(".py")
+        assert model.log.endswith(".log.json")
+
+
+def test_the_shipped_backbones():
+    assert list(SHIPPED.backbones) == list(BACKBONES)
+    for name, backbone in SHIPPED.backbones.items():
+        width, depth, heads, mlp, size, digits, published = BACKBONES[name]
+        sizes = backbone.geometry
+        assert (sizes.width, sizes.depth, sizes.heads, sizes.mlp, sizes.patch, sizes.grid, sizes.classes) == (width, depth, heads, mlp, 16, 24, 1000)
+        assert backbone.source.size == size
+        assert (backbone.source.sha256 or "")[:8] == (digits or "")
+        assert backbone.source.provenance
+        assert backbone.published.sha256_prefix == published
+        assert backbone.file == backbone.published.name.split("_2022")[0] + ".pth"
+        assert backbone.source.urls[0].url == f"https://storage.googleapis.com/vit_models/augreg/{backbone.source.name}"
+
+
+@pytest.mark.parametrize(
+    "artifact", [m.checkpoint for m in SHIPPED.models.values()] + [b.published for b in SHIPPED.backbones.values()], ids=lambda a: a.name
+)
+def test_openmmlab_files_have_three_addresses_in_order(artifact):
+    assert [re.match(r"https://([^/]+)/", mirror.url)[1] for mirror in artifact.urls] == HOSTS
+    assert len({mirror.url.split("/", 3)[3] for mirror in artifact.urls}) == 1
+    assert all(mirror.url.endswith(f"/{artifact.name}") for mirror in artifact.urls)
+    assert [mirror.unverified is not None for mirror in artifact.urls] == [False, True, True]
+    assert artifact.name.endswith(f"-{artifact.sha256_prefix}.pth")
+    assert artifact.sha256 is None
+
+
+def test_the_shipped_data_set():
+    ade = SHIPPED.datasets["ade20k"]
+    assert (ade.images, ade.archive.size, ade.archive.sha256[:8]) == (2000, 967382037, "7ff1be44")
+    assert len(ade.classes) == 150
+    assert list(ade.classes)[:3] == ["wall", "building", "sky"]
+    assert ade.classes["wall"] == (120, 120, 120)
+    assert ade.licence
+
+
+@pytest.mark.parametrize("name", ["zoo.yaml", "mini/zoo.yaml"])
+def test_manifests_fit_the_published_schema(name):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    plain = yaml.safe_load(packaged(name).read_text())
+    jsonschema.validate(plain, SCHEMA)
+    plain["models"][next(iter(plain["models"]))]["reported"]["mIoU"] = 50.0
+    with pytest.raises(jsonschema.ValidationError, match="'mIoU' was unexpected"):
+        jsonschema.validate(plain, SCHEMA)
+
+
+def test_the_published_schema_is_current():
+    """If not: python -c "import json, segzoo.zoo as zoo; print(json.dumps(zoo.schema(), indent=2))" > segzoo/zoo.schema.json"""
+    assert schema() == SCHEMA
+
+
+VALID = """\
+version: 1
+datasets:
+  tiny:
+    title: A tiny set
+    loader: ade20k
+    root: tiny
+    split: validation
+    images: 2
+    label_rule: as ADE20K
+    path: tiny
+    classes: {sky: [1, 2, 3], sea: [4, 5, 6]}
+models:
+  one:
+    title: A model
+    checkpoint:
+      name: one.pth
+      size: 100
+      sha256: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      urls:
+        - one.pth
+    backbone: {width: 4, depth: 1, heads: 1, mlp: 8, patch: 2, image: 8, eps: 1.0e-6}
+    head: {kind: linear, classes: 2}
+    protocol: {dataset: tiny, scale: [16, 8], crop: 8, stride: 6, mean: 127.5, std: 127.5}
+    reported: {miou: 50.0, source: here}
+"""
+HASH = '"' + "a" * 64 + '"'
+# what is replaced, by what, the line of the complaint, what it says
+FAULTS = {
+    "duplicate key": ("      size: 100", "      size: 100\n      size: 100", 18, "models.one.checkpoint.size: this key is there twice"),
+    "anchor": ("title: A model", "title: &a A model", 14, "anchors and aliases"),
+    "alias": ("root: tiny", "root: *t", 6, "anchors and aliases"),
+    "unknown field": ("      size: 100", "      length: 100", 17, "models.one.checkpoint.length: Extra inputs"),
+    "a hash that is an integer": (f"sha256: {HASH}", "sha256_prefix: 39658046", 18, "models.one.checkpoint.sha256_prefix"),
+    "a hash that is octal": (f"sha256: {HASH}", "sha256_prefix: 01234567", 18, "YAML reads 01234567 as int; quote it"),
+    "a short hash": (HASH, '"aaaa"', 18, "models.one.checkpoint.sha256: String should match"),
+    "an upper-case hash": (HASH, HASH.upper(), 18, "models.one.checkpoint.sha256: String should match"),
+    "a hash and another prefix": (f"sha256: {HASH}", f'sha256: {HASH}\n      sha256_prefix: "bbbbbbbb"', 15, "does not begin with sha256_prefix"),
+    "a name with a path": ("name: one.pth", "name: ../one.pth", 16, "models.one.checkpoint.name: a name must not have path parts"),
+    "a name that is a drive": ("name: one.pth", "name: 'c:one.pth'", 16, "must not have path parts"),
+    "a name with an escape code": ("name: one.pth", 'name: "one\\e[2J.pth"', 16, "no control characters"),
+    "an empty name": ("name: one.pth", 'name: ""', 16, "printable characters"),
+    "a title with an escape code": ("title: A model", 'title: "A\\e[31m model"', 14, "models.one.title: must not have control characters"),
+    "an absolute address": ("        - one.pth", "        - /etc/passwd", 20, "models.one.checkpoint.urls.0.url: must be a path inside"),
+    "an address that climbs": ("        - one.pth", "        - a/../../one.pth", 20, "must be a path inside"),
+    "an address by ftp": ("        - one.pth", "        - ftp://host/one.pth", 20, "must be http, https or file"),
+    "no address": ("urls:\n        - one.pth", "urls: []", 19, "models.one.checkpoint.urls: Tuple should have at least 1 item"),
+    "a root that climbs": ("root: tiny", "root: ../tiny", 6, "datasets.tiny.root: must be a path inside"),
+    "an octal number": ("images: 2", "images: 02", 8, "datasets.tiny.images: YAML reads 02 as int"),
+    "a sexagesimal number": ("images: 2", "images: 1:30", 8, "YAML reads 1:30 as int"),
+    "yes as a boolean": ("title: A model", "title: yes", 14, "YAML reads yes as bool; quote it"),
+    "a date": ("title: A model", "title: 2021-05-05", 14, "YAML reads 2021-05-05 as timestamp"),
+    "a number for a text": ("title: A model", "title: 12", 14, "models.one.title: Input should be a valid string, found 12"),
+    "a text for a number": ("images: 2", 'images: "2"', 8, "datasets.tiny.images: Input should be a valid integer"),
+    "a negative size": ("size: 100", "size: -1", 17, "greater than 0"),
+    "not finite": ("mean: 127.5", "mean: .nan", 23, "YAML reads .nan as float"),
+    "over 100 percent": ("miou: 50.0", "miou: 150.0", 24, "models.one.reported.miou"),
+    "an unknown data set": ("dataset: tiny", "dataset: tony", 23, "models.one.protocol.dataset: no data set 'tony'"),
+    "another number of classes": ("kind: linear, classes: 2", "kind: linear, classes: 3", 22, "models.one.head.classes: 3"),
+    "one name for two things": ("  one:\n", "  tiny:\n", 13, "models.tiny: this name stands for two things"),
+    "half a mask head": ("kind: linear", "kind: mask", 22, "a mask head needs depth, heads, mlp and eps"),
+    "image and patch": ("image: 8", "image: 9", 21, "image is no multiple of patch"),
+    "an upper-case key": ("  one:\n", "  One:\n", 13, "models.One"),
+    "a key that is a number": ("  one:\n", "  1:\n", 13, "a key must be a text"),
+    "nesting": ("title: A model", f"title: {'[' * 30}{']' * 30}", 14, "nested more than 20 deep"),
+    "another version": ("version: 1", "version: 2", 1, "version: Input should be 1"),
+    "no version": ("version: 1\n", "", 1, "version: Field required"),
+    "no YAML": ("version: 1", "version: [1", 2, "not YAML"),
+    "not a mapping": (VALID, "- version\n", 1, "expected a mapping"),
+    "empty": (VALID, "", 1, "expected a mapping"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_told_with_line_and_field(fault, tmp_path):
+    old, new, line, said = FAULTS[fault]
+    path = tmp_path / "zoo.yaml"
+    path.write_text(VALID)
+    load(path)
+    assert VALID.count(old) == 1
+    path.write_text(VALID.replace(old, new))
+    with pytest.raises(UsageError) as error:
+        load(path)
+    assert error.value.message.startswith(f"{path}:{line}: ")
+    assert said in error.value.message
+    assert "\x1b" not in error.value.message
+
+
+def test_a_manifest_that_is_not_there_or_no_text(tmp_path):
+    with pytest.raises(NotFoundError, match="no such manifest"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "zoo.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not readable as text"):
+        load(tmp_path / "zoo.yaml")
+    with pytest.raises(UsageError, match="not readable as text"):
+        load(tmp_path)
