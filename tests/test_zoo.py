@@ -2,12 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 
 import jsonschema
 import pytest
 import yaml
+from conftest import GOLDEN
 
 from segzoo.errors import NotFoundError, UsageError
+from segzoo.geometry import Spec
+from segzoo.remap import plan
 from segzoo.zoo import load, packaged, schema
 
 SHIPPED = load(packaged("zoo.yaml"))
@@ -75,6 +79,25 @@ def test_openmmlab_files_have_three_addresses_in_order(artifact):
     assert [mirror.unverified is not None for mirror in artifact.urls] == [False, True, True]
     assert artifact.name.endswith(f"-{artifact.sha256_prefix}.pth")
     assert artifact.sha256 is None
+
+
+PUBLISHED = json.loads((GOLDEN / "published_shapes.json").read_text())
+
+
+@pytest.mark.parametrize("name", SHIPPED.models)
+def test_a_models_geometry_is_that_of_mmsegs_own_state_dict(name):
+    model = SHIPPED.models[name]
+    shapes = {**PUBLISHED[name], "backbone.patch_embed.projection.bias": [model.backbone.width]}  # which 1.2.2 leaves out by default
+    measured = plan({key: Spec(tuple(shape), "float32") for key, shape in shapes.items()}, "mmseg", heads=model.backbone.heads).geometry
+    measured = replace(measured, decoder=replace(measured.decoder, heads=model.head.heads))
+    assert measured == model.geometry.geometry(model.decoder)
+
+
+@pytest.mark.parametrize(("name", "published"), zip(BACKBONES, ["Ti_16", "S_16", "B_16", "L_16"], strict=True))
+def test_a_backbones_geometry_is_that_of_its_augreg_file(name, published):
+    specs = {key: Spec(tuple(shape), "float32") for key, shape in PUBLISHED[published].items()}
+    assert plan(specs, "mmseg").geometry == SHIPPED.backbones[name].geometry.geometry()
+    assert abs(SHIPPED.backbones[name].source.size - sum(spec.nbytes for spec in specs.values())) < 250_000  # zip and npy headers
 
 
 def test_the_shipped_data_set():
