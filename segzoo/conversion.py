@@ -103,7 +103,7 @@ def convert(
         written,
         digests,
         steps.dropped,
-        opened.notes,
+        (*opened.notes, *_eps_note(steps)),
         tuple(not_finite),
         perf_counter() - started,
     )
@@ -117,6 +117,14 @@ def _planned(opened: Weights, to: str, heads: int | None) -> Plan:
         return plan(opened.specs, to, heads=heads)
     except ConversionError as error:
         raise ConversionError(f"{opened.path}: {error.message}", error.hint) from error
+
+
+def _eps_note(steps: Plan) -> list[str]:
+    """No tensor shows the eps of the layer norms, and defaults differ: 1e-5 for 1e-6 moves the logits."""
+    here, there = steps.source.layout, steps.target
+    if here.eps == there.eps:
+        return []
+    return [f"layer norms have eps {here.eps:g} in {here.name} and by default {there.eps:g} in {there.name}: build the model with eps {here.eps:g}"]
 
 
 def recorded_heads(opened: Weights) -> int | None:

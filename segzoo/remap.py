@@ -152,6 +152,9 @@ def _sections(found: Found, target: Layout) -> tuple[tuple[str, ...], tuple[Drop
     }
     if "pre_logits" in reasons and "classifier" in found.sections:
         reasons.setdefault("classifier", "it stands on the pre-logits layer, which is dropped")
+    for section, other in target.excludes.items():
+        if {section, other} <= set(found.sections):
+            reasons.setdefault(section, f"layout '{target.name}' has no {section} on top of {other}")
     dropped = tuple(
         Dropped(section, reason, tuple(found.layout.expand(found.prefix, found.depths, (section,)))) for section, reason in reasons.items()
     )

@@ -152,16 +152,18 @@ def _round_trip(climb: _Climb) -> Check:
     opened, found = climb.opened, climb.found
     carried = {}
     covered: set[str] = set()
+    home = {rule.holds: key for key, rule in found.rules.items()}
     for name in LAYOUTS:
         if name == found.layout.name:
             continue
         there = plan(opened.specs, name, heads=climb.geometry.heads)
         tensors = dict(run(there, opened))
         back = plan(there.specs, found.layout.name, heads=climb.geometry.heads)
-        for key, array in run(back, tensors):
-            if not identical(array, opened[found.prefix + key]):
-                raise ConversionError(f"{found.prefix}{key}: comes back changed from layout '{name}'")
-            covered.add(found.prefix + key)
+        for step, (_, array) in zip(back.steps, run(back, tensors), strict=True):
+            key = home[step.rule.holds]  # the prefix may be another, what a tensor holds is not
+            if not identical(array, opened[key]):
+                raise ConversionError(f"{key}: comes back changed from layout '{name}'")
+            covered.add(key)
         carried[name] = len(back.steps)
     alone = sorted({section for section in found.sections if covered.isdisjoint(found.layout.expand(found.prefix, found.depths, (section,)))})
     detail = f"by way of {' and '.join(carried)}: {len(covered)} of {len(opened)} tensors, the same bit for bit"

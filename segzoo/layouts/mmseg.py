@@ -45,7 +45,7 @@ MMSEG = Layout(
             Rule("decode_head.classes_proj.weight", ("decoder.classes_proj.weight",), "g f"),
             *affine("decode_head.mask_norm", "decoder.mask_norm", "c", "c"),
         ),
-        "linear decoder": affine("decode_head.conv_seg", "decoder.conv", "c d 1 1", "c"),
+        "linear decoder": affine("decode_head.conv_seg", "decoder.conv", "c d 1 1 -> c d", "c"),
     },
     reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
 )

@@ -61,7 +61,8 @@ class Layout:
     """A table: sections of rules. A section is wholly there or wholly absent in a file.
 
     `required` sections must be there. `prefixes` are those that `{p}` may stand for in a file; the
-    first is written, or `decoder_prefix` where a decoder comes along.
+    first is written, or `decoder_prefix` where a decoder comes along. `excludes` names sections that
+    cannot stand beside another here. `eps` is what the layer norms of its backbone have.
     """
 
     name: str
@@ -71,6 +72,8 @@ class Layout:
     prefixes: tuple[str, ...] = ("",)
     decoder_prefix: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    excludes: Mapping[str, str] = field(default_factory=dict)
+    eps: float = 1e-6
 
     def expand(self, prefix: str, depths: Mapping[str, int], sections: Collection[str]) -> dict[str, Rule]:
         """The rules of these sections written out for these depths, by key."""

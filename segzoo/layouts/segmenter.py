@@ -1,0 +1,46 @@
+"""`segmenter`: the official checkpoints of rstrudel/segmenter, encoder and decoder.
+
+`proj_patch` and `proj_classes` are bare parameters there, used as `x @ P`: transposed to a Linear's
+weight. The ImageNet head of the encoder travels along unused.
+"""
+
+from segzoo.layouts.rule import Layout, Rule, affine
+
+
+def _block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
+    qkv = [f"{holds}.{part}" for part in "qkv"]
+    return (
+        *affine(f"{key}.norm1", f"{holds}.norm1", width, width),
+        Rule(f"{key}.attn.qkv.weight", tuple(f"{q}.weight" for q in qkv), f"(s {inner}) {width} -> s {inner} {width}"),
+        Rule(f"{key}.attn.qkv.bias", tuple(f"{q}.bias" for q in qkv), f"(s {inner}) -> s {inner}"),
+        *affine(f"{key}.attn.proj", f"{holds}.proj", f"{width} {inner}", width),
+        *affine(f"{key}.norm2", f"{holds}.norm2", width, width),
+        *affine(f"{key}.mlp.fc1", f"{holds}.fc1", f"{mlp} {width}", mlp),
+        *affine(f"{key}.mlp.fc2", f"{holds}.fc2", f"{width} {mlp}", width),
+    )
+
+
+SEGMENTER = Layout(
+    name="segmenter",
+    title="rstrudel/segmenter",
+    eps=1e-5,
+    sections={
+        "stem": (
+            Rule("encoder.cls_token", ("cls",), "1 1 d"),
+            Rule("encoder.pos_embed", ("pos",), "1 n d"),
+            *affine("encoder.patch_embed.proj", "patch", "d rgb y x"),
+        ),
+        "encoder": (*_block("encoder.blocks.{i}", "blocks.{i}", "d", "e", "m"), *affine("encoder.norm", "norm", "d")),
+        "classifier": affine("encoder.head", "head", "classes r", "classes"),
+        "mask decoder": (
+            *affine("decoder.proj_dec", "decoder.input", "f d", "f"),
+            Rule("decoder.cls_emb", ("decoder.classes",), "1 c f"),
+            *_block("decoder.blocks.{j}", "decoder.blocks.{j}", "f", "g", "o"),
+            *affine("decoder.decoder_norm", "decoder.norm", "f", "f"),
+            Rule("decoder.proj_patch", ("decoder.patch_proj.weight",), "f g -> g f"),
+            Rule("decoder.proj_classes", ("decoder.classes_proj.weight",), "f g -> g f"),
+            *affine("decoder.mask_norm", "decoder.mask_norm", "c", "c"),
+        ),
+        "linear decoder": affine("decoder.head", "decoder.conv", "c d", "c"),
+    },
+)
