@@ -54,6 +54,13 @@ def test_the_same_input_gives_the_same_bytes_under_any_name(tmp_path):
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
 
 
+def test_an_eps_that_no_tensor_shows_is_said(tmp_path):
+    report = convert(GOLDEN / "segmenter" / "mask.pth", tmp_path / "a.pth")
+    assert "layer norms have eps 1e-05 in segmenter and by default 1e-06 in mmseg: build the model with eps 1e-05" in report.notes
+    assert "tensors found under 'model'" in report.notes
+    assert convert(TAME, tmp_path / "b.pth").notes == ()
+
+
 def test_numbers_that_are_not_finite_are_moved_and_said(tmp_path):
     tensors = dict(np.load(TAME))
     tensors["cls"][0, 0, 3] = np.nan

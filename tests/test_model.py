@@ -10,7 +10,7 @@ from conftest import GOLDEN, TAME
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.model import build
-from segzoo.remap import plan
+from segzoo.remap import plan, run
 
 CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
 ONLY_THEIRS = {"image_rgb", "normalised", "block0_ln1", "block0_after_attn"}
@@ -39,6 +39,20 @@ def test_every_intermediate_is_mmsegs(head, crop):
         assert np.abs(seen[name].numpy() - expected[name]).max() <= TOLERANCE, name
 
 
+@pytest.mark.parametrize("head", ["mask", "linear"])
+def test_an_official_checkpoint_gives_the_official_logits(head):
+    """rstrudel's model and ours, decoder included; with MMSegmentation's eps in the backbone they part, as the note says."""
+    weights = open_weights(GOLDEN / "segmenter" / f"{head}.pth")
+    steps = plan(weights.specs, "mmseg", heads=3)
+    decoder = replace(steps.geometry.decoder, heads=3 if head == "mask" else None)
+    image, logits = (torch.from_numpy(np.load(GOLDEN / "segmenter" / name)) for name in ("input.npy", f"{head}.logits.npy"))
+    with torch.inference_mode():
+        same, other = (build(replace(steps.geometry, decoder=decoder), dict(run(steps, weights)), eps=eps)(image) for eps in (1e-5, 1e-6))
+    assert steps.source.layout.name == "segmenter"
+    assert (same - logits).abs().max() <= TOLERANCE
+    assert (other - logits).abs().max() > TOLERANCE
+
+
 def test_loading_is_strict():
     weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / "mini_linear.pth")
     geometry = plan(weights.specs, "mmseg", heads=2).geometry
@@ -65,8 +79,6 @@ def test_what_tensors_do_not_show_must_be_known():
 
 def test_the_number_of_heads_matters():
     weights = open_weights(TAME)
-    from segzoo.remap import run
-
     steps = plan(weights.specs, "mmseg")
     tensors = dict(run(steps, weights))
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
