@@ -31,10 +31,12 @@ BACKBONES = {
     "vit-b": (768, 12, 12, 3072, 347502902, None, "96dfe169"),
     "vit-l": (1024, 24, 16, 4096, 1218991142, "8700cf38", "d4efb41d"),
 }
+PAGE = "https://github.com/open-mmlab/mmsegmentation/blob/main/configs/segmenter"
 HOSTS = ["download.openmmlab.com", "openmmlab.oss-cn-hangzhou.aliyuncs.com", "openmmlab.oss-accelerate.aliyuncs.com"]
 
 
 def test_the_shipped_zoo_is_mmsegmentations_page():
+    assert list(SHIPPED.entries) == [*BACKBONES, *REPORTED]
     assert list(SHIPPED.models) == list(REPORTED)
     for name, model in SHIPPED.models.items():
         reported, protocol = model.reported, model.protocol
@@ -51,8 +53,10 @@ def test_the_shipped_zoo_is_mmsegmentations_page():
         assert all(getattr(sizes, side) == getattr(model.backbone, side) for side in ("width", "depth", "heads", "mlp", "patch"))
         assert protocol.scale == (4 * protocol.crop, protocol.crop)
         assert protocol.published_scale == ((2048, 640) if name == "vit-l-mask" else None)
-        assert model.config.endswith(".py")
-        assert model.log.endswith(".log.json")
+        assert reported.source == f"{PAGE}/README.md"
+        config = f"segmenter_{model.pretrained}_{'fcn' if model.head.kind == 'linear' else 'mask'}_8xb1-160k_ade20k-512x512.py"
+        assert model.config == f"{PAGE}/{config}"
+        assert model.log == re.sub(r"-[0-9a-f]{8}\.pth$", ".log.json", model.checkpoint.urls[0].url)
 
 
 def test_the_shipped_backbones():
@@ -106,6 +110,8 @@ def test_the_shipped_data_set():
     assert len(ade.classes) == 150
     assert list(ade.classes)[:3] == ["wall", "building", "sky"]
     assert ade.classes["wall"] == (120, 120, 120)
+    assert len(set(ade.classes.values())) == 149
+    assert ade.classes["road"] == ade.classes["skyscraper"]  # the only two of one colour
     assert ade.licence
 
 
@@ -114,6 +120,7 @@ def test_manifests_fit_the_published_schema(name):
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     plain = yaml.safe_load(packaged(name).read_text())
     jsonschema.validate(plain, SCHEMA)
+    assert set(load(packaged(name)).models) == set(plain["models"])
     plain["models"][next(iter(plain["models"]))]["reported"]["mIoU"] = 50.0
     with pytest.raises(jsonschema.ValidationError, match="'mIoU' was unexpected"):
         jsonschema.validate(plain, SCHEMA)
@@ -157,38 +164,49 @@ FAULTS = {
     "anchor": ("title: A model", "title: &a A model", 14, "anchors and aliases"),
     "alias": ("root: tiny", "root: *t", 6, "anchors and aliases"),
     "unknown field": ("      size: 100", "      length: 100", 17, "models.one.checkpoint.length: Extra inputs"),
-    "a hash that is an integer": (f"sha256: {HASH}", "sha256_prefix: 39658046", 18, "models.one.checkpoint.sha256_prefix"),
-    "a hash that is octal": (f"sha256: {HASH}", "sha256_prefix: 01234567", 18, "YAML reads 01234567 as int; quote it"),
+    "a hash that is an integer": (
+        f"sha256: {HASH}",
+        "sha256_prefix: 39658046",
+        18,
+        "models.one.checkpoint.sha256_prefix: Input should be a valid string",
+    ),
+    "a hash that is octal": (f"sha256: {HASH}", "sha256_prefix: 01234567", 18, "models.one.checkpoint.sha256_prefix: YAML reads 01234567 as int"),
     "a short hash": (HASH, '"aaaa"', 18, "models.one.checkpoint.sha256: String should match"),
     "an upper-case hash": (HASH, HASH.upper(), 18, "models.one.checkpoint.sha256: String should match"),
-    "a hash and another prefix": (f"sha256: {HASH}", f'sha256: {HASH}\n      sha256_prefix: "bbbbbbbb"', 15, "does not begin with sha256_prefix"),
+    "a hash and another prefix": (
+        f"sha256: {HASH}",
+        f'sha256: {HASH}\n      sha256_prefix: "bbbbbbbb"',
+        15,
+        "models.one.checkpoint: sha256 does not begin",
+    ),
     "a name with a path": ("name: one.pth", "name: ../one.pth", 16, "models.one.checkpoint.name: a name must not have path parts"),
-    "a name that is a drive": ("name: one.pth", "name: 'c:one.pth'", 16, "must not have path parts"),
-    "a name with an escape code": ("name: one.pth", 'name: "one\\e[2J.pth"', 16, "no control characters"),
-    "an empty name": ("name: one.pth", 'name: ""', 16, "printable characters"),
+    "a name that is a drive": ("name: one.pth", "name: 'c:one.pth'", 16, "models.one.checkpoint.name: a name must not have path parts"),
+    "a name with an escape code": ("name: one.pth", 'name: "one\\e[2J.pth"', 16, "models.one.checkpoint.name: a name needs printable"),
+    "an empty name": ("name: one.pth", 'name: ""', 16, "models.one.checkpoint.name: a name needs printable characters"),
     "a title with an escape code": ("title: A model", 'title: "A\\e[31m model"', 14, "models.one.title: must not have control characters"),
     "an absolute address": ("        - one.pth", "        - /etc/passwd", 20, "models.one.checkpoint.urls.0.url: must be a path inside"),
-    "an address that climbs": ("        - one.pth", "        - a/../../one.pth", 20, "must be a path inside"),
-    "an address by ftp": ("        - one.pth", "        - ftp://host/one.pth", 20, "must be http, https or file"),
+    "an address that climbs": ("        - one.pth", "        - a/../../one.pth", 20, "models.one.checkpoint.urls.0.url: must be a path inside"),
+    "an address by ftp": ("        - one.pth", "        - ftp://host/one.pth", 20, "models.one.checkpoint.urls.0.url: must be http, https or file"),
     "no address": ("urls:\n        - one.pth", "urls: []", 19, "models.one.checkpoint.urls: Tuple should have at least 1 item"),
     "a root that climbs": ("root: tiny", "root: ../tiny", 6, "datasets.tiny.root: must be a path inside"),
     "an octal number": ("images: 2", "images: 02", 8, "datasets.tiny.images: YAML reads 02 as int"),
-    "a sexagesimal number": ("images: 2", "images: 1:30", 8, "YAML reads 1:30 as int"),
-    "yes as a boolean": ("title: A model", "title: yes", 14, "YAML reads yes as bool; quote it"),
-    "a date": ("title: A model", "title: 2021-05-05", 14, "YAML reads 2021-05-05 as timestamp"),
+    "a sexagesimal number": ("images: 2", "images: 1:30", 8, "datasets.tiny.images: YAML reads 1:30 as int"),
+    "yes as a boolean": ("title: A model", "title: yes", 14, "models.one.title: YAML reads yes as bool; quote it"),
+    "a date": ("title: A model", "title: 2021-05-05", 14, "models.one.title: YAML reads 2021-05-05 as timestamp"),
     "a number for a text": ("title: A model", "title: 12", 14, "models.one.title: Input should be a valid string, found 12"),
     "a text for a number": ("images: 2", 'images: "2"', 8, "datasets.tiny.images: Input should be a valid integer"),
-    "a negative size": ("size: 100", "size: -1", 17, "greater than 0"),
-    "not finite": ("mean: 127.5", "mean: .nan", 23, "YAML reads .nan as float"),
+    "a negative size": ("size: 100", "size: -1", 17, "models.one.checkpoint.size: Input should be greater than 0"),
+    "not finite": ("mean: 127.5", "mean: .nan", 23, "models.one.protocol.mean: YAML reads .nan as float"),
     "over 100 percent": ("miou: 50.0", "miou: 150.0", 24, "models.one.reported.miou"),
     "an unknown data set": ("dataset: tiny", "dataset: tony", 23, "models.one.protocol.dataset: no data set 'tony'"),
     "another number of classes": ("kind: linear, classes: 2", "kind: linear, classes: 3", 22, "models.one.head.classes: 3"),
     "one name for two things": ("  one:\n", "  tiny:\n", 13, "models.tiny: this name stands for two things"),
-    "half a mask head": ("kind: linear", "kind: mask", 22, "a mask head needs depth, heads, mlp and eps"),
-    "image and patch": ("image: 8", "image: 9", 21, "image is no multiple of patch"),
+    "half a mask head": ("kind: linear", "kind: mask", 22, "models.one.head: a mask head needs depth, heads, mlp and eps"),
+    "image and patch": ("image: 8", "image: 9", 21, "models.one.backbone: image is no multiple of patch"),
     "an upper-case key": ("  one:\n", "  One:\n", 13, "models.One"),
-    "a key that is a number": ("  one:\n", "  1:\n", 13, "a key must be a text"),
-    "nesting": ("title: A model", f"title: {'[' * 30}{']' * 30}", 14, "nested more than 20 deep"),
+    "a key that is a number": ("  one:\n", "  1:\n", 13, "models: a key must be a text"),
+    "nesting of 20": ("title: A model", f"title: {'[' * 17}{']' * 17}", 14, "models.one.title: Input should be a valid string"),
+    "nesting of 21": ("title: A model", f"title: {'[' * 18}{']' * 18}", 14, "nested more than 20 deep"),
     "another version": ("version: 1", "version: 2", 1, "version: Input should be 1"),
     "no version": ("version: 1\n", "", 1, "version: Field required"),
     "no YAML": ("version: 1", "version: [1", 2, "not YAML"),
