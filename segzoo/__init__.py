@@ -1,7 +1,7 @@
 """segzoo turns published ViT weights into segmentation models one can trust.
 
-Read it in this order: layouts (the tables), remap (their engine), geometry, formats, conversion; zoo,
-store, download; model, reference, parity; datasets, inference, miou, evaluation; verify, receipt; cli.
+Read it in this order: layouts (the tables), remap (their engine), geometry, formats, conversion, inspection,
+difference; zoo, store, download; model, reference, parity; datasets, inference, miou, evaluation; verify,
 
 The public names below are functions; modules have other names, so that importing one hides none.
 """

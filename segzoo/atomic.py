@@ -17,7 +17,7 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{label[:80]}.", suffix=".part", dir=folder)
+        handle, name = tempfile.mkstemp(prefix=f".{label[:40]}.", suffix=".part", dir=folder)
         os.close(handle)
     except OSError as error:
         raise EnvironmentFault(f"{folder}: cannot write here: {error.strerror}") from error

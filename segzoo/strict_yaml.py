@@ -32,6 +32,8 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     try:
         _refuse_aliases(path, text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        raise UsageError(f"{path}:{text.count(chr(10), 0, error.position) + 1}: not YAML: a control character") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}:{line}: not YAML: {error.problem}") from error
@@ -82,12 +84,18 @@ def _scalar(path: Path, node: yaml.Node, where: Where) -> Any:
             return None
         case "bool" if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        case "int" if re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
+        case "int" if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
             return int(text)
-        case "float" if re.fullmatch(r"-?[0-9]+\.[0-9]*(e[-+]?[0-9]+)?", text):
+        case "float" if re.fullmatch(r"-?[0-9]{1,17}\.[0-9]{0,17}(e[-+]?[0-9]{1,2})?", text):
             return float(text)
-    raise UsageError(f"{path}:{node.start_mark.line + 1}: {dotted(where)}: YAML reads {text} as {kind}; quote it if it is a text")
+    raise UsageError(f"{path}:{node.start_mark.line + 1}: {dotted(where)}: YAML reads {shown(text)} as {kind}; quote it if it is a text")
 
 
 def dotted(where: Where) -> str:
-    return ".".join(map(str, where)) or "the top level"
+    return ".".join(shown(str(part)) for part in where) or "the top level"
+
+
+def shown(text: str) -> str:
+    """A text of the file as a message may hold it: escape codes spelt out, and not without end."""
+    plain = text if text.isprintable() else ascii(text)
+    return plain if len(plain) <= 100 else f"{plain[:97]}..."

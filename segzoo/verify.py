@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from segzoo.difference import identical
 from segzoo.download import Fetched, fetch
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, IntegrityError, SegzooError
 from segzoo.formats import Weights, open_weights
@@ -173,14 +174,6 @@ def _round_trip(climb: _Climb) -> Check:
         detail += f"; {published}"
         facts["published"] = published
     return Check("round trip", "passed", f"{len(covered)} tensors", detail, facts)
-
-
-def identical(mine: np.ndarray, theirs: np.ndarray) -> bool:
-    """Same dtype, shape and bytes; a NaN equals itself."""
-    if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
-        return False
-    left, right = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (mine, theirs))
-    return np.array_equal(left, right)
 
 
 def _published(climb: _Climb) -> str | None:

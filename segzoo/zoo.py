@@ -25,16 +25,21 @@ def packaged(name: str) -> Path:
     raise NotFoundError(f"{name} is not in this installation of segzoo", hint="reinstall segzoo")
 
 
+_LONGEST_NAME = 200
+
+
 def _plain_name(name: str) -> str:
     if not name.isprintable() or not name.strip():
         raise ValueError("a name needs printable characters, and no control characters")
-    if "/" in name or "\\" in name or name in (".", "..") or re.match(r"[A-Za-z]:", name):
+    if "/" in name or "\\" in name or ":" in name or name in (".", ".."):
         raise ValueError("a name must not have path parts")
+    if len(name.encode()) > _LONGEST_NAME or name != name.strip() or name.endswith("."):
+        raise ValueError(f"a name has at most {_LONGEST_NAME} bytes, no space around it and no dot at its end")
     return name
 
 
 def _inside(path: str) -> str:
-    if not path.isprintable() or path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path) or re.match(r"[A-Za-z]:", path):
+    if not path.isprintable() or not path or path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path) or re.match(r"[A-Za-z]:", path):
         raise ValueError("must be a path inside the folder it is relative to")
     return path
 
@@ -51,11 +56,19 @@ def _url(url: str) -> str:
         return _printable(url)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
         raise ValueError("must be http, https or file, or a path relative to this file")
+    if url in ("", "."):
+        raise ValueError("must name a file")
     return _inside(url)
 
 
 def _mirror(value: Any) -> Any:
     return {"url": value} if isinstance(value, str) else value
+
+
+def _integer(value: Any) -> Any:
+    if type(value) is not int:  # True and 1.0 equal 1
+        raise ValueError("must be the number 1")
+    return value
 
 
 class Record(BaseModel):
@@ -68,6 +81,8 @@ Url = Annotated[str, AfterValidator(_url)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Prefix = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+Colour = Annotated[int, Field(ge=0, le=255)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Pair = tuple[Count, Count]
@@ -87,7 +102,7 @@ class Artifact(Record):
     """A file known by its content: full hash, or the eight hex digits that its publisher put into its name."""
 
     name: FileName
-    layout: Literal["augreg", "timm", "mmseg"] | None = None
+    layout: Literal["augreg", "timm", "mmseg", "segmenter", "hf", "torchvision"] | None = None
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     size: Count | None = None
     sha256: Sha256 | None = None
@@ -118,7 +133,7 @@ class Dataset(Record):
     path: Annotated[str, AfterValidator(_inside)] | None = None
     archive: Artifact | None = None
     digest: Sha256 | None = None
-    classes: dict[Text, tuple[int, int, int]]
+    classes: dict[Text, tuple[Colour, Colour, Colour]]
 
     @property
     def artifact(self) -> Artifact | None:
@@ -146,7 +161,7 @@ class Backbone(Record):
     source: Artifact
     published: Artifact | None = None
     geometry: Sizes
-    eps: float = 1e-6
+    eps: Positive = 1e-6
 
     @property
     def artifact(self) -> Artifact:
@@ -162,12 +177,14 @@ class ModelBackbone(Record):
     mlp: Count
     patch: Count
     image: Count
-    eps: float
+    eps: Positive
 
     @model_validator(mode="after")
     def _whole_patches(self) -> "ModelBackbone":
         if self.image % self.patch:
             raise ValueError("image is no multiple of patch")
+        if self.width % self.heads:
+            raise ValueError("heads do not divide width")
         return self
 
 
@@ -177,7 +194,7 @@ class Head(Record):
     depth: Count | None = None
     heads: Count | None = None
     mlp: Count | None = None
-    eps: float | None = None
+    eps: Positive | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Head":
@@ -197,9 +214,15 @@ class Protocol(Record):
     crop: Count
     stride: Count
     mean: float
-    std: float
+    std: Positive
     published_scale: Pair | None = None
     note: Text | None = None
+
+    @model_validator(mode="after")
+    def _covers(self) -> "Protocol":
+        if self.stride > self.crop:
+            raise ValueError("stride is larger than crop: windows would leave gaps")
+        return self
 
 
 class Reported(Record):
@@ -207,8 +230,8 @@ class Reported(Record):
 
     miou: Percent
     miou_ms_flip: Percent | None = None
-    fps: float | None = None
-    train_memory_gb: float | None = None
+    fps: Positive | None = None
+    train_memory_gb: Positive | None = None
     device: Text | None = None
     source: Url
 
@@ -253,7 +276,7 @@ Entry = Backbone | Model
 class Zoo(Record):
     """A manifest: data sets, backbones and models, each by the name that commands take."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_integer)]
     datasets: dict[Identifier, Dataset] = {}
     backbones: dict[Identifier, Backbone] = {}
     models: dict[Identifier, Model] = {}
@@ -291,7 +314,10 @@ def load(path: Path) -> Zoo:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a manifest, for editors and other tools; `zoo.schema.json` is it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Zoo.model_json_schema()}
+    plain = Zoo.model_json_schema()
+    for kind in ("datasets", "backbones", "models"):
+        plain["properties"][kind]["additionalProperties"] = False  # beside the pattern that names must have
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}
 
 
 def _complaint(error: Mapping[str, Any], lines: strict_yaml.Lines) -> str:

@@ -44,9 +44,13 @@ def test_a_finished_file_takes_the_name(before, tmp_path):
 
 @pytest.mark.parametrize(("stop", "seen"), STOPS, ids=[type(stop).__name__ for stop, _ in STOPS])
 def test_an_unfinished_one_leaves_nothing(stop, seen, before, tmp_path):
-    with pytest.raises(seen), replacing(tmp_path / "target") as part:
-        part.write_bytes(b"half")
-        raise stop
+    def write():
+        with replacing(tmp_path / "target") as part:
+            part.write_bytes(b"half")
+            raise stop
+
+    with pytest.raises(seen):
+        write()
     assert listing(tmp_path) == before
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from segzoo.cli import main
+
 PACKAGE = Path(__file__).parent.parent / "segzoo"
 # Left never imports right; within a column all is allowed.
 ORDER = [
     {"errors", "__init__"},
     {"atomic", "strict_yaml", "layouts", "geometry", "miou"},
     {"remap", "zoo", "formats", "store", "verdict"},
-    {"download", "conversion", "model", "reference", "datasets"},
+    {"download", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"inference", "parity", "evaluation", "receipt", "verify"},
     {"cli"},
     {"__main__"},
@@ -57,7 +59,7 @@ def modules_after(*arguments):
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("command", ["", "fetch", "convert", "verify", "list", "info"])
+@pytest.mark.parametrize("command", ["", *main.commands])
 def test_help_loads_nothing_heavy(command):
     loaded = modules_after(*filter(None, [command]), "--help")
     assert "click" in loaded

@@ -12,6 +12,7 @@ from segzoo.cli.convert import convert
 from segzoo.cli.failure import show_error
 from segzoo.cli.fetch import fetch
 from segzoo.cli.info import info
+from segzoo.cli.inspect import diff, inspect
 from segzoo.cli.list import list_
 from segzoo.cli.manifest import Choice
 from segzoo.cli.verify import verify
@@ -60,5 +61,5 @@ def main(ctx: click.Context, zoo: str | None, verbose: int) -> None:
     ctx.obj = Choice(zoo)
 
 
-for command in (fetch, convert, verify, list_, info):
+for command in (fetch, convert, verify, list_, info, inspect, diff):
     main.add_command(command)

@@ -31,7 +31,7 @@ def convert(choice: Choice, source: str, target: Path, to: str, heads: int | Non
     """
     import json
 
-    from segzoo.cli.output import byte_progress, err, megabytes, out
+    from segzoo.cli.output import byte_progress, err, megabytes, show, tell
     from segzoo.conversion import convert as convert_file
 
     path = Path(source)
@@ -50,11 +50,11 @@ def convert(choice: Choice, source: str, target: Path, to: str, heads: int | Non
     lines += [f"wrote    {target}: {report.target_layout}, {len(report.digests)} tensors, {megabytes(report.bytes_written)}"]
     lines += [f"         read back and compared, {report.seconds:.2f} s in all"]
     for line in lines:
-        out.print(line, soft_wrap=True, markup=False)
+        show(line)
     if report.not_finite:
-        err.print(f"warning: not finite: {', '.join(report.not_finite)}", style="yellow", soft_wrap=True, markup=False)
+        tell(f"warning: not finite: {', '.join(report.not_finite)}", style="yellow")
     if to == "mmseg" and report.geometry.decoder is None and err.is_terminal:
-        err.print("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim", soft_wrap=True)
+        tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
 
 
 def _from_zoo(choice: Choice, name: str, heads: int | None) -> tuple[Path, int | None]:

@@ -32,7 +32,7 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
     """
     import json
 
-    from segzoo.cli.output import byte_progress, err, megabytes, out
+    from segzoo.cli.output import byte_progress, err, megabytes, show, tell
     from segzoo.download import fetch as fetch_artifact
 
     manifest = choice.load()
@@ -54,13 +54,13 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
             show_error(error)
             continue
         for failure in fetched.failures:
-            err.print(f"{name}: passed over {failure}", style="yellow", soft_wrap=True, markup=False)
+            tell(f"{name}: passed over {failure}", style="yellow")
         results.append({"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size})
         results[-1] |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached}
         if not as_json:
             how = "here already" if fetched.cached else "fetched"
-            out.print(f"{name}: {how}, {megabytes(fetched.size)}, {fetched.evidence}", soft_wrap=True, markup=False)
-            out.print(f"  {fetched.path}", soft_wrap=True, markup=False)
+            show(f"{name}: {how}, {megabytes(fetched.size)}, {fetched.evidence}")
+            show(f"  {fetched.path}")
     if as_json:
         click.echo(json.dumps(results, indent=2))
     if codes:
@@ -68,4 +68,4 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
     first = next((result["name"] for result in results if result["name"] in zoo.entries), None)
     if first and not as_json and err.is_terminal:
         zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
-        err.print(f"next: segzoo {zoo_option}verify {first}", style="dim", soft_wrap=True, markup=False)
+        tell(f"next: segzoo {zoo_option}verify {first}", style="dim")

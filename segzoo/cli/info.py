@@ -16,7 +16,7 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     """Show everything the zoo says about one backbone, model or data set: files, hashes, geometry, protocol, figures."""
     import json
 
-    from segzoo.cli.output import out
+    from segzoo.cli.output import show
 
     manifest = choice.load()
     zoo = manifest.zoo
@@ -30,11 +30,11 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
         facts["classes"] = ", ".join(facts["classes"])
     rows = list(_flat(facts))
     width = max(len(key) for key, _ in rows)
-    out.print(name, style="bold", markup=False)
+    show(name, style="bold")
     for key, value in rows:
-        out.print(f"{key:<{width}}  {value}", soft_wrap=True, markup=False)
+        show(f"{key:<{width}}  {value}")
     where = manifest.store.find(entry.artifact) if entry.artifact else None
-    out.print(f"{'in the store':<{width}}  {where or 'no'}", soft_wrap=True, markup=False)
+    show(f"{'in the store':<{width}}  {where or 'no'}")
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -10,6 +10,22 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+
+def printable(text: str) -> str:
+    """The text without what could drive a terminal: names in files and manifests are a stranger's."""
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+
+
+def show(text: str = "", style: str = "") -> None:
+    """A line of the result, on stdout."""
+    out.print(printable(text), style=style, soft_wrap=True, markup=False)
+
+
+def tell(text: str, style: str = "") -> None:
+    """A line about the work, on stderr."""
+    err.print(printable(text), style=style, soft_wrap=True, markup=False)
+
+
 Said = Callable[[int, int | None], None]
 
 
@@ -39,7 +55,7 @@ def byte_progress(label: str) -> Iterator[Said]:
         nonlocal next_share, next_time
         share = done / whole if whole else 0.0
         if (next_share <= share < 1 and (whole or 0) > 50_000_000) or monotonic() >= next_time:
-            err.print(f"{label}: {megabytes(done)}" + (f" of {megabytes(whole)}" if whole else ""), soft_wrap=True, markup=False)
+            tell(f"{label}: {megabytes(done)}" + (f" of {megabytes(whole)}" if whole else ""))
             next_share, next_time = share + 0.1, monotonic() + 30
 
     yield said

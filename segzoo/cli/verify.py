@@ -69,7 +69,7 @@ def verify(
       segzoo verify vit-t-mask --data ADEChallengeData2016 --images 200
     """
     from segzoo import verify as ladder
-    from segzoo.cli.output import err, megabytes
+    from segzoo.cli.output import megabytes, tell
     from segzoo.receipt import dumps, receipt, write
 
     manifest = choice.load()
@@ -84,7 +84,7 @@ def verify(
         sizes = [artifact.size for artifact in missing if artifact.size is not None]
         parts = [f"{len(sizes)} files, {megabytes(sum(sizes))}"] if sizes else []
         parts += [f"{len(missing) - len(sizes)} files of unknown size"] if len(sizes) < len(missing) else []
-        err.print(f"to fetch: {' and '.join(parts)}")
+        tell(f"to fetch: {' and '.join(parts)}")
     records = []
     with board.live():
         for name, entry in entries.items():
@@ -145,12 +145,12 @@ class Board:
         self.doing = f"{doing} {100 * done // whole} %" if whole else doing
 
     def add(self, name: str, check: Check) -> None:
-        from segzoo.cli.output import err
+        from segzoo.cli.output import tell
 
         self.checks[name].append(check)
         self.doing = ""
         if not self._lively:
-            err.print(f"{name}: {check.rung}: {check.status}: {check.detail}", soft_wrap=True, markup=False)
+            tell(f"{name}: {check.rung}: {check.status}: {check.detail}")
 
     def table(self) -> Table:
         from rich.table import Table
@@ -178,22 +178,22 @@ class Board:
 
     def summary(self) -> None:
         """The finished table, measured against reported figures, and what failed or was skipped and why."""
-        from segzoo.cli.output import out
+        from segzoo.cli.output import out, show
 
         out.print(self.table())
-        out.print()
+        show()
         for name, checks in self.checks.items():
             for check in checks:
                 if check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed"):
                     style = self.STYLES[check.status] if check.status != "passed" else ""
                     said = "" if check.status == "passed" else f"{check.status}: "
-                    out.print(f"{name}: {check.rung}: {said}{check.detail}", style=style, soft_wrap=True, markup=False)
+                    show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
         for name, entry in self.entries.items():
             artifact = entry.artifact
             if not artifact.sha256 and self.checks[name][0].status == "passed":
-                out.print(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow", soft_wrap=True, markup=False)
+                show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
         statuses = [check.status for checks in self.checks.values() for check in checks]
         seconds = sum(check.seconds for checks in self.checks.values() for check in checks)
         counted = ", ".join(f"{statuses.count(status)} {status}" for status in self.STYLES if status in statuses)
-        out.print(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
-        out.print(f"receipts: {self.manifest.store.home / 'receipts' / self.manifest.label}", soft_wrap=True, markup=False)
+        show(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
+        show(f"receipts: {self.manifest.store.home / 'receipts' / self.manifest.label}")

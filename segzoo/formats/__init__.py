@@ -12,7 +12,7 @@ import numpy as np
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
-from segzoo.formats.weights import Weights
+from segzoo.formats.weights import Weights, parsing
 from segzoo.geometry import Spec
 
 __all__ = ["Weights", "kind_of", "open_weights", "suffixes", "writer"]
@@ -73,10 +73,11 @@ def open_weights(path: str | Path) -> Weights:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
     try:
-        kind = kind_of(path)
-        for known in FORMATS:
-            if known.name == kind:
-                return known.open(path)
+        with parsing(path):
+            kind = kind_of(path)
+            for known in FORMATS:
+                if known.name == kind:
+                    return known.open(path)
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: no permission to read it") from error
     hint = "the download delivered a page instead of the file; fetch it again" if "HTML" in kind else None

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from segzoo.errors import IntegrityError
-from segzoo.formats.weights import Weights
+from segzoo.formats.weights import Weights, parsing
 from segzoo.geometry import Spec
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -48,30 +48,26 @@ def kind_of_zip(path: Path) -> str:
 
 def open_npz(path: Path) -> Weights:
     """Names, shapes and dtypes from the members' headers; tensors are read when asked for."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members: dict[str, _Member] = {}
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                if name in members:
-                    raise IntegrityError(f"{path}: member '{name}' is there twice; which one is meant cannot be known")
-                members[name] = _member(path, archive, info)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise IntegrityError(f"{path}: a damaged zip file: {error}") from error
+    members: dict[str, _Member] = {}
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name in members:
+                raise IntegrityError(f"{path}: member '{name}' is there twice; which one is meant cannot be known")
+            members[name] = _member(path, archive, info)
     specs = {name: Spec(member.shape, member.dtype.name) for name, member in members.items()}
     return Weights(path, "npz", specs, lambda name: _read(path, name, members[name]))
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     where = f"{path}: member '{info.filename}'"
-    try:
-        with archive.open(info) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read_header(file)
-            header = file.tell()
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
-        raise IntegrityError(f"{where}: not a numpy array: {error}") from error
+    with parsing(where), archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise ValueError(f"a .npy of version {version}")
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(file)
+        header = file.tell()
     if dtype.str == "|V2":  # how numpy stores a bfloat16 that it has no name for
         dtype = np.dtype(ml_dtypes.bfloat16)
     if dtype.hasobject:
@@ -80,6 +76,8 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Mem
         )
     if dtype.kind not in "fiub" and dtype != ml_dtypes.bfloat16:
         raise IntegrityError(f"{where}: dtype {dtype} is no number")
+    if any(size < 0 for size in shape):
+        raise IntegrityError(f"{where}: a negative size in shape {list(shape)}")
     claimed = math.prod(shape) * dtype.itemsize
     if header + claimed != info.file_size:
         raise IntegrityError(f"{where}: its header claims {claimed} bytes, it holds {info.file_size - header}")
@@ -92,12 +90,11 @@ def _read(path: Path, name: str, member: _Member) -> np.ndarray:
         if zlib.crc32(raw.data) != member.info.CRC:
             raise IntegrityError(f"{path}: member '{name}' does not have the checksum that the zip gives for it")
     else:
-        try:
-            with zipfile.ZipFile(path) as archive, archive.open(member.info) as file:
-                raw = np.frombuffer(file.read(member.info.file_size), np.uint8)  # bounded by the size checked above
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise IntegrityError(f"{path}: member '{name}' is damaged: {error}") from error
+        with zipfile.ZipFile(path) as archive, archive.open(member.info) as file:
+            raw = np.frombuffer(file.read(member.info.file_size), np.uint8)  # bounded by the size checked above
     flat = raw[member.header :].view(member.dtype)
+    if not member.dtype.isnative:  # a Spec has no byte order, so writers take every array for native
+        flat = flat.astype(member.dtype.newbyteorder("="))
     return flat.reshape(member.shape, order="F" if member.fortran else "C")
 
 

@@ -43,7 +43,7 @@ class _Storage:
     begin: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class _Tensor:
     storage: _Storage
     offset: int
@@ -62,7 +62,9 @@ def is_legacy(head: bytes) -> bool:
 
 def open_pth(path: Path) -> Weights:
     """The tensors of a checkpoint, wherever in it the state dict is; nothing in the file is run."""
-    root, blocks = _load_zip(path) if zipfile.is_zipfile(path) else _load_legacy(path)
+    with path.open("rb") as file:  # as torch does; zipfile.is_zipfile looks at the end, where a legacy file may hold anything
+        zipped = file.read(4) == b"PK\x03\x04"
+    root, blocks = _load_zip(path) if zipped else _load_legacy(path)
     tensors, notes = _state_dict(path, root)
     for name, tensor in tensors.items():
         _check(path, name, tensor)
@@ -84,29 +86,28 @@ def _plain(meta: Any) -> dict[str, str]:
 
 def _load_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
     """The pickled object of a zip checkpoint, and where each storage lies: offset and bytes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            names = [info.filename for info in infos]
-            if len(set(names)) != len(names):
-                raise IntegrityError(f"{path}: a member is there twice; which one is meant cannot be known")
-            root = next(name for name in names if name == "data.pkl" or name.endswith("/data.pkl")).removesuffix("data.pkl")
-            if f"{root}constants.pkl" in names:
-                raise IntegrityError(f"{path}: a TorchScript program, not a checkpoint", hint="save its state_dict() instead")
-            if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
-                raise IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
-            blocks = {}
-            for info in infos:
-                if info.filename.startswith(f"{root}data/"):
-                    if info.compress_type != zipfile.ZIP_STORED:
-                        raise IntegrityError(f"{path}: storage {info.filename} is compressed, which torch never does")
-                    blocks[info.filename.removeprefix(f"{root}data/")] = (data_offset(path, info), info.file_size)
-            pickle = archive.getinfo(f"{root}data.pkl")
-            if pickle.compress_type != zipfile.ZIP_STORED:
-                raise IntegrityError(f"{path}: data.pkl is compressed, which torch never does")
-            file = pickled.Bounded(io.BytesIO(archive.read(pickle)), pickle.file_size)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise IntegrityError(f"{path}: a damaged zip file: {error}") from error
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        names = [info.filename for info in infos]
+        if len(set(names)) != len(names):
+            raise IntegrityError(f"{path}: a member is there twice; which one is meant cannot be known")
+        root = next(name for name in names if name == "data.pkl" or name.endswith("/data.pkl")).removesuffix("data.pkl")
+        if f"{root}constants.pkl" in names:
+            raise IntegrityError(f"{path}: a TorchScript program, not a checkpoint", hint="save its state_dict() instead")
+        if f"{root}byteorder" in names:
+            with archive.open(f"{root}byteorder") as member:
+                if member.read(16) != b"little":
+                    raise IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
+        blocks = {}
+        for info in infos:
+            if info.filename.startswith(f"{root}data/"):
+                if info.compress_type != zipfile.ZIP_STORED:
+                    raise IntegrityError(f"{path}: storage {info.filename} is compressed, which torch never does")
+                blocks[info.filename.removeprefix(f"{root}data/")] = (data_offset(path, info), info.file_size)
+        pickle = archive.getinfo(f"{root}data.pkl")
+        if pickle.compress_type != zipfile.ZIP_STORED:
+            raise IntegrityError(f"{path}: data.pkl is compressed, which torch never does")
+        file = pickled.Bounded(io.BytesIO(archive.read(pickle)), pickle.file_size)
     return pickled.load(file, str(path), _build, _storage), blocks
 
 
@@ -124,13 +125,13 @@ def _load_legacy(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
         file = pickled.Bounded(raw, size)
         magic, protocol, system, root, keys = (pickled.load(file, str(path), _build, persistent) for _ in range(5))
         if magic != _MAGIC or protocol != _PROTOCOL:
-            raise IntegrityError(f"{path}: protocol {protocol}, expected {_PROTOCOL}")
+            raise IntegrityError(f"{path}: a protocol other than {_PROTOCOL}")
         if not isinstance(system, dict) or not system.get("little_endian"):
             raise IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
         blocks = {}
         for key in keys:
-            if key not in storages:
-                raise IntegrityError(f"{path}: storage {key!r} belongs to no tensor")
+            if not isinstance(key, str) or key not in storages:
+                raise IntegrityError(f"{path}: a storage belongs to no tensor")
             count = raw.read(8)
             length = int.from_bytes(count, "little") * Spec((1,), storages[key].dtype).nbytes
             if len(count) < 8 or raw.tell() + length > size:
@@ -141,19 +142,25 @@ def _load_legacy(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
 
 
 def _storage(identity: Any) -> _Storage:
-    """What a persistent id points to: `("storage", type, key, device, size[, view])`."""
+    """What a persistent id points to: `("storage", type, key, device, size[, (view key, begin, size)])`."""
     kind, storage_type, key, _, size, *view = identity
-    if kind != "storage" or not isinstance(storage_type, Name) or storage_type.name not in STORAGES:
+    if kind != "storage" or not isinstance(storage_type, Name) or not isinstance(key, str):
+        raise IntegrityError("the description of a storage is damaged")
+    if storage_type.name not in STORAGES:
         raise IntegrityError(f"a storage of type {storage_type}, which segzoo does not read")
-    begin = int(view[0][1]) if view and view[0] is not None else 0
-    return _Storage(str(key), STORAGES[storage_type.name], int(size), begin)
+    begin = 0
+    if view and view[0] is not None:
+        _, begin, size = view[0]
+    if type(begin) is not int or type(size) is not int or begin < 0:
+        raise IntegrityError("the description of a storage is damaged")
+    return _Storage(key, STORAGES[storage_type.name], size, begin)
 
 
 def _build(what: Name, args: Any) -> Any:
     """The few calls that make up a tensor or a dict; any other stays undone."""
     match str(what):
         case "collections.OrderedDict":
-            return dict(args[0]) if args else {}
+            return pickled.mapping(args[0]) if args else {}
         case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
             storage, offset, shape, strides, *_ = args
             return _Tensor(storage, offset, tuple(shape), tuple(strides))
@@ -178,8 +185,9 @@ def _state_dict(path: Path, root: Any) -> tuple[dict[str, _Tensor], list[str]]:
     """The mapping of names to tensors in a checkpoint, and what a reader should know of where it was."""
     notes = []
     if isinstance(root, Call):
+        what = root.what if isinstance(root.what, Name) else "object"
         raise IntegrityError(
-            f"{path}: holds a pickled {root.what}, not a state dict; opening it would mean running its code",
+            f"{path}: holds a pickled {what}, not a state dict; opening it would mean running its code",
             hint="where you trust it, load it in its own project and save module.state_dict()",
         )
     found = root

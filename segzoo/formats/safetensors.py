@@ -38,6 +38,13 @@ def is_safetensors(head: bytes) -> bool:
     return len(head) > 9 and 2 <= int.from_bytes(head[:8], "little") <= _MOST_HEADER and head[8:9] == b"{"
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice; which one is meant cannot be known")
+    return found
+
+
 def open_safetensors(path: Path) -> Weights:
     """The library checks that the header is sound and the file whole; tensors are memory-mapped by us."""
     try:
@@ -47,7 +54,7 @@ def open_safetensors(path: Path) -> Weights:
         raise IntegrityError(f"{path}: a damaged safetensors file: {error}") from error
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        header = json.loads(file.read(length), object_pairs_hook=_once)
     header.pop("__metadata__", None)
     if unknown := sorted({entry["dtype"] for entry in header.values()} - set(_DTYPES)):
         raise IntegrityError(f"{path}: dtypes that segzoo does not read: {', '.join(unknown)}")

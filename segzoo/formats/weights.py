@@ -1,12 +1,30 @@
 """The one thing all readers return: a lazy, read-only mapping of tensor names to numpy arrays."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
 from segzoo.geometry import Spec
+
+
+@contextmanager
+def parsing(where: object) -> Iterator[None]:
+    """Whatever a parser stumbles over inside the block is the file's damage, raised as IntegrityError.
+
+    None is listed: at one flipped bit or another zipfile and numpy raise a dozen kinds between them.
+    """
+    try:
+        yield
+    except (SegzooError, PermissionError):
+        raise
+    except MemoryError as error:
+        raise EnvironmentFault(f"{where}: not enough memory to read it") from error
+    except Exception as error:
+        raise IntegrityError(f"{where}: damaged: {str(error) or type(error).__name__}") from error
 
 
 @dataclass(frozen=True)
@@ -25,7 +43,10 @@ class Weights(Mapping[str, np.ndarray]):
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.read(name)
+        if name not in self.specs:
+            raise KeyError(name)
+        with parsing(f"{self.path}: tensor '{name}'"):
+            return self.read(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.specs)

@@ -1,0 +1,89 @@
+"""`segzoo inspect` and `segzoo diff`: what is in a file of weights, and whether two hold the same."""
+
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(short_help="Show what is in a file of weights.")
+@click.argument("file", metavar="FILE", type=_FILE)
+@click.option("--keys", is_flag=True, help="List every tensor with its dtype and shape.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(file: Path, keys: bool, as_json: bool) -> None:
+    """Show format, layout, geometry and dtypes of a file of weights, from its headers only; nothing in it is run.
+
+    \b
+    Examples:
+      segzoo inspect checkpoint.pth
+      segzoo inspect Ti_16-i21k-...-res_384.npz --keys
+    """
+    import json
+    from dataclasses import asdict
+
+    from segzoo.cli.output import megabytes, show
+    from segzoo.inspection import inspect as look
+
+    found = look(file)
+    tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
+    if as_json:
+        facts = {"path": str(file), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
+        facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
+        facts |= {"trouble": found.trouble, "notes": found.notes, "metadata": dict(found.metadata)}
+        click.echo(json.dumps(facts | ({"tensors": tensors} if keys else {}), indent=2, ensure_ascii=False))
+        return
+    rows = [("format", f"{found.format}, {megabytes(found.size)}"), ("layout", found.layout or "none that segzoo knows")]
+    rows += [("sections", ", ".join(found.sections))] if found.sections else []
+    rows += [("geometry", str(found.geometry))] if found.geometry else []
+    rows += [("tensors", f"{len(tensors)}, {found.parameters:,} parameters, {', '.join(f'{n} {dtype}' for dtype, n in found.dtypes.items())}")]
+    rows += [("trouble", found.trouble)] if found.trouble else []
+    rows += [("note", note) for note in found.notes]
+    rows += [(f"meta {name}", value) for name, value in found.metadata.items()]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        show(f"{name:<{width}}  {value}")
+    if keys:
+        widest = max(map(len, tensors))
+        for name, spec in found.specs.items():
+            show(f"{name:<{widest}}  {spec}")
+
+
+@click.command(short_help="Compare two files of weights, across layouts and formats.")
+@click.argument("left", metavar="A", type=_FILE)
+@click.argument("right", metavar="B", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diff(left: Path, right: Path, as_json: bool) -> None:
+    """Compare two files of weights, tensor by tensor, bit for bit; B is read in the layout of A.
+
+    Says 'same weights' and exits 0 when every tensor that both layouts can hold is equal; exits 5
+    when anything differs.
+
+    \b
+    Example:
+      segzoo diff Ti_16-i21k-...-res_384.npz vit_tiny_p16_384.pth
+    """
+    import json
+    from dataclasses import asdict
+
+    from segzoo.cli.output import show
+    from segzoo.difference import compare
+    from segzoo.formats import open_weights
+
+    found = compare(open_weights(left), open_weights(right))
+    if as_json:
+        unequal = [{**asdict(one), "largest": one.largest if one.largest == one.largest else None} for one in found.unequal]
+        click.echo(json.dumps({**asdict(found), "unequal": unequal, "same": found.same}, indent=2))
+        raise SystemExit(0 if found.same else 5)
+    for side, names in (("A", found.only_left), ("B", found.only_right)):
+        for name in names:
+            show(f"only in {side}: {name}")
+    for one in found.unequal:
+        at = f", at most {one.largest:.3g} apart, at {list(one.place)}" if one.largest == one.largest else ""
+        show(f"differs: {one.key}: {one.why}{at}")
+    if found.beyond:
+        show(f"not compared, in a section that the other layout has not: {', '.join(found.beyond)}")
+    verdict = "same weights" if found.same else "different weights"
+    missing = len(found.only_left) + len(found.only_right)
+    show(f"{verdict}: {found.equal} tensors equal bit for bit, {len(found.unequal)} differ, {missing} on one side only")
+    raise SystemExit(0 if found.same else 5)

@@ -1,0 +1,52 @@
+"""What is in a file of weights: format, layout, geometry, dtypes; from headers only, and without torch."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segzoo.errors import ConversionError
+from segzoo.formats import open_weights
+from segzoo.geometry import Geometry, Spec
+from segzoo.remap import detect, plan
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file's facts. `layout` and `geometry` are None where the tensors fit no layout; `trouble` then says why."""
+
+    path: Path
+    format: str
+    size: int
+    specs: Mapping[str, Spec]
+    notes: tuple[str, ...]
+    metadata: Mapping[str, str]
+    layout: str | None
+    sections: tuple[str, ...]
+    geometry: Geometry | None
+    trouble: str | None
+
+    @property
+    def parameters(self) -> int:
+        return sum(math.prod(spec.shape) for spec in self.specs.values())
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """How many tensors there are of each dtype."""
+        return dict(Counter(spec.dtype for spec in self.specs.values()))
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Look at a file's headers. Raises NotFoundError, or IntegrityError when it is no whole and safe weights file."""
+    opened = open_weights(path)
+    facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}
+    try:
+        found = detect(opened.specs)
+        facts |= {"layout": found.layout.name, "sections": found.sections}
+        facts["geometry"] = plan(opened.specs, found.layout.name).geometry
+    except ConversionError as error:
+        facts["trouble"] = error.message
+    size = opened.path.stat().st_size
+    return Inspection(opened.path, opened.format, size, opened.specs, opened.notes, opened.metadata, **facts)

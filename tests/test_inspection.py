@@ -1,0 +1,115 @@
+"""What `inspect` and `diff` say of files in every layout and format."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import GOLDEN, MINI, TAME
+
+from segzoo.cli import main
+from segzoo.conversion import convert
+from segzoo.difference import compare
+from segzoo.errors import ConversionError
+from segzoo.formats import open_weights
+from segzoo.inspection import inspect
+from segzoo.layouts import LAYOUTS
+
+
+def segzoo(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+FILES = {
+    TAME: ("npz", "augreg", 56, "heads 4"),
+    MINI / "segmenter_mini_mask-6a6bc5f4.pth": ("pth", "mmseg", 63, "heads unknown"),
+    GOLDEN / "segmenter" / "mask.pth": ("pth", "segmenter", 65, "5 classes, mask decoder of 2 blocks, 6 classes"),
+    GOLDEN / "augreg" / "mini.hf_state_dict.npz": ("npz", "hf", 56, "grid 4"),
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_what_is_in_a_file(path):
+    form, layout, tensors, geometry = FILES[path]
+    found = inspect(path)
+    assert (found.format, found.layout, len(found.specs), found.dtypes) == (form, layout, tensors, {"float32": tensors})
+    assert found.parameters == sum(array.size for array in open_weights(path).values())
+    assert geometry in str(found.geometry)
+    printed = segzoo("inspect", path).stdout
+    assert str(found.geometry) in printed
+    assert f"{found.parameters:,} parameters" in printed
+    facts = json.loads(segzoo("inspect", path, "--json", "--keys").stdout)
+    assert (facts["layout"], len(facts["tensors"])) == (layout, tensors)
+
+
+def test_a_file_in_no_layout_is_shown_all_the_same(tmp_path):
+    np.savez(tmp_path / "a.npz", weight=np.zeros((2, 3), np.float16), step=np.int64(7))
+    done = segzoo("inspect", tmp_path / "a.npz", "--keys")
+    assert done.exit_code == 0
+    for said in ("none that segzoo knows", "1 float16, 1 int64", "in no layout that segzoo knows", "weight  float16[2, 3]", "step    int64[]"):
+        assert said in done.stdout
+
+
+def test_meta_and_notes_are_shown_and_cannot_drive_the_terminal(tmp_path):
+    torch.save({"meta": {"exp": "a\x1b[2Jb"}, "state_dict": {"w\x1b[31m": torch.zeros(2)}}, tmp_path / "a.pth")
+    done = segzoo("inspect", tmp_path / "a.pth", "--keys")
+    assert "tensors found under 'state_dict'" in done.stdout
+    assert "meta exp" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "w?[31m  float32[2]" in done.stdout
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pth", ".safetensors"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_weights_in_any_layout_and_format(layout, suffix, tmp_path):
+    target = tmp_path / f"b{suffix}"
+    dropped = [key for drop in convert(TAME, target, to=layout).dropped for key in drop.keys]
+    for left, right in ((TAME, target), (target, TAME)):
+        found = compare(open_weights(left), open_weights(right))
+        assert found.same
+        assert found.beyond == tuple(sorted(dropped))
+        assert segzoo("diff", left, right).exit_code == 0
+    assert f"same weights: {found.equal} tensors equal bit for bit, 0 differ" in segzoo("diff", target, TAME).stdout
+
+
+def test_two_layouts_that_share_some_names(tmp_path):
+    """timm and mmseg both say cls_token and pos_embed."""
+    for layout in ("timm", "mmseg"):
+        convert(TAME, tmp_path / f"{layout}.pth", to=layout)
+    done = segzoo("diff", tmp_path / "timm.pth", tmp_path / "mmseg.pth")
+    assert done.exit_code == 0
+    assert "same weights: 42 tensors" in done.stdout
+    assert "not compared, in a section that the other layout has not: head.bias, head.weight" in done.stdout
+
+
+def test_where_weights_differ_is_named(tmp_path):
+    tensors = dict(np.load(TAME))
+    key = "Transformer/encoderblock_2/MultiHeadDotProductAttention_1/value/kernel"
+    tensors[key][5, 2, 3] += 0.25
+    np.savez(tmp_path / "a.npz", **tensors)
+    convert(TAME, tmp_path / "b.safetensors")
+    done = segzoo("diff", tmp_path / "a.npz", tmp_path / "b.safetensors")
+    assert done.exit_code == 5
+    assert f"differs: {key}: values, at most 0.25 apart, at [5, 2, 3]" in done.stdout
+    assert "different weights: 53 tensors equal bit for bit, 1 differ" in done.stdout
+    facts = json.loads(segzoo("diff", tmp_path / "a.npz", tmp_path / "b.safetensors", "--json").stdout)
+    assert (facts["same"], facts["equal"], facts["unequal"][0]["place"]) == (False, 53, [5, 2, 3])
+
+
+def test_missing_tensors_dtypes_shapes_and_nan(tmp_path):
+    np.savez(tmp_path / "a.npz", one=np.ones(3, np.float32), two=np.ones(3), three=np.array([1, np.nan]), four=np.ones(2), left=np.ones(1))
+    np.savez(tmp_path / "b.npz", one=np.ones(3), two=np.ones(4), three=np.array([1, np.nan]), four=np.array([1, np.nan]), right=np.ones(1))
+    found = compare(open_weights(tmp_path / "a.npz"), open_weights(tmp_path / "b.npz"))
+    assert (found.equal, found.only_left, found.only_right, found.same) == (1, ("left",), ("right",), False)
+    assert [(one.key, one.why) for one in found.unequal] == [("one", "dtype float32 and float64"), ("two", "shape [3] and [4]"), ("four", "values")]
+    done = segzoo("diff", tmp_path / "a.npz", tmp_path / "b.npz")
+    assert "only in A: left" in done.stdout
+    assert "only in B: right" in done.stdout
+    json.loads(segzoo("diff", tmp_path / "a.npz", tmp_path / "b.npz", "--json").stdout)
+
+
+def test_two_files_with_nothing_in_common(tmp_path):
+    np.savez(tmp_path / "a.npz", one=np.ones(3))
+    with pytest.raises(ConversionError, match="in no layout that segzoo knows"):
+        compare(open_weights(tmp_path / "a.npz"), open_weights(TAME))
