@@ -84,7 +84,7 @@ def _scalar(path: Path, node: yaml.Node, where: Where) -> Any:
             return None
         case "bool" if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        case "int" if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
+        case "int" if re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", text):
             return int(text)
         case "float" if re.fullmatch(r"-?[0-9]{1,17}\.[0-9]{0,17}(e[-+]?[0-9]{1,2})?", text):
             return float(text)
