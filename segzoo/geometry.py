@@ -63,7 +63,7 @@ class Geometry:
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
         if self.decoder is not None:
-            layers = f" of {self.decoder.depth} blocks" if self.decoder.depth else ""
+            layers = f" of depth {self.decoder.depth}" if self.decoder.depth else ""
             parts.append(f"{self.decoder.kind} decoder{layers}, {self.decoder.classes} classes")
         return ", ".join(parts)
 

@@ -167,7 +167,7 @@ def _round_trip(climb: _Climb) -> Check:
             covered.add(key)
         carried[name] = len(back.steps)
     alone = sorted({section for section in found.sections if covered.isdisjoint(found.layout.expand(found.prefix, found.depths, (section,)))})
-    detail = f"by way of {' and '.join(carried)}: {len(covered)} of {len(opened)} tensors, the same bit for bit"
+    detail = f"by way of {', '.join(carried)}: {len(covered)} of {len(opened)} tensors, the same bit for bit"
     detail += f" ({', '.join(alone)}: in this layout only)" if alone else ""
     facts: dict[str, Any] = {"by_way_of": carried, "tensors": len(covered), "in_this_layout_only": alone}
     if published := _published(climb):

@@ -24,7 +24,7 @@ def segzoo(*arguments):
 FILES = {
     TAME: ("npz", "augreg", 56, "heads 4"),
     MINI / "segmenter_mini_mask-6a6bc5f4.pth": ("pth", "mmseg", 63, "heads unknown"),
-    GOLDEN / "segmenter" / "mask.pth": ("pth", "segmenter", 65, "5 classes, mask decoder of 2 blocks, 6 classes"),
+    GOLDEN / "segmenter" / "mask.pth": ("pth", "segmenter", 65, "5 classes, mask decoder of depth 2, 6 classes"),
     GOLDEN / "augreg" / "mini.hf_state_dict.npz": ("npz", "hf", 56, "grid 4"),
 }
 

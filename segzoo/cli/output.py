@@ -29,6 +29,10 @@ def tell(text: str, style: str = "") -> None:
 Said = Callable[[int, int | None], None]
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def megabytes(size: int | None) -> str:
     """A size for people, in decimal units as download pages give them."""
     if size is None:

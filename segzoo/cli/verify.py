@@ -69,7 +69,7 @@ def verify(
       segzoo verify vit-t-mask --data ADEChallengeData2016 --images 200
     """
     from segzoo import verify as ladder
-    from segzoo.cli.output import megabytes, tell
+    from segzoo.cli.output import counted, megabytes, tell
     from segzoo.receipt import dumps, receipt, write
 
     manifest = choice.load()
@@ -82,8 +82,8 @@ def verify(
     missing = [artifact for artifact in needed.values() if manifest.store.find(artifact) is None]
     if missing:
         sizes = [artifact.size for artifact in missing if artifact.size is not None]
-        parts = [f"{len(sizes)} files, {megabytes(sum(sizes))}"] if sizes else []
-        parts += [f"{len(missing) - len(sizes)} files of unknown size"] if len(sizes) < len(missing) else []
+        parts = [f"{counted(len(sizes), 'file')}, {megabytes(sum(sizes))}"] if sizes else []
+        parts += [f"{counted(len(missing) - len(sizes), 'file')} of unknown size"] if len(sizes) < len(missing) else []
         tell(f"to fetch: {' and '.join(parts)}")
     records = []
     with board.live():
