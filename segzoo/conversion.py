@@ -77,10 +77,12 @@ def convert(
     digests: dict[str, str] = {}
     not_finite: list[str] = []
 
+    scratch = np.empty(max((spec.nbytes for spec in steps.specs.values()), default=0), np.uint8)
+
     def produce() -> Iterator[tuple[str, np.ndarray]]:
         done = 0
         for name, array in run(steps, opened):
-            array = np.ascontiguousarray(array)
+            array = _contiguous(array, scratch)
             digests[name] = tensor_digest(array)
             if not _finite(array):
                 not_finite.append(name)
@@ -138,6 +140,15 @@ def recorded_heads(opened: Weights) -> int | None:
 
 def _facts(geometry: Geometry) -> dict[str, object]:
     return {name: value for name, value in asdict(geometry).items() if value is not None}
+
+
+def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
+    """The array with its bytes in order, copied into `scratch` if need be: fresh memory for each costs more than the copy."""
+    if array.flags.c_contiguous:
+        return array
+    flat = scratch[: array.nbytes].view(array.dtype).reshape(array.shape)
+    np.copyto(flat, array)
+    return flat
 
 
 def _finite(array: np.ndarray) -> bool:

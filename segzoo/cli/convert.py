@@ -30,8 +30,11 @@ def convert(choice: Choice, source: str, target: Path, to: str, heads: int | Non
       segzoo convert vit-t vit_tiny.safetensors --to timm
     """
     import json
+    import os
 
-    from segzoo.cli.output import byte_progress, err, megabytes, show, tell
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is multiplied here; a thread a core costs more than a small file
+
+    from segzoo.cli.output import byte_progress, megabytes, on_terminal, show, tell
     from segzoo.conversion import convert as convert_file
 
     path = Path(source)
@@ -53,7 +56,7 @@ def convert(choice: Choice, source: str, target: Path, to: str, heads: int | Non
         show(line)
     if report.not_finite:
         tell(f"warning: not finite: {', '.join(report.not_finite)}", style="yellow")
-    if to == "mmseg" and report.geometry.decoder is None and err.is_terminal:
+    if to == "mmseg" and report.geometry.decoder is None and on_terminal():
         tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
 
 

@@ -32,7 +32,7 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
     """
     import json
 
-    from segzoo.cli.output import byte_progress, err, megabytes, show, tell
+    from segzoo.cli.output import byte_progress, megabytes, on_terminal, show, tell
     from segzoo.download import fetch as fetch_artifact
 
     manifest = choice.load()
@@ -66,6 +66,6 @@ def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) ->
     if codes:
         raise SystemExit(min(codes))
     first = next((result["name"] for result in results if result["name"] in zoo.entries), None)
-    if first and not as_json and err.is_terminal:
+    if first and not as_json and on_terminal():
         zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
         tell(f"next: segzoo {zoo_option}verify {first}", style="dim")

@@ -18,9 +18,10 @@ def list_(choice: Choice, as_json: bool) -> None:
     """
     import json
 
+    from rich.console import Console
     from rich.table import Table
 
-    from segzoo.cli.output import megabytes, out
+    from segzoo.cli.output import megabytes
 
     manifest = choice.load()
     zoo, store = manifest.zoo, manifest.store
@@ -44,4 +45,4 @@ def list_(choice: Choice, as_json: bool) -> None:
         figures = ("" if row[figure] is None else f"{row[figure]:.2f}" for figure in ("miou", "miou_ms_flip"))
         size = "" if row["size"] is None else megabytes(row["size"])
         table.add_row(row["name"], row["kind"], row["title"], *figures, size, "yes" if row["in_store"] else "")
-    out.print(table)
+    Console(highlight=False).print(table)

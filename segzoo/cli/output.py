@@ -1,14 +1,19 @@
-"""What commands show: results on stdout, everything else on stderr; bars on a terminal, sparse lines elsewhere."""
+"""What commands show: results on stdout, everything else on stderr; bars on a terminal, sparse lines elsewhere.
 
+Tables and bars are rich's and imported where they are drawn; a line of text needs no more than click.
+"""
+
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+import click
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+Said = Callable[[int, int | None], None]
+_STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
 
 
 def printable(text: str) -> str:
@@ -16,17 +21,20 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
-def show(text: str = "", style: str = "") -> None:
+def show(text: str = "", style: str = "", err: bool = False) -> None:
     """A line of the result, on stdout."""
-    out.print(printable(text), style=style, soft_wrap=True, markup=False)
+    color = False if os.environ.get("NO_COLOR") else None  # None: as the stream allows
+    click.secho(printable(text), err=err, color=color, **_STYLES.get(style, {"fg": style}))
 
 
 def tell(text: str, style: str = "") -> None:
     """A line about the work, on stderr."""
-    err.print(printable(text), style=style, soft_wrap=True, markup=False)
+    show(text, style, err=True)
 
 
-Said = Callable[[int, int | None], None]
+def on_terminal() -> bool:
+    """Whether a person watches the work."""
+    return sys.stderr.isatty()
 
 
 def counted(number: int, noun: str) -> str:
@@ -45,21 +53,20 @@ def megabytes(size: int | None) -> str:
 
 @contextmanager
 def byte_progress(label: str) -> Iterator[Said]:
-    """Progress over bytes: a bar with rate and time left on a terminal, a line each 10 % or 30 s elsewhere."""
-    if err.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=err, transient=True) as progress:
-            short = label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}"
-            task = progress.add_task(short, total=None)
-            yield lambda done, whole: progress.update(task, completed=done, total=whole)
+    """Progress over bytes: a bar on a terminal, a line each 10 % of a large file or 30 s elsewhere."""
+    if on_terminal():
+        from segzoo.cli.bars import bar
+
+        with bar(label) as said:
+            yield said
         return
     next_share, next_time = 0.1, monotonic() + 30
 
-    def said(done: int, whole: int | None) -> None:
+    def line(done: int, whole: int | None) -> None:
         nonlocal next_share, next_time
         share = done / whole if whole else 0.0
         if (next_share <= share < 1 and (whole or 0) > 50_000_000) or monotonic() >= next_time:
             tell(f"{label}: {megabytes(done)}" + (f" of {megabytes(whole)}" if whole else ""))
             next_share, next_time = share + 0.1, monotonic() + 30
 
-    yield said
+    yield line

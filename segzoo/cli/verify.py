@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,26 +120,25 @@ class Board:
     STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "n/a": "dim"}  # noqa: RUF012
 
     def __init__(self, manifest: Manifest, entries: dict[str, Entry]):
-        from segzoo.cli.output import err
+        from segzoo.cli.output import on_terminal
 
         self.manifest = manifest
         self.entries = entries
         self.checks: dict[str, list[Check]] = {name: [] for name in entries}
         self.doing = ""
         self._live: Any = None
-        self._lively = err.is_terminal
+        self._lively = on_terminal()
 
     def live(self) -> Any:
         """The table on a terminal, redrawn; elsewhere nothing, and `add` prints lines."""
         from contextlib import nullcontext
 
+        from rich.console import Console
         from rich.live import Live
-
-        from segzoo.cli.output import err
 
         if not self._lively:
             return nullcontext()
-        self._live = Live(get_renderable=self.table, console=err, transient=True, refresh_per_second=4)
+        self._live = Live(get_renderable=self.table, console=Console(stderr=True), transient=True, refresh_per_second=4)
         return self._live
 
     def said(self, doing: str, done: int, whole: int | None) -> None:
@@ -156,9 +156,9 @@ class Board:
         from rich.table import Table
         from rich.text import Text
 
-        from segzoo.cli.output import out
-
-        marks = {"passed": "\u2713 ", "failed": "\u2717 "} if out.encoding.lower().startswith("utf") else {"passed": "ok ", "failed": "X "}
+        marks = (
+            {"passed": "\u2713 ", "failed": "\u2717 "} if (sys.stdout.encoding or "").lower().startswith("utf") else {"passed": "ok ", "failed": "X "}
+        )
         table = Table(box=None, pad_edge=False)
         table.add_column("", no_wrap=True)
         rungs = ("bytes", "names", "round trip", "numbers", "mIoU")
@@ -178,9 +178,11 @@ class Board:
 
     def summary(self) -> None:
         """The finished table, measured against reported figures, and what failed or was skipped and why."""
-        from segzoo.cli.output import out, show
+        from rich.console import Console
 
-        out.print(self.table())
+        from segzoo.cli.output import show
+
+        Console(highlight=False).print(self.table())
         show()
         for name, checks in self.checks.items():
             for check in checks:
