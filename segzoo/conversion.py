@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -50,13 +51,17 @@ def convert(
     target: str | Path,
     *,
     to: str = "mmseg",
+    source_layout: str | None = None,
     heads: int | None = None,
+    drop: Collection[str] = (),
+    prefix: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Convert the weights in `source` to layout `to` and write them to `target`, in the format of its suffix.
 
-    Every tensor is read back from the finished file and compared before the file takes its name; on
+    `source_layout` is detected where it is not given; `drop` names sections to leave out, `prefix` one
+    that the target's names stand under. Every tensor is read back from the finished file and compared before the file takes its name; on
     any error nothing is left behind. `progress` is called with (doing, bytes done).
 
     Raises NotFoundError, IntegrityError (the source is damaged or unsafe), ConversionError (names or
@@ -72,7 +77,10 @@ def convert(
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
     opened = open_weights(source)
-    steps = _planned(opened, to, heads)
+    if heads is None:
+        heads = recorded_heads(opened)
+    with _naming(opened.path):
+        steps = plan(opened.specs, to, source=source_layout, heads=heads, drop=drop, prefix=prefix)
     said = progress or (lambda doing, done: None)
     digests: dict[str, str] = {}
     not_finite: list[str] = []
@@ -111,14 +119,13 @@ def convert(
     )
 
 
-def _planned(opened: Weights, to: str, heads: int | None) -> Plan:
-    """The plan, with the file's name in any complaint; heads from the file's own metadata where it has them."""
-    if heads is None and METADATA_KEY in opened.metadata:
-        heads = recorded_heads(opened)
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the file's name into what the engine, which knows no files, complains of."""
     try:
-        return plan(opened.specs, to, heads=heads)
+        yield
     except ConversionError as error:
-        raise ConversionError(f"{opened.path}: {error.message}", error.hint) from error
+        raise ConversionError(f"{path}: {error.message}", error.hint) from error
 
 
 def _eps_note(steps: Plan) -> list[str]:

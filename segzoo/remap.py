@@ -117,19 +117,25 @@ def plan(
     *,
     source: str | None = None,
     heads: int | None = None,
+    drop: Collection[str] = (),
+    prefix: str | None = None,
 ) -> Plan:
     """What must be done to these tensors to have them in layout `to`.
 
-    `heads` is needed only where the target shows heads and the source does not. Raises
+    `heads` is needed only where the target shows heads and the source does not. Sections named in
+    `drop` are left out though the target could hold them; `prefix` replaces the target's own. Raises
     ConversionError when names or shapes do not fit, or the target needs what the source lacks.
     """
     found = detect(specs, source)
     geometry, sizes = measure(found.rules, specs, found.depths, heads)
     target = LAYOUTS[to]
-    kept, dropped = _sections(found, target)
-    prefix = target.prefixes[0]
-    if target.decoder_prefix is not None and any("decoder" in section for section in kept):
-        prefix = target.decoder_prefix
+    kept, dropped = _sections(found, target, drop)
+    if prefix is None:
+        decoded = any("decoder" in section for section in kept)
+        prefix = (target.decoder_prefix if decoded else None) or target.prefixes[0]
+    elif prefix not in target.prefixes:
+        known = ", ".join(f"'{one}'" for one in target.prefixes)
+        raise ConversionError(f"layout '{to}' does not stand under the prefix '{prefix}', only under {known}")
     wanted = target.expand(prefix, found.depths, kept)
     if any(axis not in sizes for rule in wanted.values() for axis in _axes(rule.axes)):
         raise ConversionError(
@@ -141,15 +147,19 @@ def plan(
     return Plan(found, target, geometry, sizes, steps, dropped)
 
 
-def _sections(found: Found, target: Layout) -> tuple[tuple[str, ...], tuple[Dropped, ...]]:
+def _sections(found: Found, target: Layout, drop: Collection[str]) -> tuple[tuple[str, ...], tuple[Dropped, ...]]:
     """Which sections the target takes, and which are dropped, with the reason."""
+    for section in drop:
+        if section not in found.sections or section in target.required:
+            may = ", ".join(f"'{one}'" for one in found.sections if one not in target.required) or "none"
+            raise ConversionError(f"section '{section}' cannot be dropped; of this file can be: {may}")
     if lacking := sorted(target.required - set(found.sections)):
         raise ConversionError(f"layout '{target.name}' needs {', '.join(lacking)}, which this file does not have")
     reasons = {
         section: target.reasons.get(section, f"layout '{target.name}' has no {section}")
         for section in found.sections
         if section not in target.sections
-    }
+    } | dict.fromkeys(drop, "as asked")
     if "pre_logits" in reasons and "classifier" in found.sections:
         reasons.setdefault("classifier", "it stands on the pre-logits layer, which is dropped")
     for section, other in target.excludes.items():

@@ -58,6 +58,14 @@ def test_convert_takes_a_name_of_the_zoo(tmp_path):
     assert (report["from"], report["to"], len(report["digests"]), report["dropped"]) == ("timm", "augreg", 56, [])
 
 
+def test_convert_options(tmp_path):
+    done = segzoo("convert", TAME, tmp_path / "a.npz", "--from", "augreg", "--to", "timm", "--drop", "classifier")
+    assert "dropped  classifier: head/kernel, head/bias\n         as asked" in done.stdout
+    assert segzoo("convert", TAME, tmp_path / "b.npz", "--prefix", "backbone.").exit_code == 0
+    assert "backbone.layers.0.ln1.weight" in open_weights(tmp_path / "b.npz")
+    assert segzoo("convert", TAME, tmp_path / "c.npz", "--from", "timm").exit_code == 5
+
+
 def test_verify_prints_a_table_and_writes_receipts(monkeypatch):
     done = segzoo("--zoo", "mini", "verify", "--all")
     assert done.exit_code == 0

@@ -145,6 +145,31 @@ def test_heads_are_asked_for_never_guessed():
         plan(specs_of(regime("tame")), "timm", heads=2)
 
 
+def test_a_section_is_dropped_on_request():
+    tensors = regime("tame")
+    steps = plan(specs_of(tensors), "timm", drop=["classifier"])
+    assert [(drop.section, drop.reason, drop.keys) for drop in steps.dropped] == [("classifier", "as asked", ("head/kernel", "head/bias"))]
+    assert not any(key.startswith("head") for key in steps.specs)
+    for section, to in (("encoder", "timm"), ("mask decoder", "timm"), ("nonsense", "mmseg")):
+        with pytest.raises(ConversionError, match=f"section '{section}' cannot be dropped; of this file can be: 'classifier'"):
+            plan(specs_of(tensors), to, drop=[section])
+
+
+def test_a_prefix_is_written_on_request():
+    tensors = regime("tame")
+    bare, under = (remapped(tensors, "mmseg", prefix=prefix) for prefix in (None, "backbone."))
+    assert same(under, {f"backbone.{key}": array for key, array in bare.items()})
+    assert same(remapped(under, "timm"), remapped(bare, "timm"))
+    with pytest.raises(ConversionError, match=r"not stand under the prefix 'model\.', only under '', 'backbone\.'"):
+        remapped(tensors, "mmseg", prefix="model.")
+
+
+def test_a_layout_that_is_given_is_held_to():
+    with pytest.raises(ConversionError, match=r"in no layout|nearest to layout 'hf'"):
+        plan(specs_of(regime("tame")), "timm", source="hf")
+    assert plan(specs_of(regime("tame")), "timm", source="augreg").source.layout.name == "augreg"
+
+
 def test_a_prefix_and_unrelated_names():
     tensors = {f"opt/target/{key}": array for key, array in regime("tame").items()}
     assert same(remapped(tensors, "mmseg"), remapped(regime("tame"), "mmseg"))

@@ -13,11 +13,25 @@ from segzoo.layouts import LAYOUTS
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Choice(list(LAYOUTS)), default="mmseg", show_default=True, help="Layout to write.")
+@click.option("--from", "source_layout", type=click.Choice(list(LAYOUTS)), help="Layout of SRC.  [default: detected]")
+@click.option("--drop", multiple=True, metavar="SECTION", help="Leave out a section, such as classifier; may be given again.")
+@click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads, where the target shows them and the source does not.")
 @click.option("--force", is_flag=True, help="Replace DST if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
 @click.pass_obj
-def convert(choice: Choice, source: str, target: Path, to: str, heads: int | None, force: bool, as_json: bool) -> None:
+def convert(
+    choice: Choice,
+    source: str,
+    target: Path,
+    to: str,
+    source_layout: str | None,
+    drop: tuple[str, ...],
+    prefix: str | None,
+    heads: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Convert the weights in SRC, a file or a name in the zoo, and write them to DST.
 
     What SRC is, is read from its content. The format of DST follows its suffix: .pth (a bare state
@@ -41,7 +55,17 @@ def convert(choice: Choice, source: str, target: Path, to: str, heads: int | Non
     if not path.exists():
         path, heads = _from_zoo(choice, source, heads)
     with byte_progress(target.name) as said:
-        report = convert_file(path, target, to=to, heads=heads, force=force, progress=lambda _, done: said(done, None))
+        report = convert_file(
+            path,
+            target,
+            to=to,
+            source_layout=source_layout,
+            heads=heads,
+            drop=drop,
+            prefix=prefix,
+            force=force,
+            progress=lambda _, done: said(done, None),
+        )
     if as_json:
         dropped = [{"section": drop.section, "reason": drop.reason, "tensors": drop.keys} for drop in report.dropped]
         facts = {"source": source, "target": str(target), "from": report.source_layout, "to": report.target_layout, "dropped": dropped}
