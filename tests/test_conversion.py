@@ -67,6 +67,9 @@ def test_numbers_that_are_not_finite_are_moved_and_said(tmp_path):
     np.savez(tmp_path / "nan.npz", **tensors)
     report = convert(tmp_path / "nan.npz", tmp_path / "out.pth")
     assert report.not_finite == ("cls_token",)
+    tensors["cls"][:] = np.finfo(np.float32).max  # finite, though its sum is not
+    np.savez(tmp_path / "large.npz", **tensors)
+    assert convert(tmp_path / "large.npz", tmp_path / "large.pth").not_finite == ()
     assert np.isnan(open_weights(tmp_path / "out.pth")["cls_token"][0, 0, 3])
 
 
