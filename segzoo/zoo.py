@@ -1,18 +1,17 @@
 """zoo.yaml to frozen records; every complaint names file, line and field.
 
-The records are the schema: strict types, no unknown fields. Names and addresses are held to what
-cannot leave a folder or fool a terminal.
+The records are the schema: strict types, no unknown fields.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from segzoo import strict_yaml
 from segzoo.errors import NotFoundError, UsageError
+from segzoo.fields import Colour, Count, FileName, Folder, Identifier, Pair, Percent, Positive, Prefix, Sha256, Text, Url
 from segzoo.geometry import Decoder, Geometry
 
 
@@ -23,42 +22,6 @@ def packaged(name: str) -> Path:
         if (folder / name).exists():
             return folder / name
     raise NotFoundError(f"{name} is not in this installation of segzoo", hint="reinstall segzoo")
-
-
-_LONGEST_NAME = 200
-
-
-def _plain_name(name: str) -> str:
-    if not name.isprintable() or not name.strip():
-        raise ValueError("a name needs printable characters, and no control characters")
-    if "/" in name or "\\" in name or ":" in name or name in (".", ".."):
-        raise ValueError("a name must not have path parts")
-    if len(name.encode()) > _LONGEST_NAME or name != name.strip() or name.endswith("."):
-        raise ValueError(f"a name has at most {_LONGEST_NAME} bytes, no space around it and no dot at its end")
-    return name
-
-
-def _inside(path: str) -> str:
-    if not path.isprintable() or not path or path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path) or re.match(r"[A-Za-z]:", path):
-        raise ValueError("must be a path inside the folder it is relative to")
-    return path
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must not have control characters")
-    return text
-
-
-def _url(url: str) -> str:
-    """http(s), file:, or a path relative to the manifest's folder."""
-    if re.match(r"https?://[^/\s]+/", url) or url.startswith("file:"):
-        return _printable(url)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
-        raise ValueError("must be http, https or file, or a path relative to this file")
-    if url in ("", "."):
-        raise ValueError("must name a file")
-    return _inside(url)
 
 
 def _mirror(value: Any) -> Any:
@@ -73,19 +36,6 @@ def _integer(value: Any) -> Any:
 
 class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-FileName = Annotated[str, AfterValidator(_plain_name)]
-Text = Annotated[str, AfterValidator(_printable)]
-Url = Annotated[str, AfterValidator(_url)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Prefix = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
-Colour = Annotated[int, Field(ge=0, le=255)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Pair = tuple[Count, Count]
 
 
 class Mirror(Record):
@@ -125,12 +75,12 @@ class Dataset(Record):
 
     title: Text
     loader: Literal["ade20k"]
-    root: Annotated[str, AfterValidator(_inside)]
+    root: Folder
     split: Literal["training", "validation"]
     images: Count
     label_rule: Text
     licence: Text | None = None
-    path: Annotated[str, AfterValidator(_inside)] | None = None
+    path: Folder | None = None
     archive: Artifact | None = None
     digest: Sha256 | None = None
     classes: dict[Text, tuple[Colour, Colour, Colour]]

@@ -1,0 +1,55 @@
+"""What a single value of a manifest may be: nothing that leaves a folder, fools a terminal or is a hash but in part."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+_LONGEST_NAME = 200
+
+
+def _plain_name(name: str) -> str:
+    if not name.isprintable() or not name.strip():
+        raise ValueError("a name needs printable characters, and no control characters")
+    if "/" in name or "\\" in name or ":" in name or name in (".", ".."):
+        raise ValueError("a name must not have path parts")
+    if len(name.encode()) > _LONGEST_NAME or name != name.strip() or name.endswith("."):
+        raise ValueError(f"a name has at most {_LONGEST_NAME} bytes, no space around it and no dot at its end")
+    return name
+
+
+def _inside(path: str) -> str:
+    if not path.isprintable() or not path or path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path) or re.match(r"[A-Za-z]:", path):
+        raise ValueError("must be a path inside the folder it is relative to")
+    return path
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must not have control characters")
+    return text
+
+
+def _url(url: str) -> str:
+    """http(s), file:, or a path relative to the manifest's folder."""
+    if re.match(r"https?://[^/\s]+/", url) or url.startswith("file:"):
+        return _printable(url)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
+        raise ValueError("must be http, https or file, or a path relative to this file")
+    if url in ("", "."):
+        raise ValueError("must name a file")
+    return _inside(url)
+
+
+FileName = Annotated[str, AfterValidator(_plain_name)]
+Folder = Annotated[str, AfterValidator(_inside)]
+Text = Annotated[str, AfterValidator(_printable)]
+Url = Annotated[str, AfterValidator(_url)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Prefix = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+Colour = Annotated[int, Field(ge=0, le=255)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Pair = tuple[Count, Count]
