@@ -24,7 +24,7 @@ from typing import TypeVar
 import numpy as np
 
 from segzoo.geometry import shape_of
-from segzoo.layouts import LAYOUTS
+from segzoo.layouts import LAYOUTS, Depths
 
 T = TypeVar("T")
 
@@ -49,9 +49,9 @@ def peer(folder: Path) -> Path:
 def synthetic(folder: Path, name: str) -> Path:
     """An AugReg-named file of the published geometry at 384 px, with random numbers. The peer reads the depth from the name."""
     width, depth, heads = GEOMETRY[name]
-    sizes = {"d": width, "h": heads, "k": width // heads, "m": 4 * width, "n": 577, "y": 16, "x": 16, "rgb": 3, "r": width, "classes": 1000}
+    sizes = {"d": width, "h": heads, "k": width // heads, "m": 4 * width, "n": 576, "y": 16, "x": 16, "chan": 3, "r": width, "classes": 1000}
     random = np.random.default_rng(0)
-    rules = LAYOUTS["augreg"].expand("", {"i": depth}, ("stem", "encoder", "classifier"))
+    rules = LAYOUTS["augreg"].expand("", Depths(encoder=depth), ("stem", "encoder", "classifier"))
     path = folder / f"{name}_16-i21k-synthetic-res_384.npz"
     np.savez(path, **{key: random.standard_normal(shape_of(rule.native, sizes), dtype=np.float32) for key, rule in rules.items()})
     return path

@@ -7,7 +7,8 @@ import numpy as np
 
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
-from segzoo.remap import Found, detect, plan, run
+from segzoo.geometry import measure
+from segzoo.remap import detect, fill, left_out, make
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,16 @@ def compare(left: Weights, right: Weights) -> Comparison:
         return _by_name(left, right)
     if (here.layout, here.prefix) == (there.layout, there.prefix):
         return _by_name(left, right)
-    heads = _heads(left, here) or _heads(right, there)
-    steps, back = plan(right.specs, here.layout.name, heads=heads), plan(left.specs, there.layout.name, heads=heads)
-    home = {rule.holds: key for key, rule in here.rules.items()}
-    names = [home.get(step.rule.holds, step.rule.key) for step in steps.steps]  # the prefix may be another
-    beyond = {key for one in (steps, back) for drop in one.dropped for key in drop.keys}
-    tensors = {name: array for name, (_, array) in zip(names, run(steps, right), strict=True)}
-    found = _by_name({key: left[key] for key in left if key not in beyond}, tensors)
-    return replace(found, beyond=tuple(sorted(beyond)))
-
-
-def _heads(opened: Weights, found: Found) -> int | None:
-    return plan(opened.specs, found.layout.name).geometry.heads
+    heads = measure(here.rules, left.specs, here.depths)[0].heads
+    _, sizes = measure(there.rules, right.specs, there.depths, heads)
+    steps = fill(here.rules, there, right.specs, sizes)
+    theirs = {step.rule.key: make(step, right.__getitem__, sizes) for step in steps}
+    mine = {step.rule.key for step in fill(there.rules, here, left.specs, sizes)}  # those of the right that the left has
+    outside = {key for found, other in ((here, there), (there, here)) for section in left_out(found, other.layout) for key in found.keys(section)}
+    found = _by_name({key: left[key] for key in left if key in theirs or key not in outside}, theirs)
+    lacking = sorted(there.rules.keys() - mine - outside)
+    beyond = sorted(outside - theirs.keys() - mine)
+    return replace(found, only_right=tuple(lacking), beyond=tuple(beyond))
 
 
 def _by_name(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> Comparison:

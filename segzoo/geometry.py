@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.rule import Rule
+from segzoo.layouts.rule import Depths, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +40,40 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A ViT's sizes. `grid` is None where the positions are no square; `heads` where nothing tells."""
+    """A ViT's sizes. `positions` are those of the grid; `heads` is None where nothing tells.
+
+    `residual` counts the units of each stage of the ResNet before a hybrid's patch embedding; none where
+    there is its root alone.
+    """
 
     width: int
     depth: int
     heads: int | None
     mlp: int
     patch: int
-    tokens: int
+    positions: int
     classes: int | None = None
     decoder: Decoder | None = None
+    residual: tuple[int, ...] | None = None
 
     @property
     def grid(self) -> int | None:
-        side = math.isqrt(self.tokens - 1)
-        return side if side * side == self.tokens - 1 else None
+        """The side of the grid; None where the positions are no square."""
+        side = math.isqrt(self.positions)
+        return side if side * side == self.positions else None
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one token to the next: the root of a ResNet takes 4, each stage after its first 2."""
+        return self.patch if self.residual is None else self.patch * 4 * 2 ** max(len(self.residual) - 1, 0)
 
     def __str__(self) -> str:
         heads = self.heads if self.heads is not None else "unknown"
-        grid = f"grid {self.grid}" if self.grid else f"{self.tokens} positions"
+        grid = f"grid {self.grid}" if self.grid else f"{self.positions} positions"
         parts = [f"width {self.width}", f"depth {self.depth}", f"heads {heads}", f"mlp {self.mlp}", f"patch {self.patch}", grid]
+        if self.residual is not None:
+            parts.append(f"ResNet of {'+'.join(map(str, self.residual))} units" if self.residual else "ResNet root")
+            parts.append(f"stride {self.stride}")
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
         if self.decoder is not None:
@@ -68,9 +82,15 @@ class Geometry:
         return ", ".join(parts)
 
 
-def groups(side: str) -> list[tuple[str, ...]]:
-    """One side of an einops pattern as axis groups: `"(s e) d"` gives `[("s", "e"), ("d",)]`."""
-    return [tuple(group.strip("()").split()) for group in re.findall(r"\([^)]*\)|\S+", side)]
+Dimension = tuple[tuple[str, ...], ...]
+
+
+def dimensions(side: str) -> list[Dimension]:
+    """One side of a pattern, each dimension as the terms that add up to it, each term as the axes that multiply.
+
+    `"(s e) d"` gives `[(("s", "e"),), (("d",),)]`, and `"1+n"` gives `[(("1",), ("n",))]`.
+    """
+    return [tuple(tuple(term.strip("()").split()) for term in found.split("+")) for found in re.findall(r"\([^)]*\)|\S+", side)]
 
 
 class Sizes:
@@ -88,32 +108,34 @@ class Sizes:
 
     def read(self, rule: Rule, shape: tuple[int, ...]) -> None:
         """Unify one tensor's shape with the axes of its rule."""
-        axes = groups(rule.native)
-        wanted = rule.native.strip()
-        if len(axes) != len(shape):
-            raise ConversionError(f"{rule.key}: expected axes ({wanted}), found shape {list(shape)}")
-        for group, size in zip(axes, shape, strict=True):
+        dims = dimensions(rule.native)
+        expected = f"{rule.key}: expected axes ({rule.native}), found shape {list(shape)}"
+        if len(dims) != len(shape):
+            raise ConversionError(expected)
+        known = {"1": 1, "s": len(rule.holds)}
+        for terms, size in zip(dims, shape, strict=True):
             if size == 0:
                 raise ConversionError(f"{rule.key}: an empty axis in shape {list(shape)}")
-            stacked = len(rule.holds) if "s" in group else 1
-            names = [name for name in group if name != "s"]
-            if group == ("1",):
-                if size != 1:
-                    raise ConversionError(f"{rule.key}: expected axes ({wanted}), found shape {list(shape)}")
-            elif size % stacked:
-                raise ConversionError(f"{rule.key}: {size} does not divide into the {stacked} tensors it should hold")
-            else:
-                self.bind(names[0], size // stacked, rule.key)
+            named = [term for term in terms if not known.keys() >= set(term)]
+            rest = size - sum(math.prod(known[axis] for axis in term) for term in terms if term not in named)
+            if not named and rest:
+                raise ConversionError(expected)
+            for term in named:
+                axis = next(axis for axis in term if axis not in known)
+                each, left = divmod(rest, math.prod(known[axis] for axis in term if axis in known))
+                if left or each < 1:
+                    raise ConversionError(f"{rule.key}: {size} does not divide into the {len(rule.holds)} tensors it should hold")
+                self.bind(axis, each, rule.key)
 
 
 def shape_of(side: str, sizes: Mapping[str, int], stacked: int = 1) -> tuple[int, ...]:
     """The shape that one side of a pattern has at these sizes."""
     known = {**sizes, "s": stacked, "1": 1}
-    return tuple(math.prod(known[name] for name in group) for group in groups(side))
+    return tuple(sum(math.prod(known[axis] for axis in term) for term in terms) for terms in dimensions(side))
 
 
 def measure(
-    rules: Mapping[str, Rule], specs: Mapping[str, Spec], depths: Mapping[str, int], heads: int | None = None
+    rules: Mapping[str, Rule], specs: Mapping[str, Spec], depths: Depths, heads: int | None = None
 ) -> tuple[Geometry, dict[str, int]]:
     """The geometry of a file and the size of every axis in it.
 
@@ -142,18 +164,19 @@ def measure(
     return _named(found, depths), found
 
 
-def _named(found: Mapping[str, int], depths: Mapping[str, int]) -> Geometry:
+def _named(found: Mapping[str, int], depths: Depths) -> Geometry:
     decoder = None
     if "c" in found:
-        masked: dict[str, Any] = {"depth": depths["j"], "width": found["f"], "mlp": found.get("o")} if "f" in found else {}
+        masked: dict[str, Any] = {"depth": depths.decoder, "width": found["f"], "mlp": found.get("o")} if "f" in found else {}
         decoder = Decoder(kind="mask" if masked else "linear", classes=found["c"], **masked)
     return Geometry(
         width=found["d"],
-        depth=depths["i"],
+        depth=depths.encoder,
         heads=found.get("h"),
         mlp=found["m"],
         patch=found["x"],
-        tokens=found["n"],
+        positions=found["n"],
         classes=found.get("classes"),
         decoder=decoder,
+        residual=depths.units if "root" in found else None,
     )

@@ -4,6 +4,7 @@
 at a time. Pure: arrays in, arrays out.
 """
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,19 +13,28 @@ import numpy as np
 from einops import rearrange
 
 from segzoo.errors import ConversionError
-from segzoo.geometry import Geometry, Spec, measure, shape_of
-from segzoo.layouts import LAYOUTS, Layout, Rule
+from segzoo.geometry import Dimension, Geometry, Spec, dimensions, measure, shape_of
+from segzoo.layouts import LAYOUTS, Depths, Layout, Rule
+from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
+
+STANDS_ON = {"classifier": ("pre_logits", "pooling head"), "distillation classifier": ("distillation token",)}
+"""What a section is of no use without, where the file has it."""
+_MOST_BLOCKS = 4096
 
 
 @dataclass(frozen=True)
 class Found:
-    """A layout recognised in a set of names. `rules` says for each name what it holds."""
+    """A layout recognised in a file. `rules` says for each name what it holds."""
 
     layout: Layout
     prefix: str
-    depths: dict[str, int]
+    depths: Depths
     sections: tuple[str, ...]
     rules: dict[str, Rule]
+
+    def keys(self, section: str) -> tuple[str, ...]:
+        """The names of the tensors in a section."""
+        return tuple(self.layout.expand(self.prefix, self.depths, (section,)))
 
 
 @dataclass(frozen=True)
@@ -59,13 +69,14 @@ class Plan:
         return {step.rule.key: step.spec for step in self.steps}
 
 
-def detect(names: Collection[str], only: str | None = None) -> Found:
-    """The layout whose expansion equals these names as a set.
+def detect(specs: Mapping[str, Spec], only: str | None = None) -> Found:
+    """The layout whose expansion equals these names as a set; shapes decide only where names leave it open.
 
     Raises ConversionError with the nearest layout's missing and unexpected names, sorted.
     """
-    names = frozenset(names)
-    candidates = [_read_as(LAYOUTS[name], prefix, names) for name in ([only] if only else LAYOUTS) for prefix in LAYOUTS[name].prefixes]
+    names = frozenset(specs)
+    spellings = [spelling for name in ([only] if only else LAYOUTS) for spelling in (LAYOUTS[name], *LAYOUTS[name].spellings)]
+    candidates = [_read_as(spelling, prefix, specs) for spelling in spellings for prefix in spelling.prefixes]
     nearest = max(candidates, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names))
     missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.rules.keys())
     if not missing and not unexpected:
@@ -89,26 +100,49 @@ def _some(names: list[str], most: int = 6) -> str:
     return f"{len(names)}: {', '.join(names[:most])}{more}"
 
 
-def _read_as(layout: Layout, prefix: str, names: frozenset[str]) -> Found:
+def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Found:
     """The names read as this layout, whether or not they fit."""
-    depths = {index: _depth(layout, prefix, index, names) for index in ("i", "j")}
-    sections = []
-    for section in layout.sections:
-        rules = layout.expand(prefix, {"i": max(depths["i"], 1), "j": max(depths["j"], 1)}, (section,))
-        if section in layout.required or not names.isdisjoint(rules):
-            sections.append(section)
-    return Found(layout, prefix, depths, tuple(sections), layout.expand(prefix, depths, sections))
+    units = []
+    while len(units) < _MOST_BLOCKS and (found := _count(layout, prefix, "u", specs, {"g": len(units)})):
+        units.append(found)
+    depths = Depths(_count(layout, prefix, "i", specs), _count(layout, prefix, "j", specs), tuple(units))
+    once = Depths(max(depths.encoder, 1), max(depths.decoder, 1), depths.units or (1,))
+    there = {name for name in layout.sections if name == "encoder" or not specs.keys().isdisjoint(layout.expand(prefix, once, (name,)))}
+    for alternatives in (STEMS, ROOTS):
+        may = [one for one in alternatives if layout.sections.keys() >= set(one)]
+        best = max(may, key=lambda one: _fit(layout.expand(prefix, depths, one), specs), default=())
+        there = there - {name for one in alternatives for name in one} | set(best)
+    sections = tuple(name for name in layout.sections if name in there)
+    return Found(layout, prefix, depths, sections, layout.expand(prefix, depths, sections))
 
 
-def _depth(layout: Layout, prefix: str, index: str, names: frozenset[str]) -> int:
-    """How many blocks the names speak of: the highest index and one, so that a gap shows as missing names."""
-    templates = {rule.at(p=prefix).key for rules in layout.sections.values() for rule in rules if f"{{{index}}}" in rule.key}
-    found = [-1]
-    for template in templates:
-        head, tail = template.split(f"{{{index}}}")
-        pattern = re.compile(re.escape(head) + r"(0|[1-9]\d{0,5})" + re.escape(tail))
-        found += [int(match[1]) for match in map(pattern.fullmatch, names) if match]
-    return min(max(found) + 1, len(names))  # no more blocks than names, whatever an index claims
+def _fit(rules: Mapping[str, Rule], specs: Mapping[str, Spec]) -> tuple[int, bool]:
+    """How well one of several alternatives fits: by names, then by whether the grid comes out square."""
+    fit = len(rules.keys() & specs.keys()) - len(rules.keys() - specs.keys())
+    return fit, all(_square(rule, specs[key]) for key, rule in rules.items() if "pos.grid" in rule.holds and key in specs)
+
+
+def _square(rule: Rule, spec: Spec) -> bool:
+    grid = spec.shape[1] - len(rule.holds) + 1 if len(spec.shape) == 3 else -1
+    return grid > 0 and math.isqrt(grid) ** 2 == grid
+
+
+def _count(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec], places: Mapping[str, int] | None = None) -> int:
+    """How many blocks the names speak of: the highest index and one, so that a gap shows as missing names.
+
+    Where a name stands for all blocks, its shape says how many.
+    """
+    found = [0]
+    for rule in {rule for rules in layout.sections.values() for rule in rules if f"{{{index}" in "".join((rule.key, *rule.holds))}:
+        key = rule.at(prefix, places or {}).key
+        head, placeholder, tail = key.partition(f"{{{index}")
+        if not placeholder:
+            found += [min(spec.shape[0], _MOST_BLOCKS) for spec in [specs.get(key)] if spec and spec.shape]
+            continue
+        first = 1 if tail.startswith("+1") else 0
+        pattern = re.compile(re.escape(head) + r"(0|[1-9]\d{0,5})" + re.escape(tail.partition("}")[2]))
+        found += [min(int(match[1]) + 1 - first, len(specs)) for match in map(pattern.fullmatch, specs) if match]
+    return max(found)  # no more blocks than names, whatever an index claims
 
 
 def plan(
@@ -129,7 +163,15 @@ def plan(
     found = detect(specs, source)
     geometry, sizes = measure(found.rules, specs, found.depths, heads)
     target = LAYOUTS[to]
-    kept, dropped = _sections(found, target, drop)
+    if why := refusal(found, target):
+        raise ConversionError(why)
+    optional = [section for section in found.sections if section not in ESSENTIAL]
+    if wrong := [section for section in drop if section not in optional]:
+        may = ", ".join(f"'{one}'" for one in optional) or "none"
+        raise ConversionError(f"section '{wrong[0]}' cannot be dropped; of this file can be: {may}")
+    reasons = left_out(found, target, drop)
+    kept = [section for section in found.sections if section not in reasons]
+    dropped = tuple(Dropped(section, reason, found.keys(section)) for section, reason in reasons.items())
     if prefix is None:
         decoded = any("decoder" in section for section in kept)
         prefix = (target.decoder_prefix if decoded else None) or target.prefixes[0]
@@ -137,42 +179,42 @@ def plan(
         known = ", ".join(f"'{one}'" for one in target.prefixes)
         raise ConversionError(f"layout '{to}' does not stand under the prefix '{prefix}', only under {known}")
     wanted = target.expand(prefix, found.depths, kept)
-    if any(axis not in sizes for rule in wanted.values() for axis in _axes(rule.axes)):
+    if any(axis not in sizes for rule in wanted.values() for axis in axes_of(rule.axes) - {"s"}):
         raise ConversionError(
             f"layout '{to}' shows the attention heads, layout '{found.layout.name}' does not",
             hint="say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)",
         )
+    return Plan(found, target, geometry, sizes, fill(wanted, found, specs, sizes), dropped)
+
+
+def fill(wanted: Mapping[str, Rule], found: Found, specs: Mapping[str, Spec], sizes: Mapping[str, int]) -> tuple[Step, ...]:
+    """The steps that make those of the wanted tensors of which a file has all parts."""
     home = {name: (rule, place) for rule in found.rules.values() for place, name in enumerate(rule.holds)}
-    steps = tuple(_step(rule, [home[name] for name in rule.holds], specs, sizes) for rule in wanted.values())
-    return Plan(found, target, geometry, sizes, steps, dropped)
+    return tuple(_step(rule, [home[name] for name in rule.holds], specs, sizes) for rule in wanted.values() if home.keys() >= set(rule.holds))
 
 
-def _sections(found: Found, target: Layout, drop: Collection[str]) -> tuple[tuple[str, ...], tuple[Dropped, ...]]:
-    """Which sections the target takes, and which are dropped, with the reason."""
-    for section in drop:
-        if section not in found.sections or section in target.required:
-            may = ", ".join(f"'{one}'" for one in found.sections if one not in target.required) or "none"
-            raise ConversionError(f"section '{section}' cannot be dropped; of this file can be: {may}")
-    if lacking := sorted(target.required - set(found.sections)):
-        raise ConversionError(f"layout '{target.name}' needs {', '.join(lacking)}, which this file does not have")
+def refusal(found: Found, target: Layout) -> str | None:
+    """Why a file cannot be brought to a layout at all; None where it can."""
+    if lacking := [section for section in found.sections if section in ESSENTIAL and section not in target.sections]:
+        why = target.reasons.get(lacking[0], f"layout '{target.name}' has no {lacking[0]}, and this file is another model without it")
+        return f"{found.layout.name} cannot become {target.name}: {why}"
+    return None
+
+
+def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[str, str]:
+    """The sections of a file that do not come along to a layout, each with the reason."""
     reasons = {
         section: target.reasons.get(section, f"layout '{target.name}' has no {section}")
         for section in found.sections
         if section not in target.sections
     } | dict.fromkeys(drop, "as asked")
-    if "pre_logits" in reasons and "classifier" in found.sections:
-        reasons.setdefault("classifier", "it stands on the pre-logits layer, which is dropped")
+    for section, below in STANDS_ON.items():
+        if section in found.sections and (gone := [one for one in below if one in reasons]):
+            reasons.setdefault(section, f"it stands on the {gone[0].replace('pre_logits', 'pre-logits layer')}, which is dropped")
     for section, other in target.excludes.items():
         if {section, other} <= set(found.sections):
             reasons.setdefault(section, f"layout '{target.name}' has no {section} on top of {other}")
-    dropped = tuple(
-        Dropped(section, reason, tuple(found.layout.expand(found.prefix, found.depths, (section,)))) for section, reason in reasons.items()
-    )
-    return tuple(section for section in found.sections if section not in reasons), dropped
-
-
-def _axes(pattern: str) -> set[str]:
-    return set(re.findall(r"[a-z]+", pattern)) - {"s"}
+    return reasons
 
 
 def _step(rule: Rule, parts: list[tuple[Rule, int]], specs: Mapping[str, Spec], sizes: Mapping[str, int]) -> Step:
@@ -191,19 +233,38 @@ def run(plan: Plan, source: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.
 
 def make(step: Step, read: Callable[[str], np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
     """One target tensor: its parts unpacked from the source, packed by the target's rule."""
-    opened: dict[str, np.ndarray] = {}
-    parts = []
-    for home, place in step.parts:
+    opened: dict[str, list[np.ndarray]] = {}
+    for home, _ in step.parts:
         if home.key not in opened:
-            opened[home.key] = _turn(read(home.key), home.native, home.canonical, len(home.holds), sizes)
-        parts.append(opened[home.key][place] if len(home.holds) > 1 else opened[home.key])
-    packed = np.stack(parts) if len(parts) > 1 else parts[0]
-    return _turn(packed, step.rule.canonical, step.rule.native, len(step.rule.holds), sizes)
+            opened[home.key] = unpack(home, read(home.key), sizes)
+    return pack(step.rule, [opened[home.key][place] for home, place in step.parts], sizes)
+
+
+def unpack(rule: Rule, array: np.ndarray, sizes: Mapping[str, int]) -> list[np.ndarray]:
+    """The canonical tensors in one of a layout."""
+    if joint := _joint(rule):
+        axis, terms = joint
+        ends = np.cumsum([math.prod(sizes.get(axis, 1) for axis in term) for term in terms])
+        return np.split(array, ends[:-1], axis)
+    turned = _turn(array, rule.native, rule.canonical, len(rule.holds), sizes)
+    return list(turned) if "s" in axes_of(rule.axes) else [turned]
+
+
+def pack(rule: Rule, parts: list[np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
+    """The inverse of `unpack`."""
+    if joint := _joint(rule):
+        return np.concatenate(parts, joint[0])
+    array = np.stack(parts) if "s" in axes_of(rule.axes) else parts[0]
+    return _turn(array, rule.canonical, rule.native, len(rule.holds), sizes)
+
+
+def _joint(rule: Rule) -> tuple[int, Dimension] | None:
+    """The axis on which a rule joins what it holds, and the terms there; None where it joins nothing."""
+    return next(((axis, terms) for axis, terms in enumerate(dimensions(rule.native)) if len(terms) > 1), None)
 
 
 def _turn(array: np.ndarray, left: str, right: str, stacked: int, sizes: Mapping[str, int]) -> np.ndarray:
     if left == right:
         return array
     known = {**sizes, "s": stacked}
-    named = {axis: known[axis] for axis in _axes(left) | ({"s"} if stacked > 1 else set())}
-    return rearrange(array, f"{left} -> {right}", **named)
+    return rearrange(array, f"{left} -> {right}", **{axis: known[axis] for axis in axes_of(left)})

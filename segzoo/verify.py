@@ -20,7 +20,7 @@ from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry
 from segzoo.layouts import LAYOUTS
 from segzoo.miou import Counts, metrics, total
-from segzoo.remap import Found, detect, plan, run
+from segzoo.remap import Found, detect, fill, make, plan, refusal, run
 from segzoo.store import Store
 from segzoo.verdict import judge
 from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo
@@ -153,20 +153,18 @@ def _round_trip(climb: _Climb) -> Check:
     opened, found = climb.opened, climb.found
     carried = {}
     covered: set[str] = set()
-    home = {rule.holds: key for key, rule in found.rules.items()}
-    for name in LAYOUTS:
-        if name == found.layout.name:
+    for name, layout in LAYOUTS.items():
+        if name == found.layout.name or refusal(found, layout):
             continue
         there = plan(opened.specs, name, heads=climb.geometry.heads)
         tensors = dict(run(there, opened))
-        back = plan(there.specs, found.layout.name, heads=climb.geometry.heads)
-        for step, (_, array) in zip(back.steps, run(back, tensors), strict=True):
-            key = home[step.rule.holds]  # the prefix may be another, what a tensor holds is not
-            if not identical(array, opened[key]):
-                raise ConversionError(f"{key}: comes back changed from layout '{name}'")
-            covered.add(key)
-        carried[name] = len(back.steps)
-    alone = sorted({section for section in found.sections if covered.isdisjoint(found.layout.expand(found.prefix, found.depths, (section,)))})
+        back = fill(found.rules, detect(there.specs), there.specs, there.sizes)
+        for step in back:
+            if not identical(make(step, tensors.__getitem__, there.sizes), opened[step.rule.key]):
+                raise ConversionError(f"{step.rule.key}: comes back changed from layout '{name}'")
+            covered.add(step.rule.key)
+        carried[name] = len(back)
+    alone = sorted({section for section in found.sections if covered.isdisjoint(found.keys(section))})
     detail = f"by way of {', '.join(carried)}: {len(covered)} of {len(opened)} tensors, the same bit for bit"
     detail += f" ({', '.join(alone)}: in this layout only)" if alone else ""
     facts: dict[str, Any] = {"by_way_of": carried, "tensors": len(covered), "in_this_layout_only": alone}

@@ -102,7 +102,7 @@ class Sizes(Record):
     classes: Count | None = None
 
     def geometry(self, decoder: Decoder | None = None) -> Geometry:
-        return Geometry(self.width, self.depth, self.heads, self.mlp, self.patch, self.grid**2 + 1, self.classes, decoder)
+        return Geometry(self.width, self.depth, self.heads, self.mlp, self.patch, self.grid**2, self.classes, decoder)
 
 
 class Backbone(Record):

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segzoo.errors import ConversionError
-from segzoo.geometry import shape_of
-from segzoo.layouts import LAYOUTS
-from segzoo.remap import detect, plan, run
+from segzoo.geometry import Spec, shape_of
+from segzoo.layouts import LAYOUTS, Depths
+from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
+from segzoo.remap import detect, fill, make, plan, run
 
 ORACLES = [
     ("timm", "tame.timm"),
@@ -43,50 +44,58 @@ def invented(layout, sections, sizes, depths, prefix=""):
     """A file in a layout in which every number differs from every other, so that no permutation can hide."""
     tensors, start = {}, 0
     for key, rule in layout.expand(prefix, depths, sections).items():
-        shape = shape_of(rule.native, sizes, len(rule.holds))
+        known = {axis: 1 + sum(map(ord, axis)) % 3 for axis in axes_of(rule.axes)} | sizes  # those of a residual network are of no account
+        shape = shape_of(rule.native, known, len(rule.holds))
         size = int(np.prod(shape))
         tensors[key] = np.arange(start, start + size, dtype=np.int32).reshape(shape)
         start += size
     return tensors
 
 
-geometries = st.fixed_dictionaries(
-    {
-        "i": st.integers(1, 3),
-        "j": st.integers(1, 2),
-        "h": st.integers(1, 3),
-        "k": st.integers(1, 4),
-        "m": st.integers(1, 5),
-        "x": st.integers(1, 3),
-        "n": st.integers(2, 5),
-        "classes": st.integers(1, 4),
-        "f": st.integers(1, 4),
-        "o": st.integers(1, 3),
-        "c": st.integers(1, 3),
-    }
-)
+numbers = {"i": (1, 3), "j": (1, 2), "h": (1, 3), "k": (1, 4), "m": (1, 5), "x": (1, 3), "side": (1, 3), "classes": (1, 4), "f": (1, 4), "o": (1, 3), "c": (1, 3)}
+
+
+@st.composite
+def files(draw, name):
+    """A layout in one of its spellings, sections that can stand together, sizes and depths."""
+    layout = draw(st.sampled_from([LAYOUTS[name], *LAYOUTS[name].spellings]))
+    stem, root = (draw(st.sampled_from([one for one in several if layout.sections.keys() >= set(one)])) for several in (STEMS, ROOTS))
+    decoder = draw(st.sampled_from([None, "mask decoder", "linear decoder"]))
+    may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head"]))), *stem, *root, decoder, "encoder"}
+    may |= {"distillation classifier"} if "distilled stem" in stem and "classifier" in may else set()
+    may -= {section for section, other in layout.excludes.items() if other in may}
+    drawn = {axis: draw(st.integers(*bounds)) for axis, bounds in numbers.items()}
+    width = drawn["h"] * drawn["k"]
+    sizes = {**drawn, "d": width, "e": width, "r": width, "g": drawn["f"], "y": drawn["x"], "chan": 3, "n": drawn["side"] ** 2}
+    units = tuple(draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))) if "residual network" in root else ()
+    return layout, [section for section in layout.sections if section in may], sizes, Depths(drawn["i"], drawn["j"], units)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-@given(drawn=geometries, decoder=st.sampled_from([None, "mask decoder", "linear decoder"]), head=st.booleans())
-@settings(max_examples=12, deadline=None)
-def test_there_and_back_is_lossless(source, target, drawn, decoder, head):
-    width = drawn["h"] * drawn["k"]
-    sizes = {**drawn, "d": width, "e": width, "r": width, "g": drawn["f"], "y": drawn["x"], "rgb": 3}
-    layout, depths = LAYOUTS[source], {"i": drawn["i"], "j": drawn["j"]}
-    wanted = {"stem", "encoder", *([decoder] if decoder else []), *(["classifier"] if head else [])}
-    sections = [section for section in layout.sections if section in wanted]
-    prefix = layout.decoder_prefix if layout.decoder_prefix and decoder in sections else layout.prefixes[0]
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_there_and_back_is_lossless(source, target, data):
+    layout, sections, sizes, depths = data.draw(files(source))
+    decoded = any("decoder" in section for section in sections)
+    prefix = layout.decoder_prefix if layout.decoder_prefix and decoded else data.draw(st.sampled_from(layout.prefixes))
     tensors = invented(layout, sections, sizes, depths, prefix)
-    there = plan(specs_of(tensors), target, heads=drawn["h"])
+    found = detect(specs_of(tensors))
+    assert (found.layout, list(found.sections), found.depths.encoder, found.depths.units) == (layout, sections, depths.encoder, depths.units)
+    lacking = [section for section in sections if section in ESSENTIAL and section not in LAYOUTS[target].sections]
+    if lacking:
+        with pytest.raises(ConversionError, match=f"{source} cannot become {target}"):
+            plan(specs_of(tensors), target, heads=sizes["h"])
+        return
+    there = plan(specs_of(tensors), target, heads=sizes["h"])
     middle = dict(run(there, tensors))
     assert {key: (spec.shape, spec.dtype) for key, spec in there.specs.items()} == {k: (a.shape, a.dtype.name) for k, a in middle.items()}
-    back = remapped(middle, source, heads=drawn["h"])
-    kept = {section for section in sections if section in LAYOUTS[target].sections}
-    expected = {key.removeprefix(prefix): tensors[key] for key in layout.expand(prefix, depths, kept)}
-    assert same({key.removeprefix("backbone.").removeprefix("vit."): array for key, array in back.items()}, expected)
-    assert {drop.section for drop in there.dropped} == set(sections) - kept
+    back = fill(found.rules, detect(specs_of(middle)), specs_of(middle), there.sizes)
+    dropped = {drop.section for drop in there.dropped}
+    kept = set(sections) - dropped
+    assert {section for section in sections if section not in LAYOUTS[target].sections} <= dropped
+    assert same({step.rule.key: make(step, middle.__getitem__, there.sizes) for step in back}, {k: tensors[k] for k in layout.expand(prefix, depths, kept)})
     assert sorted(key for drop in there.dropped for key in drop.keys) == sorted(set(tensors) - set(layout.expand(prefix, depths, kept)))
+    assert same(remapped(remapped(middle, source, heads=sizes["h"]), target, heads=sizes["h"]), middle)
 
 
 @pytest.mark.parametrize("case", ["tame"])
@@ -96,7 +105,7 @@ def test_each_missing_name_is_in_the_error(case):
         if key.startswith("head/"):  # an absent section, if both its tensors are gone
             continue
         with pytest.raises(ConversionError, match="missing 1") as error:
-            detect(tensors.keys() - {key})
+            detect({name: spec for name, spec in specs_of(tensors).items() if name != key})
         assert key in error.value.message
         assert "'augreg'" in error.value.message
 
@@ -174,12 +183,12 @@ def test_a_prefix_and_unrelated_names():
     tensors = {f"opt/target/{key}": array for key, array in regime("tame").items()}
     assert same(remapped(tensors, "mmseg"), remapped(regime("tame"), "mmseg"))
     with pytest.raises(ConversionError, match="in no layout that segzoo knows"):
-        detect({"conv1.weight", "bn1.weight"})
+        detect(dict.fromkeys(["conv1.weight", "bn1.weight"], Spec((1,), "float32")))
 
 
 def test_an_index_in_a_name_cannot_ask_for_more_blocks_than_there_are_names():
     with pytest.raises(ConversionError):
-        detect({"blocks.999999.norm1.weight", "cls_token"})
+        detect(dict.fromkeys(["blocks.999999.norm1.weight", "cls_token"], Spec((1,), "float32")))
 
 
 def test_hf_has_a_pooler_or_a_classifier_but_not_one_on_the_other():

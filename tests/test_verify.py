@@ -154,7 +154,7 @@ def test_a_missing_patch_bias(head, lab):
         (lambda model: model["checkpoint"].update(layout="timm"), "layout 'mmseg', the manifest says 'timm'"),
         (lambda model: model["checkpoint"].update(dtype="float16"), "dtype float32, the manifest says float16"),
         (lambda model: model["backbone"].update(depth=4), "depth 3, expected 4"),
-        (lambda model: model["backbone"].update(image=128), "tokens 65, expected 257"),
+        (lambda model: model["backbone"].update(image=128), "positions 64, expected 256"),
         (lambda model: model["backbone"].update(width=64, mlp=256), "width 128, expected 64; mlp 512, expected 256"),
     ],
 )

@@ -1,22 +1,45 @@
 """`augreg`: the npz files of "How to train your ViT?" (google-research/vision_transformer, gs://vit_models/augreg).
 
-Names are those of flax before linen; `pre_logits` is in the older ImageNet-21k files only.
+Names are those of flax before linen; `pre_logits` is in the older ImageNet-21k files only. The hybrids
+(R+Ti/16, R26+S/32, R50+B/16, R50+L/32) have a ResNet-v2 before the patch embedding, or its root alone.
 """
+
+from dataclasses import replace
 
 from segzoo.layouts.rule import Layout, Rule, affine
 
 _BLOCK = "{p}Transformer/encoderblock_{i}"
 _ATTENTION = f"{_BLOCK}/MultiHeadDotProductAttention_1"
+_UNIT = "{p}block{g+1}/unit{u+1}"
+_FIRST = "{p}block{g+1}/unit1"
+
+
+def _normed(conv: str, norm: str, holds: str, axes: str, width: str) -> tuple[Rule, ...]:
+    """A convolution without bias and the group norm after it."""
+    line = f"1 1 1 {width} -> {width}"
+    return (Rule(f"{conv}/kernel", (f"{holds}.conv.weight",), axes), *affine(norm, f"{holds}.norm", line, line, "/scale /bias"))
+
+
+_ROOT = _normed("{p}conv_root", "{p}gn_root", "root", "rooty rootx rgb root -> root rgb rooty rootx", "root")
 
 AUGREG = Layout(
     name="augreg",
     title="ViT-AugReg / vit_jax npz",
+    suffix=".npz",
     prefixes=("", "opt/target/"),
     sections={
+        "residual root": _ROOT,
+        "residual network": (
+            *_ROOT,
+            *_normed(f"{_UNIT}/conv1", f"{_UNIT}/gn1", "stages.{g}.{u}.1", "1 1 in{g}u{u} one{g} -> one{g} in{g}u{u} 1 1", "one{g}"),
+            *_normed(f"{_UNIT}/conv2", f"{_UNIT}/gn2", "stages.{g}.{u}.2", "convy convx one{g} two{g} -> two{g} one{g} convy convx", "two{g}"),
+            *_normed(f"{_UNIT}/conv3", f"{_UNIT}/gn3", "stages.{g}.{u}.3", "1 1 two{g} out{g} -> out{g} two{g} 1 1", "out{g}"),
+            *_normed(f"{_FIRST}/conv_proj", f"{_FIRST}/gn_proj", "stages.{g}.proj", "1 1 in{g}u0 out{g} -> out{g} in{g}u0 1 1", "out{g}"),
+        ),
         "stem": (
-            *affine("{p}embedding", "patch", "y x rgb d -> d rgb y x", names="/kernel /bias"),
+            *affine("{p}embedding", "patch", "y x chan d -> d chan y x", names="/kernel /bias"),
             Rule("{p}cls", ("cls",), "1 1 d"),
-            Rule("{p}Transformer/posembed_input/pos_embedding", ("pos",), "1 n d"),
+            Rule("{p}Transformer/posembed_input/pos_embedding", ("pos.cls", "pos.grid"), "1 1+n d"),
         ),
         "encoder": (
             *affine(f"{_BLOCK}/LayerNorm_0", "blocks.{i}.norm1", "d", names="/scale /bias"),
@@ -33,3 +56,6 @@ AUGREG = Layout(
         "classifier": affine("{p}head", "head", "r classes -> classes r", "classes", names="/kernel /bias"),
     },
 )
+LINEN = (("MultiHeadDotProductAttention_1", "MultiHeadDotProductAttention_0"), ("LayerNorm_2", "LayerNorm_1"), ("MlpBlock_3", "MlpBlock_0"))
+"""How flax linen numbers the modules of a block: each kind for itself."""
+AUGREG = replace(AUGREG, spellings=(replace(AUGREG.spelt(*LINEN), prefixes=("", "params/")),))

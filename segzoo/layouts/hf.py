@@ -10,13 +10,14 @@ _LAYER = "{p}encoder.layer.{i}"
 HF = Layout(
     name="hf",
     title="Hugging Face transformers ViT",
+    suffix=".safetensors",
     eps=1e-12,
     prefixes=("vit.", ""),
     sections={
         "stem": (
             Rule("{p}embeddings.cls_token", ("cls",), "1 1 d"),
-            Rule("{p}embeddings.position_embeddings", ("pos",), "1 n d"),
-            *affine("{p}embeddings.patch_embeddings.projection", "patch", "d rgb y x"),
+            Rule("{p}embeddings.position_embeddings", ("pos.cls", "pos.grid"), "1 1+n d"),
+            *affine("{p}embeddings.patch_embeddings.projection", "patch", "d chan y x"),
         ),
         "encoder": (
             *affine(f"{_LAYER}.layernorm_before", "blocks.{i}.norm1", "d"),

@@ -28,8 +28,8 @@ MMSEG = Layout(
     decoder_prefix="backbone.",
     sections={
         "stem": (
-            *affine("{p}patch_embed.projection", "patch", "d rgb y x"),
-            Rule("{p}pos_embed", ("pos",), "1 n d"),
+            *affine("{p}patch_embed.projection", "patch", "d chan y x"),
+            Rule("{p}pos_embed", ("pos.cls", "pos.grid"), "1 1+n d"),
             Rule("{p}cls_token", ("cls",), "1 1 d"),
         ),
         "encoder": (

@@ -1,10 +1,13 @@
 """`segmenter`: the official checkpoints of rstrudel/segmenter, encoder and decoder.
 
 `proj_patch` and `proj_classes` are bare parameters there, used as `x @ P`: transposed to a Linear's
-weight. The ImageNet head of the encoder travels along unused.
+weight. The ImageNet head of the encoder travels along unused. The encoder of the DeiT checkpoints has a
+distillation token.
 """
 
 from segzoo.layouts.rule import Layout, Rule, affine
+
+_PATCH = affine("encoder.patch_embed.proj", "patch", "d chan y x")
 
 
 def _block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
@@ -27,11 +30,18 @@ SEGMENTER = Layout(
     sections={
         "stem": (
             Rule("encoder.cls_token", ("cls",), "1 1 d"),
-            Rule("encoder.pos_embed", ("pos",), "1 n d"),
-            *affine("encoder.patch_embed.proj", "patch", "d rgb y x"),
+            Rule("encoder.pos_embed", ("pos.cls", "pos.grid"), "1 1+n d"),
+            *_PATCH,
+        ),
+        "distilled stem": (
+            Rule("encoder.cls_token", ("cls",), "1 1 d"),
+            Rule("encoder.dist_token", ("dist",), "1 1 d"),
+            Rule("encoder.pos_embed", ("pos.cls", "pos.dist", "pos.grid"), "1 1+1+n d"),
+            *_PATCH,
         ),
         "encoder": (*_block("encoder.blocks.{i}", "blocks.{i}", "d", "e", "m"), *affine("encoder.norm", "norm", "d")),
         "classifier": affine("encoder.head", "head", "classes r", "classes"),
+        "distillation classifier": affine("encoder.head_dist", "head_dist", "classes r", "classes"),
         "mask decoder": (
             *affine("decoder.proj_dec", "decoder.input", "f d", "f"),
             Rule("decoder.cls_emb", ("decoder.classes",), "1 c f"),

@@ -1,19 +1,45 @@
-"""`timm`: the state dict of timm's VisionTransformer (checked against timm 1.0.31)."""
+"""`timm`: the state dict of timm's VisionTransformer and its hybrids (checked against timm 1.0.31).
+
+The position of the class token is in `pos_embed`, or absent (`no_embed_class=True`, or no class token at all).
+"""
 
 from segzoo.layouts.rule import Layout, Rule, affine
 
 _BLOCK = "{p}blocks.{i}"
 _QKV = ("blocks.{i}.q", "blocks.{i}.k", "blocks.{i}.v")
+_RESNET = "{p}patch_embed.backbone"
+_UNIT = f"{_RESNET}.stages.{{g}}.blocks.{{u}}"
+_DOWN = f"{_RESNET}.stages.{{g}}.blocks.0.downsample"
+_PATCH = affine("{p}patch_embed.proj", "patch", "d chan y x")
+
+
+def _normed(conv: str, norm: str, holds: str, axes: str, width: str) -> tuple[Rule, ...]:
+    """A convolution without bias and the group norm after it."""
+    return (Rule(f"{conv}.weight", (f"{holds}.conv.weight",), axes), *affine(norm, f"{holds}.norm", width, width))
+
 
 TIMM = Layout(
     name="timm",
-    title="timm VisionTransformer",
+    title="timm VisionTransformer and its hybrids",
+    suffix=".safetensors",
     sections={
-        "stem": (
-            Rule("{p}cls_token", ("cls",), "1 1 d"),
-            Rule("{p}pos_embed", ("pos",), "1 n d"),
-            *affine("{p}patch_embed.proj", "patch", "d rgb y x"),
+        "residual root": _normed(f"{_RESNET}.conv", f"{_RESNET}.norm", "root", "root rgb rooty rootx", "root"),
+        "residual network": (
+            *_normed(f"{_RESNET}.stem.conv", f"{_RESNET}.stem.norm", "root", "root rgb rooty rootx", "root"),
+            *_normed(f"{_UNIT}.conv1", f"{_UNIT}.norm1", "stages.{g}.{u}.1", "one{g} in{g}u{u} 1 1", "one{g}"),
+            *_normed(f"{_UNIT}.conv2", f"{_UNIT}.norm2", "stages.{g}.{u}.2", "two{g} one{g} convy convx", "two{g}"),
+            *_normed(f"{_UNIT}.conv3", f"{_UNIT}.norm3", "stages.{g}.{u}.3", "out{g} two{g} 1 1", "out{g}"),
+            *_normed(f"{_DOWN}.conv", f"{_DOWN}.norm", "stages.{g}.proj", "out{g} in{g}u0 1 1", "out{g}"),
         ),
+        "stem": (Rule("{p}cls_token", ("cls",), "1 1 d"), Rule("{p}pos_embed", ("pos.cls", "pos.grid"), "1 1+n d"), *_PATCH),
+        "stem without class position": (Rule("{p}pos_embed", ("pos.grid",), "1 n d"), *_PATCH),
+        "distilled stem": (
+            Rule("{p}cls_token", ("cls",), "1 1 d"),
+            Rule("{p}dist_token", ("dist",), "1 1 d"),
+            Rule("{p}pos_embed", ("pos.cls", "pos.dist", "pos.grid"), "1 1+1+n d"),
+            *_PATCH,
+        ),
+        "class token": (Rule("{p}cls_token", ("cls",), "1 1 d"),),
         "encoder": (
             *affine(f"{_BLOCK}.norm1", "blocks.{i}.norm1", "d"),
             Rule(f"{_BLOCK}.attn.qkv.weight", tuple(f"{part}.weight" for part in _QKV), "(s e) d -> s e d"),
@@ -24,7 +50,18 @@ TIMM = Layout(
             *affine(f"{_BLOCK}.mlp.fc2", "blocks.{i}.fc2", "d m"),
             *affine("{p}norm", "norm", "d"),
         ),
+        "pooling head": (
+            Rule("{p}attn_pool.latent", ("pool.probe",), "1 1 d"),
+            *affine("{p}attn_pool.q", "pool.q", "e d", "e"),
+            Rule("{p}attn_pool.kv.weight", ("pool.k.weight", "pool.v.weight"), "(s e) d -> s e d"),
+            Rule("{p}attn_pool.kv.bias", ("pool.k.bias", "pool.v.bias"), "(s e) -> s e"),
+            *affine("{p}attn_pool.proj", "pool.proj", "d e"),
+            *affine("{p}attn_pool.norm", "pool.norm", "d"),
+            *affine("{p}attn_pool.mlp.fc1", "pool.fc1", "m d", "m"),
+            *affine("{p}attn_pool.mlp.fc2", "pool.fc2", "d m"),
+        ),
         "classifier": affine("{p}head", "head", "classes r", "classes"),
+        "distillation classifier": affine("{p}head_dist", "head_dist", "classes r", "classes"),
     },
     reasons={"pre_logits": "timm 1.x has no pre-logits layer"},
 )

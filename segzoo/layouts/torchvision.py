@@ -1,4 +1,6 @@
-"""`torchvision`: torchvision's VisionTransformer (vit_b_16 and kin), as files since 0.13 name it."""
+"""`torchvision`: torchvision's VisionTransformer (vit_b_16 and kin), as files since 0.13 name it; older ones are read too."""
+
+from dataclasses import replace
 
 from segzoo.layouts.rule import Layout, Rule, affine
 
@@ -11,8 +13,8 @@ TORCHVISION = Layout(
     sections={
         "stem": (
             Rule("class_token", ("cls",), "1 1 d"),
-            Rule("encoder.pos_embedding", ("pos",), "1 n d"),
-            *affine("conv_proj", "patch", "d rgb y x"),
+            Rule("encoder.pos_embedding", ("pos.cls", "pos.grid"), "1 1+n d"),
+            *affine("conv_proj", "patch", "d chan y x"),
         ),
         "encoder": (
             *affine(f"{_LAYER}.ln_1", "blocks.{i}.norm1", "d"),
@@ -28,3 +30,5 @@ TORCHVISION = Layout(
         "classifier": affine("heads.head", "head", "classes r", "classes"),
     },
 )
+_OLDER = ((".mlp.0", ".mlp.linear_1"), (".mlp.3", ".mlp.linear_2"))
+TORCHVISION = replace(TORCHVISION, spellings=(TORCHVISION.spelt(*_OLDER),))

@@ -36,7 +36,7 @@ def backbone(geometry: Geometry, eps: float = 1e-6) -> VisionTransformer:
     if geometry.heads is None:
         raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
     if geometry.grid is None:
-        raise ConversionError(f"{geometry.tokens} positions are no square grid and a class token")
+        raise ConversionError(f"{geometry.positions} positions are no square grid")
     return VisionTransformer(
         width=geometry.width, depth=geometry.depth, heads=geometry.heads, mlp=geometry.mlp, patch=geometry.patch, grid=geometry.grid, eps=eps
     )

@@ -1,0 +1,69 @@
+"""`bigvision`: checkpoints of google-research/big_vision `models/vit.py`, flattened to npz.
+
+Names are flax linen's. Positions have no entry for the class token; where there is none, a pooling head
+(`MAPHead_0`) or an average takes its place. Training with `scan=True` stacks all blocks in one array.
+"""
+
+from dataclasses import replace
+
+from segzoo.layouts.rule import Layout, Rule, affine
+
+_BLOCK = "{p}Transformer/encoderblock_{i}"
+_NAMES = "/kernel /bias"
+
+
+def _attention(key: str, holds: str) -> tuple[Rule, ...]:
+    own = f"{key}/MultiHeadDotProductAttention_0"
+    return (
+        *affine(f"{own}/query", f"{holds}.q", "d h k -> (h k) d", "h k -> (h k)", _NAMES),
+        *affine(f"{own}/key", f"{holds}.k", "d h k -> (h k) d", "h k -> (h k)", _NAMES),
+        *affine(f"{own}/value", f"{holds}.v", "d h k -> (h k) d", "h k -> (h k)", _NAMES),
+        *affine(f"{own}/out", f"{holds}.proj", "h k d -> d (h k)", names=_NAMES),
+    )
+
+
+def _mlp(key: str, holds: str) -> tuple[Rule, ...]:
+    return (
+        *affine(f"{key}/MlpBlock_0/Dense_0", f"{holds}.fc1", "d m -> m d", "m", _NAMES),
+        *affine(f"{key}/MlpBlock_0/Dense_1", f"{holds}.fc2", "m d -> d m", names=_NAMES),
+    )
+
+
+_BLOCKS = (
+    *affine(f"{_BLOCK}/LayerNorm_0", "blocks.{i}.norm1", "d", names="/scale /bias"),
+    *_attention(_BLOCK, "blocks.{i}"),
+    *affine(f"{_BLOCK}/LayerNorm_1", "blocks.{i}.norm2", "d", names="/scale /bias"),
+    *_mlp(_BLOCK, "blocks.{i}"),
+)
+_NORM = affine("{p}Transformer/encoder_norm", "norm", "d", names="/scale /bias")
+
+
+def _scanned(rule: Rule) -> Rule:
+    """The rule of all blocks at once."""
+    return Rule(rule.key.replace("encoderblock_{i}", "encoderblock"), rule.holds, f"s {rule.native} -> s {rule.canonical}")
+
+
+BIGVISION = Layout(
+    name="bigvision",
+    title="big_vision ViT npz",
+    suffix=".npz",
+    prefixes=("params/", "params/img/", "opt/target/", ""),
+    sections={
+        "stem without class position": (
+            *affine("{p}embedding", "patch", "y x chan d -> d chan y x", names=_NAMES),
+            Rule("{p}pos_embedding", ("pos.grid",), "1 n d"),
+        ),
+        "class token": (Rule("{p}cls", ("cls",), "1 1 d"),),
+        "encoder": (*_BLOCKS, *_NORM),
+        "pooling head": (
+            Rule("{p}MAPHead_0/probe", ("pool.probe",), "1 1 d"),
+            *_attention("{p}MAPHead_0", "pool"),
+            *affine("{p}MAPHead_0/LayerNorm_0", "pool.norm", "d", names="/scale /bias"),
+            *_mlp("{p}MAPHead_0", "pool"),
+        ),
+        "pre_logits": affine("{p}pre_logits", "pre_logits", "d r -> r d", "r", _NAMES),
+        "classifier": affine("{p}head", "head", "r classes -> classes r", "classes", _NAMES),
+    },
+    reasons={"stem": "big_vision adds no position to the class token, this file has one"},
+)
+BIGVISION = replace(BIGVISION, spellings=(replace(BIGVISION, sections={**BIGVISION.sections, "encoder": (*map(_scanned, _BLOCKS), *_NORM)}),))
