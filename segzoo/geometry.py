@@ -134,9 +134,7 @@ def shape_of(side: str, sizes: Mapping[str, int], stacked: int = 1) -> tuple[int
     return tuple(sum(math.prod(known[axis] for axis in term) for term in terms) for terms in dimensions(side))
 
 
-def measure(
-    rules: Mapping[str, Rule], specs: Mapping[str, Spec], depths: Depths, heads: int | None = None
-) -> tuple[Geometry, dict[str, int]]:
+def measure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], depths: Depths, heads: int | None = None) -> tuple[Geometry, dict[str, int]]:
     """The geometry of a file and the size of every axis in it.
 
     `heads` is what the caller knows (a manifest, `--heads`); it must agree with what the layout shows.

@@ -21,6 +21,7 @@ from conftest import MINI, TAME
 
 from segzoo.cli import main
 from segzoo.formats import open_weights
+from segzoo.zoo import load
 
 COMMANDS = sorted(main.commands)
 
@@ -56,6 +57,47 @@ def test_convert_takes_a_name_of_the_zoo(tmp_path):
     assert open_weights(tmp_path / "b.npz").specs["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"].shape == (128, 2, 64)
     report = json.loads(segzoo("convert", tmp_path / "a.safetensors", tmp_path / "c.npz", "--to", "augreg", "--json").stdout)
     assert (report["from"], report["to"], len(report["digests"]), report["dropped"]) == ("timm", "augreg", 56, [])
+
+
+def test_convert_many_into_a_folder(tmp_path):
+    shutil.copy(TAME, tmp_path / "one.npz")
+    (tmp_path / "bad.npz").write_bytes(b"<html>")
+    done = segzoo("--zoo", "mini", "convert", tmp_path / "one.npz", tmp_path / "bad.npz", "mini-vit", tmp_path / "out", "--to", "timm")
+    assert done.exit_code == 4
+    assert "found an HTML page" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["mini_vit_p16_64.safetensors", "one.safetensors"]
+    told = segzoo("--zoo", "mini", "convert", tmp_path / "one.npz", tmp_path / "bad.npz", f"{tmp_path}/new/", "--json")
+    assert [sorted(result) == ["error", "source"] for result in json.loads(told.stdout)] == [False, True]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["one.pth"]
+    again = segzoo("convert", tmp_path / "one.npz", tmp_path / "new")
+    assert (again.exit_code, "one.pth: exists already" in again.stderr) == (2, True)
+
+
+def test_convert_all_backbones(tmp_path):
+    assert segzoo("--zoo", "mini", "convert", "--all", tmp_path / "pretrain").exit_code == 0
+    assert [path.name for path in (tmp_path / "pretrain").iterdir()] == ["mini_vit_p16_64.pth"]
+    assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [load(MINI / "zoo.yaml").backbones["mini-vit"].file]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--all",), "with --all name one folder"),
+        (("--all", "a", "b"), "with --all name one folder"),
+        ((TAME,), "name what to convert and where to write it"),
+        ((TAME, TAME, "out.pth"), "sources need a folder"),
+    ],
+)
+def test_convert_without_a_place_to_write(arguments, said):
+    one_error(segzoo("--zoo", "mini", "convert", *arguments), 2, said)
+
+
+def test_two_sources_of_one_name_do_not_overwrite_each_other(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(TAME, tmp_path / folder / "same.npz")
+    one_error(segzoo("convert", tmp_path / "a" / "same.npz", tmp_path / "b" / "same.npz", tmp_path / "out", "--force"), 2, "both would be written to")
+    assert not (tmp_path / "out").exists()
 
 
 def test_convert_options(tmp_path):

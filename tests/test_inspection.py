@@ -64,13 +64,32 @@ def test_meta_and_notes_are_shown_and_cannot_drive_the_terminal(tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_same_weights_in_any_layout_and_format(layout, suffix, tmp_path):
     target = tmp_path / f"b{suffix}"
-    dropped = [key for drop in convert(TAME, target, to=layout).dropped for key in drop.keys]
-    for left, right in ((TAME, target), (target, TAME)):
+    source = GOLDEN / "bigvision" / "map_scan_img.npz" if layout == "bigvision" else TAME
+    dropped = [key for drop in convert(source, target, to=layout).dropped for key in drop.keys]
+    for left, right in ((source, target), (target, source)):
         found = compare(open_weights(left), open_weights(right))
         assert found.same
         assert found.beyond == tuple(sorted(dropped))
         assert segzoo("diff", left, right).exit_code == 0
-    assert f"same weights: {found.equal} tensors equal bit for bit, 0 differ" in segzoo("diff", target, TAME).stdout
+    assert f"same weights: {found.equal} tensors equal bit for bit, 0 differ" in segzoo("diff", target, source).stdout
+
+
+@pytest.mark.parametrize(("source", "suffix"), [(GOLDEN / "bigvision" / "tok.npz", ".pth"), (GOLDEN / "augreg" / "mini_r4.tame.npz", ".safetensors")])
+def test_the_same_weights_where_timm_alone_has_a_place_for_them(source, suffix, tmp_path):
+    target = tmp_path / f"b{suffix}"
+    convert(source, target, to="timm")
+    for left, right in ((source, target), (target, source)):
+        found = compare(open_weights(left), open_weights(right))
+        assert found.same
+        assert (found.beyond, found.only_left, found.only_right) == ((), (), ())
+
+
+def test_two_layouts_that_cannot_hold_each_other():
+    found = compare(open_weights(GOLDEN / "bigvision" / "map.npz"), open_weights(TAME))
+    assert not found.same
+    assert any(one.key == "params/embedding/kernel" and "shape" in one.why for one in found.unequal)
+    assert "params/MAPHead_0/probe" in found.beyond
+    assert "cls" in found.beyond
 
 
 def test_two_layouts_that_share_some_names(tmp_path):

@@ -74,7 +74,7 @@ def test_what_tensors_do_not_show_must_be_known():
     with pytest.raises(ConversionError, match="mask transformer is not known"):
         build(replace(geometry, heads=2), weights)
     with pytest.raises(ConversionError, match="no square grid"):
-        build(replace(geometry, heads=2, tokens=13), weights)
+        build(replace(geometry, heads=2, positions=13), weights)
 
 
 def test_the_number_of_heads_matters():

@@ -1,12 +1,20 @@
 """The engine: exact against the peers' own tensors, lossless over all pairs, strict about names and shapes."""
 
+import json
+import math
+import re
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import GOLDEN, TAME, same, specs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segzoo.conversion import tensor_digest
 from segzoo.errors import ConversionError
+from segzoo.formats import open_weights
 from segzoo.geometry import Spec, shape_of
 from segzoo.layouts import LAYOUTS, Depths
 from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
@@ -20,6 +28,7 @@ ORACLES = [
     ("hf", "hf"),
     ("torchvision", "torchvision"),
 ]
+HYBRIDS = json.loads((GOLDEN / "augreg" / "hybrids.json").read_text())
 PAIRS = [(source, target) for source in LAYOUTS for target in LAYOUTS]
 
 
@@ -40,6 +49,119 @@ def test_bit_equal_to_the_peer(to, oracle):
     assert same(back, {name: source[name] for name in back})
 
 
+@pytest.mark.parametrize("name", ["mini_r_ti", "mini_r4"])
+def test_a_hybrid_is_bit_equal_to_timm(name):
+    source = dict(np.load(GOLDEN / "augreg" / f"{name}.tame.npz"))
+    theirs = HYBRIDS["timm_digests"][name]
+    made = remapped(source, "timm")
+    assert {key: tensor_digest(array) for key, array in made.items()} == theirs
+    assert same(remapped(made, "augreg", heads=4), source)
+    geometry = plan(specs_of(source), "timm").geometry
+    assert (geometry.residual, geometry.stride) == (((), 32) if name == "mini_r_ti" else ((1, 2, 1), 16))
+    for to in ("mmseg", "hf", "torchvision", "segmenter"):
+        with pytest.raises(ConversionError, match=f"augreg cannot become {to}: this file has .*ResNet before its patch embedding"):
+            remapped(source, to, heads=4)
+
+
+@pytest.mark.parametrize(("name", "stride"), [("R_Ti_16", 32), ("R26_S_32", 32), ("R50_L_32", 32), ("R50+ViT-B_16", 16)])
+def test_the_published_hybrids_have_timms_names_and_shapes(name, stride):
+    augreg, timm = (HYBRIDS["published"][name][layout] for layout in ("augreg", "timm"))
+    steps = plan({key: Spec(tuple(shape), "float32") for key, shape in augreg.items()}, "timm")
+    assert {key: list(spec.shape) for key, spec in steps.specs.items()} == timm
+    assert (steps.dropped, steps.geometry.stride) == ((), stride)
+
+
+@pytest.mark.parametrize(("case", "oracle"), [("map", "map"), ("map_scan_img", "map"), ("map_scan_bfloat16", "map_scan_bfloat16"), ("tok", "tok")])
+def test_bigvision_is_bit_equal_to_timm(case, oracle):
+    source = dict(open_weights(GOLDEN / "bigvision" / f"{case}.npz"))
+    theirs = dict(np.load(GOLDEN / "bigvision" / f"{oracle}.timm_state_dict.npz"))
+    made = remapped(source, "timm")
+    assert same({key: array.astype(np.float32) for key, array in made.items()}, theirs)  # timm widens bfloat16
+    back = remapped(made, "bigvision", heads=4)
+    plain = dict(open_weights(GOLDEN / "bigvision" / f"{case.split('_')[0]}.npz"))
+    if "bfloat16" in case:
+        assert {array.dtype.name for array in back.values()} == {"bfloat16"}
+        plain = {key: array.astype(back[key].dtype) for key, array in plain.items()}
+    assert same(back, plain)
+    with pytest.raises(ConversionError, match="this file has positions for the patches only, for which layout 'mmseg' has no place"):
+        remapped(source, "mmseg")
+
+
+def test_without_its_pooling_head_a_classifier_has_nothing_to_stand_on():
+    source = dict(open_weights(GOLDEN / "bigvision" / "map.npz"))
+    steps = plan(specs_of(source), "timm", drop=["pooling head"])
+    assert [(drop.section, drop.reason) for drop in steps.dropped] == [
+        ("pooling head", "as asked"),
+        ("classifier", "it stands on the pooling head, which is dropped"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layout", "swaps"),
+    [
+        ("augreg", {"MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0", "LayerNorm_2": "LayerNorm_1", "MlpBlock_3": "MlpBlock_0"}),
+        ("torchvision", {"mlp.0": "mlp.linear_1", "mlp.3": "mlp.linear_2"}),
+    ],
+)
+def test_another_spelling_is_read_as_the_same(layout, swaps):
+    tensors = remapped(regime("tame"), layout)
+    other = {}
+    for key, array in tensors.items():
+        for old, new in swaps.items():
+            key = key.replace(old, new)
+        other[key] = array
+    assert tensors.keys() != other.keys()
+    assert detect(specs_of(other)).layout.name == layout
+    assert same(remapped(other, "mmseg"), remapped(tensors, "mmseg"))
+    assert same(remapped(other, layout), tensors)
+
+
+def test_a_distilled_encoder_goes_where_its_token_has_a_place():
+    segmenter = dict(open_weights(GOLDEN / "segmenter" / "linear.pth"))
+    segmenter["encoder.dist_token"] = segmenter["encoder.cls_token"] + 1
+    table = segmenter["encoder.pos_embed"]
+    segmenter["encoder.pos_embed"] = np.concatenate([table[:, :1], table[:, :1] * 2, table[:, 1:]], axis=1)
+    made = remapped(segmenter, "timm")
+    assert np.array_equal(made["dist_token"], segmenter["encoder.dist_token"])
+    assert np.array_equal(made["pos_embed"], segmenter["encoder.pos_embed"])
+    with pytest.raises(ConversionError, match="this file has a distillation token, which every block attends to, for which layout 'mmseg'"):
+        remapped(segmenter, "mmseg")
+
+
+def mutant(change):
+    """The augreg table with rules changed; the same change both ways, so that no round trip could see it."""
+    layout = LAYOUTS["augreg"]
+    return replace(layout, spellings=(), sections={section: tuple(map(change, rules)) for section, rules in layout.sections.items()})
+
+
+def renamed(old, new):
+    return lambda rule: replace(rule, holds=tuple(held.replace(old, "#").replace(new, old).replace("#", new) for held in rule.holds))
+
+
+MUTANTS = {
+    "q and k swapped": renamed(".q.", ".k."),
+    "a matrix not transposed": lambda rule: replace(rule, axes="e d") if rule.axes == "h k d -> d (h k)" else rule,
+    "an attention matrix transposed": lambda rule: replace(rule, axes=rule.axes.replace("(h k) d", "d (h k)")),
+    "heads interleaved wrongly": lambda rule: replace(rule, axes=rule.axes.replace("(h k)", "(k h)")),
+    "heads interleaved wrongly in the biases": lambda rule: replace(rule, axes=rule.axes.replace("h k -> (h k)", "h k -> (k h)")),
+    "blocks off by one": renamed("blocks.{i}.norm1", "blocks.{i}.norm2"),
+    "patches transposed": lambda rule: replace(rule, axes=rule.axes.replace("chan y x", "chan x y")),
+    "class position last": lambda rule: replace(rule, axes="1 n+1 d", holds=rule.holds[::-1]) if "pos.cls" in rule.holds else rule,
+}
+
+
+@pytest.mark.parametrize(("to", "oracle"), [("timm", "tame.timm"), ("mmseg", "tame.mmseg_backbone"), ("hf", "hf"), ("torchvision", "torchvision")])
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutated_table_is_not_bit_equal_to_the_peer(name, to, oracle, monkeypatch):
+    theirs = dict(np.load(GOLDEN / "augreg" / f"mini.{oracle}_state_dict.npz"))
+    monkeypatch.setitem(LAYOUTS, "augreg", mutant(MUTANTS[name]))
+    try:
+        made = remapped(regime("tame"), to)
+    except ConversionError:  # shapes gave it away
+        return
+    assert not same(made, theirs)
+
+
 def invented(layout, sections, sizes, depths, prefix=""):
     """A file in a layout in which every number differs from every other, so that no permutation can hide."""
     tensors, start = {}, 0
@@ -52,7 +174,7 @@ def invented(layout, sections, sizes, depths, prefix=""):
     return tensors
 
 
-numbers = {"i": (1, 3), "j": (1, 2), "h": (1, 3), "k": (1, 4), "m": (1, 5), "x": (1, 3), "side": (1, 3), "classes": (1, 4), "f": (1, 4), "o": (1, 3), "c": (1, 3)}
+numbers = {"i": 3, "j": 2, "h": 3, "k": 4, "m": 5, "x": 3, "side": 3, "classes": 4, "f": 4, "o": 3, "c": 3}
 
 
 @st.composite
@@ -64,7 +186,7 @@ def files(draw, name):
     may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head"]))), *stem, *root, decoder, "encoder"}
     may |= {"distillation classifier"} if "distilled stem" in stem and "classifier" in may else set()
     may -= {section for section, other in layout.excludes.items() if other in may}
-    drawn = {axis: draw(st.integers(*bounds)) for axis, bounds in numbers.items()}
+    drawn = {axis: draw(st.integers(1, most)) for axis, most in numbers.items()}
     width = drawn["h"] * drawn["k"]
     sizes = {**drawn, "d": width, "e": width, "r": width, "g": drawn["f"], "y": drawn["x"], "chan": 3, "n": drawn["side"] ** 2}
     units = tuple(draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))) if "residual network" in root else ()
@@ -93,8 +215,9 @@ def test_there_and_back_is_lossless(source, target, data):
     dropped = {drop.section for drop in there.dropped}
     kept = set(sections) - dropped
     assert {section for section in sections if section not in LAYOUTS[target].sections} <= dropped
-    assert same({step.rule.key: make(step, middle.__getitem__, there.sizes) for step in back}, {k: tensors[k] for k in layout.expand(prefix, depths, kept)})
-    assert sorted(key for drop in there.dropped for key in drop.keys) == sorted(set(tensors) - set(layout.expand(prefix, depths, kept)))
+    expected = layout.expand(prefix, depths, kept).keys()
+    assert same({step.rule.key: make(step, middle.__getitem__, there.sizes) for step in back}, {key: tensors[key] for key in expected})
+    assert sorted(key for drop in there.dropped for key in drop.keys) == sorted(tensors.keys() - expected)
     assert same(remapped(remapped(middle, source, heads=sizes["h"]), target, heads=sizes["h"]), middle)
 
 
@@ -175,8 +298,8 @@ def test_a_prefix_is_written_on_request():
 
 def test_a_layout_that_is_given_is_held_to():
     with pytest.raises(ConversionError, match=r"in no layout|nearest to layout 'hf'"):
-        plan(specs_of(regime("tame")), "timm", source="hf")
-    assert plan(specs_of(regime("tame")), "timm", source="augreg").source.layout.name == "augreg"
+        detect(specs_of(regime("tame")), "hf")
+    assert detect(specs_of(regime("tame")), "augreg").layout.name == "augreg"
 
 
 def test_a_prefix_and_unrelated_names():
@@ -203,3 +326,30 @@ def test_a_classifier_that_stands_on_dropped_pre_logits_is_dropped_with_them():
     dropped = plan(specs_of(tensors), "timm").dropped
     assert [drop.section for drop in dropped] == ["pre_logits", "classifier"]
     assert "stands on the pre-logits" in dropped[1].reason
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_names_and_shapes_say_is_read_or_refused(data):
+    """Names lost, added, exchanged, indices and shapes of any size: an answer at once, or ConversionError."""
+    layout, sections, sizes, depths = data.draw(files(data.draw(st.sampled_from(list(LAYOUTS)))))
+    tensors = invented(layout, sections, sizes, depths, layout.prefixes[0])
+    specs = specs_of(tensors)
+    numbers = st.integers(0, 2**62)
+    for _ in range(data.draw(st.integers(1, 4))):
+        key = data.draw(st.sampled_from(sorted(specs)))
+        match data.draw(st.sampled_from(["drop", "rename", "index", "shape", "rank"])):
+            case "drop" if len(specs) > 1:
+                del specs[key]
+            case "rename":
+                specs[data.draw(st.text(max_size=20))] = specs.pop(key)
+            case "index":
+                specs[re.sub(r"\d+", str(data.draw(numbers)), key)] = specs.pop(key)
+            case "shape":
+                specs[key] = Spec(tuple(data.draw(numbers) for _ in specs[key].shape), specs[key].dtype)
+            case "rank":
+                specs[key] = Spec(tuple(data.draw(st.lists(numbers, max_size=6))), specs[key].dtype)
+    to = data.draw(st.sampled_from(list(LAYOUTS)))
+    with suppress(ConversionError):
+        made = plan(specs, to, heads=data.draw(st.sampled_from([None, sizes["h"], 7]))).specs
+        assert sum(math.prod(spec.shape) for spec in made.values()) <= sum(math.prod(spec.shape) for spec in specs.values())

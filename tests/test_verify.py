@@ -226,9 +226,14 @@ class ShiftedBlocks(Layout):
         return rules
 
 
+def heads_interleaved(rule):
+    return replace(rule, axes=rule.axes.replace("(h k)", "(k h)"))
+
+
 RULES = {
     "untransposed matrix": lambda: mutated("mmseg", lambda r: replace(r, axes="e d -> d e") if r.holds == ("blocks.{i}.proj.weight",) else r),
     "q and k swapped": lambda: mutated("mmseg", q_and_k_swapped),
+    "heads interleaved": lambda: mutated("augreg", heads_interleaved),
     "blocks off by one": lambda: ShiftedBlocks(**vars(LAYOUTS["mmseg"])),
 }
 
@@ -237,7 +242,8 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_a_mutated_rule(rule, name, monkeypatch):
     """The round trip cannot see it, being wrong both ways; the numbers do, and say where it begins."""
-    monkeypatch.setitem(LAYOUTS, "mmseg", RULES[rule]())
+    table = RULES[rule]()
+    monkeypatch.setitem(LAYOUTS, table.name, table)
     checks = climb(MINI, name)
     assert broken_at(checks) == "numbers"
     assert checks["numbers"].code == 5

@@ -1,99 +1,200 @@
-"""`segzoo convert`: one file of weights to another layout or format."""
+"""`segzoo convert`: files of weights to another layout or format."""
 
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice
-from segzoo.errors import NotFoundError
+from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS
+
+if TYPE_CHECKING:
+    from segzoo.conversion import Report
+
+WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")
+RESAMPLING = ("mmseg", "timm", "jax", "antialias")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversion: what the user named, the file behind it, and the heads where the manifest knows them."""
+
+    source: str
+    path: Path
+    target: Path
+    heads: int | None
+
+
+def rows_by_columns(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """The value of --grid."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", value)
+    if not found:
+        raise click.BadParameter(f"'{value}' is not rows x columns of patches, such as 32x32")
+    return int(found[1]), int(found[2])
 
 
 @click.command(short_help="Convert weights to another layout or file format.")
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="DST", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="SRC... DST")
 @click.option("--to", type=click.Choice(list(LAYOUTS)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(LAYOUTS)), help="Layout of SRC.  [default: detected]")
+@click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
 @click.option("--drop", multiple=True, metavar="SECTION", help="Leave out a section, such as classifier; may be given again.")
 @click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads, where the target shows them and the source does not.")
+@click.option("--grid", metavar="HxW", callback=rows_by_columns, help="Resample the position embeddings to this grid of patches.")
+@click.option("--resample", type=click.Choice(RESAMPLING), help="How --grid does it.  [default: mmseg]")
+@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), help="Round to another dtype.  [default: as in SRC]")
 @click.option("--force", is_flag=True, help="Replace DST if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
 @click.pass_obj
 def convert(
     choice: Choice,
-    source: str,
-    target: Path,
-    to: str,
+    /,
+    paths: tuple[str, ...],
     source_layout: str | None,
-    drop: tuple[str, ...],
-    prefix: str | None,
+    every: bool,
     heads: int | None,
-    force: bool,
+    resample: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Convert the weights in SRC, a file or a name in the zoo, and write them to DST.
 
     What SRC is, is read from its content. The format of DST follows its suffix: .pth (a bare state
-    dict, as MMSegmentation reads it), .safetensors or .npz. Numbers are moved, never computed; what
-    the target layout cannot hold is dropped by name. DST is read back and compared before it appears.
+    dict, as MMSegmentation reads it), .safetensors or .npz. Where DST is a folder, each SRC gets a file
+    in it. What the target layout cannot hold is dropped by name. DST is read back and compared before
+    it appears.
+
+    Numbers are moved, never computed, unless --grid or --dtype ask for it. Published code resamples
+    position embeddings in ways that differ: mmseg (bicubic), timm (bilinear; its npz loader, and
+    rstrudel/segmenter), jax (bilinear, corners aligned; vit_jax), antialias (timm's state dicts).
 
     \b
     Examples:
       segzoo convert Ti_16-i21k-...-res_384.npz pretrain/vit_tiny_p16_384.pth
       segzoo convert vit-t vit_tiny.safetensors --to timm
+      segzoo convert --all pretrain/
     """
     import json
     import os
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is multiplied here; a thread a core costs more than a small file
 
-    from segzoo.cli.output import byte_progress, megabytes, on_terminal, show, tell
+    from segzoo.cli.output import byte_progress, on_terminal, tell
     from segzoo.conversion import convert as convert_file
 
-    path = Path(source)
-    if not path.exists():
-        path, heads = _from_zoo(choice, source, heads)
-    with byte_progress(target.name) as said:
-        report = convert_file(
-            path,
-            target,
-            to=to,
-            source_layout=source_layout,
-            heads=heads,
-            drop=drop,
-            prefix=prefix,
-            force=force,
-            progress=lambda _, done: said(done, None),
-        )
+    if resample and not options["grid"]:
+        raise UsageError("--resample says how to resample to --grid HxW, which is not given")
+    sources, target, folder = _arguments(choice, paths, every)
+    results: list[dict[str, Any]] = []
+    codes = []
+    last = None
+    for source in sources:
+        try:
+            job = _job(choice, source, target, folder, options["to"])
+            known = heads if heads is not None else job.heads
+            with byte_progress(job.target.name) as said:
+                last = convert_file(
+                    job.path,
+                    job.target,
+                    source_layout=source_layout,
+                    heads=known,
+                    digests=as_json,
+                    resample=resample or "mmseg",
+                    progress=lambda _, done, whole, said=said: said(done, whole),  # type: ignore[misc]
+                    **options,
+                )
+        except SegzooError as error:
+            if not folder or isinstance(error, EnvironmentFault):
+                raise
+            codes.append(error.exit_code)
+            results.append({"source": source, "error": error.message})
+            show_error(error)
+            continue
+        results.append(_facts(source, last))
+        if not as_json:
+            _show(source, last)
     if as_json:
-        dropped = [{"section": drop.section, "reason": drop.reason, "tensors": drop.keys} for drop in report.dropped]
-        facts = {"source": source, "target": str(target), "from": report.source_layout, "to": report.target_layout, "dropped": dropped}
-        click.echo(json.dumps({**facts, "geometry": str(report.geometry), "digests": report.digests, "seconds": round(report.seconds, 3)}, indent=2))
-        return
-    lines = [f"read     {source}: {report.source_layout}, {report.read} tensors, {megabytes(report.bytes_read)}", f"         {report.geometry}"]
-    lines += [f"         {note}" for note in report.notes]
-    lines += [f"dropped  {drop.section}: {', '.join(drop.keys)}\n         {drop.reason}" for drop in report.dropped]
-    lines += [f"wrote    {target}: {report.target_layout}, {len(report.digests)} tensors, {megabytes(report.bytes_written)}"]
-    lines += [f"         read back and compared, {report.seconds:.2f} s in all"]
-    for line in lines:
-        show(line)
-    if report.not_finite:
-        tell(f"warning: not finite: {', '.join(report.not_finite)}", style="yellow")
-    if to == "mmseg" and report.geometry.decoder is None and on_terminal():
+        click.echo(json.dumps(results if folder else results[0], indent=2))
+    elif last and options["to"] == "mmseg" and last.geometry.decoder is None and on_terminal():
         tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
+    if codes:
+        raise SystemExit(min(codes))
 
 
-def _from_zoo(choice: Choice, name: str, heads: int | None) -> tuple[Path, int | None]:
-    """The file behind a name in the zoo, fetched if need be, and the heads that the manifest knows."""
+def _arguments(choice: Choice, paths: tuple[str, ...], every: bool) -> tuple[list[str], Path, bool]:
+    """What to convert, where to, and whether that is a folder."""
+    if every:
+        if len(paths) != 1:
+            raise UsageError("with --all name one folder to write in, and nothing else")
+        return list(choice.load().zoo.backbones), Path(paths[0]), True
+    if len(paths) < 2:
+        raise UsageError("name what to convert and where to write it", hint="segzoo convert SRC DST")
+    *sources, last = paths
+    target = Path(last)
+    folder = len(sources) > 1 or target.is_dir() or last.endswith("/")
+    if folder and target.suffix in WEIGHTS and not target.is_dir():
+        raise UsageError(f"{target}: {len(sources)} sources need a folder to be written in, not one file")
+    sources = list(dict.fromkeys(sources))
+    if twice := [one for one in sources if [Path(other).stem for other in sources].count(Path(one).stem) > 1]:
+        raise UsageError(f"{' and '.join(twice)}: both would be written to {target / Path(twice[0]).stem}.*", hint="convert them one by one")
+    return sources, target, folder
+
+
+def _job(choice: Choice, source: str, target: Path, folder: bool, to: str) -> Job:
+    """The conversion of one source; what is no file is a name in the zoo, and fetched if need be."""
+    path, heads, stem = Path(source), None, Path(source).stem
+    if not path.exists():
+        path, heads, stem = _from_zoo(choice, source)
+    return Job(source, path, target / f"{stem}{LAYOUTS[to].suffix}" if folder else target, heads)
+
+
+def _from_zoo(choice: Choice, name: str) -> tuple[Path, int | None, str]:
+    """The file behind a name in the zoo, the heads that the manifest knows, and how a file made of it is called."""
     from segzoo.cli.output import byte_progress
     from segzoo.download import fetch
+    from segzoo.zoo import Backbone
 
-    looks_like_a_path = "/" in name or Path(name).suffix in (".npz", ".pth", ".pt", ".safetensors")
-    if looks_like_a_path:
+    if "/" in name or Path(name).suffix in WEIGHTS:
         raise NotFoundError(f"{name}: no such file")
     manifest = choice.load()
     entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
     with byte_progress(entry.artifact.name) as said:
         path = fetch(entry.artifact, manifest.store, manifest.base, said).path
-    return path, heads if heads is not None else entry.geometry.heads
+    return path, entry.geometry.heads, Path(entry.file if isinstance(entry, Backbone) else entry.artifact.name).stem
+
+
+def _facts(source: str, report: Report) -> dict[str, Any]:
+    dropped = [{"section": drop.section, "reason": drop.reason, "tensors": drop.keys} for drop in report.dropped]
+    facts: dict[str, Any] = {
+        "source": source,
+        "target": str(report.target),
+        "from": report.source_layout,
+        "to": report.target_layout,
+        "dropped": dropped,
+    }
+    facts |= {"computed": report.computed, "notes": report.notes, "not_finite": report.not_finite}
+    return {**facts, "geometry": str(report.geometry), "digests": report.digests, "seconds": round(report.seconds, 3)}
+
+
+def _show(source: str, report: Report) -> None:
+    from segzoo.cli.output import megabytes, show, tell
+
+    lines = [f"read     {source}: {report.source_layout}, {report.read} tensors, {megabytes(report.bytes_read)}", f"         {report.geometry}"]
+    lines += [f"         {note}" for note in report.notes]
+    lines += [f"dropped  {drop.section}: {', '.join(drop.keys)}\n         {drop.reason}" for drop in report.dropped]
+    lines += [f"computed {what}: {how}" for what, how in report.computed.items()]
+    lines += [f"wrote    {report.target}: {report.target_layout}, {report.written} tensors, {megabytes(report.bytes_written)}"]
+    lines += [f"         read back and compared, {report.seconds:.2f} s in all"]
+    for line in lines:
+        show(line)
+    if report.not_finite:
+        tell(f"warning: not finite: {', '.join(report.not_finite)}", style="yellow")

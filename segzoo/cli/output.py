@@ -65,7 +65,8 @@ def byte_progress(label: str) -> Iterator[Said]:
     def line(done: int, whole: int | None) -> None:
         nonlocal next_share, next_time
         share = done / whole if whole else 0.0
-        if (next_share <= share < 1 and (whole or 0) > 50_000_000) or monotonic() >= next_time:
+        due = next_share <= share < 1 and monotonic() >= next_time - 27  # not more often than each 3 s
+        if due or monotonic() >= next_time:
             tell(f"{label}: {megabytes(done)}" + (f" of {megabytes(whole)}" if whole else ""))
             next_share, next_time = share + 0.1, monotonic() + 30
 

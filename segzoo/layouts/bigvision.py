@@ -64,6 +64,5 @@ BIGVISION = Layout(
         "pre_logits": affine("{p}pre_logits", "pre_logits", "d r -> r d", "r", _NAMES),
         "classifier": affine("{p}head", "head", "r classes -> classes r", "classes", _NAMES),
     },
-    reasons={"stem": "big_vision adds no position to the class token, this file has one"},
 )
 BIGVISION = replace(BIGVISION, spellings=(replace(BIGVISION, sections={**BIGVISION.sections, "encoder": (*map(_scanned, _BLOCKS), *_NORM)}),))

@@ -1,0 +1,68 @@
+"""The steps of a conversion that compute numbers: another grid of positions, another dtype.
+
+Apart from the rules, which only move numbers; off unless asked for, and named in the report.
+"""
+
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
+
+from segzoo.errors import ConversionError
+from segzoo.formats import Weights
+from segzoo.geometry import Spec, measure
+from segzoo.positions import METHODS, resampled
+from segzoo.remap import Found, pack, unpack
+
+DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+def regridded(opened: Weights, found: Found, grid: tuple[int, int], method: str) -> tuple[Weights, str]:
+    """The same weights with position embeddings for `grid` = (h, w) patches, and what was done in words.
+
+    The position of the class token stays as it is. Raises ConversionError where the grid they have now is no square.
+    """
+    key, rule = next((key, rule) for key, rule in found.rules.items() if "pos.grid" in rule.holds)
+    before = opened.specs[key]
+    geometry, sizes = measure(found.rules, opened.specs, found.depths)
+    side, count = geometry.grid, geometry.positions
+    if side is None:
+        raise ConversionError(f"{key}: {count} positions are no square grid; how they lie cannot be known")
+    after = Spec((1, before.shape[1] - count + grid[0] * grid[1], before.shape[2]), before.dtype)
+
+    def read(name: str) -> np.ndarray:
+        if name != key:
+            return opened[name]
+        *others, table = unpack(rule, opened[key], sizes)
+        return pack(rule, [*others, resampled(table, (side, side), grid, method)], sizes)
+
+    done = f"{side}x{side} to {grid[0]}x{grid[1]}, {METHODS[method]}"
+    return replace(opened, specs={**opened.specs, key: after}, read=read), done
+
+
+def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
+    """The same weights with every real tensor in `dtype`, rounded to nearest, and what was done in words.
+
+    Reading a tensor raises ConversionError where a finite number of it is beyond the range of `dtype`.
+    """
+    kinds = sorted({spec.dtype for spec in opened.specs.values() if _real(spec)})
+    specs = {name: Spec(spec.shape, dtype) if _real(spec) else spec for name, spec in opened.specs.items()}
+
+    def read(name: str) -> np.ndarray:
+        array = opened[name]
+        if not _real(opened.specs[name]) or array.dtype == DTYPES[dtype]:
+            return array
+        with np.errstate(over="ignore"):
+            narrow = array.astype(DTYPES[dtype])
+        if (beyond := np.isinf(narrow) & np.isfinite(array)).any():
+            most = float(ml_dtypes.finfo(DTYPES[dtype]).max)  # type: ignore[no-untyped-call]
+            raise ConversionError(
+                f"{name}: {float(array[beyond][0]):g} is beyond {dtype}, whose largest is {most:g}", hint="bfloat16 has the range of float32"
+            )
+        return narrow
+
+    return replace(opened, specs=specs, read=read), f"{', '.join(kinds)} to {dtype}, rounded to nearest"
+
+
+def _real(spec: Spec) -> bool:
+    return "float" in spec.dtype
