@@ -1,27 +1,50 @@
-"""One artifact to a verified path: mirrors in order, hashed while it streams, renamed when right."""
+"""One artifact to a verified path: from the store, or from the first of its addresses that delivers the right bytes.
+
+Where the full hash is known the content is the key: one address goes on where another broke off. Where it
+is not, a file is tied to its address and version (ETag and size), and its hash is pinned when it is whole.
+"""
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from urllib.parse import unquote, urlsplit
 
-import requests
+from filelock import FileLock, Timeout
 
-from segzoo.atomic import keep, part_file
+from segzoo import checksums
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
+from segzoo.partial import Partial
 from segzoo.store import Store
+from segzoo.transfer import Answer, Client, Patience, RangeIgnored, Trouble
 from segzoo.zoo import Artifact
 
 Progress = Callable[[int, int | None], None]
 _CHUNK = 1 << 20
-_CONNECT_SECONDS, _READ_SECONDS = 10, 30
+_LARGEST = 64 << 30  # of a file whose size nobody says
+_AT_ONCE = 8
+_LONGEST_WAIT = 600  # seconds for another process that is fetching the same
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user allows. `mirrors` are tried first: the beginnings of addresses that end in the published file name."""
+
+    offline: bool = False
+    require_hashes: bool = False
+    mirrors: tuple[str, ...] = ()
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A verified file in the store. `evidence` says what its bytes were held to."""
+    """A verified file in the store. `evidence` says what its bytes were held to; `received` counts what came over the network."""
 
     artifact: Artifact
     path: Path
@@ -30,54 +53,88 @@ class Fetched:
     evidence: str
     url: str | None
     failures: tuple[str, ...] = ()
+    received: int = 0
+    resumed: int = 0
 
     @property
     def cached(self) -> bool:
         return self.url is None
 
 
-class _MirrorError(Exception):
-    """One address did not deliver; the next is tried."""
-
-    def __init__(self, reason: str, kind: type[SegzooError] = NetworkError):
-        super().__init__("".join(letter if letter.isprintable() else "?" for letter in reason))  # a server may send escape codes
-        self.kind = kind
-
-
-def evidence(artifact: Artifact) -> str:
+def evidence(artifact: Artifact, held: tuple[str, ...] = ()) -> str:
     """What stands behind an artifact's bytes, in words. Thirty-two bits stop accidents, not an adversary."""
     if artifact.sha256:
         return "sha256"
-    return "prefix (32 bits), pinned on first use" if artifact.sha256_prefix else "no hash known, pinned on first use"
+    known = "prefix (32 bits)" if artifact.sha256_prefix else "no hash known"
+    server = f", the server's {' and '.join(held)}" if held else ""
+    return f"{known}{server}, pinned on first use"
 
 
-def fetch(artifact: Artifact, store: Store, base: Path, progress: Progress | None = None) -> Fetched:
-    """The artifact in the store, from there or from the first address that delivers the right bytes.
+def fetch(
+    artifact: Artifact, store: Store, base: Path, progress: Progress | None = None, *, policy: Policy | None = None, client: Client | None = None
+) -> Fetched:
+    """The artifact in the store, fetched if it is not there or has changed on disk.
 
-    A file that is here already is hashed again; one that has changed on disk is fetched anew. `base` is
-    the folder that relative addresses start from. `progress` gets (bytes done, bytes in all or None).
+    `base` is the folder that relative addresses start from. `progress` gets (bytes done, bytes in all or
+    None). What has arrived when it fails or is interrupted stays, and the next call goes on from there.
+    `client` shares connections between several calls.
 
-    Raises IntegrityError (some address delivered wrong bytes and none the right ones), NetworkError,
-    NotFoundError (local files only, and none is there), EnvironmentFault (disk, permission).
+    Raises IntegrityError (an address delivered wrong bytes and none the right ones; or no full hash is
+    known and the policy wants one), NetworkError, NotFoundError (local files only, and none is there;
+    or not in the store, and offline), EnvironmentFault (disk, permission).
     """
-    said = progress or (lambda done, size: None)
-    if (here := _in_store(artifact, store)) is not None:
+    policy = policy or Policy()
+    if policy.require_hashes and store.expected(artifact) is None:
+        raise IntegrityError(
+            f"{artifact.name}: no full sha256 is known of it, and one is required", hint="pin one with: segzoo fetch NAME --pin SHA256"
+        )
+    if here := in_store(artifact, store):
         return here
-    failures: list[tuple[str, _MirrorError]] = []
-    for mirror in artifact.urls:
-        try:
-            sha256, size = _deliver(mirror.url, artifact, store, base, said)
-        except _MirrorError as error:
-            failures.append((mirror.url, error))
-            continue
-        if not artifact.sha256:
-            store.pin(artifact, sha256, size, mirror.url)
-        told = tuple(f"{url}: {error}" for url, error in failures)
-        return Fetched(artifact, store.blob(sha256), sha256, size, evidence(artifact), mirror.url, told)
-    raise _undelivered(artifact, failures)
+    addresses = [f"{prefix.rstrip('/')}/{artifact.name}" for prefix in policy.mirrors] + [mirror.url for mirror in artifact.urls]
+    if policy.offline:
+        addresses = [url for url in addresses if not _remote(url)]
+        if not addresses:
+            raise NotFoundError(
+                f"{artifact.name}: not in the store, and not fetched: offline", hint="fetch it once with a connection, or segzoo adopt it"
+            )
+    _check_space(store, artifact.size)
+    with _alone(store, artifact):
+        if here := in_store(artifact, store):  # another process was fetching it
+            return here
+        with _Job(artifact, store, base, progress or (lambda done, size: None), policy, client or Client(policy.patience)) as job:
+            return job.run(addresses)
 
 
-def _in_store(artifact: Artifact, store: Store) -> Fetched | None:
+def fetch_many(
+    artifacts: Mapping[str, Artifact], store: Store, base: Path, progress: Callable[[str, int, int | None], None], *, policy: Policy | None = None
+) -> Iterator[tuple[str, Fetched | SegzooError]]:
+    """Several artifacts at once, each as it comes or fails. `progress` gets (name, bytes done, bytes in all or None)."""
+    policy = policy or Policy()
+    client = Client(policy.patience)
+    waiting: SimpleQueue[str | None] = SimpleQueue()
+    done: SimpleQueue[tuple[str, Fetched | BaseException]] = SimpleQueue()
+
+    def work() -> None:
+        while (name := waiting.get()) is not None:
+            try:
+                said = partial(progress, name)
+                done.put((name, fetch(artifacts[name], store, base, said, policy=policy, client=client)))
+            except BaseException as error:
+                done.put((name, error))
+
+    for name in artifacts:
+        waiting.put(name)
+    for _ in range(min(_AT_ONCE, len(artifacts))):  # daemons: Ctrl-C need not wait for a server
+        threading.Thread(target=work, daemon=True).start()
+        waiting.put(None)
+    for _ in artifacts:
+        name, outcome = done.get()
+        if not isinstance(outcome, Fetched | SegzooError) or isinstance(outcome, EnvironmentFault):
+            raise outcome  # a full disk is full for the next one too
+        yield name, outcome
+
+
+def in_store(artifact: Artifact, store: Store) -> Fetched | None:
     """The artifact if the store has it and its bytes are right still; a blob that has changed is taken away."""
     if (path := store.find(artifact)) is None:
         return None
@@ -95,109 +152,268 @@ def _in_store(artifact: Artifact, store: Store) -> Fetched | None:
     return None
 
 
-def _undelivered(artifact: Artifact, failures: list[tuple[str, _MirrorError]]) -> SegzooError:
+@contextmanager
+def _alone(store: Store, artifact: Artifact) -> Iterator[None]:
+    """Spares work that another process is doing already. Nothing but time is lost where locks do not work."""
+    lock = FileLock(store.home / "locks" / f"{artifact.name}.lock")
+    try:
+        (store.home / "locks").mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=_LONGEST_WAIT, poll_interval=0.2)
+    except (Timeout, OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Job:
+    """The fetching of one artifact: what has arrived, from where, and how much was spent on it."""
+
+    def __init__(self, artifact: Artifact, store: Store, base: Path, said: Progress, policy: Policy, client: Client):
+        self.artifact, self.store, self.base, self.said, self.policy = artifact, store, base, said, policy
+        self.expected = store.expected(artifact)
+        self.client = client
+        self.partial: Partial | None = None
+        self.origins: set[str] = set()  # where the bytes in the partial file are from
+        self.validators: dict[str, str | None] = {}
+        self.no_ranges: set[str] = set()
+        self.received = 0
+        self.resumed = 0
+
+    def __enter__(self) -> "_Job":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None = None) -> None:
+        if self.partial is not None:
+            self.partial.close(error)
+            self.partial = None
+
+    @property
+    def size(self) -> int:
+        return self.partial.size if self.partial else 0
+
+    def run(self, addresses: list[str]) -> Fetched:
+        """Round after round over the addresses, as long as one of them may deliver yet."""
+        patience = self.policy.patience
+        failures: dict[str, Trouble] = {}
+        left = addresses
+        for turn in range(patience.tries):
+            for url in left:
+                try:
+                    fetched = self._visit(url)
+                except Trouble as trouble:
+                    failures[url] = trouble
+                    continue
+                told = tuple(f"{other}: {trouble}" for other, trouble in failures.items() if other != url)
+                return Fetched(*fetched, url, told, self.received, self.resumed)
+            left = [url for url in left if failures[url].again or (failures[url].lost and self.received)]
+            if not left or self._spent():
+                break
+            if turn + 1 < patience.tries:
+                asked = min((failures[url].wait or 0 for url in left), default=0)
+                time.sleep(min(max(asked, patience.pause * 2**turn), patience.wait))
+        raise _undelivered(self.artifact, failures)
+
+    def _spent(self) -> bool:
+        """Whether several times the file has come over the network already."""
+        return self.received > 4 * max(self.artifact.size or _LARGEST, 8 << 20)
+
+    def _visit(self, url: str) -> tuple[Artifact, Path, str, int, str]:
+        """All that one address gives while it makes progress."""
+        mark, anew = self.size, 0
+        while True:
+            try:
+                if not _remote(url):
+                    self._copy(url)
+                    return self._accept(url, None)
+                return self._accept(url, self._receive(url))
+            except Trouble as trouble:
+                if trouble.wrong:
+                    mixed = self.origins - {url}
+                    self._begin_anew(forget=True)
+                    if not mixed:
+                        raise
+                    mark = 0  # once more, all of it from here
+                elif isinstance(trouble, RangeIgnored) and anew < 2:
+                    anew += 1
+                    self.no_ranges.add(url)
+                elif self.size < mark + self.policy.patience.progress or not (trouble.again or trouble.lost) or self._spent():
+                    raise
+                else:
+                    mark = self.size
+
+    def _begin_anew(self, forget: bool = False) -> None:
+        self.origins.clear()
+        self.resumed = 0
+        if self.partial is not None and forget:
+            self.partial.discard()
+        elif self.partial is not None:
+            self.partial.reset()
+
+    def _content(self) -> Partial:
+        """The partial file of a content whose hash is known, with what is there of it already."""
+        if self.partial is None:
+            assert self.expected is not None
+            self._adopted(Partial(self.store.partials, self.expected[:32]))
+        assert self.partial is not None
+        return self.partial
+
+    def _adopted(self, fresh: Partial) -> None:
+        self._leave()
+        self.partial = fresh
+        fresh.adopt(lambda done: self.said(done, self.artifact.size))
+        self.resumed = fresh.adopted
+        self.origins = {"an earlier run"} if fresh.adopted else set()
+
+    def _receive(self, url: str) -> Answer:
+        """What an address has beyond what is here. Returns its first answer."""
+        artifact = self.artifact
+        if self.expected:
+            self._content()
+        elif url not in self.origins or self.validators.get(url) is None:
+            self._leave()  # without a hash, what is here belongs to another address or to no known version
+        answer = self._ask(url)
+        try:
+            self._check_promise(answer)
+            if not self.expected and self.partial is None:
+                answer = self._tied(url, answer)
+            assert self.partial is not None
+            if answer.start != self.size:
+                self._begin_anew()
+        except BaseException:
+            answer.response.close()
+            raise
+        self.validators[url] = answer.validator
+        self.origins.add(url)
+        total = artifact.size or answer.total
+        for chunk in self.client.stream(url, answer, _piece(total), lambda ahead: self.said(self.size + ahead, total)):
+            self.received += len(chunk)
+            self._append(chunk)
+        return answer
+
+    def _ask(self, url: str) -> Answer:
+        start, size = self.size, self.artifact.size
+        if url in self.no_ranges:
+            return self.client.ask(url)
+        several = self.policy.patience.connections > 1 and (size is None or size - start > self.policy.patience.several)
+        return self.client.ask(url, start, start + _piece(size) if several else None, self.validators.get(url))
+
+    def _tied(self, url: str, answer: Answer) -> Answer:
+        """The partial file of this version at this address, and the answer from where it ends."""
+        version = f"{url}\n{answer.validator}\n{answer.total}" if answer.validator and answer.total else None
+        self._adopted(Partial(self.store.partials, version and hashlib.sha256(version.encode()).hexdigest()[:32]))
+        if not self.size:
+            return answer
+        answer.response.close()
+        self.validators[url] = answer.validator
+        return self._ask(url)
+
+    def _check_promise(self, answer: Answer) -> None:
+        size = self.artifact.size
+        if size is not None and answer.total is not None and answer.total != size:
+            page = "; it is an HTML page" if "html" in answer.headers.get("Content-Type", "") else ""
+            raise Trouble(f"expected {size:,} bytes, it promises {answer.total:,}{page}", wrong=True)
+        if size is None and answer.total is not None:
+            _check_space(self.store, answer.total - self.size)
+
+    def _copy(self, url: str) -> None:
+        """A local file, from its beginning."""
+        path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else self.base / url
+        if self.expected:
+            self._content()
+            self._begin_anew()
+        else:
+            self._adopted(Partial(self.store.partials, None))
+        self.origins.add(url)
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    self._append(chunk)
+        except FileNotFoundError as error:
+            raise Trouble("no such file", absent=True) from error
+        except OSError as error:
+            raise Trouble(f"not readable: {error.strerror}", absent=True) from error
+        except ValueError as error:  # a NUL in the name
+            raise Trouble(f"no name of a file: {error}", absent=True) from error
+
+    def _append(self, chunk: bytes) -> None:
+        assert self.partial is not None
+        size = self.artifact.size
+        if self.size + len(chunk) > (size or _LARGEST):
+            raise Trouble(f"expected {size or _LARGEST:,} bytes, it sends more{_looks(self.partial.head or chunk)}", wrong=True)
+        self.partial.append(chunk)
+        self.said(self.size, size)
+
+    def _accept(self, url: str, answer: Answer | None) -> tuple[Artifact, Path, str, int, str]:
+        """Hold the whole file to all that is known of it, and give it its name."""
+        artifact, arrived = self.artifact, self.partial
+        assert arrived is not None
+        sha256, size = arrived.digest.hexdigest(), arrived.size
+        third_party = bool(artifact.sha256) and "third-party" in (artifact.provenance or "")
+        promised = checksums.promised(answer.headers) if answer and not answer.encoded and (third_party or not artifact.sha256) else {}
+        differing = checksums.differing(arrived.path, promised) if promised else []
+        try:
+            _compare(artifact, self.expected, size, sha256, arrived.head)
+        except Trouble as trouble:
+            if promised and not differing and third_party and self.origins == {url}:
+                fits = f"{trouble}; but the bytes fit the server's own {' and '.join(promised)}, and the sha256 expected is from a third party"
+                raise Trouble(f"{fits}: where you trust the server more, segzoo fetch NAME --pin {sha256}", wrong=True) from trouble
+            raise
+        if differing:
+            raise Trouble(f"the bytes that came do not fit the server's own {' and '.join(differing)}", wrong=True)
+        path = self.store.blob(sha256)
+        arrived.finish(path)
+        if not artifact.sha256:
+            self.store.pin(artifact, sha256, size, url)
+        return artifact, path, sha256, size, evidence(artifact, tuple(promised))
+
+
+def _remote(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+def _piece(size: int | None) -> int:
+    """What one request asks for: small enough that little is lost when a process dies, large enough to be worth a request."""
+    return min(max((size or 0) // 512, 1 << 18), 8 << 20) if size else 1 << 20
+
+
+def _undelivered(artifact: Artifact, failures: dict[str, Trouble]) -> SegzooError:
     """The gravest of what went wrong, with every address tried and why it failed."""
-    kinds = {error.kind for _, error in failures}
-    kind = next(kind for kind in (IntegrityError, NetworkError, NotFoundError) if kind in kinds)
-    tried = "\n".join(f"  {url}: {error}" for url, error in failures)
+    kind: type[SegzooError] = NotFoundError
+    if any(trouble.wrong for trouble in failures.values()):
+        kind = IntegrityError
+    elif any(not trouble.absent for trouble in failures.values()):
+        kind = NetworkError
+    tried = "\n".join(f"  {url}: {trouble}" for url, trouble in failures.items())
     hint = {
-        IntegrityError: "the bytes are not those that the manifest names; nothing was kept",
-        NetworkError: "check the connection and the proxy settings, or try again later",
+        IntegrityError: "the bytes are not those that the manifest names; nothing of them was kept",
+        NetworkError: "check the connection and the proxy settings, or try again later: what has arrived is kept",
         NotFoundError: "the manifest names a file that is not there",
     }[kind]
     return kind(f"{artifact.name}: no address delivered it:\n{tried}", hint)
 
 
-def _deliver(url: str, artifact: Artifact, store: Store, base: Path, said: Progress) -> tuple[str, int]:
-    """Stream one address into the store; the blob has its name only after size and hash fit."""
-    expected = store.expected(artifact)
-    _check_space(store, artifact.size)
-    digest, size = hashlib.sha256(), 0
-    with part_file(store.blobs, artifact.name) as part:
-        head = b""
-        with part.open("wb") as file:
-            for chunk in _chunks(url, base, artifact.size):
-                head = head or chunk[:64]
-                size += len(chunk)
-                if artifact.size is not None and size > artifact.size:
-                    raise _MirrorError(f"expected {artifact.size:,} bytes, it sends more{_looks(head)}", IntegrityError)
-                digest.update(chunk)
-                file.write(chunk)
-                said(size, artifact.size)
-        sha256 = digest.hexdigest()
-        _compare(artifact, expected, size, sha256, head)
-        keep(part, store.blob(sha256))
-    return sha256, size
-
-
 def _compare(artifact: Artifact, expected: str | None, size: int, sha256: str, head: bytes) -> None:
     if artifact.size is not None and size != artifact.size:
-        raise _MirrorError(f"expected {artifact.size:,} bytes, found {size:,}{_looks(head)}", IntegrityError)
+        raise Trouble(f"expected {artifact.size:,} bytes, found {size:,}{_looks(head)}", wrong=True)
     if expected is not None and sha256 != expected:
-        pinned = "" if artifact.sha256 else " pinned on first use"
-        raise _MirrorError(f"expected sha256 {expected}{pinned}, found {sha256}{_looks(head)}", IntegrityError)
+        pinned = "" if expected == artifact.sha256 else " pinned on first use"
+        raise Trouble(f"expected sha256 {expected}{pinned}, found {sha256}{_looks(head)}", wrong=True)
     if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
-        raise _MirrorError(f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}{_looks(head)}", IntegrityError)
+        raise Trouble(f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}{_looks(head)}", wrong=True)
     if size == 0:
-        raise _MirrorError("an empty file", IntegrityError)
+        raise Trouble("an empty file", wrong=True)
     if expected is None and not artifact.sha256_prefix and (page := _looks(head)):
-        raise _MirrorError(f"no hash to hold it to{page}", IntegrityError)
+        raise Trouble(f"no hash to hold it to{page}", wrong=True)
 
 
 def _looks(head: bytes) -> str:
     return "; it looks like an HTML page" if head.lstrip()[:5].lower() in (b"<!doc", b"<html", b"<head") else ""
-
-
-def _chunks(url: str, base: Path, size: int | None) -> Iterator[bytes]:
-    if url.startswith(("http://", "https://")):
-        yield from _download(url, size)
-        return
-    path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else base / url
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
-    except FileNotFoundError as error:
-        raise _MirrorError("no such file", NotFoundError) from error
-    except OSError as error:
-        raise _MirrorError(f"not readable: {error.strerror}", NotFoundError) from error
-    except ValueError as error:  # a NUL in the name
-        raise _MirrorError(f"no name of a file: {error}", NotFoundError) from error
-
-
-def _download(url: str, size: int | None) -> Iterator[bytes]:
-    """The body of an http(s) address. A redirect from https to http is not followed into use."""
-    try:
-        with requests.get(url, stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS), headers={"Accept-Encoding": "identity"}) as response:
-            if url.startswith("https:") and not response.url.startswith("https:"):
-                raise _MirrorError(f"redirects from https to {response.url}")
-            if response.status_code != requests.codes.ok:
-                raise _MirrorError(f"HTTP {response.status_code} {response.reason}")
-            promised = _promised(response)
-            if size is not None and promised is not None and promised != size:
-                page = "; it is an HTML page" if "html" in response.headers.get("Content-Type", "") else ""
-                raise _MirrorError(f"expected {size:,} bytes, it promises {promised:,}{page}", IntegrityError)
-            received = 0
-            for chunk in response.iter_content(_CHUNK):
-                received += len(chunk)
-                yield chunk
-            if promised is not None and received < promised:
-                raise _MirrorError(f"the connection ended after {received:,} of {promised:,} bytes")
-    except (requests.RequestException, ValueError) as error:  # requests lets ValueErrors out for a malformed Location
-        raise _MirrorError(_cause(error)) from error
-
-
-def _promised(response: requests.Response) -> int | None:
-    """The size of the body if the server says one that can be believed; of an encoded body it says another."""
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() and len(length) < 20 and "Content-Encoding" not in response.headers else None
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason of a chain of network errors, which is the one a person can use."""
-    while (inner := error.__cause__ or error.__context__) is not None and str(inner):
-        error = inner
-    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _check_space(store: Store, size: int | None) -> None:

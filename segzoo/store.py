@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.zoo import Artifact
 
 LOCK_NAME = "segzoo.lock"
+BY_HAND = "hand"
 
 
 def home() -> Path:
@@ -35,14 +37,20 @@ class Store:
     def blobs(self) -> Path:
         return self.home / "blobs"
 
+    @property
+    def partials(self) -> Path:
+        return self.home / "partials"
+
     def blob(self, sha256: str) -> Path:
         return self.blobs / sha256
 
     def expected(self, artifact: Artifact) -> str | None:
-        """The full hash that an artifact must have: the manifest's, else the one pinned at its first download."""
+        """The full hash that an artifact must have: pinned by hand, else the manifest's, else pinned at its first download."""
+        pin = self.pins().get(artifact.name)
+        if pin and pin.get("by") == BY_HAND:
+            return str(pin["sha256"])
         if artifact.sha256:
             return artifact.sha256
-        pin = self.pins().get(artifact.name)
         if pin and not pin["sha256"].startswith(artifact.sha256_prefix or ""):
             said = f"{pin['sha256']} is pinned in {self.lock}, but the manifest says that it begins {artifact.sha256_prefix}"
             raise IntegrityError(f"{artifact.name}: {said}", hint="find out which of them is right")
@@ -72,6 +80,26 @@ class Store:
 
     def pin(self, artifact: Artifact, sha256: str, size: int, url: str) -> None:
         """Remember the hash of a first download. Raises IntegrityError where another is pinned already."""
+        with self._pinning(artifact) as pins:
+            if artifact.name in pins and pins[artifact.name]["sha256"] != sha256:
+                raise IntegrityError(f"{artifact.name}: {pins[artifact.name]['sha256']} is pinned in {self.lock}, found {sha256}")
+            pins[artifact.name] = {**pins.get(artifact.name, {}), "sha256": sha256, "size": size, "url": url}
+
+    def pin_by_hand(self, artifact: Artifact, sha256: str) -> None:
+        """Accept this hash and no other from now on: against a third party's, against what was pinned before.
+
+        Raises IntegrityError where it cannot be: against the digits in the published file name, or the publisher's own hash.
+        """
+        if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
+            raise IntegrityError(f"{artifact.name}: its publisher named it for a sha256 that begins {artifact.sha256_prefix}, not {sha256}")
+        if artifact.sha256 and artifact.sha256 != sha256 and "third-party" not in (artifact.provenance or ""):
+            raise IntegrityError(f"{artifact.name}: the manifest's sha256 is the publisher's own, {artifact.sha256}, not {sha256}")
+        with self._pinning(artifact) as pins:
+            pins[artifact.name] = {"sha256": sha256, "by": BY_HAND}
+
+    @contextmanager
+    def _pinning(self, artifact: Artifact) -> Iterator[dict[str, Any]]:
+        """The pins, to be changed while nobody else does."""
         try:
             self.lock.parent.mkdir(parents=True, exist_ok=True)
             guard = FileLock(f"{self.lock}.guard").acquire()
@@ -79,8 +107,6 @@ class Store:
             raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror}") from error
         with guard:
             pins = self.pins()
-            if artifact.name in pins and pins[artifact.name]["sha256"] != sha256:
-                raise IntegrityError(f"{artifact.name}: {pins[artifact.name]['sha256']} is pinned in {self.lock}, found {sha256}")
-            pins[artifact.name] = {"sha256": sha256, "size": size, "url": url}
+            yield pins
             with replacing(self.lock) as part:
                 part.write_text(json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True) + "\n", encoding="utf-8")

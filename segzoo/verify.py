@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segzoo.difference import identical
-from segzoo.download import Fetched, fetch
+from segzoo.download import Fetched, Policy, fetch
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, IntegrityError, SegzooError
 from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry
@@ -57,6 +57,10 @@ class Setting:
     images: int | None = IMAGES_ON_CPU
     data: Path | None = None
     said: Callable[[str, int, int | None], None] = lambda doing, done, whole: None
+    policy: Policy | None = None
+
+    def fetch(self, artifact: Artifact) -> Fetched:
+        return fetch(artifact, self.store, self.base, lambda done, whole: self.said("fetching", done, whole), policy=self.policy)
 
 
 class _Climb:
@@ -110,7 +114,7 @@ def artifacts_of(entry: Entry) -> list[Artifact]:
 def _bytes(climb: _Climb) -> Check:
     setting = climb.setting
     artifact = climb.entry.artifact
-    fetched = climb.fetched = fetch(artifact, setting.store, setting.base, lambda done, whole: setting.said("fetching", done, whole))
+    fetched = climb.fetched = setting.fetch(artifact)
     short = "sha256" if artifact.sha256 else "prefix, pinned" if artifact.sha256_prefix else "no hash, pinned"
     facts = {"artifact": artifact.name, "sha256": fetched.sha256, "size": fetched.size, "evidence": fetched.evidence, "url": fetched.url}
     facts |= {"provenance": artifact.provenance} if artifact.provenance else {}
@@ -313,7 +317,7 @@ def stored_counts(entry: Model, setting: Setting) -> dict[str, Counts] | None:
     """The reference implementation's own counts of each image, where the manifest has them."""
     if entry.counts is None:
         return None
-    path = fetch(entry.counts.file, setting.store, setting.base).path
+    path = setting.fetch(entry.counts.file).path
     try:
         images = json.loads(path.read_text(encoding="utf-8"))[entry.counts.key]["per_image"]
         return {name: Counts(*(np.array(one[kind], np.int64) for kind in ("intersect", "pred", "label"))) for name, one in images.items()}

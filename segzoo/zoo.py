@@ -52,7 +52,7 @@ class Artifact(Record):
     """A file known by its content: full hash, or the eight hex digits that its publisher put into its name."""
 
     name: FileName
-    layout: Literal["augreg", "timm", "mmseg", "segmenter", "hf", "torchvision"] | None = None
+    layout: Literal["augreg", "bigvision", "timm", "mmseg", "segmenter", "hf", "torchvision"] | None = None
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     size: Count | None = None
     sha256: Sha256 | None = None

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 # Left never imports right; within a column all is allowed.
 ORDER = [
     {"errors", "__init__"},
-    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou"},
+    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer"},
     {"remap", "zoo", "formats", "store", "verdict"},
     {"computed", "download", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"inference", "parity", "evaluation", "receipt", "verify"},

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -11,8 +12,9 @@ from conftest import GOLDEN
 
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.geometry import Spec
+from segzoo.layouts import LAYOUTS
 from segzoo.remap import plan
-from segzoo.zoo import load, packaged, schema
+from segzoo.zoo import Artifact, load, packaged, schema
 
 SHIPPED = load(packaged("zoo.yaml"))
 SCHEMA = json.loads(packaged("zoo.schema.json").read_text())
@@ -255,3 +257,7 @@ def test_a_manifest_that_is_not_there_or_no_text(tmp_path):
         load(tmp_path / "zoo.yaml")
     with pytest.raises(UsageError, match="not readable as text"):
         load(tmp_path)
+
+
+def test_a_manifest_may_name_every_layout():
+    assert set(get_args(get_args(Artifact.model_fields["layout"].annotation)[0])) == set(LAYOUTS)

@@ -43,7 +43,7 @@ class Guarded(click.Group):
             show_error(error)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("\ninterrupted; nothing half-written was kept. Run the same command again to go on.", err=True)
+            click.echo("\ninterrupted; no file is half-written, and what was downloaded is kept. Run the same command again to go on.", err=True)
             sys.exit(130)
 
 

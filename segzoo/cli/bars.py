@@ -1,19 +1,24 @@
 """Progress bars on a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from segzoo.cli.output import Said, printable
+from segzoo.cli.output import printable
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Said]:
-    """A bar over bytes, with rate and time left; it is gone when the block ends."""
+def bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar over bytes for each file, with rate and time left; all are gone when the block ends."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        short = printable(label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}")
-        task = progress.add_task(short, total=None)
-        yield lambda done, whole: progress.update(task, completed=done, total=whole)
+
+        def said(label: str, done: int, whole: int | None) -> None:
+            if label not in tasks:
+                tasks[label] = progress.add_task(printable(label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}"), total=None)
+            progress.update(tasks[label], completed=done, total=whole, visible=whole is None or done < whole)
+
+        yield said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import Choice
+from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS
 
@@ -54,6 +54,7 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 @click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), help="Round to another dtype.  [default: as in SRC]")
 @click.option("--force", is_flag=True, help="Replace DST if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
+@network_options
 @click.pass_obj
 def convert(
     choice: Choice,
@@ -160,7 +161,6 @@ def _job(choice: Choice, source: str, target: Path, folder: bool, to: str) -> Jo
 def _from_zoo(choice: Choice, name: str) -> tuple[Path, int | None, str]:
     """The file behind a name in the zoo, the heads that the manifest knows, and how a file made of it is called."""
     from segzoo.cli.output import byte_progress
-    from segzoo.download import fetch
     from segzoo.zoo import Backbone
 
     if "/" in name or Path(name).suffix in WEIGHTS:
@@ -168,7 +168,7 @@ def _from_zoo(choice: Choice, name: str) -> tuple[Path, int | None, str]:
     manifest = choice.load()
     entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
     with byte_progress(entry.artifact.name) as said:
-        path = fetch(entry.artifact, manifest.store, manifest.base, said).path
+        path = manifest.fetch(entry.artifact, said).path
     return path, entry.geometry.heads, Path(entry.file if isinstance(entry, Backbone) else entry.artifact.name).stem
 
 

@@ -1,71 +1,169 @@
 """`segzoo fetch`: verified downloads into the store."""
 
-from typing import Any
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import Choice
-from segzoo.errors import EnvironmentFault, SegzooError
+from segzoo.cli.manifest import Choice, Manifest, network_options
+from segzoo.errors import SegzooError, UsageError
+
+if TYPE_CHECKING:
+    from segzoo.download import Fetched
+    from segzoo.zoo import Artifact
 
 
 @click.command(short_help="Download weights and verify them by hash.")
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Copy the files into this folder too, under their published names."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched, from where and how large; fetch nothing.")
+@click.option("--require-hashes", is_flag=True, help="Refuse what has no full sha256, in the manifest or pinned.")
+@click.option("--pin", metavar="SHA256", help="Accept the one NAME with this sha256, and pin it.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
+@network_options
 @click.pass_obj
-def fetch(choice: Choice, names: tuple[str, ...], every: bool, as_json: bool) -> None:
+def fetch(
+    choice: Choice,
+    names: tuple[str, ...],
+    every: bool,
+    output: Path | None,
+    dry_run: bool,
+    require_hashes: bool,
+    pin: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Download backbones, models or data sets by name, and verify them by hash while they arrive.
 
     A backbone is its AugReg npz; MMSegmentation's own converted file goes by its file name, and is
     compared with our conversion by verify once it is here.
 
-    Mirrors are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
-    when its size and hash are right. Where only the eight hex digits of a file name are known, they
-    are checked and the full hash of the first download is pinned in segzoo.lock: from then on nothing
-    else is accepted. What cannot be had does not keep the rest from being fetched.
+    Addresses are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
+    when its size and hash are right; what has arrived of it when a download breaks off stays, and the
+    next fetch goes on from there, from another address if need be. Where only the eight hex digits of a
+    file name are known, they are checked, with the checksums that the server gives, and the full hash of
+    the first download is pinned in segzoo.lock: from then on nothing else is accepted. What cannot be
+    had does not keep the rest from being fetched.
 
     \b
     Examples:
       segzoo fetch vit-t vit-t-mask
+      segzoo fetch vit-b-mask -o checkpoints/
       segzoo --zoo mini fetch --all
     """
     import json
 
-    from segzoo.cli.output import byte_progress, megabytes, on_terminal, show, tell
-    from segzoo.download import fetch as fetch_artifact
+    from segzoo.cli.output import many_progress, on_terminal, tell
+    from segzoo.download import fetch_many
 
     manifest = choice.load()
+    wanted = _wanted(manifest, names, every)
+    if pin:
+        _pin(manifest, wanted, pin)
+    if dry_run:
+        plan = [_planned(manifest, name, artifact) for name, artifact in wanted.items()]
+        if as_json:
+            click.echo(json.dumps(plan, indent=2))
+        elif not quiet:
+            _show_plan(plan)
+        return
+    results: dict[str, dict[str, Any]] = {}
+    codes = []
+    labels = {name: artifact.name for name, artifact in wanted.items()}
+    with many_progress(quiet) as said:
+        policy = manifest.policy(require_hashes=require_hashes)
+        outcomes = fetch_many(wanted, manifest.store, manifest.base, lambda name, *done: said(labels[name], *done), policy=policy)
+        for name, outcome in outcomes:
+            if isinstance(outcome, SegzooError):
+                codes.append(outcome.exit_code)
+                results[name] = {"name": name, "error": outcome.message, "hint": outcome.hint, "code": outcome.exit_code}
+                show_error(outcome)
+                continue
+            results[name] = _result(name, outcome, output)
+            if not quiet:
+                for failure in outcome.failures:
+                    tell(f"{name}: passed over {failure}", style="yellow")
+    ordered = [results[name] for name in wanted]
+    if as_json:
+        click.echo(json.dumps(ordered, indent=2))
+    elif not quiet:
+        for result in ordered:
+            if "path" in result:
+                _show(result)
+    if codes:
+        raise SystemExit(min(codes))
+    first = next((name for name in wanted if name in manifest.zoo.entries), None)
+    if first and not as_json and not quiet and on_terminal():
+        zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
+        tell(f"next: segzoo {zoo_option}verify {first}", style="dim")
+
+
+def _wanted(manifest: Manifest, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:
     zoo = manifest.zoo
     weights = {name: entry.artifact for name, entry in zoo.entries.items()}
     others = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive}
     others |= {backbone.published.name: backbone.published for backbone in zoo.backbones.values() if backbone.published}
-    results: list[dict[str, Any]] = []
-    codes = []
-    for name, artifact in manifest.chosen(names, every, weights if every else {**weights, **others}).items():
-        try:
-            with byte_progress(artifact.name) as said:
-                fetched = fetch_artifact(artifact, manifest.store, manifest.base, said)
-        except EnvironmentFault:
-            raise  # a full disk is full for the next one too
-        except SegzooError as error:
-            codes.append(error.exit_code)
-            results.append({"name": name, "error": error.message})
-            show_error(error)
-            continue
-        for failure in fetched.failures:
-            tell(f"{name}: passed over {failure}", style="yellow")
-        results.append({"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size})
-        results[-1] |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached}
-        if not as_json:
-            how = "here already" if fetched.cached else "fetched"
-            show(f"{name}: {how}, {megabytes(fetched.size)}, {fetched.evidence}")
-            show(f"  {fetched.path}")
-    if as_json:
-        click.echo(json.dumps(results, indent=2))
-    if codes:
-        raise SystemExit(min(codes))
-    first = next((result["name"] for result in results if result["name"] in zoo.entries), None)
-    if first and not as_json and on_terminal():
-        zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
-        tell(f"next: segzoo {zoo_option}verify {first}", style="dim")
+    return manifest.chosen(names, every, weights if every else {**weights, **others})
+
+
+def _pin(manifest: Manifest, wanted: dict[str, Artifact], sha256: str) -> None:
+    import re
+
+    if len(wanted) != 1:
+        raise UsageError("--pin goes with one NAME")
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise UsageError(f"'{sha256}' is no sha256: 64 digits from 0-9a-f")
+    manifest.store.pin_by_hand(next(iter(wanted.values())), sha256)
+
+
+def _planned(manifest: Manifest, name: str, artifact: Artifact) -> dict[str, Any]:
+    """What a fetch would do, as far as can be said without a connection."""
+    from segzoo.download import evidence
+
+    found = manifest.store.find(artifact)
+    urls = [mirror.url for mirror in artifact.urls]
+    return {"name": name, "file": artifact.name, "here": found is not None, "size": artifact.size, "evidence": evidence(artifact), "urls": urls}
+
+
+def _show_plan(plan: list[dict[str, Any]]) -> None:
+    from segzoo.cli.output import counted, megabytes, show
+
+    for one in plan:
+        show(f"{one['name']}: {'here already' if one['here'] else 'to fetch'}, {megabytes(one['size'])}, {one['evidence']}")
+        for url in one["urls"] if not one["here"] else ():
+            show(f"  {url}")
+    missing = [one for one in plan if not one["here"]]
+    unknown = sum(one["size"] is None for one in missing)
+    known = megabytes(sum(one["size"] or 0 for one in missing))
+    show(f"{counted(len(missing), 'file')} to fetch: {known}" + (f", and {unknown} of unknown size" if unknown else ""))
+
+
+def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
+    """A fetched file's facts; copied out first where that is asked for."""
+    facts: dict[str, Any] = {"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size}
+    facts |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached, "received": fetched.received, "resumed": fetched.resumed}
+    if output is not None:
+        from shutil import copyfile
+
+        from segzoo.atomic import replacing
+
+        with replacing(output / fetched.artifact.name) as part:
+            copyfile(fetched.path, part)
+        facts["copy"] = str(output / fetched.artifact.name)
+    return facts
+
+
+def _show(result: dict[str, Any]) -> None:
+    from segzoo.cli.output import megabytes, show
+
+    how = "here already" if result["cached"] else "fetched"
+    resumed = f", of which {megabytes(result['resumed'])} were here" if result["resumed"] else ""
+    show(f"{result['name']}: {how}, {megabytes(result['size'])}{resumed}, {result['evidence']}")
+    show(f"  {result.get('copy', result['path'])}")

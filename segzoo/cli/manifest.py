@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from segzoo.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from segzoo.download import Fetched, Policy
     from segzoo.store import Store
-    from segzoo.zoo import Zoo
+    from segzoo.zoo import Artifact, Zoo
 
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def network_options(command: Command) -> Command:
+    """`--offline` and `--mirror`, which every command that may fetch has."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        context.obj = replace(context.obj, **{parameter.name or "": value})
+
+    mirror = "Address to try first, followed by the file's published name; may be given again."
+    options = (
+        click.option("--offline", is_flag=True, envvar="SEGZOO_OFFLINE", help="Open no connection.", callback=remember, expose_value=False),
+        click.option("--mirror", "mirrors", multiple=True, metavar="URL", envvar="SEGZOO_MIRROR", help=mirror, callback=remember, expose_value=False),
+    )
+    for option in options:
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The value of `--zoo`."""
+    """The value of `--zoo`, and what `--offline` and `--mirror` say of the network."""
 
     zoo: str | None
+    offline: bool = False
+    mirrors: tuple[str, ...] = ()
 
     def load(self) -> Manifest:
         from segzoo.store import LOCK_NAME, Store, home
@@ -31,7 +53,9 @@ class Choice:
         path = own or packaged("mini/zoo.yaml" if self.zoo == "mini" else "zoo.yaml")
         lock = path.resolve().parent / LOCK_NAME if own else home() / LOCK_NAME
         label = path.resolve().parent.name if own else self.zoo or "shipped"
-        return Manifest(load(path), path.resolve().parent, Store(home(), lock), label)
+        if wrong := [url for url in self.mirrors if not url.startswith(("http://", "https://"))]:
+            raise UsageError(f"mirror '{wrong[0]}' is no http or https address")
+        return Manifest(load(path), path.resolve().parent, Store(home(), lock), label, self)
 
 
 @dataclass(frozen=True)
@@ -42,6 +66,19 @@ class Manifest:
     base: Path
     store: Store
     label: str
+    choice: Choice
+
+    def policy(self, **more: Any) -> Policy:
+        """What the user allows of the network."""
+        from segzoo.download import Policy
+
+        return Policy(offline=self.choice.offline, mirrors=self.choice.mirrors, **more)
+
+    def fetch(self, artifact: Artifact, said: Callable[[int, int | None], None]) -> Fetched:
+        """The artifact in the store, as the user allows."""
+        from segzoo.download import fetch
+
+        return fetch(artifact, self.store, self.base, said, policy=self.policy())
 
     def chosen(self, names: Iterable[str], every: bool, among: Mapping[str, T]) -> dict[str, T]:
         """The named ones, or all. Raises UsageError for none, NotFoundError with the nearest name for an unknown one."""

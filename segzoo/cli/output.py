@@ -52,22 +52,31 @@ def megabytes(size: int | None) -> str:
 
 
 @contextmanager
-def byte_progress(label: str) -> Iterator[Said]:
-    """Progress over bytes: a bar on a terminal, a line each 10 % of a large file or 30 s elsewhere."""
+def many_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress over the bytes of several files: bars on a terminal, elsewhere a line each 10 % of a file that takes long, or 30 s."""
+    if quiet:
+        yield lambda label, done, whole: None
+        return
     if on_terminal():
-        from segzoo.cli.bars import bar
+        from segzoo.cli.bars import bars
 
-        with bar(label) as said:
+        with bars() as said:
             yield said
         return
-    next_share, next_time = 0.1, monotonic() + 30
+    due: dict[str, tuple[float, float]] = {}
 
-    def line(done: int, whole: int | None) -> None:
-        nonlocal next_share, next_time
-        share = done / whole if whole else 0.0
-        due = next_share <= share < 1 and monotonic() >= next_time - 27  # not more often than each 3 s
-        if due or monotonic() >= next_time:
+    def line(label: str, done: int, whole: int | None) -> None:
+        share, now = done / whole if whole else 0.0, monotonic()
+        next_share, last = due.setdefault(label, (0.1, now))
+        if (next_share <= share < 1 and now - last >= 3) or now - last >= 30:
             tell(f"{label}: {megabytes(done)}" + (f" of {megabytes(whole)}" if whole else ""))
-            next_share, next_time = share + 0.1, monotonic() + 30
+            due[label] = (share + 0.1, now)
 
     yield line
+
+
+@contextmanager
+def byte_progress(label: str) -> Iterator[Said]:
+    """The same for one file."""
+    with many_progress() as said:
+        yield lambda done, whole: said(label, done, whole)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.manifest import Choice, Manifest
+from segzoo.cli.manifest import Choice, Manifest, network_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +40,7 @@ class Images(click.ParamType[int]):
     "--require", type=click.Choice(["bytes", "names", "round trip", "numbers", "mIoU"]), multiple=True, help="Exit 8 if this rung was skipped."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
+@network_options
 @click.pass_obj
 def verify(
     choice: Choice,
@@ -78,10 +79,10 @@ def verify(
     device = device or _best_device()
     count = images if images is not None else 0 if device.startswith("cuda") else ladder.IMAGES_ON_CPU
     board = Board(manifest, entries)
-    setting = ladder.Setting(manifest.zoo, manifest.base, manifest.store, device, count or None, data, board.said)
+    setting = ladder.Setting(manifest.zoo, manifest.base, manifest.store, device, count or None, data, board.said, manifest.policy())
     needed = {artifact.name: artifact for entry in entries.values() for artifact in ladder.artifacts_of(entry)}
     missing = [artifact for artifact in needed.values() if manifest.store.find(artifact) is None]
-    if missing:
+    if missing and not choice.offline:
         sizes = [artifact.size for artifact in missing if artifact.size is not None]
         parts = [f"{counted(len(sizes), 'file')}, {megabytes(sum(sizes))}"] if sizes else []
         parts += [f"{counted(len(missing) - len(sizes), 'file')} of unknown size"] if len(sizes) < len(missing) else []
