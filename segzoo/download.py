@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 
 from segzoo import checksums
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
-from segzoo.partial import Partial
+from segzoo.partial import Partial, left_over
 from segzoo.store import Store
-from segzoo.transfer import Answer, Client, Patience, RangeIgnored, Trouble
+from segzoo.transfer import Answer, Client, Patience, Trouble, shown
 from segzoo.zoo import Artifact
 
 Progress = Callable[[int, int | None], None]
@@ -101,7 +101,8 @@ def fetch(
     with _alone(store, artifact):
         if here := in_store(artifact, store):  # another process was fetching it
             return here
-        with _Job(artifact, store, base, progress or (lambda done, size: None), policy, client or Client(policy.patience)) as job:
+        own = nullcontext(client) if client else Client(policy.patience)
+        with own as shared, _Job(artifact, store, base, progress or (lambda done, size: None), policy, shared) as job:
             return job.run(addresses)
 
 
@@ -127,11 +128,12 @@ def fetch_many(
     for _ in range(min(_AT_ONCE, len(artifacts))):  # daemons: Ctrl-C need not wait for a server
         threading.Thread(target=work, daemon=True).start()
         waiting.put(None)
-    for _ in artifacts:
-        name, outcome = done.get()
-        if not isinstance(outcome, Fetched | SegzooError) or isinstance(outcome, EnvironmentFault):
-            raise outcome  # a full disk is full for the next one too
-        yield name, outcome
+    with client:
+        for _ in artifacts:
+            name, outcome = done.get()
+            if not isinstance(outcome, Fetched | SegzooError) or isinstance(outcome, EnvironmentFault):
+                raise outcome  # a full disk is full for the next one too
+            yield name, outcome
 
 
 def in_store(artifact: Artifact, store: Store) -> Fetched | None:
@@ -174,11 +176,13 @@ class _Job:
     def __init__(self, artifact: Artifact, store: Store, base: Path, said: Progress, policy: Policy, client: Client):
         self.artifact, self.store, self.base, self.said, self.policy = artifact, store, base, said, policy
         self.expected = store.expected(artifact)
+        self.family = self.expected[:32] if self.expected else _short(artifact.name)
         self.client = client
         self.partial: Partial | None = None
         self.origins: set[str] = set()  # where the bytes in the partial file are from
         self.validators: dict[str, str | None] = {}
         self.no_ranges: set[str] = set()
+        self.delivered: set[str] = set()
         self.received = 0
         self.resumed = 0
 
@@ -209,9 +213,9 @@ class _Job:
                 except Trouble as trouble:
                     failures[url] = trouble
                     continue
-                told = tuple(f"{other}: {trouble}" for other, trouble in failures.items() if other != url)
-                return Fetched(*fetched, url, told, self.received, self.resumed)
-            left = [url for url in left if failures[url].again or (failures[url].lost and self.received)]
+                told = tuple(f"{shown(other)}: {trouble}" for other, trouble in failures.items() if other != url)
+                return Fetched(*fetched, shown(url), told, self.received, self.resumed)
+            left = [url for url in left if failures[url].again or (failures[url].lost and url in self.delivered)]
             if not left or self._spent():
                 break
             if turn + 1 < patience.tries:
@@ -239,9 +243,11 @@ class _Job:
                     if not mixed:
                         raise
                     mark = 0  # once more, all of it from here
-                elif isinstance(trouble, RangeIgnored) and anew < 2:
+                elif trouble.anew and anew < 2:
                     anew += 1
-                    self.no_ranges.add(url)
+                    self._begin_anew()
+                    self.validators.pop(url, None)
+                    self.no_ranges |= set() if trouble.ranges else {url}
                 elif self.size < mark + self.policy.patience.progress or not (trouble.again or trouble.lost) or self._spent():
                     raise
                 else:
@@ -259,7 +265,7 @@ class _Job:
         """The partial file of a content whose hash is known, with what is there of it already."""
         if self.partial is None:
             assert self.expected is not None
-            self._adopted(Partial(self.store.partials, self.expected[:32]))
+            self._adopted(Partial(self.store.partials, self.family, "whole"))
         assert self.partial is not None
         return self.partial
 
@@ -277,7 +283,8 @@ class _Job:
             self._content()
         elif url not in self.origins or self.validators.get(url) is None:
             self._leave()  # without a hash, what is here belongs to another address or to no known version
-        answer = self._ask(url)
+        probe = not self.expected and self.partial is None and left_over(self.store.partials, self.family)
+        answer = self.client.ask(url, 0, 1) if probe and url not in self.no_ranges else self._ask(url)
         try:
             self._check_promise(answer)
             if not self.expected and self.partial is None:
@@ -293,6 +300,7 @@ class _Job:
         total = artifact.size or answer.total
         for chunk in self.client.stream(url, answer, _piece(total), lambda ahead: self.said(self.size + ahead, total)):
             self.received += len(chunk)
+            self.delivered.add(url)
             self._append(chunk)
         return answer
 
@@ -306,8 +314,8 @@ class _Job:
     def _tied(self, url: str, answer: Answer) -> Answer:
         """The partial file of this version at this address, and the answer from where it ends."""
         version = f"{url}\n{answer.validator}\n{answer.total}" if answer.validator and answer.total else None
-        self._adopted(Partial(self.store.partials, version and hashlib.sha256(version.encode()).hexdigest()[:32]))
-        if not self.size:
+        self._adopted(Partial(self.store.partials, self.family, version and _short(version)))
+        if not self.size and answer.stop != 1:
             return answer
         answer.response.close()
         self.validators[url] = answer.validator
@@ -328,7 +336,7 @@ class _Job:
             self._content()
             self._begin_anew()
         else:
-            self._adopted(Partial(self.store.partials, None))
+            self._adopted(Partial(self.store.partials, self.family, None))
         self.origins.add(url)
         try:
             with path.open("rb") as file:
@@ -369,12 +377,16 @@ class _Job:
         path = self.store.blob(sha256)
         arrived.finish(path)
         if not artifact.sha256:
-            self.store.pin(artifact, sha256, size, url)
+            self.store.pin(artifact, sha256, size, shown(url))
         return artifact, path, sha256, size, evidence(artifact, tuple(promised))
 
 
 def _remote(url: str) -> bool:
     return url.startswith(("http://", "https://"))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _piece(size: int | None) -> int:
@@ -389,7 +401,7 @@ def _undelivered(artifact: Artifact, failures: dict[str, Trouble]) -> SegzooErro
         kind = IntegrityError
     elif any(not trouble.absent for trouble in failures.values()):
         kind = NetworkError
-    tried = "\n".join(f"  {url}: {trouble}" for url, trouble in failures.items())
+    tried = "\n".join(f"  {shown(url)}: {trouble}" for url, trouble in failures.items())
     hint = {
         IntegrityError: "the bytes are not those that the manifest names; nothing of them was kept",
         NetworkError: "check the connection and the proxy settings, or try again later: what has arrived is kept",

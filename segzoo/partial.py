@@ -18,15 +18,16 @@ _WORTH_KEEPING = 1 << 16
 
 
 class Partial:
-    """A new file `KEY.UUID.part` in `folder`; `key` says which content, or which version at which address.
+    """A new file `FAMILY-KEY.UUID.part` in `folder`: `family` is of the wanted file, `key` of this version of it.
 
     What has arrived stays behind for the next process, unless it was finished or discarded, or there is no
     key by which to know it. Raises EnvironmentFault when the folder cannot be written
     or the disk is full, and then leaves the disk as it was.
     """
 
-    def __init__(self, folder: Path, key: str | None):
-        self.folder, self.key, self.nameless = folder, key or uuid4().hex, key is None
+    def __init__(self, folder: Path, family: str, key: str | None):
+        self.folder, self.family, self.nameless = folder, family, key is None
+        self.key = f"{family}-{key or uuid4().hex}"
         self.path = folder / f"{self.key}.{uuid4().hex}.part"
         with self._disk("cannot write here"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -36,11 +37,11 @@ class Partial:
 
     def close(self, error: BaseException | None = None) -> None:
         """Leave what has arrived for the next process, or nothing where it is of no use to it."""
-        self.file.close()
         if self.size < _WORTH_KEEPING or self.nameless or isinstance(error, EnvironmentFault):
             self.path.unlink(missing_ok=True)
         else:
-            self._sweep(self.size)
+            self._sweep(self.key, self.size)
+        self.file.close()
 
     def append(self, chunk: bytes) -> None:
         with self._disk():
@@ -53,7 +54,7 @@ class Partial:
 
     def adopt(self, said: Callable[[int], None]) -> None:
         """Take over the longest that another process left of the same."""
-        left = max(self._others(), key=lambda path: _length(path), default=None)
+        left = max(self._others(self.key), key=_length, default=None)
         if left is None or _length(left) < _WORTH_KEEPING:
             return
         with contextlib.suppress(FileNotFoundError), left.open("rb") as file:
@@ -61,6 +62,7 @@ class Partial:
                 self.append(chunk)
                 said(self.size)
         self.adopted = self.size
+        self._sweep(self.key, self.size)
 
     def reset(self) -> None:
         """Begin anew."""
@@ -72,7 +74,7 @@ class Partial:
     def discard(self) -> None:
         """Forget it all, and what was adopted of others."""
         self.reset()
-        self._sweep(None)
+        self._sweep(self.key)
 
     def finish(self, target: Path) -> None:
         """Give the whole file its name, once its bytes are on disk; what others left of it is of no use any more."""
@@ -86,14 +88,19 @@ class Partial:
                 raise FileNotFoundError(f"{self.path} was taken away while it was written")
             sync_folder(target.parent)
         self.size = 0
-        self._sweep(None)
+        self._sweep(self.family, done=True)
 
-    def _others(self) -> Iterator[Path]:
-        return (path for path in self.folder.glob(f"{self.key}.*.part") if path != self.path)
+    def _others(self, beginning: str) -> Iterator[Path]:
+        return (path for path in self.folder.glob(f"{beginning}*.part") if path != self.path)
 
-    def _sweep(self, longest: int | None) -> None:
-        """Take away what processes that live no more left of the same, up to a length."""
-        for path in self._others():
+    def _sweep(self, beginning: str, longest: int | None = None, done: bool = False) -> None:
+        """Take away what processes that live no more left of the same, up to a length.
+
+        Where locks lie, the dead cannot be told from the living, and nothing is taken away before the file is done.
+        """
+        if not done and not held(self.path):
+            return
+        for path in self._others(beginning):
             with contextlib.suppress(OSError):
                 if (longest is None or _length(path) <= longest) and not held(path):
                     path.unlink()
@@ -105,6 +112,11 @@ class Partial:
         except OSError as error:
             why = f"{self.folder}: {what}: {error.strerror or error}"
             raise EnvironmentFault(why, hint="free some space, or set SEGZOO_HOME to a folder elsewhere") from error
+
+
+def left_over(folder: Path, family: str) -> bool:
+    """Whether anything is there of a file."""
+    return next(folder.glob(f"{family}-*.part"), None) is not None
 
 
 def _length(path: Path) -> int:

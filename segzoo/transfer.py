@@ -47,13 +47,29 @@ class Trouble(Exception):
     """An address did not deliver.
 
     `again`: it may do so later, after `wait` seconds. `lost`: there was no connection, or no longer one.
-    `wrong`: it delivers something else. `absent`: a local file that is not there.
+    `wrong`: it delivers something else. `absent`: a local file that is not there. `anew`: what it has is to
+    be had from the start only, `ranges` saying whether in ranges.
     """
 
-    def __init__(self, reason: str, *, again: bool = False, wait: float | None = None, lost: bool = False, wrong: bool = False, absent: bool = False):
-        bare = re.sub(r"//[^/@\s]*@", "//", reason)  # no password in a message
-        super().__init__("".join(letter if letter.isprintable() else "?" for letter in bare))  # a server may send escape codes
-        self.again, self.wait, self.lost, self.wrong, self.absent = again, wait, lost, wrong, absent
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        wait: float | None = None,
+        lost: bool = False,
+        wrong: bool = False,
+        absent: bool = False,
+        anew: bool = False,
+        ranges: bool = True,
+    ):
+        super().__init__("".join(letter if letter.isprintable() else "?" for letter in shown(reason)))  # a server may send escape codes
+        self.again, self.wait, self.lost, self.wrong, self.absent, self.anew, self.ranges = again, wait, lost, wrong, absent, anew, ranges
+
+
+def shown(text: str) -> str:
+    """A text without the passwords in its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,12 @@ class Client:
         self.session = requests.Session()
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, _SystemTrust(pool_connections=16, pool_maxsize=64))
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.session.close()
 
     def ask(self, url: str, start: int = 0, stop: int | None = None, validator: str | None = None) -> Answer:
         """GET from `start` up to `stop`, or all where both are left out. Redirects are followed, but never from https to http.
@@ -184,7 +206,7 @@ class Client:
         answer = self.ask(url, begin, end, first.validator)
         if (answer.start, answer.total, answer.validator) != (begin, first.total, first.validator):
             answer.response.close()
-            raise Trouble("the file changed while it was read", wrong=True)
+            raise Trouble("the file changed while it was read", again=True, anew=True)
         parts = []
         for chunk in answer.chunks(self.patience, stop):
             parts.append(chunk)
@@ -242,22 +264,16 @@ def _read(response: requests.Response, start: int, stop: int | None) -> Answer:
         end = last + 1
         expected = min(stop, total) if stop is not None else total
         if begin != start or end != expected or (length is not None and length != end - begin):
-            raise RangeIgnored(f"asked for bytes from {start:,}, it answers '{headers.get('Content-Range', '')}'")
+            said = headers.get("Content-Range", "")
+            raise Trouble(f"asked for bytes from {start:,}, it answers '{said}'", again=True, anew=True, ranges=False)
         return Answer(response, begin, end, total, headers)
     if code == requests.codes.requested_range_not_satisfiable and start:
-        raise RangeIgnored(f"HTTP {code} {response.reason}")
+        raise Trouble(f"HTTP {code} {response.reason}", again=True, anew=True, ranges=False)
     if code != requests.codes.ok:
         raise Trouble(f"HTTP {code} {response.reason}")
     encoded = headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
     whole = None if encoded else length
     return Answer(response, 0, whole, whole, headers)
-
-
-class RangeIgnored(Trouble):
-    """The server does not do ranges as it says; what it has is to be had from the start only."""
-
-    def __init__(self, reason: str):
-        super().__init__(reason, again=True)
 
 
 def _number(text: str | None) -> int | None:

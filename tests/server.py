@@ -1,9 +1,11 @@
 """A small real HTTP server on 127.0.0.1 whose behaviours are a table: path to what is sent there."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from socket import SHUT_RDWR, socket
+from threading import Event, Lock, Thread
+from time import sleep
 
 Send = Callable[[BaseHTTPRequestHandler], None]
 
@@ -19,9 +21,25 @@ class Server(ThreadingHTTPServer):
         self.seen: list[str] = []
         self.stopping = Event()
         self.base = f"http://127.0.0.1:{self.server_port}"
+        self.connections: set[socket] = set()
+
+    def process_request(self, request, client_address) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections on which a client may ask again."""
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     timeout = 20
 
     def do_GET(self) -> None:
@@ -45,6 +63,7 @@ def serve(table: dict[str, Send]) -> Iterator[Server]:
         finally:
             server.stopping.set()
             server.shutdown()
+            server.hang_up()
             thread.join()
 
 
@@ -75,6 +94,7 @@ def body(data: bytes, *, length: int | str | None = None, **headers: str) -> Sen
         for name, value in headers.items():
             if value:
                 handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Connection", "close")  # the end of a body without a length is that of the connection
         handler.end_headers()
         handler.wfile.write(data)
 
@@ -86,6 +106,7 @@ def endless(chunk: bytes) -> Send:
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
+        handler.send_header("Connection", "close")
         handler.end_headers()
         for _ in range(100):
             handler.wfile.write(chunk)
@@ -102,3 +123,70 @@ def stalling(data: bytes, length: int) -> Send:
         handler.server.stopping.wait()
 
     return send
+
+
+class Ranged:
+    """A server that does ranges as it should, but for the faults named.
+
+    `cuts`: positions in the file, as shares of it, at which a connection that reaches them is ended, once each.
+    `statuses`: what the first requests get instead. `etags` change with each request where there are several.
+    `rate`: bytes a second on each connection. `sent` counts bytes of bodies, `asked` lists the ranges asked for.
+    """
+
+    def __init__(
+        self, data, *, ranges=True, cuts=(), statuses=(), etags=('"1"',), wrong_range=False, rate=None, latency=0.0, stall_at=None, **headers
+    ):
+        self.data, self.ranges, self.cuts, self.statuses, self.etags = data, ranges, [int(len(data) * cut) for cut in cuts], list(statuses), etags
+        self.wrong_range, self.rate, self.latency, self.stall_at, self.headers = wrong_range, rate, latency, stall_at, headers
+        self.asked, self.sent, self.lock = [], 0, Lock()
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        wanted = handler.headers.get("Range")
+        with self.lock:
+            self.asked.append(wanted)
+            etag = self.etags[min(len(self.asked), len(self.etags)) - 1]
+            status = self.statuses.pop(0) if self.statuses else None
+        sleep(self.latency)
+        if status:
+            handler.send_response(status)
+            handler.send_header("Retry-After", "0")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        size = len(self.data)
+        first, last = 0, size - 1
+        if wanted and self.ranges and handler.headers.get("If-Range", etag) == etag:
+            begin, end = wanted.removeprefix("bytes=").split("-")
+            first, last = int(begin), min(int(end or size - 1), size - 1)
+            handler.send_response(206)
+            shift = 7 if self.wrong_range else 0
+            handler.send_header("Content-Range", f"bytes {first + shift}-{last + shift}/{size}")
+        else:
+            handler.send_response(200)
+        handler.send_header("Content-Length", str(last + 1 - first))
+        for name, value in ({"ETag": etag} if etag else {}).items() | self.headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        self._send(handler, first, last + 1)
+
+    def _send(self, handler: BaseHTTPRequestHandler, first: int, end: int) -> None:
+        with self.lock:
+            cut = next((cut for cut in self.cuts if first <= cut < end), None)
+            if cut is not None:
+                self.cuts.remove(cut)
+        stop = end if cut is None else cut
+        step = stop - first if self.rate is None else max(self.rate // 50, 1)
+        for position in range(first, stop, max(step, 1)):
+            if self.stall_at is not None and position + step > len(self.data) * self.stall_at:
+                handler.server.stopping.wait()
+                return
+            chunk = self.data[position : min(position + step, stop)]
+            handler.wfile.write(chunk)
+            with self.lock:
+                self.sent += len(chunk)
+            if self.rate is not None:
+                sleep(len(chunk) / self.rate)
+        if cut is not None:
+            handler.wfile.flush()
+            handler.close_connection = True
+            handler.connection.shutdown(SHUT_RDWR)

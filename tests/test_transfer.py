@@ -1,0 +1,428 @@
+"""Faults on the way, each by a real server and, where a process must die, a real process: right bytes, or none and a reason."""
+
+import base64
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import fastcrc
+import pytest
+import yaml
+from server import Ranged, body, endless, raw, redirect, serve, stalling, status
+
+from segzoo import download
+from segzoo.download import Policy
+from segzoo.errors import IntegrityError, NetworkError, NotFoundError
+from segzoo.store import LOCK_NAME, Store, home
+from segzoo.transfer import Patience
+from segzoo.zoo import Artifact
+
+GOOD = random.Random(11).randbytes(8_000_000)
+OTHER = random.Random(12).randbytes(8_000_000)
+FLIPPED = GOOD[:5_000_000] + bytes([GOOD[5_000_000] ^ 4]) + GOOD[5_000_001:]
+HTML = b"<!DOCTYPE html><title>For sale</title>" * 100
+SIZE, SHA = len(GOOD), hashlib.sha256(GOOD).hexdigest()
+MD5 = base64.b64encode(hashlib.md5(GOOD).digest()).decode()
+CRC32C = base64.b64encode(fastcrc.crc32.iscsi(GOOD).to_bytes(4, "big")).decode()
+CRC64 = str(fastcrc.crc64.xz(GOOD))
+KNOWN = {"sha256": SHA, "size": SIZE}
+PREFIX = {"sha256_prefix": SHA[:8]}
+HASTE = Patience(stall=0.5, window=0.5, slowest=50_000, tries=4, pause=0.01, wait=0.05, several=1 << 20)
+ONE = Patience(stall=0.5, window=0.5, slowest=50_000, tries=4, pause=0.01, wait=0.05, connections=1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(home(), tmp_path / LOCK_NAME)
+
+
+def fetched(table, store, known=KNOWN, paths=None, patience=HASTE, **policy):
+    """What fetch makes of these addresses, in order, all on one server."""
+    with serve(table) as server:
+        urls = [server.base + path for path in paths or table]
+        artifact = Artifact(name="vit.npz", urls=tuple(urls), **known)
+        return download.fetch(artifact, store, store.home, policy=Policy(patience=patience, **policy))
+
+
+def left_over():
+    return [path for folder in ("blobs", "partials") for path in (home() / folder).glob("*")]
+
+
+def assert_right(got):
+    assert got.path.read_bytes() == GOOD
+    assert left_over() == [got.path]
+
+
+# the seventeen cases of the peers' fault matrix: what must come, and what may not be left
+
+OUTCOMES = {
+    "none": (lambda: Ranged(GOOD), True),
+    "body cut, no Range on the server": (lambda: Ranged(GOOD, ranges=False, cuts=[0.5] * 40), False),
+    "body cut, no Content-Length": (lambda: body(GOOD[:4_000_000], length=""), False),
+    "cut twice, Range works": (lambda: Ranged(GOOD, cuts=[0.33, 0.66]), True),
+    "one bit flipped": (lambda: Ranged(FLIPPED), False),
+    "200 and an HTML page": (lambda: body(HTML, Content_Type="text/html"), False),
+    "cut, then Range ignored": (lambda: Ranged(GOOD, ranges=False, cuts=[0.5]), True),
+    "206 with a wrong Content-Range": (lambda: Ranged(GOOD, wrong_range=True, cuts=[0.5]), True),
+    "429 twice": (lambda: Ranged(GOOD, statuses=[429, 429]), True),
+    "503 twice": (lambda: Ranged(GOOD, statuses=[503, 503]), True),
+    "404 and a page": (lambda: status(404), False),
+    "redirect loop": (lambda: redirect("/x"), False),
+    "stall at 50 %": (lambda: Ranged(GOOD, stall_at=0.5), False),
+}
+
+
+@pytest.mark.parametrize("patience", [HASTE, ONE], ids=["eight connections", "one connection"])
+@pytest.mark.parametrize("known", [KNOWN, {"sha256": SHA}, PREFIX], ids=["sha256 and size", "sha256", "prefix"])
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_the_fault_matrix(case, known, patience, store):
+    behaviour, comes = OUTCOMES[case]
+    table = {"/x": behaviour()}
+    if comes:
+        assert_right(fetched(table, store, known, patience=patience))
+        assert fetched({"/x": status(500)}, store, known).cached
+        return
+    with pytest.raises(IntegrityError if case in ("one bit flipped", "200 and an HTML page") or "Content-Length" in case else NetworkError):
+        fetched(table, store, known, patience=patience)
+    assert not list((home() / "blobs").glob("*"))
+    assert all(GOOD.startswith(path.read_bytes()) for path in left_over())
+    if isinstance(table["/x"], Ranged):
+        assert table["/x"].sent <= 5 * SIZE
+    again = fetched({"/y": Ranged(GOOD)}, store, known, patience=patience)
+    assert_right(again)
+
+
+# what a dying process leaves
+
+
+def zoo_of(folder, url, **known):
+    geometry = {"width": 64, "depth": 1, "heads": 1, "mlp": 64, "patch": 16, "grid": 2}
+    source = {"name": "vit.npz", "layout": "augreg", "urls": [url], **known}
+    backbone = {"title": "x", "file": "x.pth", "source": source, "geometry": geometry}
+    path = folder / "zoo.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, "backbones": {"vit": backbone}}))
+    return path
+
+
+NO_LOCKS = "import fcntl; fcntl.flock = lambda *_: None\nfrom segzoo.__main__ import main; main()"
+
+
+def process(zoo, *more, locks=True):
+    command = [sys.executable, *(["-m", "segzoo"] if locks else ["-c", NO_LOCKS]), "--zoo", str(zoo), "fetch", "vit", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(running):
+    """The exit status, once all that was printed is read."""
+    running.communicate(timeout=60)
+    return running.returncode
+
+
+def arrived():
+    """The longest beginning that is on disk."""
+    return max((path.stat().st_size for path in home().glob("partials/*.part")), default=0)
+
+
+def kill_at(running, size):
+    patience = time.monotonic() + 30
+    while arrived() < size and running.poll() is None and time.monotonic() < patience:
+        time.sleep(0.005)
+    running.kill()
+    running.communicate()
+
+
+@pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
+def test_kill_9_at_half_and_again(known, store, tmp_path):
+    server = Ranged(GOOD, rate=4_000_000)
+    with serve({"/x": server}) as running:
+        zoo = zoo_of(tmp_path, running.base + "/x", **known)
+        kill_at(process(zoo), SIZE // 2)
+        assert SIZE // 2 <= arrived() < SIZE
+        before = server.sent
+        again = process(zoo)
+        stdout, stderr = again.communicate(timeout=60)
+        assert again.returncode == 0, stderr
+        assert "MB were here" in stdout
+        assert server.sent - before <= 0.52 * SIZE
+    assert_right(download.fetch(Artifact(name="vit.npz", urls=("gone",), **known), store, tmp_path))
+
+
+def test_kill_9_at_random_twenty_times(store, tmp_path):
+    server, chance = Ranged(GOOD, rate=2_000_000), random.Random(5)
+    with serve({"/x": server}) as running:
+        zoo = zoo_of(tmp_path, running.base + "/x", **KNOWN)
+        for _ in range(20):
+            kill_at(process(zoo), arrived() + chance.randrange(SIZE // 24))
+            assert not list((home() / "blobs").glob("*"))
+            assert len(list(home().glob("partials/*"))) <= 2
+        server.rate = None
+        assert ended(process(zoo)) == 0
+    assert server.sent <= 2 * SIZE
+    assert_right(download.fetch(Artifact(name="vit.npz", urls=("gone",), **KNOWN), store, tmp_path))
+
+
+@pytest.mark.parametrize("known", [KNOWN, {"sha256": SHA}, PREFIX], ids=["sha256 and size", "sha256", "prefix"])
+def test_the_content_is_another_when_a_killed_process_is_run_again(known, store, tmp_path):
+    """What was here is of another content, or of another version: nothing of it is in the file."""
+    with serve({"/x": (server := Ranged(OTHER, rate=4_000_000, etags=['"old"']))}) as running:
+        zoo = zoo_of(tmp_path, running.base + "/x", **known)
+        kill_at(process(zoo), SIZE // 2)
+        running.table["/x"] = server = Ranged(GOOD, etags=['"new"'])
+        assert ended(process(zoo)) == 0
+        assert server.sent >= SIZE
+    assert_right(download.fetch(Artifact(name="vit.npz", urls=("gone",), **known), store, tmp_path))
+
+
+@pytest.mark.parametrize("locks", [True, False], ids=["locks", "flock does nothing"])
+@pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
+def test_eight_processes_on_one_target(known, locks, store, tmp_path):
+    server = Ranged(GOOD, rate=20_000_000)
+    with serve({"/x": server}) as running:
+        zoo = zoo_of(tmp_path, running.base + "/x", **known)
+        all_of_them = [process(zoo, locks=locks) for _ in range(8)]
+        outcomes = [(one.communicate(timeout=120)[1], one.returncode) for one in all_of_them]
+    assert outcomes == [("", 0)] * 8
+    if locks:  # one works, seven wait
+        assert server.sent <= 1.1 * SIZE
+    got = download.fetch(Artifact(name="vit.npz", urls=("gone",), **known), store, tmp_path)
+    assert got.path.read_bytes() == GOOD
+    assert [path for path in left_over() if path.suffix != ".part"] == [got.path]
+
+
+def test_ctrl_c_and_again(store, tmp_path):
+    server = Ranged(GOOD, rate=4_000_000)
+    with serve({"/x": server}) as running:
+        zoo = zoo_of(tmp_path, running.base + "/x", **KNOWN)
+        first = process(zoo)
+        while arrived() < SIZE // 2:
+            time.sleep(0.01)
+        first.send_signal(signal.SIGINT)
+        _, stderr = first.communicate(timeout=5)
+        assert (first.returncode, "what was downloaded is kept" in stderr, "Traceback" in stderr) == (130, True, False)
+        before = server.sent
+        assert ended(process(zoo)) == 0
+        assert server.sent - before <= 0.55 * SIZE
+
+
+def small_disk(zoo):
+    """A limit on file size stands for a full disk: writes fail half way, with an error from the system."""
+    command = [sys.executable, "-m", "segzoo", "--zoo", str(zoo), "fetch", "vit"]
+    return subprocess.run(["sh", "-c", 'trap "" XFSZ; ulimit -f 8000; exec "$@"', "sh", *command], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
+def test_a_full_disk_gets_its_space_back(known, store, tmp_path):
+    with serve({"/x": Ranged(GOOD)}) as running:
+        done = small_disk(zoo_of(tmp_path, running.base + "/x", **known))
+    assert done.returncode == 8
+    assert "not written: File too large" in done.stderr
+    assert left_over() == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_store(store, tmp_path):
+    home().chmod(0o500)
+    with serve({"/x": Ranged(GOOD)}) as running:
+        done = process(zoo_of(tmp_path, running.base + "/x", **KNOWN))
+        assert "cannot write here" in done.communicate(timeout=60)[1]
+    assert done.returncode == 8
+
+
+def test_a_store_with_spaces_and_unicode(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "my store \u00fc \u96ea"))
+    assert_right(fetched({"/x": Ranged(GOOD, cuts=[0.4])}, Store(home(), tmp_path / LOCK_NAME)))
+
+
+# mirrors
+
+
+@pytest.mark.parametrize("patience", [HASTE, ONE], ids=["eight connections", "one connection"])
+def test_another_address_goes_on_where_one_dies(patience, store):
+    dying, other = Ranged(GOOD, cuts=[0.5] * 50), Ranged(GOOD)
+    got = fetched({"/dying": dying, "/other": other}, store, patience=patience)
+    assert_right(got)
+    assert other.sent <= 0.56 * SIZE
+    assert got.url.endswith("/other")
+    assert "the connection ended" in got.failures[0] or "IncompleteRead" in got.failures[0]
+
+
+def test_another_address_has_other_content(store):
+    """The half from the first is right and the second lies: the second is found out, by name, and a third delivers."""
+    dying, lying, third = Ranged(GOOD, cuts=[0.5] * 50), Ranged(OTHER), Ranged(GOOD)
+    got = fetched({"/dying": dying, "/lying": lying, "/third": third}, store)
+    assert_right(got)
+    assert any("/lying: expected sha256" in failure for failure in got.failures)
+
+
+def test_without_a_hash_no_file_is_made_of_two_addresses(store):
+    dying, other = Ranged(GOOD, cuts=[0.5] * 50), Ranged(GOOD)
+    assert_right(fetched({"/dying": dying, "/other": other}, store, PREFIX))
+    assert other.sent >= SIZE
+
+
+def test_a_mirror_of_the_user_is_tried_first(store):
+    table = {"/mine/vit.npz": Ranged(GOOD), "/theirs": Ranged(GOOD)}
+    with serve(table) as server:
+        artifact = Artifact(name="vit.npz", urls=(server.base + "/theirs",), **KNOWN)
+        got = download.fetch(artifact, store, store.home, policy=Policy(mirrors=(server.base + "/mine/",), patience=HASTE))
+    assert (got.url, table["/theirs"].asked) == (server.base + "/mine/vit.npz", [])
+
+
+# servers that lie
+
+
+@pytest.mark.parametrize("patience", [HASTE, ONE], ids=["eight connections", "one connection"])
+def test_the_file_changes_while_it_is_read(patience, store):
+    """Between two ranges, and then stays: what came of the old is forgotten."""
+    assert_right(fetched({"/x": Ranged(GOOD, etags=['"1"', '"1"', '"2"'], cuts=[0.5])}, store, patience=patience))
+
+
+def test_ranges_are_ignored_half_way(store):
+    server = Ranged(GOOD, cuts=[0.5])
+    with serve({"/x": server}) as running:
+
+        def turn(handler):
+            server.ranges = len(server.asked) < 10
+            server(handler)
+
+        running.table["/x"] = turn
+        artifact = Artifact(name="vit.npz", urls=(running.base + "/x",), **KNOWN)
+        assert_right(download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE)))
+
+
+BAD = {
+    "endless": (endless(GOOD), KNOWN, IntegrityError, "it sends more"),
+    "a byte a second": (lambda: Ranged(GOOD, rate=50), KNOWN, NetworkError, "too slow"),
+    "promises more": (lambda: body(GOOD, length=SIZE + 1), KNOWN, IntegrityError, "it promises 8,000,001"),
+    "promises less": (lambda: body(GOOD, length=SIZE - 1), KNOWN, IntegrityError, "it promises 7,999,999"),
+    "promises more, size unknown": (lambda: body(GOOD, length=SIZE + 1), {"sha256": SHA}, NetworkError, "more expected"),
+    "stalls at once": (lambda: stalling(b"", SIZE), KNOWN, NetworkError, "timed out"),
+    "to a file": (lambda: redirect("file:///etc/hostname"), KNOWN, NetworkError, "redirects to a file: address"),
+    "416": (lambda: status(416), KNOWN, NetworkError, "HTTP 416"),
+    "206 without a range": (lambda: raw(b"HTTP/1.1 206 Partial Content\r\nContent-Length: 3\r\n\r\nabc"), KNOWN, NetworkError, "it answers ''"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_refused(case, store):
+    behaviour, known, kind, said = BAD[case]
+    behaviour = behaviour() if case != "endless" else behaviour
+    begun = time.monotonic()
+    with pytest.raises(kind, match=said):
+        fetched({"/x": behaviour}, store, known)
+    assert time.monotonic() - begun < 20
+    assert not list((home() / "blobs").glob("*"))
+
+
+def test_a_password_in_an_address_is_in_no_message(store):
+    artifact = Artifact(name="vit.npz", urls=("http://user:secret@127.0.0.1:9/x",), **KNOWN)
+    with pytest.raises(NetworkError) as caught:
+        download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE))
+    assert "secret" not in caught.value.message
+
+
+# checksums of the server's
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"x_goog_hash": f"crc32c={CRC32C},md5={MD5}"}, "the server's crc32c and md5"),
+        ({"x_goog_hash": f"crc32c={CRC32C}"}, "the server's crc32c"),
+        ({"Content_MD5": MD5, "x_oss_hash_crc64ecma": CRC64}, "the server's md5 and crc64ecma"),
+        ({"x_goog_hash": "md5=nonsense,sha1=abc", "Content_MD5": "", "x_oss_hash_crc64ecma": "-1"}, None),
+    ],
+)
+def test_the_servers_own_checksums_are_held_to_and_said(headers, says, store):
+    got = fetched({"/x": Ranged(GOOD, **headers)}, store, PREFIX)
+    assert got.evidence == f"prefix (32 bits){', ' + says if says else ''}, pinned on first use"
+    assert json.loads(store.lock.read_text())["pins"]["vit.npz"]["sha256"] == SHA
+
+
+@pytest.mark.parametrize("header", [{"x_goog_hash": f"md5={MD5}"}, {"x_goog_hash": f"crc32c={CRC32C}"}, {"x_oss_hash_crc64ecma": CRC64}])
+def test_bytes_that_do_not_fit_the_servers_own_checksums_are_refused(header, store):
+    known = {"size": SIZE}  # nothing else is known, so that only the checksum can tell
+    with pytest.raises(IntegrityError, match=r"do not fit the server's own (md5|crc32c|crc64ecma)"):
+        fetched({"/x": Ranged(FLIPPED, **header)}, store, known)
+    assert not store.lock.exists()
+
+
+def test_a_servers_checksum_alone_never_satisfies(store):
+    with pytest.raises(IntegrityError, match="a sha256 that begins 0000aaaa"):
+        fetched({"/x": Ranged(GOOD, Content_MD5=MD5)}, store, {"sha256_prefix": "0000aaaa"})
+    with pytest.raises(IntegrityError, match="no full sha256 is known"):
+        fetched({"/x": Ranged(GOOD, Content_MD5=MD5)}, store, PREFIX, require_hashes=True)
+
+
+def test_a_third_partys_hash_that_proves_wrong_is_reported_as_that(store, tmp_path):
+    known = {"sha256": hashlib.sha256(OTHER).hexdigest(), "size": SIZE, "provenance": "third-party: one project"}
+    with pytest.raises(IntegrityError, match=rf"fit the server's own md5, .* third party: .*--pin {SHA}"):
+        fetched({"/x": Ranged(GOOD, Content_MD5=MD5)}, store, known)
+    assert left_over() == []
+    with pytest.raises(IntegrityError) as plain:
+        fetched({"/x": Ranged(FLIPPED, Content_MD5=MD5)}, store, known)
+    assert "--pin" not in plain.value.message
+    store.pin_by_hand(Artifact(name="vit.npz", urls=("x",), **known), SHA)
+    assert_right(fetched({"/x": Ranged(GOOD, Content_MD5=MD5)}, store, known))
+
+
+# offline, and the number of connections
+
+
+def test_offline_opens_no_socket(store, monkeypatch, tmp_path):
+    import socket
+
+    def refuse(*_, **__):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    artifact = Artifact(name="vit.npz", urls=("http://127.0.0.1:9/x",), **KNOWN)
+    with pytest.raises(NotFoundError, match="not in the store, and not fetched: offline"):
+        download.fetch(artifact, store, tmp_path, policy=Policy(offline=True))
+    (tmp_path / "here.npz").write_bytes(GOOD)
+    local = Artifact(
+        name="vit.npz",
+        urls=(
+            "http://127.0.0.1:9/x",
+            "here.npz",
+        ),
+        **KNOWN,
+    )
+    assert_right(download.fetch(local, store, tmp_path, policy=Policy(offline=True)))
+    assert download.fetch(artifact, store, tmp_path, policy=Policy(offline=True)).cached
+
+
+def test_a_large_file_comes_over_several_connections_each_part_once(store):
+    server = Ranged(GOOD, latency=0.01)
+    got = fetched({"/x": server}, store)
+    assert (got.received, server.sent) == (SIZE, SIZE)
+    assert set(Counter(server.asked).values()) == {1}
+    assert len(server.asked) == -(-SIZE // (1 << 18))
+
+
+def test_a_small_file_is_one_plain_request(store):
+    server = Ranged(GOOD)
+    fetched({"/x": server}, store, patience=Patience())
+    assert server.asked == [None]
+
+
+def test_many_files_come_at_once(store, tmp_path):
+    contents = {f"f{number}": random.Random(number).randbytes(1000) for number in range(24)}
+    table = {f"/{name}": Ranged(content, latency=0.2) for name, content in contents.items()}
+    with serve(table) as server:
+        artifacts = {
+            name: Artifact(name=name, urls=(f"{server.base}/{name}",), sha256=hashlib.sha256(content).hexdigest())
+            for name, content in contents.items()
+        }
+        begun = time.monotonic()
+        outcomes = dict(download.fetch_many(artifacts, store, tmp_path, lambda *_: None))
+        assert time.monotonic() - begun < 24 * 0.2 / 2
+    assert {name: outcome.path.read_bytes() for name, outcome in outcomes.items()} == contents
+    assert Path(outcomes["f0"].path).parent == store.blobs
