@@ -237,12 +237,13 @@ class _Job:
                     return self._accept(url, None)
                 return self._accept(url, self._receive(url))
             except Trouble as trouble:
-                if trouble.wrong:
-                    mixed = self.origins - {url}
+                if trouble.wrong and self.origins - {url} and url in self.origins:
                     self._begin_anew(forget=True)
-                    if not mixed:
-                        raise
-                    mark = 0  # once more, all of it from here
+                    mark = 0  # once more, all of it from here: the wrong part may be another's
+                elif trouble.wrong:
+                    if url in self.origins:
+                        self._begin_anew(forget=True)
+                    raise
                 elif trouble.anew and anew < 2:
                     anew += 1
                     self._begin_anew()
@@ -276,11 +277,12 @@ class _Job:
         self.resumed = fresh.adopted
         self.origins = {"an earlier run"} if fresh.adopted else set()
 
-    def _receive(self, url: str) -> Answer:
-        """What an address has beyond what is here. Returns its first answer."""
+    def _receive(self, url: str) -> Answer | None:
+        """What an address has beyond what is here. Returns its first answer; None where nothing was missing."""
         artifact = self.artifact
         if self.expected:
-            self._content()
+            if self._content().digest.hexdigest() == self.expected:  # all that was missing was the name
+                return None
         elif url not in self.origins or self.validators.get(url) is None:
             self._leave()  # without a hash, what is here belongs to another address or to no known version
         probe = not self.expected and self.partial is None and left_over(self.store.partials, self.family)
@@ -290,6 +292,10 @@ class _Job:
             if not self.expected and self.partial is None:
                 answer = self._tied(url, answer)
             assert self.partial is not None
+            if answer.total is not None and self.size == answer.total:
+                answer.response.close()
+                self.origins.add(url)
+                return answer
             if answer.start != self.size:
                 self._begin_anew()
         except BaseException:
@@ -315,7 +321,7 @@ class _Job:
         """The partial file of this version at this address, and the answer from where it ends."""
         version = f"{url}\n{answer.validator}\n{answer.total}" if answer.validator and answer.total else None
         self._adopted(Partial(self.store.partials, self.family, version and _short(version)))
-        if not self.size and answer.stop != 1:
+        if self.size == answer.total or (not self.size and answer.stop != 1):
             return answer
         answer.response.close()
         self.validators[url] = answer.validator

@@ -500,7 +500,8 @@ def test_ctrl_c_leaves_nothing_half_written(address, tmp_path):
     assert "interrupted; no file is half-written, and what was downloaded is kept" in stderr
     assert "Traceback" not in stderr
     assert "\x1b" not in stderr
-    assert partials() == [1_200_000]
+    (size,) = partials()
+    assert 0 < size <= 1_200_000
     assert kept() == []
 
 
