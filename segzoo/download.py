@@ -368,7 +368,7 @@ class _Job:
         artifact, arrived = self.artifact, self.partial
         assert arrived is not None
         sha256, size = arrived.digest.hexdigest(), arrived.size
-        third_party = bool(artifact.sha256) and "third-party" in (artifact.provenance or "")
+        third_party = bool(artifact.sha256) and artifact.third_party
         promised = checksums.promised(answer.headers) if answer and not answer.encoded and (third_party or not artifact.sha256) else {}
         differing = checksums.differing(arrived.path, promised) if promised else []
         try:

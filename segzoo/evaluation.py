@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segzoo.datasets.ade20k import Sample, read_image, read_label
+from segzoo.datasets.ade20k import read_image, read_label
+from segzoo.datasets.pairs import Sample
 from segzoo.datasets.resize import rescaled, resize
 from segzoo.errors import EnvironmentFault
 from segzoo.inference import close_calls, segment

@@ -92,7 +92,7 @@ class Store:
         """
         if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
             raise IntegrityError(f"{artifact.name}: its publisher named it for a sha256 that begins {artifact.sha256_prefix}, not {sha256}")
-        if artifact.sha256 and artifact.sha256 != sha256 and "third-party" not in (artifact.provenance or ""):
+        if artifact.sha256 and artifact.sha256 != sha256 and not artifact.third_party:
             raise IntegrityError(f"{artifact.name}: the manifest's sha256 is the publisher's own, {artifact.sha256}, not {sha256}")
         with self._pinning(artifact) as pins:
             pins[artifact.name] = {"sha256": sha256, "by": BY_HAND}

@@ -240,7 +240,7 @@ def _miou(climb: _Climb) -> Check:
     for module in ("torch", "PIL"):
         if find_spec(module) is None:
             raise _Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[eval]'")
-    from segzoo.datasets.ade20k import digest, samples
+    from segzoo.datasets.pairs import digest, samples
 
     dataset = setting.zoo.datasets[entry.protocol.dataset]
     folder = dataset_folder(entry.protocol.dataset, dataset, setting)
@@ -252,12 +252,16 @@ def _miou(climb: _Climb) -> Check:
 
 
 def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
-    """Where the data set is: `--data` (the folder itself or the one above), or beside the manifest."""
+    """Where the data set is: `--data` (the folder itself or the one above), beside the manifest, or in the store."""
     if setting.data is not None:
         return setting.data / dataset.root if (setting.data / dataset.root).is_dir() else setting.data
-    if dataset.path is None:
-        raise _Skip("no data", f"data set {name} is not here; name its folder with --data DIR")
-    return setting.base / dataset.path
+    if dataset.path is not None:
+        return setting.base / dataset.path
+    from segzoo.datasets.unpacked import folder_of
+
+    if (folder := folder_of(name, dataset, setting.store)) is not None and folder.is_dir():
+        return folder
+    raise _Skip("no data", f"data set {name} is not here: segzoo fetch {name}, or name its folder with --data DIR")
 
 
 def _scored(climb: _Climb, entry: Model, found: tuple[Any, ...], data_digest: str) -> Check:

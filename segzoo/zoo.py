@@ -3,6 +3,7 @@
 The records are the schema: strict types, no unknown fields.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,6 +61,11 @@ class Artifact(Record):
     provenance: Text | None = None
     urls: Urls
 
+    @property
+    def third_party(self) -> bool:
+        """Whether the sha256 is from somebody else than the publisher, who gave none."""
+        return re.search("third[ -]part", self.provenance or "") is not None
+
     @model_validator(mode="after")
     def _agrees(self) -> "Artifact":
         if self.sha256 and self.sha256_prefix and not self.sha256.startswith(self.sha256_prefix):
@@ -78,12 +84,18 @@ class Dataset(Record):
     root: Folder
     split: Literal["training", "validation"]
     images: Count
+    other_splits: dict[Literal["training", "validation"], Count] = Field(default_factory=dict)
     label_rule: Text
     licence: Text | None = None
     path: Folder | None = None
     archive: Artifact | None = None
     digest: Sha256 | None = None
     classes: dict[Text, tuple[Colour, Colour, Colour]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pairs each split has, as far as the manifest says."""
+        return {str(split): count for split, count in [*self.other_splits.items(), (self.split, self.images)]}
 
     @property
     def artifact(self) -> Artifact | None:
@@ -250,6 +262,15 @@ class Zoo(Record):
     def entries(self) -> dict[str, Entry]:
         """What `verify` can climb: backbones, then models."""
         return {**self.backbones, **self.models}
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """All that can be fetched: entries and archives by name, what goes with them by file name."""
+        archives = {name: dataset.archive for name, dataset in self.datasets.items() if dataset.archive}
+        published = [backbone.published for backbone in self.backbones.values() if backbone.published]
+        counts = [model.counts.file for model in self.models.values() if model.counts]
+        entries = {name: entry.artifact for name, entry in self.entries.items()}
+        return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts)}}
 
 
 def load(path: Path) -> Zoo:

@@ -10,7 +10,8 @@ from conftest import GOLDEN, MINI
 from PIL import Image
 from test_model import golden_model
 
-from segzoo.datasets.ade20k import digest, read_image, read_label, samples
+from segzoo.datasets.ade20k import read_image, read_label
+from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault
 from segzoo.evaluation import MARGIN, evaluate, explained, scores_of, subset
 from segzoo.formats import open_weights

@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 # Left never imports right; within a column all is allowed.
 ORDER = [
     {"errors", "__init__"},
-    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer"},
+    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer", "archive"},
     {"remap", "zoo", "formats", "store", "verdict"},
-    {"computed", "download", "conversion", "inspection", "difference", "model", "reference", "datasets"},
+    {"computed", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"inference", "parity", "evaluation", "receipt", "verify"},
     {"cli"},
     {"__main__"},

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from segzoo.cli.adopt import adopt
+from segzoo.cli.bundle import bundle
+from segzoo.cli.cache import cache
 from segzoo.cli.convert import convert
 from segzoo.cli.failure import show_error
 from segzoo.cli.fetch import fetch
@@ -61,5 +64,5 @@ def main(ctx: click.Context, zoo: str | None, verbose: int) -> None:
     ctx.obj = Choice(zoo)
 
 
-for command in (fetch, convert, verify, list_, info, inspect, diff):
+for command in (fetch, convert, verify, list_, info, inspect, diff, cache, adopt, bundle):
     main.add_command(command)

@@ -12,6 +12,8 @@ from segzoo.cli.manifest import Choice, Manifest, network_options
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from segzoo.download import Fetched
     from segzoo.zoo import Artifact
 
@@ -50,7 +52,7 @@ def fetch(
     next fetch goes on from there, from another address if need be. Where only the eight hex digits of a
     file name are known, they are checked, with the checksums that the server gives, and the full hash of
     the first download is pinned in segzoo.lock: from then on nothing else is accepted. What cannot be
-    had does not keep the rest from being fetched.
+    had does not keep the rest from being fetched. A data set is unpacked too, and its pairs are counted.
 
     \b
     Examples:
@@ -87,6 +89,14 @@ def fetch(
                 show_error(outcome)
                 continue
             results[name] = _result(name, outcome, output)
+            if name in manifest.zoo.datasets:
+                try:
+                    results[name] |= _unpacked(manifest, name, outcome, said)
+                except SegzooError as error:
+                    codes.append(error.exit_code)
+                    results[name] = {"name": name, "error": error.message, "hint": error.hint, "code": error.exit_code}
+                    show_error(error)
+                    continue
             if not quiet:
                 for failure in outcome.failures:
                     tell(f"{name}: passed over {failure}", style="yellow")
@@ -106,11 +116,8 @@ def fetch(
 
 
 def _wanted(manifest: Manifest, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:
-    zoo = manifest.zoo
-    weights = {name: entry.artifact for name, entry in zoo.entries.items()}
-    others = {name: dataset.archive for name, dataset in zoo.datasets.items() if dataset.archive}
-    others |= {backbone.published.name: backbone.published for backbone in zoo.backbones.values() if backbone.published}
-    return manifest.chosen(names, every, weights if every else {**weights, **others})
+    artifacts = manifest.zoo.artifacts
+    return manifest.chosen(names, every, {name: artifacts[name] for name in manifest.zoo.entries} if every else artifacts)
 
 
 def _pin(manifest: Manifest, wanted: dict[str, Artifact], sha256: str) -> None:
@@ -160,10 +167,22 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
     return facts
 
 
+def _unpacked(manifest: Manifest, name: str, fetched: Fetched, said: Callable[[str, int, int | None], None]) -> dict[str, Any]:
+    """A data set's folder: unpacked, its pairs counted, its digest taken."""
+    from segzoo.datasets.unpacked import install
+
+    folder, digest = install(
+        name, manifest.zoo.datasets[name], fetched.path, manifest.store, lambda done, whole: said(f"{name}: unpacking", done, whole)
+    )
+    return {"folder": str(folder), "digest": digest}
+
+
 def _show(result: dict[str, Any]) -> None:
     from segzoo.cli.output import megabytes, show
 
     how = "here already" if result["cached"] else "fetched"
     resumed = f", of which {megabytes(result['resumed'])} were here" if result["resumed"] else ""
     show(f"{result['name']}: {how}, {megabytes(result['size'])}{resumed}, {result['evidence']}")
-    show(f"  {result.get('copy', result['path'])}")
+    show(f"  {result.get('folder') or result.get('copy') or result['path']}")
+    if "digest" in result:
+        show(f"  digest of the pairs {result['digest']}")

@@ -1,0 +1,54 @@
+"""`segzoo bundle`: the store's files in one archive, for machines without a network."""
+
+from pathlib import Path
+
+import click
+
+from segzoo.cli.manifest import Choice
+from segzoo.errors import UsageError
+
+
+@click.group(short_help="Carry files of the store to machines without a network.")
+def bundle() -> None:
+    """Carry files of the store to machines without a network, in one archive with what is pinned of them."""
+
+
+@bundle.command(short_help="Write an archive.")
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.pass_obj
+def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool) -> None:
+    """Write an archive of what the store has of these names.
+
+    \b
+    Examples:
+      segzoo bundle create zoo.tar vit-t vit-t-mask
+      segzoo bundle create zoo.tar --all
+    """
+    from segzoo.bundle import create as create_bundle
+    from segzoo.cli.output import byte_progress, counted, megabytes, show
+
+    if target.exists() and not force:
+        raise UsageError(f"{target}: exists already", hint="give --force to replace it")
+    manifest = choice.load()
+    artifacts = manifest.zoo.artifacts
+    chosen = manifest.chosen(names, every, {name: artifacts[name] for name in manifest.zoo.entries} if every else artifacts)
+    with byte_progress(target.name) as said:
+        count = create_bundle(target, chosen.values(), manifest.store, said)
+    show(f"{target}: {counted(count, 'file')}, {megabytes(target.stat().st_size)}")
+
+
+@bundle.command(short_help="Put an archive's files into the store.")
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.pass_obj
+def load(choice: Choice, source: Path) -> None:
+    """Put an archive's files into the store. Each is hashed; what is not what its name says is refused."""
+    from segzoo.bundle import load as load_bundle
+    from segzoo.cli.output import byte_progress, counted, show
+
+    manifest = choice.load()
+    with byte_progress(source.name) as said:
+        loaded = load_bundle(source, manifest.zoo.artifacts.values(), manifest.store, said)
+    show(f"{source}: {counted(len(loaded), 'file')} put into {manifest.store.home}")

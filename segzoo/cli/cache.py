@@ -1,0 +1,131 @@
+"""`segzoo cache`: what is in the store, whether it is right still, and how to make room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segzoo.cli.manifest import Choice
+from segzoo.errors import IntegrityError, NotFoundError
+
+if TYPE_CHECKING:
+    from segzoo.store import Store
+    from segzoo.zoo import Artifact
+
+
+@click.group(short_help="See, check and empty the store.")
+def cache() -> None:
+    """See, check and empty the store: $SEGZOO_HOME, else $XDG_CACHE_HOME/segzoo, else ~/.cache/segzoo."""
+
+
+@cache.command("dir", short_help="Print where the store is.")
+@click.pass_obj
+def dir_(choice: Choice) -> None:
+    """Print where the store is."""
+    from segzoo.store import home
+
+    click.echo(str(home()))
+
+
+@cache.command("ls", short_help="List what is in the store.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def ls(choice: Choice, as_json: bool) -> None:
+    """List what is in the store, by the names that this zoo has for it, and what is left of broken downloads."""
+    import json
+
+    from segzoo.cli.output import counted, megabytes, show
+
+    manifest = choice.load()
+    rows = _rows(manifest.store, manifest.zoo.artifacts)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        show(f"{row['sha256'][:12]}  {megabytes(row['size']):>9}  {', '.join(row['names']) or '(not in this zoo)'}")
+    parts = list(manifest.store.partials.glob("*.part"))
+    total = sum(row["size"] for row in rows)
+    show(f"{counted(len(rows), 'file')}, {megabytes(total)}, in {manifest.store.home}")
+    if parts:
+        size = megabytes(sum(path.stat().st_size for path in parts))
+        show(f"{counted(len(parts), 'unfinished download')}, {size}: fetch goes on from there, cache prune removes them")
+
+
+@cache.command("verify", short_help="Hash every file in the store again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def verify(choice: Choice, as_json: bool) -> None:
+    """Hash every file in the store again; what has changed on disk is named and left for cache rm. Exit 4 if any has."""
+    import hashlib
+    import json
+
+    from segzoo.cli.output import counted, many_progress, show
+
+    manifest = choice.load()
+    rows = _rows(manifest.store, manifest.zoo.artifacts)
+    whole, done = sum(row["size"] for row in rows), 0
+    with many_progress() as said:
+        for row in rows:
+            with manifest.store.blob(row["sha256"]).open("rb") as file:
+                row["right"] = hashlib.file_digest(file, "sha256").hexdigest() == row["sha256"]
+            said("hashing", done := done + row["size"], whole)
+    wrong = [row for row in rows if not row["right"]]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    for row in wrong:
+        if not as_json:
+            show(f"changed on disk: {row['sha256']}  {', '.join(row['names'])}", style="bold red")
+    if wrong:
+        raise IntegrityError(
+            f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint="segzoo cache rm removes them; fetch gets them anew"
+        )
+    if not as_json:
+        show(f"{counted(len(rows), 'file')}: all are what their names say")
+
+
+@cache.command("prune", short_help="Remove unfinished downloads.")
+@click.option("--unused", is_flag=True, help="Remove files too that this zoo does not name.")
+@click.pass_obj
+def prune(choice: Choice, unused: bool) -> None:
+    """Remove what is left of broken downloads, unless a process is at it."""
+    from segzoo.cli.output import counted, megabytes, show
+    from segzoo.partial import held
+
+    manifest = choice.load()
+    store = manifest.store
+    gone = [path for path in store.partials.glob("*.part") if not held(path)]
+    if unused:
+        gone += [store.blob(row["sha256"]) for row in _rows(store, manifest.zoo.artifacts) if not row["names"]]
+    size = sum(path.stat().st_size for path in gone)
+    for path in gone:
+        path.unlink(missing_ok=True)
+    show(f"removed {counted(len(gone), 'file')}, {megabytes(size)}")
+
+
+@cache.command("rm", short_help="Remove files from the store.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME|SHA256...")
+@click.pass_obj
+def rm(choice: Choice, names: tuple[str, ...]) -> None:
+    """Remove files by a name of the zoo or the beginning of a hash, eight digits at least. What is pinned stays pinned."""
+    from segzoo.cli.output import megabytes, show
+
+    manifest = choice.load()
+    rows = _rows(manifest.store, manifest.zoo.artifacts)
+    for name in names:
+        found = [row for row in rows if name in row["names"] or (len(name) >= 8 and row["sha256"].startswith(name))]
+        if not found:
+            raise NotFoundError(f"nothing in the store goes by '{name}'", hint="segzoo cache ls shows what is there")
+        for row in found:
+            manifest.store.blob(row["sha256"]).unlink(missing_ok=True)
+            show(f"removed {row['sha256'][:12]}, {megabytes(row['size'])}: {', '.join(row['names']) or '(not in this zoo)'}")
+
+
+def _rows(store: Store, artifacts: dict[str, Artifact]) -> list[dict[str, Any]]:
+    """The files in the store, each with the names that the zoo has for it."""
+    names: dict[str, list[str]] = {}
+    for name, artifact in artifacts.items():
+        if expected := store.expected(artifact):
+            names.setdefault(expected, []).append(name)
+    blobs = sorted(path for path in store.blobs.glob("*") if path.is_file())
+    return [{"sha256": path.name, "size": path.stat().st_size, "names": names.get(path.name, [])} for path in blobs]

@@ -1,0 +1,48 @@
+"""A data set from its archive: unpacked once into the store, counted, and known by the digest of its contents."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from segzoo.archive import unpack
+from segzoo.atomic import replacing
+from segzoo.datasets.pairs import digest, samples
+from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.store import Store
+from segzoo.zoo import Dataset
+
+
+def folder_of(name: str, dataset: Dataset, store: Store) -> Path | None:
+    """Where a data set is in the store, whether or not it is there; None where nothing says what its archive must be."""
+    sha256 = store.expected(dataset.archive) if dataset.archive else None
+    return store.home / "datasets" / f"{name}-{sha256[:16]}" if sha256 else None
+
+
+def install(name: str, dataset: Dataset, archive: Path, store: Store, said: Callable[[int, int | None], None]) -> tuple[Path, str]:
+    """The data set's folder, unpacked if it is not there yet, and the digest of the split that is evaluated.
+
+    Raises IntegrityError (a hostile or damaged archive, or other contents than the manifest says), EnvironmentFault.
+    """
+    folder = folder_of(name, dataset, store)
+    assert folder is not None, "an archive that was fetched has a hash"
+    record = folder.with_suffix(".json")
+    if folder.is_dir() and record.is_file():
+        return folder, str(json.loads(record.read_text(encoding="utf-8"))["digest"])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        unpack(archive, dataset.root, folder, said)
+    try:
+        for split, count in dataset.counts.items():
+            found = samples(folder, split, count)
+            if split == dataset.split:
+                measured = digest(found)
+    except EnvironmentFault as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise IntegrityError(f"{archive.name}: not the data set that the manifest describes: {error.message}") from error
+    if dataset.digest is not None and measured != dataset.digest:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise IntegrityError(f"{archive.name}: contents with digest {measured}, expected {dataset.digest}")
+    with replacing(record) as part:
+        part.write_text(json.dumps({"archive": archive.name, "digest": measured, "images": dataset.counts}, indent=2) + "\n", encoding="utf-8")
+    return folder, measured
