@@ -5,7 +5,10 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -15,6 +18,7 @@ from pathlib import Path
 
 import fastcrc
 import pytest
+import trustme
 import yaml
 from server import Ranged, body, endless, raw, redirect, serve, stalling, status
 
@@ -403,8 +407,6 @@ def test_a_third_partys_hash_that_proves_wrong_is_reported_as_that(store, tmp_pa
 
 
 def test_offline_opens_no_socket(store, monkeypatch, tmp_path):
-    import socket
-
     def refuse(*_, **__):
         raise AssertionError("a socket was opened")
 
@@ -452,3 +454,86 @@ def test_many_files_come_at_once(store, tmp_path):
         assert time.monotonic() - begun < 24 * 0.2 / 2
     assert {name: outcome.path.read_bytes() for name, outcome in outcomes.items()} == contents
     assert Path(outcomes["f0"].path).parent == store.blobs
+
+
+# TLS, and a real server
+
+
+@pytest.fixture
+def secure(monkeypatch, tmp_path):
+    """Makes servers speak TLS with a certificate of an authority that the user has named."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def encrypt(server):
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        return server.base.replace("http:", "https:")
+
+    return encrypt
+
+
+def test_https_by_an_authority_that_the_user_names(secure, store):
+    with serve({"/x": Ranged(GOOD, cuts=[0.5])}) as server:
+        artifact = Artifact(name="vit.npz", urls=(secure(server) + "/x",), **KNOWN)
+        assert_right(download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE)))
+
+
+def test_https_by_an_authority_that_nobody_knows(secure, store, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with serve({"/x": Ranged(GOOD)}) as server:
+        artifact = Artifact(name="vit.npz", urls=(secure(server) + "/x",), **KNOWN)
+        with pytest.raises(NetworkError, match="certificate"):
+            download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE))
+
+
+def test_a_redirect_from_https_to_http_is_not_followed(secure, store):
+    plain = Ranged(GOOD)
+    with serve({"/x": plain}) as http, serve({"/down": redirect(http.base + "/x")}) as https:
+        artifact = Artifact(name="vit.npz", urls=(secure(https) + "/down",), **KNOWN)
+        with pytest.raises(NetworkError, match=r"redirects from https to http://127\.0\.0\.1"):
+            download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE))
+    assert plain.asked == []
+
+
+CONF = """
+daemon off; pid {folder}/pid; error_log {folder}/error.log crit; events {{ worker_connections 64; }}
+http {{
+  access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+  uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+  server {{ listen 127.0.0.1:{port}; root {folder}/www; location /slow/ {{ alias {folder}/www/; limit_rate 2m; }} }}
+}}
+"""
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed here")
+@pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
+def test_a_real_nginx(known, store, tmp_path):
+    folder = tmp_path / "nginx"
+    (folder / "www").mkdir(parents=True)
+    (folder / "www" / "x").write_bytes(GOOD)
+    for path in (folder, *folder.parents[:3]):
+        path.chmod(0o755)  # its workers are another user
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "nginx.conf").write_text(CONF.format(folder=folder, port=port))
+    with subprocess.Popen(["nginx", "-c", folder / "nginx.conf", "-e", folder / "error.log"]) as running:
+        try:
+            while True:
+                with socket.socket() as knocking:
+                    if knocking.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            kill_at(process(zoo_of(tmp_path, f"http://127.0.0.1:{port}/slow/x", **known)), SIZE // 2)
+            assert arrived() >= SIZE // 2
+            got = download.fetch(
+                Artifact(name="vit.npz", urls=(f"http://127.0.0.1:{port}/slow/x",), **known), store, tmp_path, policy=Policy(patience=HASTE)
+            )
+        finally:
+            running.terminate()
+    assert_right(got)
+    assert got.resumed >= SIZE // 2
+    assert got.received <= SIZE // 2
