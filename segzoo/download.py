@@ -273,7 +273,7 @@ class _Job:
     def _adopted(self, fresh: Partial) -> None:
         self._leave()
         self.partial = fresh
-        fresh.adopt(lambda done: self.said(done, self.artifact.size))
+        fresh.adopt()
         self.resumed = fresh.adopted
         self.origins = {"an earlier run"} if fresh.adopted else set()
 
@@ -314,7 +314,7 @@ class _Job:
         start, size = self.size, self.artifact.size
         if url in self.no_ranges:
             return self.client.ask(url)
-        several = self.policy.patience.connections > 1 and (size is None or size - start > self.policy.patience.several)
+        several = self.policy.patience.connections > 1 and (size is None or size > self.policy.patience.several)
         return self.client.ask(url, start, start + _piece(size) if several else None, self.validators.get(url))
 
     def _tied(self, url: str, answer: Answer) -> Answer:

@@ -7,7 +7,7 @@ hashed, which must be read for that anyway; so none writes where another does, w
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -52,7 +52,7 @@ class Partial:
         self.head = self.head or chunk[:64]
         self.size += len(chunk)
 
-    def adopt(self, said: Callable[[int], None]) -> None:
+    def adopt(self) -> None:
         """Take over the longest that another process left of the same."""
         left = max(self._others(self.key), key=_length, default=None)
         if left is None or _length(left) < _WORTH_KEEPING:
@@ -60,7 +60,6 @@ class Partial:
         with contextlib.suppress(FileNotFoundError), left.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 self.append(chunk)
-                said(self.size)
         self.adopted = self.size
         self._sweep(self.key, self.size)
 

@@ -436,8 +436,17 @@ def test_the_command_in_json(address, tmp_path):
     printed = [json.loads(run("--zoo", zoo, "fetch", "--all", "--json").stdout) for _ in range(2)]
     both = {"path": str(home() / "blobs" / SHA), **PIN}
     rows = [
-        {"name": "tiny", "evidence": "sha256", "url": address("http:/good"), "cached": False, "received": SIZE, "resumed": 0, **both},
-        {"name": "small", "evidence": BY_PREFIX, "url": "good.npz", "cached": False, "received": 0, "resumed": 0, **both},
+        {
+            "name": "tiny",
+            "evidence": "sha256",
+            "url": address("http:/good"),
+            "cached": False,
+            "received": SIZE,
+            "resumed": 0,
+            "passed_over": [],
+            **both,
+        },
+        {"name": "small", "evidence": BY_PREFIX, "url": "good.npz", "cached": False, "received": 0, "resumed": 0, "passed_over": [], **both},
     ]
     assert printed == [rows, [{**row, "url": None, "cached": True, "received": 0} for row in rows]]
 

@@ -17,8 +17,9 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
         def said(label: str, done: int, whole: int | None) -> None:
-            if label not in tasks:
-                tasks[label] = progress.add_task(printable(label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}"), total=None)
+            if label not in tasks:  # what was here before is no part of the rate
+                short = label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}"
+                tasks[label] = progress.add_task(printable(short), total=whole, completed=done)
             progress.update(tasks[label], completed=done, total=whole, visible=whole is None or done < whole)
 
         yield said

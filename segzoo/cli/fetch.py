@@ -77,29 +77,21 @@ def fetch(
             _show_plan(plan)
         return
     results: dict[str, dict[str, Any]] = {}
-    codes = []
+    errors: list[SegzooError] = []
     labels = {name: artifact.name for name, artifact in wanted.items()}
     with many_progress(quiet) as said:
         policy = manifest.policy(require_hashes=require_hashes)
         outcomes = fetch_many(wanted, manifest.store, manifest.base, lambda name, *done: said(labels[name], *done), policy=policy)
         for name, outcome in outcomes:
-            if isinstance(outcome, SegzooError):
-                codes.append(outcome.exit_code)
-                results[name] = {"name": name, "error": outcome.message, "hint": outcome.hint, "code": outcome.exit_code}
-                show_error(outcome)
-                continue
-            results[name] = _result(name, outcome, output)
-            if name in manifest.zoo.datasets:
-                try:
+            try:
+                if isinstance(outcome, SegzooError):
+                    raise outcome
+                results[name] = _result(name, outcome, output)
+                if name in manifest.zoo.datasets:
                     results[name] |= _unpacked(manifest, name, outcome, said)
-                except SegzooError as error:
-                    codes.append(error.exit_code)
-                    results[name] = {"name": name, "error": error.message, "hint": error.hint, "code": error.exit_code}
-                    show_error(error)
-                    continue
-            if not quiet:
-                for failure in outcome.failures:
-                    tell(f"{name}: passed over {failure}", style="yellow")
+            except SegzooError as error:
+                errors.append(error)
+                results[name] = {"name": name, "error": error.message, "hint": error.hint, "code": error.exit_code}
     ordered = [results[name] for name in wanted]
     if as_json:
         click.echo(json.dumps(ordered, indent=2))
@@ -107,8 +99,10 @@ def fetch(
         for result in ordered:
             if "path" in result:
                 _show(result)
-    if codes:
-        raise SystemExit(min(codes))
+    for failed in errors:
+        show_error(failed)
+    if errors:
+        raise SystemExit(min(failed.exit_code for failed in errors))
     first = next((name for name in wanted if name in manifest.zoo.entries), None)
     if first and not as_json and not quiet and on_terminal():
         zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
@@ -156,6 +150,7 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
     """A fetched file's facts; copied out first where that is asked for."""
     facts: dict[str, Any] = {"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size}
     facts |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached, "received": fetched.received, "resumed": fetched.resumed}
+    facts["passed_over"] = fetched.failures
     if output is not None:
         from shutil import copyfile
 
@@ -178,8 +173,10 @@ def _unpacked(manifest: Manifest, name: str, fetched: Fetched, said: Callable[[s
 
 
 def _show(result: dict[str, Any]) -> None:
-    from segzoo.cli.output import megabytes, show
+    from segzoo.cli.output import megabytes, show, tell
 
+    for failure in result["passed_over"]:
+        tell(f"{result['name']}: passed over {failure}", style="yellow")
     how = "here already" if result["cached"] else "fetched"
     resumed = f", of which {megabytes(result['resumed'])} were here" if result["resumed"] else ""
     show(f"{result['name']}: {how}, {megabytes(result['size'])}{resumed}, {result['evidence']}")
