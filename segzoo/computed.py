@@ -57,7 +57,8 @@ def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
         if (beyond := np.isinf(narrow) & np.isfinite(array)).any():
             most = float(ml_dtypes.finfo(DTYPES[dtype]).max)  # type: ignore[no-untyped-call]
             raise ConversionError(
-                f"{name}: {float(array[beyond][0]):g} is beyond {dtype}, whose largest is {most:g}", hint="bfloat16 has the range of float32"
+                f"{name}: {float(array[beyond][0]):g} is beyond {dtype}, whose largest is {most:g}",
+                hint="bfloat16 has the range of float32" if dtype == "float16" else None,
             )
         return narrow
 

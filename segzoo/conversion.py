@@ -12,22 +12,24 @@ from time import perf_counter
 import numpy as np
 
 from segzoo.atomic import replacing
-from segzoo.computed import cast, regridded
-from segzoo.errors import ConversionError, IntegrityError, UsageError
-from segzoo.formats import Weights, open_weights, writer
+from segzoo.computed import DTYPES, cast, regridded
+from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError
+from segzoo.formats import open_weights, writer
 from segzoo.geometry import Geometry, measure
+from segzoo.layouts import LAYOUTS
+from segzoo.positions import METHODS
+from segzoo.recorded import METADATA_KEY, recorded
 from segzoo.remap import Dropped, Plan, copy, detect, plan, run
 
 Progress = Callable[[str, int, int], None]
-METADATA_KEY = "segzoo"
 
 
 @dataclass(frozen=True)
 class Report:
     """What a conversion read, wrote and dropped.
 
-    `geometry` is the source's. `computed` names the steps that changed numbers: none unless asked for. `digests` are of each tensor
-    written, as `tensor_digest` gives them, where they were asked for.
+    `geometry` is the source's, `made` the target's. `computed` names the steps that changed numbers: none unless
+    asked for. `digests` are of each tensor written, as `tensor_digest` gives them, where they were asked for.
     """
 
     source: Path
@@ -35,6 +37,7 @@ class Report:
     source_layout: str
     target_layout: str
     geometry: Geometry
+    made: Geometry
     read: int
     bytes_read: int
     bytes_written: int
@@ -65,6 +68,7 @@ def convert(
     to: str = "mmseg",
     source_layout: str | None = None,
     heads: int | None = None,
+    positions: int | None = None,
     drop: Collection[str] = (),
     prefix: str | None = None,
     grid: tuple[int, int] | None = None,
@@ -76,7 +80,8 @@ def convert(
 ) -> Report:
     """Convert the weights in `source` to layout `to` and write them to `target`, in the format of its suffix.
 
-    `source_layout` is detected where it is not given; `drop` names sections to leave out, `prefix` one
+    `source_layout` is detected where it is not given; `heads` and `positions` (of the grid) are needed where
+    neither names nor shapes nor the file's own metadata tell; `drop` names sections to leave out, `prefix` one
     that the target's names stand under. Numbers are only moved, unless `grid` = (h, w) asks for position
     embeddings of as many patches (by `resample`, one of `positions.METHODS`), or `dtype` for another one.
     Every tensor is read back from the finished file and compared before the file takes its name; on any
@@ -87,18 +92,30 @@ def convert(
     """
     started = perf_counter()
     source, target = Path(source), Path(target)
+    for value, among, what in (
+        (to, LAYOUTS, "layout"),
+        (source_layout, LAYOUTS, "layout"),
+        (resample, METHODS, "resampling"),
+        (dtype, DTYPES, "dtype"),
+    ):
+        if value is not None and value not in among:
+            raise UsageError(f"no {what} '{value}'; there are {', '.join(among)}")
+    if isinstance(drop, str) or (grid is not None and (len(grid) != 2 or min(grid) < 1)):
+        raise UsageError("drop is a collection of sections, grid a pair of positive numbers")
     write = writer(target)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
     if target.exists() and source.exists() and source.samefile(target):
         raise UsageError(f"{target}: source and target are the same file")
-    if target.exists() and not force:
+    if (target.exists() or target.is_symlink()) and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
     opened = open_weights(source)
-    if heads is None:
-        heads = recorded_heads(opened)
+    known = recorded(opened)
     with _naming(opened.path):
-        found = detect(opened.specs, source_layout)
+        if heads is not None and known.heads not in (None, heads):
+            raise ConversionError(f"the file itself records {known.heads} heads, but {heads} were given")
+        heads = heads or known.heads
+        found = detect(opened.specs, source_layout, positions or known.positions)
         geometry, _ = measure(found.rules, opened.specs, found.depths, heads)
         read = opened
         computed = {}
@@ -108,13 +125,18 @@ def convert(
             read, computed["dtype"] = cast(read, dtype)
         steps = plan(read.specs, to, found=found, heads=heads, drop=drop, prefix=prefix)
         made, _ = measure({step.rule.key: step.rule for step in steps.steps}, steps.specs, found.depths, steps.geometry.heads)
-    metadata = {METADATA_KEY: json.dumps({"layout": to, **_facts(made)} | ({"computed": computed} if computed else {}))}
+    metadata = {
+        METADATA_KEY: json.dumps({"layout": to, **_facts(made), "eps": known.eps or found.layout.eps} | ({"computed": computed} if computed else {}))
+    }
     said = progress or (lambda doing, done, whole: None)
     whole = sum(spec.nbytes for spec in steps.specs.values())
     checksums: dict[str, int] = {}
     sha256: dict[str, str] = {}
     not_finite: list[str] = []
-    scratch = np.empty(max((spec.nbytes for spec in steps.specs.values()), default=0), np.uint8)
+    try:
+        scratch = np.empty(max((spec.nbytes for spec in steps.specs.values()), default=0), np.uint8)
+    except MemoryError as error:
+        raise EnvironmentFault(f"{target}: not enough memory for its largest tensor") from error
 
     def produce() -> Iterator[tuple[str, np.ndarray]]:
         done = 0
@@ -140,6 +162,7 @@ def convert(
         steps.source.layout.name,
         to,
         geometry,
+        made,
         len(opened),
         source.stat().st_size,
         written,
@@ -147,7 +170,7 @@ def convert(
         sha256,
         steps.dropped,
         computed,
-        (*opened.notes, *_eps_note(steps)),
+        (*opened.notes, *([found.unsure] if found.unsure else []), *_eps_note(steps, known.eps)),
         tuple(not_finite),
         perf_counter() - started,
     )
@@ -162,21 +185,15 @@ def _naming(path: Path) -> Iterator[None]:
         raise ConversionError(f"{path}: {error.message}", error.hint) from error
 
 
-def _eps_note(steps: Plan) -> list[str]:
+def _eps_note(steps: Plan, known: float | None) -> list[str]:
     """No tensor shows the eps of the layer norms, and defaults differ: 1e-5 for 1e-6 moves the logits."""
     here, there = steps.source.layout, steps.target
-    if here.eps == there.eps:
-        return []
-    return [f"layer norms have eps {here.eps:g} in {here.name} and by default {there.eps:g} in {there.name}: build the model with eps {here.eps:g}"]
-
-
-def recorded_heads(opened: Weights) -> int | None:
-    """The head count that segzoo itself wrote into a safetensors file's metadata."""
-    try:
-        heads = json.loads(opened.metadata[METADATA_KEY]).get("heads")
-    except (KeyError, ValueError, AttributeError):
-        return None
-    return heads if isinstance(heads, int) else None
+    if known is not None and known != there.eps:
+        return [f"layer norms have eps {known:g}, in {there.name} by default {there.eps:g}: build the model with eps {known:g}"]
+    if known is None and here.eps != there.eps:
+        note = f"layer norms have eps {here.eps:g} in {here.name} and by default {there.eps:g} in {there.name}, and no tensor shows it: "
+        return [note + f"build the model with eps {here.eps:g}, unless this file was converted from another layout"]
+    return []
 
 
 def _facts(geometry: Geometry) -> dict[str, object]:

@@ -8,6 +8,7 @@ import numpy as np
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
 from segzoo.geometry import measure
+from segzoo.recorded import recorded
 from segzoo.remap import detect, fill, left_out, make
 
 
@@ -43,23 +44,34 @@ def compare(left: Weights, right: Weights) -> Comparison:
     Raises ConversionError where the two have no name in common and one of them is in no layout.
     """
     try:
-        here, there = detect(left.specs), detect(right.specs)
+        here, there = (detect(one.specs, positions=recorded(one).positions) for one in (left, right))
     except ConversionError:
         if left.keys().isdisjoint(right.keys()):
             raise
         return _by_name(left, right)
-    if (here.layout, here.prefix) == (there.layout, there.prefix):
+    if (here.layout, here.prefix, here.sections) == (there.layout, there.prefix, there.sections):
         return _by_name(left, right)
-    heads = measure(here.rules, left.specs, here.depths)[0].heads
-    _, sizes = measure(there.rules, right.specs, there.depths, heads)
-    steps = fill(here.rules, there, right.specs, sizes)
-    theirs = {step.rule.key: make(step, right.__getitem__, sizes) for step in steps}
-    mine = {step.rule.key for step in fill(there.rules, here, left.specs, sizes)}  # those of the right that the left has
-    outside = {key for found, other in ((here, there), (there, here)) for section in left_out(found, other.layout) for key in found.keys(section)}
-    found = _by_name({key: left[key] for key in left if key in theirs or key not in outside}, theirs)
-    lacking = sorted(there.rules.keys() - mine - outside)
-    beyond = sorted(outside - theirs.keys() - mine)
-    return replace(found, only_right=tuple(lacking), beyond=tuple(beyond))
+    ours, sizes = measure(here.rules, left.specs, here.depths, recorded(left).heads)
+    theirs, others = measure(there.rules, right.specs, there.depths, recorded(right).heads)
+    if ours.width != theirs.width:
+        raise ConversionError(
+            f"{left.path} has width {ours.width}, {right.path} has width {theirs.width}: two models", hint="segzoo inspect shows each"
+        )
+    heads: dict[str, int] = {axis: one[axis] for one in (others, sizes) for axis in ("h", "k") if axis in one}
+    sizes, others = {**sizes, **heads}, {**others, **heads}
+    steps = fill(here.rules, there, right.specs, others)
+    reached = {name for step in steps for name in step.rule.holds}
+    rest = [step for step in fill(there.rules, here, left.specs, sizes) if not reached.issuperset(step.rule.holds)]
+    mine = {step.rule.key: left[step.rule.key] for step in steps}
+    mine |= {f"{step.rule.key} of B": make(step, left.__getitem__, sizes) for step in rest}
+    other = {step.rule.key: make(step, right.__getitem__, others) for step in steps}
+    other |= {f"{step.rule.key} of B": right[step.rule.key] for step in rest}
+    held = [{name for rule in found.rules.values() for name in rule.holds} for found in (here, there)]
+    alone = [{key for key, rule in found.rules.items() if names.isdisjoint(rule.holds)} for found, names in ((here, held[1]), (there, held[0]))]
+    outside = [{key for section in left_out(one, two.layout) for key in one.keys(section)} for one, two in ((here, there), (there, here))]
+    only_left, only_right = (tuple(sorted(keys - out)) for keys, out in zip(alone, outside, strict=True))
+    beyond = {key for keys, out in zip(alone, outside, strict=True) for key in keys & out} | set(here.beside) | set(there.beside)
+    return replace(_by_name(mine, other), only_left=only_left, only_right=only_right, beyond=tuple(sorted(beyond)))
 
 
 def _by_name(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> Comparison:

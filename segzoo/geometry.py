@@ -140,6 +140,8 @@ def measure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], depths: Depths
     `heads` is what the caller knows (a manifest, `--heads`); it must agree with what the layout shows.
     Raises ConversionError naming the tensor whose shape disagrees.
     """
+    if not depths.encoder:
+        raise ConversionError("no block of the encoder is in it")
     sizes = Sizes()
     for key, rule in rules.items():
         sizes.read(rule, specs[key].shape)
@@ -155,7 +157,7 @@ def measure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], depths: Depths
     for axis, must, why in (
         ("e", width, "the attention width must equal the width"),
         ("y", found["x"], "patches must be square"),
-        ("r", None if "pre_logits" in origin.get("r", "") else width, "the classifier must fit the width"),
+        ("r", None if any("pre_logits.weight" in rule.holds for rule in rules.values()) else width, "the classifier must fit the width"),
     ):
         if axis in found and must is not None and found[axis] != must:
             raise ConversionError(f"{origin.get(axis, origin['d'])}: {why}: {found[axis]} is not {must}")

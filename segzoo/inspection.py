@@ -9,8 +9,9 @@ from typing import Any
 
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.geometry import Geometry, Spec
-from segzoo.remap import detect, plan
+from segzoo.geometry import Geometry, Spec, measure
+from segzoo.recorded import recorded
+from segzoo.remap import detect
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,15 @@ class Inspection:
 def inspect(path: str | Path) -> Inspection:
     """Look at a file's headers. Raises NotFoundError, or IntegrityError when it is no whole and safe weights file."""
     opened = open_weights(path)
+    notes = list(opened.notes)
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}
     try:
-        found = detect(opened.specs)
+        known = recorded(opened)
+        found = detect(opened.specs, positions=known.positions)
         facts |= {"layout": found.layout.name, "sections": found.sections}
-        facts["geometry"] = plan(opened.specs, found.layout.name).geometry
+        notes += [found.unsure] if found.unsure else []
+        facts["geometry"], _ = measure(found.rules, opened.specs, found.depths, known.heads)
     except ConversionError as error:
         facts["trouble"] = error.message
     size = opened.path.stat().st_size
-    return Inspection(opened.path, opened.format, size, opened.specs, opened.notes, opened.metadata, **facts)
+    return Inspection(opened.path, opened.format, size, opened.specs, tuple(notes), opened.metadata, **facts)

@@ -24,13 +24,19 @@ _MOST_BLOCKS = 4096
 
 @dataclass(frozen=True)
 class Found:
-    """A layout recognised in a file. `rules` says for each name what it holds."""
+    """A layout recognised in a file. `rules` says for each name what it holds.
+
+    `beside` are names that are no part of the model. `unsure` says what names and shapes left open, and how
+    it was read.
+    """
 
     layout: Layout
     prefix: str
     depths: Depths
     sections: tuple[str, ...]
     rules: dict[str, Rule]
+    beside: tuple[str, ...] = ()
+    unsure: str | None = None
 
     def keys(self, section: str) -> tuple[str, ...]:
         """The names of the tensors in a section."""
@@ -69,9 +75,10 @@ class Plan:
         return {step.rule.key: step.spec for step in self.steps}
 
 
-def detect(specs: Mapping[str, Spec], only: str | None = None) -> Found:
+def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | None = None) -> Found:
     """The layout whose expansion equals these names as a set; shapes decide only where names leave it open.
 
+    `only` is the one layout to read it as; `positions` how many the grid has, where the caller knows.
     Raises ConversionError with the nearest layout's missing and unexpected names, sorted.
     """
     names = frozenset(specs)
@@ -79,12 +86,16 @@ def detect(specs: Mapping[str, Spec], only: str | None = None) -> Found:
     readings = []
     may = [(layout, prefix) for layout in spellings for prefix in layout.prefixes]
     for layout, prefix in sorted(may, key=lambda one: -_shared(one[0], one[1], names)):
-        found = _read_as(layout, prefix, specs)
-        if found.rules.keys() == names:
+        found = _read_as(layout, prefix, specs, positions)
+        if found.rules.keys() == names - set(found.beside):
             return found
         readings.append(found)
     nearest = max(readings, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names))
     missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.rules.keys())
+    if not names:
+        raise ConversionError("no tensors in it")
+    if only and names.isdisjoint(nearest.rules):
+        raise ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
     if names.isdisjoint(nearest.rules):
         known = ", ".join(LAYOUTS)
         raise ConversionError(
@@ -109,8 +120,10 @@ def _shared(layout: Layout, prefix: str, names: frozenset[str]) -> int:
     return sum(rule.key.replace("{p}", prefix) in names for rules in layout.sections.values() for rule in rules)
 
 
-def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Found:
+def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec], positions: int | None) -> Found:
     """The names read as this layout, whether or not they fit."""
+    beside = tuple(name for name in specs if name.startswith(layout.beside.get(prefix, ()))) if prefix in layout.beside else ()
+    specs = {name: spec for name, spec in specs.items() if name not in beside} if beside else specs
     units: list[int] = []
     while len(units) < _MOST_BLOCKS and (found := _count(layout, prefix, "u", specs, {"g": len(units)})):
         units.append(found)
@@ -119,21 +132,42 @@ def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Found:
     there = {name for name in layout.sections if name == "encoder" or not specs.keys().isdisjoint(layout.expand(prefix, once, (name,)))}
     for alternatives in (STEMS, ROOTS):
         may = [one for one in alternatives if layout.sections.keys() >= set(one)]
-        best = max(may, key=lambda one: _fit(layout.expand(prefix, depths, one), specs), default=())
+        best = max(may, key=lambda one: _fit(layout.expand(prefix, depths, one), specs, positions), default=())
         there = there - {name for one in alternatives for name in one} | set(best)
     sections = tuple(name for name in layout.sections if name in there)
-    return Found(layout, prefix, depths, sections, layout.expand(prefix, depths, sections))
+    rules = layout.expand(prefix, depths, sections)
+    unsure = _unsure(rules, specs) if positions is None and layout.sections.keys() >= {"stem", "stem without class position"} else None
+    return Found(layout, prefix, depths, sections, rules, beside, unsure)
 
 
-def _fit(rules: Mapping[str, Rule], specs: Mapping[str, Spec]) -> tuple[int, bool]:
-    """How well one of several alternatives fits: by names, then by whether the grid comes out square."""
+def _fit(rules: Mapping[str, Rule], specs: Mapping[str, Spec], positions: int | None) -> tuple[int, bool]:
+    """How well one of several alternatives fits: by names, then by the number of positions, known or square."""
     fit = len(rules.keys() & specs.keys()) - len(rules.keys() - specs.keys())
-    return fit, all(_square(rule, specs[key]) for key, rule in rules.items() if "pos.grid" in rule.holds and key in specs)
+    grids = [_grid(rule, specs[key]) for key, rule in rules.items() if "pos.grid" in rule.holds and key in specs]
+    return fit, all(grid == positions if positions is not None else _square(grid) for grid in grids)
 
 
-def _square(rule: Rule, spec: Spec) -> bool:
-    grid = spec.shape[1] - len(rule.holds) + 1 if len(spec.shape) == 3 else -1
-    return grid > 0 and math.isqrt(grid) ** 2 == grid
+def _grid(rule: Rule, spec: Spec) -> int:
+    """How many positions of the grid a table has, where the rule is right about what else it holds."""
+    return spec.shape[1] - len(rule.holds) + 1 if len(spec.shape) == 3 else 0
+
+
+def _square(number: int) -> bool:
+    return number > 0 and math.isqrt(number) ** 2 == number
+
+
+def _unsure(rules: Mapping[str, Rule], specs: Mapping[str, Spec]) -> str | None:
+    """What is left open of a file with a class token whose table may or may not have a position for it."""
+    held = {name for rule in rules.values() for name in rule.holds}
+    key, rule = next(((key, rule) for key, rule in rules.items() if "pos.grid" in rule.holds), ("", None))
+    if rule is None or key not in specs or "cls" not in held or "dist" in held:
+        return None
+    entries = specs[key].shape[1] if len(specs[key].shape) == 3 else 0
+    if _square(entries - 1):
+        return None
+    with_class = f"{entries - 1} positions and one for the class token"
+    read, other = (with_class, entries) if "pos.cls" in held else (f"{entries} positions and none for the class token", entries - 1)
+    return f"{key} has {entries} entries: read as {read}; if that is wrong, say --positions {other}"
 
 
 def _count(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec], places: Mapping[str, int] | None = None) -> int:
@@ -182,13 +216,22 @@ def plan(
     reasons = left_out(found, target, drop)
     kept = [section for section in found.sections if section not in reasons]
     dropped = tuple(Dropped(section, reason, found.keys(section)) for section, reason in reasons.items())
+    if found.beside:
+        dropped += (Dropped("text model", "beside the image model, no part of it", found.beside),)
     if prefix is None:
         decoded = any("decoder" in section for section in kept)
         prefix = (target.decoder_prefix if decoded else None) or target.prefixes[0]
     elif prefix not in target.prefixes:
         known = ", ".join(f"'{one}'" for one in target.prefixes)
         raise ConversionError(f"layout '{to}' does not stand under the prefix '{prefix}', only under {known}")
+    elif target.decoder_prefix and prefix != target.decoder_prefix and any("decoder" in section for section in kept):
+        raise ConversionError(f"beside a decoder, layout '{to}' stands under the prefix '{target.decoder_prefix}' only")
     wanted = target.expand(prefix, found.depths, kept)
+    if found.unsure and target.name != found.layout.name and geometry.grid is None:
+        raise ConversionError(
+            f"{found.unsure}, and if it is right, --positions {geometry.positions}",
+            hint="names and shapes leave it open, and a guess would be silent",
+        )
     if any(axis not in sizes for rule in wanted.values() for axis in axes_of(rule.axes) - {"s"}):
         raise ConversionError(
             f"layout '{to}' shows the attention heads, layout '{found.layout.name}' does not",
@@ -219,11 +262,14 @@ def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[s
         if section not in target.sections
     } | dict.fromkeys(drop, "as asked")
     for section, below in STANDS_ON.items():
-        if section in found.sections and (gone := [one for one in below if one in reasons]):
+        if section in found.sections and section not in found.layout.excludes and (gone := [one for one in below if one in reasons]):
             reasons.setdefault(section, f"it stands on the {gone[0].replace('pre_logits', 'pre-logits layer')}, which is dropped")
     for section, other in target.excludes.items():
-        if {section, other} <= set(found.sections):
+        if {section, other} <= set(found.sections) and section not in found.layout.excludes:
             reasons.setdefault(section, f"layout '{target.name}' has no {section} on top of {other}")
+    for section, other in found.layout.excludes.items():
+        if {section, other} <= set(found.sections) - reasons.keys() and section not in target.excludes:
+            reasons[other] = f"in layout '{found.layout.name}' the {section} does not stand on it, in '{target.name}' it would"
     return reasons
 
 
@@ -231,7 +277,9 @@ def _step(rule: Rule, parts: list[tuple[Rule, int]], specs: Mapping[str, Spec], 
     dtypes = {specs[home.key].dtype for home, _ in parts}
     if len(dtypes) > 1:
         keys = ", ".join(home.key for home, _ in parts)
-        raise ConversionError(f"{rule.key} would join tensors of different dtypes, {', '.join(sorted(dtypes))}: {keys}")
+        raise ConversionError(
+            f"{rule.key} would join tensors of different dtypes, {', '.join(sorted(dtypes))}: {keys}", hint="--dtype gives all the same"
+        )
     return Step(rule, Spec(shape_of(rule.native, sizes, len(rule.holds)), dtypes.pop()), tuple(parts))
 
 

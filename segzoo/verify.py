@@ -17,7 +17,7 @@ from segzoo.difference import identical
 from segzoo.download import Fetched, Policy, fetch
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, IntegrityError, SegzooError
 from segzoo.formats import Weights, open_weights
-from segzoo.geometry import Geometry
+from segzoo.geometry import Geometry, measure
 from segzoo.layouts import LAYOUTS
 from segzoo.miou import Counts, metrics, total
 from segzoo.remap import Found, detect, fill, make, plan, refusal, run
@@ -128,11 +128,12 @@ def _names(climb: _Climb) -> Check:
     entry, artifact = climb.entry, climb.entry.artifact
     opened = climb.opened = open_weights(climb.fetched.path)
     decoder = entry.decoder if isinstance(entry, Model) else None
-    found = climb.found = detect(opened.specs)
+    grid = entry.geometry.grid
+    found = climb.found = detect(opened.specs, positions=grid * grid)
     if artifact.layout is not None and found.layout.name != artifact.layout:
         raise ConversionError(f"layout '{found.layout.name}', the manifest says '{artifact.layout}'")
     heads = entry.geometry.heads if isinstance(entry, Backbone) else entry.backbone.heads
-    measured = plan(opened.specs, found.layout.name, heads=heads).geometry
+    measured, _ = measure(found.rules, opened.specs, found.depths, heads)
     if measured.decoder is not None and decoder is not None:  # its heads show in no tensor
         measured = replace(measured, decoder=replace(measured.decoder, heads=decoder.heads))
     expected = entry.geometry.geometry(decoder)
@@ -160,9 +161,9 @@ def _round_trip(climb: _Climb) -> Check:
     for name, layout in LAYOUTS.items():
         if name == found.layout.name or refusal(found, layout):
             continue
-        there = plan(opened.specs, name, heads=climb.geometry.heads)
+        there = plan(opened.specs, name, found=found, heads=climb.geometry.heads)
         tensors = dict(run(there, opened))
-        back = fill(found.rules, detect(there.specs), there.specs, there.sizes)
+        back = fill(found.rules, detect(there.specs, name, climb.geometry.positions), there.specs, there.sizes)
         for step in back:
             if not identical(make(step, tensors.__getitem__, there.sizes), opened[step.rule.key]):
                 raise ConversionError(f"{step.rule.key}: comes back changed from layout '{name}'")

@@ -85,11 +85,43 @@ def test_convert_all_backbones(tmp_path):
         (("--all",), "with --all name one folder"),
         (("--all", "a", "b"), "with --all name one folder"),
         ((TAME,), "name what to convert and where to write it"),
-        ((TAME, TAME, "out.pth"), "sources need a folder"),
+        ((TAME, TAME, "out.pth"), "a folder is needed to write in, not a file"),
     ],
 )
 def test_convert_without_a_place_to_write(arguments, said):
     one_error(segzoo("--zoo", "mini", "convert", *arguments), 2, said)
+
+
+def test_a_file_that_is_called_as_a_model_of_the_zoo_is_no_model_of_the_zoo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini-vit").mkdir()  # a folder is no file
+    assert segzoo("--zoo", "mini", "convert", "mini-vit", "a.pth").exit_code == 0
+    (tmp_path / "mini-vit").rmdir()
+    (tmp_path / "mini-vit").write_text("not weights")
+    assert segzoo("--zoo", "mini", "convert", "mini-vit", "b.pth").exit_code == 4  # named, it is the file
+    assert segzoo("--zoo", "mini", "convert", "--all", "out").exit_code == 0  # all are the zoo's
+    one_error(segzoo("--zoo", "mini", "convert", "--all", "a.pth"), 2, "a folder is needed")
+    shutil.copy(TAME, "mini_vit_p16_64.npz")
+    (tmp_path / "mini-vit").unlink()
+    done = segzoo("--zoo", "mini", "convert", "mini-vit", "mini_vit_p16_64.npz", "both/", "--force")
+    assert (done.exit_code, "was just made of mini-vit" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [("inspect", "a" * 300), ("convert", "a" * 300 + ".npz", "b.pth"), ("convert", TAME, "b" * 300 + ".pth")])
+def test_a_name_that_is_too_long_is_no_bug(arguments):
+    one_error(segzoo(*arguments), 8, "File name too long")
+
+
+def test_an_empty_name(tmp_path):
+    one_error(segzoo("convert", TAME, ""), 2, "one of the names is empty")
+
+
+def test_what_the_command_knows_without_numpy_is_what_there_is():
+    from segzoo.cli.convert import RESAMPLING, WEIGHTS
+    from segzoo.formats import suffixes
+    from segzoo.positions import METHODS
+
+    assert (suffixes, tuple(METHODS)) == (WEIGHTS, RESAMPLING)
 
 
 def test_two_sources_of_one_name_do_not_overwrite_each_other(tmp_path):

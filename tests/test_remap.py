@@ -297,7 +297,7 @@ def test_a_prefix_is_written_on_request():
 
 
 def test_a_layout_that_is_given_is_held_to():
-    with pytest.raises(ConversionError, match=r"in no layout|nearest to layout 'hf'"):
+    with pytest.raises(ConversionError, match="no tensor is named as in layout 'hf'"):
         detect(specs_of(regime("tame")), "hf")
     assert detect(specs_of(regime("tame")), "augreg").layout.name == "augreg"
 
@@ -319,6 +319,28 @@ def test_hf_has_a_pooler_or_a_classifier_but_not_one_on_the_other():
     steps = plan(specs_of(tensors), "hf")
     assert [(drop.section, drop.reason) for drop in steps.dropped] == [("classifier", "layout 'hf' has no classifier on top of pre_logits")]
     assert "vit.pooler.dense.weight" in steps.specs
+
+
+def test_a_classifier_beside_a_pooler_goes_where_it_does_not_stand_on_it():
+    tensors = dict(np.load(GOLDEN / "augreg" / "mini.hf_state_dict.npz"))
+    width = tensors["vit.layernorm.weight"].shape[0]
+    tensors |= {"vit.pooler.dense.weight": np.eye(width, dtype=np.float32), "vit.pooler.dense.bias": np.ones(width, np.float32)}
+    for to in ("augreg", "torchvision"):
+        steps = plan(specs_of(tensors), to, heads=4)
+        assert [drop.section for drop in steps.dropped] == ["pre_logits"]
+        assert "does not stand on it" in steps.dropped[0].reason
+    assert [drop.section for drop in plan(specs_of(tensors), "timm").dropped] == ["pre_logits"]
+    assert plan(specs_of(tensors), "hf").dropped == ()
+
+
+def test_no_block_no_prefix_no_tensor():
+    with pytest.raises(ConversionError, match="no block of the encoder"):
+        plan({key: spec for key, spec in specs_of(remapped(regime("tame"), "timm")).items() if "blocks" not in key}, "mmseg")
+    with pytest.raises(ConversionError, match="no tensors in it"):
+        detect({})
+    segmenter = dict(open_weights(GOLDEN / "segmenter" / "linear.pth"))
+    with pytest.raises(ConversionError, match=r"beside a decoder, layout 'mmseg' stands under the prefix 'backbone\.' only"):
+        remapped(segmenter, "mmseg", prefix="")
 
 
 def test_a_classifier_that_stands_on_dropped_pre_logits_is_dropped_with_them():

@@ -3,6 +3,7 @@
 This is the only place that knows click and rich, and the only one that turns errors into exit codes.
 """
 
+import errno
 import sys
 from typing import Any
 
@@ -19,7 +20,7 @@ from segzoo.cli.inspect import diff, inspect
 from segzoo.cli.list import list_
 from segzoo.cli.manifest import Choice
 from segzoo.cli.verify import verify
-from segzoo.errors import SegzooError
+from segzoo.errors import EnvironmentFault, SegzooError
 
 EPILOG = """\b
 Exit codes: 0 ok, 1 a bug, 2 usage, 3 network, 4 integrity (hash, damaged or
@@ -45,6 +46,12 @@ class Guarded(click.Group):
                 raise
             show_error(error)
             sys.exit(error.exit_code)
+        except OSError as error:  # what no command expects of a path: a name too long, a folder one may not enter
+            if error.errno == errno.EPIPE or ctx.params["verbose"] >= 2 or error.filename is None:
+                raise
+            fault = EnvironmentFault(f"{error.filename}: {error.strerror}")
+            show_error(fault)
+            sys.exit(fault.exit_code)
         except KeyboardInterrupt:
             click.echo("\ninterrupted; no file is half-written, and what was downloaded is kept. Run the same command again to go on.", err=True)
             sys.exit(130)

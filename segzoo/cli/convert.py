@@ -17,7 +17,7 @@ from segzoo.layouts import LAYOUTS
 if TYPE_CHECKING:
     from segzoo.conversion import Report
 
-WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")
+WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")  # as formats and positions have them, which import numpy; held equal by a test
 RESAMPLING = ("mmseg", "timm", "jax", "antialias")
 
 
@@ -49,6 +49,7 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 @click.option("--drop", multiple=True, metavar="SECTION", help="Leave out a section, such as classifier; may be given again.")
 @click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads, where the target shows them and the source does not.")
+@click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, where names and shapes leave it open.")
 @click.option("--grid", metavar="HxW", callback=rows_by_columns, help="Resample the position embeddings to this grid of patches.")
 @click.option("--resample", type=click.Choice(RESAMPLING), help="How --grid does it.  [default: mmseg]")
 @click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), help="Round to another dtype.  [default: as in SRC]")
@@ -98,9 +99,13 @@ def convert(
     results: list[dict[str, Any]] = []
     codes = []
     last = None
+    written: dict[Path, str] = {}
     for source in sources:
         try:
-            job = _job(choice, source, target, folder, options["to"])
+            job = _job(choice, source, target, folder, options["to"], every)
+            if job.target in written:
+                raise UsageError(f"{source}: {job.target} was just made of {written[job.target]}", hint="convert them one by one")
+            written[job.target] = source
             known = heads if heads is not None else job.heads
             with byte_progress(job.target.name) as said:
                 last = convert_file(
@@ -136,24 +141,31 @@ def _arguments(choice: Choice, paths: tuple[str, ...], every: bool) -> tuple[lis
     if every:
         if len(paths) != 1:
             raise UsageError("with --all name one folder to write in, and nothing else")
+        _check_folder(Path(paths[0]), True)
         return list(choice.load().zoo.backbones), Path(paths[0]), True
     if len(paths) < 2:
         raise UsageError("name what to convert and where to write it", hint="segzoo convert SRC DST")
+    if "" in paths:
+        raise UsageError("one of the names is empty")
     *sources, last = paths
     target = Path(last)
     folder = len(sources) > 1 or target.is_dir() or last.endswith("/")
-    if folder and target.suffix in WEIGHTS and not target.is_dir():
-        raise UsageError(f"{target}: {len(sources)} sources need a folder to be written in, not one file")
+    _check_folder(target, folder)
     sources = list(dict.fromkeys(sources))
     if twice := [one for one in sources if [Path(other).stem for other in sources].count(Path(one).stem) > 1]:
         raise UsageError(f"{' and '.join(twice)}: both would be written to {target / Path(twice[0]).stem}.*", hint="convert them one by one")
     return sources, target, folder
 
 
-def _job(choice: Choice, source: str, target: Path, folder: bool, to: str) -> Job:
-    """The conversion of one source; what is no file is a name in the zoo, and fetched if need be."""
+def _check_folder(target: Path, folder: bool) -> None:
+    if folder and not target.is_dir() and (target.exists() or target.suffix.lower() in WEIGHTS):
+        raise UsageError(f"{target}: a folder is needed to write in, not a file")
+
+
+def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named: bool) -> Job:
+    """The conversion of one source; what is no file, or `named`, is a name in the zoo, and fetched if need be."""
     path, heads, stem = Path(source), None, Path(source).stem
-    if not path.exists():
+    if named or not path.is_file():
         path, heads, stem = _from_zoo(choice, source)
     return Job(source, path, target / f"{stem}{LAYOUTS[to].suffix}" if folder else target, heads)
 
@@ -164,7 +176,7 @@ def _from_zoo(choice: Choice, name: str) -> tuple[Path, int | None, str]:
     from segzoo.zoo import Backbone
 
     if "/" in name or Path(name).suffix in WEIGHTS:
-        raise NotFoundError(f"{name}: no such file")
+        raise NotFoundError(f"{name}: {'not a file' if Path(name).exists() else 'no such file'}")
     manifest = choice.load()
     entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
     with byte_progress(entry.artifact.name) as said:
@@ -182,7 +194,7 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
         "dropped": dropped,
     }
     facts |= {"computed": report.computed, "notes": report.notes, "not_finite": report.not_finite}
-    return {**facts, "geometry": str(report.geometry), "digests": report.digests, "seconds": round(report.seconds, 3)}
+    return {**facts, "geometry": str(report.geometry), "made": str(report.made), "digests": report.digests, "seconds": round(report.seconds, 3)}
 
 
 def _show(source: str, report: Report) -> None:

@@ -31,7 +31,7 @@ def inspect(file: Path, keys: bool, as_json: bool) -> None:
         facts = {"path": str(file), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
         facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
         facts |= {"trouble": found.trouble, "notes": found.notes, "metadata": dict(found.metadata)}
-        click.echo(json.dumps(facts | ({"tensors": tensors} if keys else {}), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(facts | ({"tensors": tensors} if keys else {}), indent=2))
         return
     rows = [("format", f"{found.format}, {megabytes(found.size)}"), ("layout", found.layout or "none that segzoo knows")]
     rows += [("sections", ", ".join(found.sections))] if found.sections else []
@@ -44,7 +44,7 @@ def inspect(file: Path, keys: bool, as_json: bool) -> None:
     for name, value in rows:
         show(f"{name:<{width}}  {value}")
     if keys:
-        widest = max(map(len, tensors))
+        widest = max(map(len, tensors), default=0)
         for name, spec in found.specs.items():
             show(f"{name:<{widest}}  {spec}")
 

@@ -1,7 +1,8 @@
 """`bigvision`: checkpoints of google-research/big_vision `models/vit.py`, flattened to npz.
 
 Names are flax linen's. Positions have no entry for the class token; where there is none, a pooling head
-(`MAPHead_0`) or an average takes its place. Training with `scan=True` stacks all blocks in one array.
+(`MAPHead_0`) or an average takes its place. Training with `scan=True` stacks all blocks in one array. Models of image and text hold
+the ViT under `params/img/`; their text tower, temperature and bias are left out.
 """
 
 from dataclasses import replace
@@ -48,6 +49,7 @@ BIGVISION = Layout(
     title="big_vision ViT npz",
     suffix=".npz",
     prefixes=("params/", "params/img/", "opt/target/", ""),
+    beside={"params/img/": ("params/txt/", "params/t", "params/b")},
     sections={
         "stem without class position": (
             *affine("{p}embedding", "patch", "y x chan d -> d chan y x", names=_NAMES),

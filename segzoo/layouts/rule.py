@@ -116,7 +116,8 @@ class Layout:
 
     `prefixes` are those that `{p}` may stand for in a file; the first is written, or `decoder_prefix` where
     a decoder comes along. `spellings` are other names for the same in files of this layout: read, never
-    written. `excludes` names sections that cannot stand beside another here. `eps` is what the layer norms
+    written. `excludes` names sections that do not stand on another here, and cannot be beside it in a file
+    that means it so. `beside` says which other names a prefix brings along: no part of the model. `eps` is what the layer norms
     of its backbone have. `suffix` is that of the files this layout usually comes in.
     """
 
@@ -129,6 +130,7 @@ class Layout:
     spellings: tuple["Layout", ...] = field(default=(), repr=False)
     reasons: Mapping[str, str] = field(default_factory=dict)
     excludes: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     eps: float = 1e-6
 
     def expand(self, prefix: str, depths: Depths, sections: Collection[str]) -> dict[str, Rule]:

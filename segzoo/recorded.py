@@ -1,0 +1,31 @@
+"""What segzoo writes into the metadata of a safetensors file, since no tensor shows it, and reads from there again."""
+
+import json
+from dataclasses import dataclass
+
+from segzoo.formats import Weights
+
+METADATA_KEY = "segzoo"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Attention heads, positions of the grid, eps of the backbone's layer norms; None where a file does not say."""
+
+    heads: int | None = None
+    positions: int | None = None
+    eps: float | None = None
+
+
+def recorded(opened: Weights) -> Recorded:
+    """The facts in a file's own metadata; whatever is malformed there counts for nothing."""
+    try:
+        facts = dict(json.loads(opened.metadata[METADATA_KEY]))
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return Recorded()
+    heads, positions, eps = (facts.get(name) for name in ("heads", "positions", "eps"))
+    return Recorded(
+        heads if type(heads) is int and heads > 0 else None,
+        positions if type(positions) is int and positions > 0 else None,
+        eps if type(eps) is float and 0 < eps < 1 else None,
+    )
