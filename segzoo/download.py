@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from segzoo import checksums
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
-from segzoo.partial import Partial, left_over
+from segzoo.partial import Partial, arrived
 from segzoo.store import Store
 from segzoo.transfer import Answer, Client, Patience, Trouble, shown
 from segzoo.zoo import Artifact
@@ -98,11 +98,12 @@ def fetch(
                 f"{artifact.name}: not in the store, and not fetched: offline", hint="fetch it once with a connection, or segzoo adopt it"
             )
     _check_space(store, artifact.size)
-    with _alone(store, artifact):
+    said = progress or (lambda done, size: None)
+    with _alone(store, artifact, said):
         if here := in_store(artifact, store):  # another process was fetching it
             return here
         own = nullcontext(client) if client else Client(policy.patience)
-        with own as shared, _Job(artifact, store, base, progress or (lambda done, size: None), policy, shared) as job:
+        with own as shared, _Job(artifact, store, base, said, policy, shared) as job:
             return job.run(addresses)
 
 
@@ -155,13 +156,18 @@ def in_store(artifact: Artifact, store: Store) -> Fetched | None:
 
 
 @contextmanager
-def _alone(store: Store, artifact: Artifact) -> Iterator[None]:
-    """Spares work that another process is doing already. Nothing but time is lost where locks do not work."""
+def _alone(store: Store, artifact: Artifact, said: Progress) -> Iterator[None]:
+    """Spares work that another process is doing already, whose progress is shown meanwhile. Nothing but time is lost where locks do not work."""
     lock = FileLock(store.home / "locks" / f"{artifact.name}.lock")
+    until = time.monotonic() + _LONGEST_WAIT
     try:
         (store.home / "locks").mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=_LONGEST_WAIT, poll_interval=0.2)
-    except (Timeout, OSError, NotImplementedError):
+        while not lock.is_locked and time.monotonic() < until:
+            with suppress(Timeout):
+                lock.acquire(timeout=0.5, poll_interval=0.1)
+                continue
+            said(arrived(store.partials, _family(store, artifact)), artifact.size)
+    except (OSError, NotImplementedError):
         yield
         return
     try:
@@ -170,13 +176,19 @@ def _alone(store: Store, artifact: Artifact) -> Iterator[None]:
         lock.release()
 
 
+def _family(store: Store, artifact: Artifact) -> str:
+    """What the partial files of an artifact have in common: its content where the hash is known, else its name."""
+    expected = store.expected(artifact)
+    return expected[:32] if expected else _short(artifact.name)
+
+
 class _Job:
     """The fetching of one artifact: what has arrived, from where, and how much was spent on it."""
 
     def __init__(self, artifact: Artifact, store: Store, base: Path, said: Progress, policy: Policy, client: Client):
         self.artifact, self.store, self.base, self.said, self.policy = artifact, store, base, said, policy
         self.expected = store.expected(artifact)
-        self.family = self.expected[:32] if self.expected else _short(artifact.name)
+        self.family = _family(store, artifact)
         self.client = client
         self.partial: Partial | None = None
         self.origins: set[str] = set()  # where the bytes in the partial file are from
@@ -285,7 +297,7 @@ class _Job:
                 return None
         elif url not in self.origins or self.validators.get(url) is None:
             self._leave()  # without a hash, what is here belongs to another address or to no known version
-        probe = not self.expected and self.partial is None and left_over(self.store.partials, self.family)
+        probe = not self.expected and self.partial is None and arrived(self.store.partials, self.family)
         answer = self.client.ask(url, 0, 1) if probe and url not in self.no_ranges else self._ask(url)
         try:
             self._check_promise(answer)
@@ -365,14 +377,14 @@ class _Job:
 
     def _accept(self, url: str, answer: Answer | None) -> tuple[Artifact, Path, str, int, str]:
         """Hold the whole file to all that is known of it, and give it its name."""
-        artifact, arrived = self.artifact, self.partial
-        assert arrived is not None
-        sha256, size = arrived.digest.hexdigest(), arrived.size
+        artifact, whole = self.artifact, self.partial
+        assert whole is not None
+        sha256, size = whole.digest.hexdigest(), whole.size
         third_party = bool(artifact.sha256) and artifact.third_party
         promised = checksums.promised(answer.headers) if answer and not answer.encoded and (third_party or not artifact.sha256) else {}
-        differing = checksums.differing(arrived.path, promised) if promised else []
+        differing = checksums.differing(whole.path, promised) if promised else []
         try:
-            _compare(artifact, self.expected, size, sha256, arrived.head)
+            _compare(artifact, self.expected, size, sha256, whole.head)
         except Trouble as trouble:
             if promised and not differing and third_party and self.origins == {url}:
                 fits = f"{trouble}; but the bytes fit the server's own {' and '.join(promised)}, and the sha256 expected is from a third party"
@@ -381,7 +393,7 @@ class _Job:
         if differing:
             raise Trouble(f"the bytes that came do not fit the server's own {' and '.join(differing)}", wrong=True)
         path = self.store.blob(sha256)
-        arrived.finish(path)
+        whole.finish(path)
         if not artifact.sha256:
             self.store.pin(artifact, sha256, size, shown(url))
         return artifact, path, sha256, size, evidence(artifact, tuple(promised))

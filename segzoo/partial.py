@@ -113,9 +113,9 @@ class Partial:
             raise EnvironmentFault(why, hint="free some space, or set SEGZOO_HOME to a folder elsewhere") from error
 
 
-def left_over(folder: Path, family: str) -> bool:
-    """Whether anything is there of a file."""
-    return next(folder.glob(f"{family}-*.part"), None) is not None
+def arrived(folder: Path, family: str) -> int:
+    """How much is there of a file, by whichever process."""
+    return max((_length(path) for path in folder.glob(f"{family}-*.part")), default=0)
 
 
 def _length(path: Path) -> int:
