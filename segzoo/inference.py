@@ -30,10 +30,11 @@ def slide(model: Callable[[Tensor], Tensor], image: Tensor, crop: int, stride: i
     return scores / seen
 
 
-def segment(model: Callable[[Tensor], Tensor], image: Tensor, size: tuple[int, int], crop: int, stride: int) -> Tensor:
-    """Scores (c, h, w) at the original size (h, w) of an image that was resized before."""
+def segment(model: Callable[[Tensor], Tensor], image: Tensor, size: tuple[int, int], crop: int, stride: int, whole: bool = False) -> Tensor:
+    """Scores (c, h, w) at the original size (h, w) of an image that was resized before; `whole` sees it in one piece."""
     with torch.inference_mode():
-        return F.interpolate(slide(model, image, crop, stride), size=size, mode="bilinear", align_corners=False)[0]
+        scores = model(image) if whole else slide(model, image, crop, stride)
+        return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)[0]
 
 
 def close_calls(scores: Tensor, margin: float) -> Tensor:

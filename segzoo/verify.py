@@ -3,98 +3,37 @@
 Each rung rules out one kind of fault and yields one `Check`; above a broken rung nothing is climbed.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from importlib.util import find_spec
-from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from segzoo.difference import identical
-from segzoo.download import Fetched, Policy, fetch
-from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, IntegrityError, SegzooError
+from segzoo.errors import ConversionError, SegzooError
 from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry, measure
+from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
 from segzoo.layouts import LAYOUTS
-from segzoo.miou import Counts, metrics, total
-from segzoo.remap import Found, detect, fill, make, plan, refusal, run
-from segzoo.store import Store
-from segzoo.verdict import judge
-from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo
-
-Status = Literal["passed", "failed", "skipped", "n/a"]
-RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
-IMAGES_ON_CPU = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The outcome of one rung. `short` fits a table's cell, `detail` is a sentence, `facts` go into the receipt."""
-
-    rung: str
-    status: Status
-    short: str
-    detail: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    code: int = 0
-    seconds: float = 0.0
-
-    def record(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "short"}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where and how to verify. `images` None means all; `data` is a folder with the data set, if the user has one."""
-
-    zoo: Zoo
-    base: Path
-    store: Store
-    device: str = "cpu"
-    images: int | None = IMAGES_ON_CPU
-    data: Path | None = None
-    said: Callable[[str, int, int | None], None] = lambda doing, done, whole: None
-    policy: Policy | None = None
-
-    def fetch(self, artifact: Artifact) -> Fetched:
-        return fetch(artifact, self.store, self.base, lambda done, whole: self.said("fetching", done, whole), policy=self.policy)
-
-
-class _Climb:
-    """What is climbed, and what the rungs below have established: a rung sets it, those above read it."""
-
-    fetched: Fetched
-    opened: Weights
-    found: Found
-    geometry: Geometry
-
-    def __init__(self, entry: Entry, setting: Setting):
-        self.entry, self.setting = entry, setting
-
-
-class _Skip(Exception):
-    """A rung that could not run, and why."""
-
-    def __init__(self, short: str, detail: str):
-        super().__init__(detail)
-        self.short, self.detail = short, detail
+from segzoo.remap import detect, fill, make, plan, refusal, run
+from segzoo.scoring import score
+from segzoo.zoo import Artifact, Backbone, Entry, Model
 
 
 def verify(entry: Entry, setting: Setting) -> Iterator[Check]:
     """Climb the ladder for one entry; yields a check a rung, in order."""
-    climb = _Climb(entry, setting)
+    climb = Climb(entry, setting)
     broken: str | None = None
-    for rung, act in zip(RUNGS, (_bytes, _names, _round_trip, _numbers, _miou), strict=True):
+    for rung, act in zip(RUNGS, (_bytes, _names, _round_trip, _numbers, score), strict=True):
         if broken:
             yield Check(rung, "skipped", "-", f"not tried, since {broken} failed")
             continue
         started = perf_counter()
         try:
             check = act(climb)
-        except _Skip as skip:
+        except Skip as skip:
             check = Check(rung, "skipped", skip.short, skip.detail)
         except SegzooError as error:
             check = Check(rung, "failed", "failed", error.message, code=error.exit_code)
@@ -111,7 +50,7 @@ def artifacts_of(entry: Entry) -> list[Artifact]:
 # bytes
 
 
-def _bytes(climb: _Climb) -> Check:
+def _bytes(climb: Climb) -> Check:
     setting = climb.setting
     artifact = climb.entry.artifact
     fetched = climb.fetched = setting.fetch(artifact)
@@ -124,7 +63,7 @@ def _bytes(climb: _Climb) -> Check:
 # names
 
 
-def _names(climb: _Climb) -> Check:
+def _names(climb: Climb) -> Check:
     entry, artifact = climb.entry, climb.entry.artifact
     opened = climb.opened = open_weights(climb.fetched.path)
     decoder = entry.decoder if isinstance(entry, Model) else None
@@ -154,7 +93,7 @@ def _differences(expected: Geometry, measured: Geometry) -> str:
 # round trip
 
 
-def _round_trip(climb: _Climb) -> Check:
+def _round_trip(climb: Climb) -> Check:
     opened, found = climb.opened, climb.found
     carried = {}
     covered: set[str] = set()
@@ -179,7 +118,7 @@ def _round_trip(climb: _Climb) -> Check:
     return Check("round trip", "passed", f"{len(covered)} tensors", detail, facts)
 
 
-def _published(climb: _Climb) -> str | None:
+def _published(climb: Climb) -> str | None:
     """MMSegmentation's own converted file against our conversion, where the store has it."""
     published = climb.entry.published if isinstance(climb.entry, Backbone) else None
     path = climb.setting.store.find(published) if published else None
@@ -197,10 +136,10 @@ def _published(climb: _Climb) -> str | None:
 # numbers
 
 
-def _numbers(climb: _Climb) -> Check:
+def _numbers(climb: Climb) -> Check:
     for module, extra in (("torch", "eval"), ("jax", "jax")):
         if find_spec(module) is None:
-            raise _Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[{extra}]'")
+            raise Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[{extra}]'")
     from segzoo.model import build
     from segzoo.parity import differences, gelu_drift, probe
 
@@ -229,102 +168,3 @@ def _in_layout(name: str, opened: Weights, heads: int | None) -> Iterator[tuple[
     if detect(opened.specs).layout.name == name:
         return iter(opened.items())
     return run(plan(opened.specs, name, heads=heads), opened)
-
-
-# mIoU
-
-
-def _miou(climb: _Climb) -> Check:
-    entry, setting = climb.entry, climb.setting
-    if isinstance(entry, Backbone):
-        return Check("mIoU", "n/a", "n/a", "a backbone has no mIoU")
-    for module in ("torch", "PIL"):
-        if find_spec(module) is None:
-            raise _Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[eval]'")
-    from segzoo.datasets.pairs import digest, samples
-
-    dataset = setting.zoo.datasets[entry.protocol.dataset]
-    folder = dataset_folder(entry.protocol.dataset, dataset, setting)
-    found = samples(folder, dataset.split, dataset.images)
-    data_digest = digest(found)
-    if dataset.digest is not None and data_digest != dataset.digest:
-        raise IntegrityError(f"{folder}: the data set is not the one that the manifest names: digest {data_digest}, expected {dataset.digest}")
-    return _scored(climb, entry, found, data_digest)
-
-
-def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
-    """Where the data set is: `--data` (the folder itself or the one above), beside the manifest, or in the store."""
-    if setting.data is not None:
-        return setting.data / dataset.root if (setting.data / dataset.root).is_dir() else setting.data
-    if dataset.path is not None:
-        return setting.base / dataset.path
-    from segzoo.datasets.unpacked import folder_of
-
-    if (folder := folder_of(name, dataset, setting.store)) is not None and folder.is_dir():
-        return folder
-    raise _Skip("no data", f"data set {name} is not here: segzoo fetch {name}, or name its folder with --data DIR")
-
-
-def _scored(climb: _Climb, entry: Model, found: tuple[Any, ...], data_digest: str) -> Check:
-    import torch
-
-    from segzoo.evaluation import evaluate, explained, subset
-    from segzoo.model import build
-
-    setting, protocol, classes = climb.setting, entry.protocol, entry.head.classes
-    device = torch.device(setting.device)
-    model = build(climb.geometry, climb.opened, entry.backbone.eps, entry.head.eps or 1e-5)
-    chosen = subset(found, setting.images)
-    counts: dict[str, Counts] = {}
-    for sample, counted in evaluate(model, chosen, protocol, classes, device):
-        counts[sample.name] = counted
-        setting.said("images", len(counts), len(chosen))
-    measured = metrics(total(counts.values()))
-    stored = stored_counts(entry, setting)
-    close = 0
-    wrong = []
-    for sample in chosen:
-        if stored and counts[sample.name] != stored[sample.name]:
-            allowed, calls = explained(model, sample, counts[sample.name], stored[sample.name], protocol, device)
-            close += calls
-            wrong += [] if allowed else [sample.name]
-    whole = len(chosen) == len(found)
-    facts = {
-        "measured": measured,
-        "reported": entry.reported.miou,
-        "images": len(chosen),
-        "of": len(found),
-        "data_digest": data_digest,
-        "device": str(device),
-        "precision": "float32",
-        "protocol": protocol.model_dump(exclude_none=True),
-        "per_image": {name: [array.tolist() for array in one.arrays] for name, one in counts.items()},
-    }
-    if wrong:
-        raise AccuracyError(
-            f"the pixel counts of {len(wrong)} of {len(chosen)} images differ from those stored, the first {wrong[0]}; mIoU {measured['mIoU']:.2f}"
-        )
-    verdict, why = judge(list(counts.values()), entry.reported.miou, whole)
-    facts["verdict"] = verdict
-    detail = f"{measured['mIoU']:.2f} measured, {entry.reported.miou:.2f} reported: {why}; {len(chosen)} of {len(found)} images on {device}"
-    if stored:
-        apart = f", but for {close} close calls" if close else ""
-        detail += f"; the pixel counts of every image equal those stored{apart}"
-        facts["stored_counts"] = {"equal": True, "close_calls": close}
-    if verdict == "refuted" or (verdict == "inconsistent" and not stored):  # equal counts are the stronger evidence
-        raise AccuracyError(detail)
-    if verdict == "undecided" and not stored:
-        raise _Skip("too few", detail)
-    return Check("mIoU", "passed", f"{measured['mIoU']:.2f}", detail, facts)
-
-
-def stored_counts(entry: Model, setting: Setting) -> dict[str, Counts] | None:
-    """The reference implementation's own counts of each image, where the manifest has them."""
-    if entry.counts is None:
-        return None
-    path = setting.fetch(entry.counts.file).path
-    try:
-        images = json.loads(path.read_text(encoding="utf-8"))[entry.counts.key]["per_image"]
-        return {name: Counts(*(np.array(one[kind], np.int64) for kind in ("intersect", "pred", "label"))) for name, one in images.items()}
-    except (ValueError, KeyError, TypeError) as error:
-        raise EnvironmentFault(f"{entry.counts.file.name}: no per-image counts under '{entry.counts.key}': {error!r}") from error

@@ -168,6 +168,9 @@ class Head(Record):
         return self
 
 
+Mode = Literal["ss", "ms+flip", "ms+flip-1.x", "whole"]
+
+
 class Protocol(Record):
     """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`."""
 
@@ -197,12 +200,16 @@ class Reported(Record):
     device: Text | None = None
     source: Url
 
+    def of(self, mode: str) -> float | None:
+        """The mIoU reported for a mode; published ms+flip figures are MMSegmentation 0.x's."""
+        return {"ss": self.miou, "ms+flip": self.miou_ms_flip}.get(mode)
+
 
 class Counts(Record):
-    """Per-image pixel counts that the reference implementation measured; `key` is where in the file."""
+    """Per-image pixel counts that the reference implementation measured; `keys` says where in the file, for each mode."""
 
     file: Artifact
-    key: Text
+    keys: dict[Mode, Text]
 
 
 class Model(Record):

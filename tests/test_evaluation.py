@@ -40,6 +40,37 @@ def test_logits_and_labels_on_awkward_sizes(head, image, mini_zoo):
     agrees(scores, golden["logits"].reshape(scores.shape), golden["pred"].reshape(scores.shape[1:]))
 
 
+@pytest.mark.parametrize("image", AWKWARD)
+@pytest.mark.parametrize("head", ["mask", "linear"])
+def test_probabilities_and_labels_of_1xs_augmentation_on_awkward_sizes(head, image, mini_zoo):
+    golden = np.load(GOLDEN / "mmseg" / "expected" / f"mini_{head}" / "tta" / f"{image}.npz")
+    pixels = read_image(GOLDEN / "mmseg" / "data" / "mini" / "images" / "validation" / f"{image}.png")
+    mean = scores_of(golden_model(head), pixels, mini_zoo.models["mini-mask"].protocol, CPU, "ms+flip-1.x")
+    agrees(mean, golden["prob"].reshape(mean.shape), golden["pred"].reshape(mean.shape[1:]))
+
+
+@pytest.mark.parametrize("mode", ["ms+flip", "ms+flip-1.x"])
+@pytest.mark.parametrize("head", ["mask", "linear"])
+def test_augmented_counts_are_mmsegs(head, mode, mini_zoo):
+    entry = mini_zoo.models[f"mini-{head}"]
+    model = mini_model(entry)
+    stored = json.loads((MINI / "expected" / "metrics.json").read_text())[entry.counts.keys[mode]]["per_image"]
+    found = samples(MINI / "ade_mini", "validation", 40)[::5]
+    for sample, counted in evaluate(model, found, entry.protocol, 8, CPU, mode):
+        expected = Counts(*(np.array(stored[sample.name][kind]) for kind in ("intersect", "pred", "label")))
+        assert counted == expected or explained(model, sample, counted, expected, entry.protocol, CPU, mode)[0], sample.name
+
+
+def test_the_whole_image_is_one_window_where_it_fits_one(mini_zoo):
+    entry = mini_zoo.models["mini-mask"]
+    pixels = read_image(GOLDEN / "mmseg" / "data" / "mini" / "images" / "validation" / "mini_00_64x64.png")
+    single, whole = (scores_of(mini_model(entry), pixels, entry.protocol, CPU, mode) for mode in ("ss", "whole"))
+    assert torch.equal(single, whole)
+    wide = np.concatenate([pixels, pixels], axis=1)
+    single, whole = (scores_of(mini_model(entry), wide, entry.protocol, CPU, mode) for mode in ("ss", "whole"))
+    assert (single - whole).abs().max() > 0.1
+
+
 def mini_model(entry):
     return build(entry.geometry.geometry(entry.decoder), open_weights(MINI / entry.checkpoint.name), entry.backbone.eps, entry.head.eps or 1e-5)
 

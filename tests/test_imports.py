@@ -16,7 +16,7 @@ ORDER = [
     {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer", "archive"},
     {"remap", "zoo", "formats", "recorded", "store", "verdict"},
     {"computed", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
-    {"inference", "parity", "evaluation", "receipt", "verify"},
+    {"inference", "parity", "evaluation", "receipt", "ladder", "scoring", "verify"},
     {"cli"},
     {"__main__"},
 ]

@@ -8,6 +8,7 @@ from conftest import GOLDEN
 from PIL import Image
 
 from segzoo.datasets.resize import rescaled, resize
+from segzoo.evaluation import augmented_sizes
 
 RESIZED = np.load(GOLDEN / "mmseg" / "expected" / "mini_inputs_ss.npz")
 
@@ -29,6 +30,16 @@ def test_sizes_are_mmcvs():
                 assert rescaled(tuple(row["hw"]), scale) == tuple(size)
                 compared += 1
     assert compared == 2 * len(table) == 322
+
+
+def test_sizes_of_augmentation_are_mmcvs():
+    """1.x rounds twice, which no single rounding gives."""
+    table = json.loads((GOLDEN / "mmseg" / "expected" / "resize_sizes.json").read_text())
+    ratios = ["x0.5", "x0.75", "x1.0", "x1.25", "x1.5", "x1.75"]
+    for row in table:
+        assert augmented_sizes(tuple(row["hw"]), (2048, 512), "ms+flip-1.x") == [tuple(row["out"][ratio]) for ratio in ratios]
+    assert len(table) == 161
+    assert augmented_sizes((512, 683), (2048, 512), "ms+flip")[0] == (256, 342)
 
 
 def test_halving_averages_four_and_the_same_size_is_untouched():

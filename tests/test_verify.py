@@ -13,10 +13,11 @@ from conftest import GOLDEN, MINI, TAME, same, specs_of
 
 from segzoo.conversion import convert
 from segzoo.formats import open_weights
+from segzoo.ladder import RUNGS, Setting
 from segzoo.layouts import LAYOUTS, Layout, Rule
 from segzoo.remap import plan, run
 from segzoo.store import Store, home
-from segzoo.verify import RUNGS, Setting, verify
+from segzoo.verify import verify
 from segzoo.zoo import load
 
 
@@ -53,16 +54,17 @@ def test_every_rung_of_the_mini_zoo(name, miou, carried):
     assert max(one["relative"] for one in checks["numbers"].facts["intermediates"] if one["dtype"] == "float64") < 1e-13
     if miou:
         facts = checks["mIoU"].facts
-        assert facts["measured"]["mIoU"] == facts["reported"] == miou
-        assert facts["verdict"] == "confirmed"
-        assert facts["stored_counts"] == {"equal": True, "close_calls": facts["stored_counts"]["close_calls"]}
-        assert len(facts["per_image"]) == facts["images"] == facts["of"] == 40
+        single = facts["modes"]["ss"]
+        assert single["measured"]["mIoU"] == single["reported"] == miou
+        assert single["verdict"] == "confirmed"
+        assert single["stored_counts"] == {"equal": True, "close_calls": single["stored_counts"]["close_calls"]}
+        assert len(single["per_image"]) == facts["images"] == facts["of"] == 40
 
 
 def test_a_subset_cannot_confirm():
     check = climb(MINI, "mini-linear", images=10)["mIoU"]
     assert check.status == "passed"
-    assert check.facts["verdict"] == "consistent"
+    assert check.facts["modes"]["ss"]["verdict"] == "consistent"
     assert "10 of 40 images" in check.detail
     assert "95 % interval" in check.detail
 
@@ -197,6 +199,19 @@ def test_another_data_set_than_the_manifest_names(lab):
     check = climb(lab.folder, "mini-linear")["mIoU"]
     assert (check.status, check.code) == ("failed", 4)
     assert "not the one that the manifest names" in check.detail
+
+
+@pytest.mark.parametrize("lie", [False, True], ids=["as reported", "another figure reported"])
+def test_multi_scale_and_flip_is_judged_by_its_own_figure(lie, lab):
+    if lie:
+        lab.manifest(
+            lambda plain: [plain["models"]["mini-linear"]["reported"].update(miou_ms_flip=86.71), plain["models"]["mini-linear"].pop("counts")]
+        )
+    zoo = load(lab.folder / "zoo.yaml")
+    setting = Setting(zoo, lab.folder, Store(home(), lab.folder / "segzoo.lock"), images=None, modes=("ms+flip",))
+    check = list(verify(zoo.models["mini-linear"], setting))[-1]
+    assert check.status == ("failed" if lie else "passed")
+    assert ("ms+flip: 90.79 measured, 86.71 reported: refuted" if lie else "90.79 reported: confirmed") in check.detail
 
 
 # rules

@@ -13,7 +13,7 @@ from segzoo.cli.manifest import Choice, Manifest, network_options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from segzoo.verify import Check
+    from segzoo.ladder import Check
     from segzoo.zoo import Entry
 
 
@@ -34,6 +34,7 @@ class Images(click.ParamType[int]):
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
+@click.option("--mode", "modes", type=click.Choice(["ss", "ms+flip", "ms+flip-1.x", "whole"]), multiple=True, help="How to measure.  [default: ss]")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda or cuda:N.  [default: a GPU if there is one]")
 @click.option(
@@ -47,6 +48,7 @@ def verify(
     names: tuple[str, ...],
     every: bool,
     images: int | None,
+    modes: tuple[str, ...],
     data: Path | None,
     device: str | None,
     require: tuple[str, ...],
@@ -61,7 +63,9 @@ def verify(
     numbers     the torch model against a JAX reference, float64 and float32
     mIoU        single scale, against the reported figure and, where they are
                 stored, the pixel counts of each image; on a CPU a seeded
-                subset, which can say 'consistent' but not 'confirmed'
+                subset, which can say 'consistent' but not 'confirmed'.
+                --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
+                measured its published figures, ms+flip-1.x as 1.x does it
 
     A receipt for each entry is written to $SEGZOO_HOME/receipts. Exit 0 when nothing failed.
 
@@ -70,17 +74,21 @@ def verify(
       segzoo --zoo mini verify --all
       segzoo verify vit-t-mask --data ADEChallengeData2016 --images 200
     """
-    from segzoo import verify as ladder
+    from segzoo import ladder
     from segzoo.cli.output import counted, megabytes, tell
     from segzoo.receipt import dumps, receipt, write
+    from segzoo.verify import artifacts_of
+    from segzoo.verify import verify as verify_entry
 
     manifest = choice.load()
     entries = manifest.chosen(names, every, manifest.zoo.entries)
     device = device or _best_device()
     count = images if images is not None else 0 if device.startswith("cuda") else ladder.IMAGES_ON_CPU
     board = Board(manifest, entries)
-    setting = ladder.Setting(manifest.zoo, manifest.base, manifest.store, device, count or None, data, board.said, manifest.policy())
-    needed = {artifact.name: artifact for entry in entries.values() for artifact in ladder.artifacts_of(entry)}
+    measured = tuple(dict.fromkeys(modes)) or ("ss",)
+    policy = manifest.policy()
+    setting = ladder.Setting(manifest.zoo, manifest.base, manifest.store, device, count or None, data, measured, board.said, policy)
+    needed = {artifact.name: artifact for entry in entries.values() for artifact in artifacts_of(entry)}
     missing = [artifact for artifact in needed.values() if manifest.store.find(artifact) is None]
     if missing and not choice.offline:
         sizes = [artifact.size for artifact in missing if artifact.size is not None]
@@ -91,7 +99,7 @@ def verify(
     with board.live():
         for name, entry in entries.items():
             checks = []
-            for check in ladder.verify(entry, setting):
+            for check in verify_entry(entry, setting):
                 checks.append(check)
                 board.add(name, check)
             records.append(receipt(name, entry.title, [check.record() for check in checks]))
