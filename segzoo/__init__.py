@@ -1,6 +1,6 @@
 """segzoo turns published ViT weights into segmentation models one can trust.
 
-Read it in this order: layouts (the tables), geometry, remap (their engine), formats, computed, conversion,
+Read it in this order: layouts (the tables), geometry, detection, remap (their engine), formats, computed, conversion,
 inspection, difference; zoo, store, partial, transfer, download, adopt, bundle; model, reference, parity;
 datasets, inference, miou, evaluation; verify, receipt; cli.
 

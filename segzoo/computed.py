@@ -8,11 +8,12 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
+from segzoo.detection import Found
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
 from segzoo.geometry import Spec, measure
 from segzoo.positions import METHODS, resampled
-from segzoo.remap import Found, pack, unpack
+from segzoo.remap import pack, unpack
 
 DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 

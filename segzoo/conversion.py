@@ -13,13 +13,14 @@ import numpy as np
 
 from segzoo.atomic import replacing
 from segzoo.computed import DTYPES, cast, regridded
+from segzoo.detection import detect
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError
 from segzoo.formats import open_weights, writer
 from segzoo.geometry import Geometry, measure
 from segzoo.layouts import LAYOUTS
 from segzoo.positions import METHODS
 from segzoo.recorded import METADATA_KEY, recorded
-from segzoo.remap import Dropped, Plan, copy, detect, plan, run
+from segzoo.remap import Dropped, Plan, copy, plan, run
 
 Progress = Callable[[str, int, int], None]
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from segzoo.detection import detect
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
 from segzoo.geometry import measure
 from segzoo.recorded import recorded
-from segzoo.remap import detect, fill, left_out, make
+from segzoo.remap import fill, left_out, make
 
 
 @dataclass(frozen=True, slots=True)

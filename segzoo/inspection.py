@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segzoo.detection import detect
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.geometry import Geometry, Spec, measure
 from segzoo.recorded import recorded
-from segzoo.remap import detect
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from segzoo.detection import Found
 from segzoo.download import Fetched, Policy, fetch
 from segzoo.formats import Weights
 from segzoo.geometry import Geometry
-from segzoo.remap import Found
 from segzoo.store import Store
 from segzoo.zoo import Artifact, Entry, Zoo
 

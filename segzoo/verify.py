@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from segzoo.detection import detect
 from segzoo.difference import identical
 from segzoo.errors import ConversionError, SegzooError
 from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry, measure
 from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
 from segzoo.layouts import LAYOUTS
-from segzoo.remap import detect, fill, make, plan, refusal, run
+from segzoo.remap import fill, make, plan, refusal, run
 from segzoo.scoring import score
 from segzoo.zoo import Artifact, Backbone, Entry, Model
 

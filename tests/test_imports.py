@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 ORDER = [
     {"errors", "__init__"},
     {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer", "archive"},
-    {"remap", "zoo", "formats", "recorded", "store", "verdict"},
+    {"detection", "remap", "zoo", "formats", "recorded", "store", "verdict"},
     {"computed", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"inference", "parity", "evaluation", "receipt", "ladder", "scoring", "verify"},
     {"cli"},

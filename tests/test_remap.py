@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segzoo.conversion import tensor_digest
+from segzoo.detection import detect
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.geometry import Spec, shape_of
 from segzoo.layouts import LAYOUTS, Depths
 from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
-from segzoo.remap import detect, fill, make, plan, run
+from segzoo.remap import fill, make, plan, run
 
 ORACLES = [
     ("timm", "tame.timm"),
