@@ -27,7 +27,9 @@ import requests
 import yaml
 
 from segzoo import download
+from segzoo.delivery import Fetched, Policy
 from segzoo.store import Store
+from segzoo.transfer import Patience
 from segzoo.zoo import Artifact
 
 RUNS = 3
@@ -158,7 +160,7 @@ def limited(folder: Path, size: int, rate: int) -> None:
     url = f"http://127.0.0.1:{server.server_port}/x"
     for connections in (1, 8):
         store = Store(folder / f"limited{connections}", folder / "lock")
-        policy = download.Policy(patience=download.Patience(connections=connections, several=1 << 20))
+        policy = Policy(patience=Patience(connections=connections, several=1 << 20))
         begun = time.perf_counter()
         download.fetch(Artifact(name="a", urls=(url,), sha256=sha256, size=size), store, folder, policy=policy)
         walls[connections] = time.perf_counter() - begun
@@ -199,7 +201,7 @@ def small_files(folder: Path, count: int = 200, latency: float = 0.05) -> None:
         begun = time.perf_counter()
         got = dict(download.fetch_many(artifacts, Store(folder / "many", folder / "lock"), folder, lambda *_: None))
         ours = time.perf_counter() - begun
-        assert all(isinstance(one, download.Fetched) for one in got.values())
+        assert all(isinstance(one, Fetched) for one in got.values())
         server.shutdown()
     print(f"  serial loop on one connection {serial:.2f} s, segzoo {ours:.2f} s: {serial / ours:.1f} times as fast")
 

@@ -1,7 +1,7 @@
 """segzoo turns published ViT weights into segmentation models one can trust.
 
 Read it in this order: layouts (the tables), geometry, detection, remap (their engine), formats, computed, conversion,
-inspection, difference; zoo, store, partial, transfer, download, adopt, bundle; model, reference, parity;
+inspection, difference; zoo, store, partial, transfer, delivery, download, adopt, bundle; model, reference, parity;
 datasets, inference, miou, evaluation; verify, receipt; cli.
 
 The public names below are functions; modules have other names, so that importing one hides none.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from segzoo.download import evidence
+from segzoo.delivery import evidence
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.partial import Partial
 from segzoo.store import Store

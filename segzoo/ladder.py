@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from segzoo.delivery import Fetched, Policy
 from segzoo.detection import Found
-from segzoo.download import Fetched, Policy, fetch
+from segzoo.download import fetch
 from segzoo.formats import Weights
 from segzoo.geometry import Geometry
 from segzoo.store import Store

@@ -20,7 +20,7 @@ from server import body, endless, raw, redirect, serve, stalling, status
 
 from segzoo import download
 from segzoo.cli import main
-from segzoo.download import Policy
+from segzoo.delivery import Policy
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.transfer import Patience

@@ -15,7 +15,7 @@ ORDER = [
     {"errors", "__init__"},
     {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer", "archive"},
     {"detection", "remap", "zoo", "formats", "recorded", "store", "verdict"},
-    {"computed", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
+    {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"inference", "parity", "evaluation", "receipt", "ladder", "scoring", "verify"},
     {"cli"},
     {"__main__"},

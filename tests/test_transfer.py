@@ -21,8 +21,8 @@ import trustme
 import yaml
 from server import Ranged, body, endless, raw, redirect, serve, stalling, status
 
-from segzoo import download
-from segzoo.download import Policy
+from segzoo import delivery, download
+from segzoo.delivery import Policy
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.transfer import Patience
@@ -281,8 +281,8 @@ def test_all_was_here_but_the_name(known, store):
     server = Ranged(GOOD)
     with serve({"/x": server}) as running:
         artifact = Artifact(name="vit.npz", urls=(running.base + "/x",), **known)
-        version = download._short(f'{running.base}/x\n"1"\n{SIZE}')
-        key = f"{SHA[:32]}-whole" if "sha256" in known else f"{download._short('vit.npz')}-{version}"
+        version = delivery._short(f'{running.base}/x\n"1"\n{SIZE}')
+        key = f"{SHA[:32]}-whole" if "sha256" in known else f"{delivery._short('vit.npz')}-{version}"
         store.partials.mkdir(parents=True)
         (store.partials / f"{key}.{'0' * 32}.part").write_bytes(GOOD)
         got = download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE))

@@ -14,7 +14,7 @@ from segzoo.errors import SegzooError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from segzoo.download import Fetched
+    from segzoo.delivery import Fetched
     from segzoo.zoo import Artifact
 
 
@@ -126,7 +126,7 @@ def _pin(manifest: Manifest, wanted: dict[str, Artifact], sha256: str) -> None:
 
 def _planned(manifest: Manifest, name: str, artifact: Artifact) -> dict[str, Any]:
     """What a fetch would do, as far as can be said without a connection."""
-    from segzoo.download import evidence
+    from segzoo.delivery import evidence
 
     found = manifest.store.find(artifact)
     urls = [mirror.url for mirror in artifact.urls]

@@ -13,7 +13,7 @@ import click
 from segzoo.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from segzoo.download import Fetched, Policy
+    from segzoo.delivery import Fetched, Policy
     from segzoo.store import Store
     from segzoo.zoo import Artifact, Zoo
 
@@ -70,7 +70,7 @@ class Manifest:
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""
-        from segzoo.download import Policy
+        from segzoo.delivery import Policy
 
         return Policy(offline=self.choice.offline, mirrors=self.choice.mirrors, **more)
 
