@@ -213,7 +213,7 @@ def test_ctrl_c_and_again(store, tmp_path):
             time.sleep(0.01)
         first.send_signal(signal.SIGINT)
         _, stderr = first.communicate(timeout=5)
-        assert (first.returncode, "what was downloaded is kept" in stderr, "Traceback" in stderr) == (130, True, False)
+        assert (first.returncode, "what has arrived is kept" in stderr, "Traceback" in stderr) == (130, True, False)
         before = server.sent
         assert ended(process(zoo)) == 0
         assert server.sent - before <= 0.55 * SIZE

@@ -53,7 +53,7 @@ class Guarded(click.Group):
             show_error(fault)
             sys.exit(fault.exit_code)
         except KeyboardInterrupt:
-            click.echo("\ninterrupted; no file is half-written, and what was downloaded is kept. Run the same command again to go on.", err=True)
+            click.echo("\ninterrupted; what has arrived is kept. Run the same command again to go on.", err=True)
             sys.exit(130)
 
 
