@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from segzoo.delivery import evidence
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
@@ -52,23 +53,22 @@ def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
         raise IntegrityError(f"{source}: its hash begins as that of {artifact.name}, but expected {artifact.size:,} bytes, found {size:,}")
     if (expected := store.expected(artifact)) is not None and expected != sha256:
         raise IntegrityError(f"{source}: expected sha256 {expected} of {artifact.name}, found {sha256}")
-    keep(source, sha256, store)
+    if not store.blob(sha256).is_file():
+        with source.open("rb") as file:
+            keep(file, sha256, f"{source}: changed while it was copied", store)
     if not artifact.sha256:
         store.pin(artifact, sha256, size, f"adopted: {source.name}")
     return Adopted(source, artifact, store.blob(sha256), sha256, size, evidence(artifact))
 
 
-def keep(source: Path, sha256: str, store: Store) -> None:
-    """A copy of a file under its hash in the store. Raises IntegrityError where it changes while it is copied."""
-    if store.blob(sha256).is_file():
-        return
+def keep(file: IO[bytes], sha256: str, otherwise: str, store: Store) -> None:
+    """What a file gives, under its hash in the store. Raises IntegrityError, with `otherwise`, where it has another."""
     copy = Partial(store.partials, sha256[:32], None)
     try:
-        with source.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                copy.append(chunk)
+        while chunk := file.read(_CHUNK):
+            copy.append(chunk)
         if copy.digest.hexdigest() != sha256:
-            raise IntegrityError(f"{source}: changed while it was copied")
+            raise IntegrityError(otherwise)
         copy.finish(store.blob(sha256))
     finally:
         copy.close()

@@ -10,16 +10,14 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
 
+from segzoo.adopt import keep
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
-from segzoo.partial import Partial
 from segzoo.store import Store
 from segzoo.zoo import Artifact
 
 INDEX = "segzoo-bundle.json"
-_CHUNK = 1 << 20
 _MOST_INDEX = 16 << 20
 
 Said = Callable[[int, int | None], None]
@@ -79,7 +77,7 @@ def load(source: Path, artifacts: Iterable[Artifact], store: Store, said: Said) 
                 if file is not None and member.name == INDEX and not loaded and member.size <= _MOST_INDEX:
                     pins = _index(file.read(), source)
                 elif file is not None and found:
-                    _keep(file, found[1], source, store)
+                    keep(file, found[1], f"{source}: blob {found[1]} is not what its name says; it was not kept", store)
                     loaded.append(found[1])
                 else:
                     raise IntegrityError(f"{source}: '{member.name}' has no place in a bundle")
@@ -111,15 +109,3 @@ def _index(text: bytes, source: Path) -> dict[str, dict[str, object]]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{source}: {INDEX} is none that segzoo wrote: {error!r}") from error
     return pins
-
-
-def _keep(file: IO[bytes], sha256: str, source: Path, store: Store) -> None:
-    copy = Partial(store.partials, sha256[:32], None)
-    try:
-        while chunk := file.read(_CHUNK):
-            copy.append(chunk)
-        if copy.digest.hexdigest() != sha256:
-            raise IntegrityError(f"{source}: blob {sha256} is not what its name says; it was not kept")
-        copy.finish(store.blob(sha256))
-    finally:
-        copy.close()

@@ -426,6 +426,33 @@ def test_offline_opens_no_socket(store, monkeypatch, tmp_path):
     assert download.fetch(artifact, store, tmp_path, policy=Policy(offline=True)).cached
 
 
+UNUSUAL = {
+    "no ETag": lambda: Ranged(GOOD, etags=(None,), cuts=[0.3, 0.6]),
+    "a weak ETag": lambda: Ranged(GOOD, etags=('W/"1"',), cuts=[0.3, 0.6]),
+    "no ETag, no ranges": lambda: Ranged(GOOD, etags=(None,), ranges=False, cuts=[0.5]),
+    "neither length nor ranges": lambda: body(GOOD, length=""),
+    "206 to a plain request": lambda: raw(
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-7999999/8000000\r\nContent-Length: 8000000\r\nConnection: close\r\n\r\n" + GOOD
+    ),
+    "HTTP/1.0 and no length": lambda: raw(b"HTTP/1.0 200 OK\r\n\r\n" + GOOD),
+    "a length with spaces and another case": lambda: raw(b"HTTP/1.1 200 OK\r\ncontent-LENGTH:   8000000 \r\nConnection: close\r\n\r\n" + GOOD),
+}
+
+
+@pytest.mark.parametrize("patience", [HASTE, ONE, Patience()], ids=["eight connections", "one connection", "as shipped"])
+@pytest.mark.parametrize("known", [KNOWN, {"sha256": SHA}, PREFIX], ids=["sha256 and size", "sha256", "prefix"])
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_unusual_but_honest_servers(case, known, patience, store):
+    assert_right(fetched({"/x": UNUSUAL[case]()}, store, known, patience=patience))
+
+
+def test_a_redirect_to_a_signed_address_elsewhere(store):
+    other = Ranged(GOOD, cuts=[0.5])
+    with serve({"/file?signature=abc%2Fdef": other}) as there, serve({"/x": redirect(f"{there.base}/file?signature=abc%2Fdef")}) as here:
+        artifact = Artifact(name="vit.npz", urls=(here.base + "/x",), **KNOWN)
+        assert_right(download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE)))
+
+
 def test_a_large_file_comes_over_several_connections_each_part_once(store):
     server = Ranged(GOOD, latency=0.01)
     got = fetched({"/x": server}, store)
