@@ -482,7 +482,23 @@ def test_many_files_come_at_once(store, tmp_path):
     assert Path(outcomes["f0"].path).parent == store.blobs
 
 
-# TLS, and a real server
+# proxies, TLS, and a real server
+
+
+def test_a_proxy_of_the_environment(store, monkeypatch):
+    """A proxy is asked for whole addresses; the host in this one does not exist."""
+    with serve({"http://weights.invalid/x": Ranged(GOOD, cuts=[0.5])}) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.base)
+        artifact = Artifact(name="vit.npz", urls=("http://weights.invalid/x",), **KNOWN)
+        assert_right(download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE)))
+
+
+def test_the_password_of_a_proxy_is_in_no_message(store, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:9")
+    artifact = Artifact(name="vit.npz", urls=("http://weights.invalid/x",), **KNOWN)
+    with pytest.raises(NetworkError) as caught:
+        download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE))
+    assert "secret" not in caught.value.message
 
 
 @pytest.fixture
