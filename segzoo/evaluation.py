@@ -1,95 +1,277 @@
-"""A data set through a model, to pixel counts: MMSegmentation's test protocols, image by image.
+"""A data set through a model, to pixel counts: the test protocols of MMSegmentation and of rstrudel/segmenter.
 
-Modes: `ss`, single scale; `ms+flip`, as MMSegmentation 0.x measured its published figures (the image at six
-sizes of the protocol's scale, plain and flipped); `ms+flip-1.x`, as 1.x's `tta_pipeline` does it (six sizes
-of the raw image: another protocol with other figures); `whole`, the image in one piece instead of windows.
+Modes: `ss`, single scale; `ms+flip`, as MMSegmentation 0.x and rstrudel/segmenter measured their published
+figures (the image at six sizes of the protocol's scale, plain and flipped); `ms+flip-1.x`, as 1.x's
+`tta_pipeline` does it (six sizes of the raw image: another protocol with other figures); `whole`, the image
+in one piece instead of windows.
 """
 
-import random
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.datasets.ade20k import read_image, read_label
-from segzoo.datasets.pairs import Sample
+from segzoo.datasets.decoding import read_image, read_pair
 from segzoo.datasets.resize import rescaled, resize
+from segzoo.datasets.samples import Sample
 from segzoo.errors import EnvironmentFault
-from segzoo.inference import close_calls, segment
-from segzoo.miou import Counts, count
+from segzoo.inference import Axis, View, axis, bands, crops, view
+from segzoo.miou import IGNORED, Counts
+from segzoo.precision import arithmetic, dtype_of
 from segzoo.zoo import Protocol
-
-# The difference between two best scores below which another order of additions may pick the other class.
-MARGIN = 2e-5
-
 
 MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole")
 _RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
+# The difference between two best scores below which another order of additions may pick the other class.
+MARGIN = 2e-5
 
-def scores_of(model: nn.Module, image: np.ndarray, protocol: Protocol, device: torch.device, mode: str = "ss") -> Tensor:
-    """Class scores (c, h, w) at the size of an RGB image uint8 (h, w, 3): logits, or with ms+flip mean probabilities."""
-    size = image.shape[0], image.shape[1]
-    if mode in ("ss", "whole"):
-        only = _normalised(image, rescaled(size, protocol.scale), protocol, device)
-        return segment(model, only, size, protocol.crop, protocol.stride, mode == "whole")
-    mean: Tensor | None = None
-    for sized in augmented_sizes(size, protocol.scale, mode):
-        plain = _normalised(image, sized, protocol, device)
-        for view in (plain, plain.flip(-1)):
-            scores = segment(model, view, size, protocol.crop, protocol.stride)
-            probabilities = (scores if view is plain else scores.flip(-1)).softmax(0)
-            mean = probabilities if mean is None else mean + probabilities
-    assert mean is not None
-    return mean / (2 * len(_RATIOS))
+# Images that are seen together, so that a device is kept busy; a processor's cache would rather have one.
+_TOGETHER = {"cpu": 1}
+_TOGETHER_ELSEWHERE = 16
+# Tokens that go through the model at once: some 60 windows of 512 px with patches of 16.
+_TOKENS = {"cpu": 2048}
+_TOKENS_ELSEWHERE = 65536
 
 
-def augmented_sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tuple[int, int]]:
-    """The sizes (height, width) of an image in test-time augmentation."""
+@dataclass(frozen=True)
+class Look:
+    """One view of an image before the model: where its windows are, and their pixels (windows, 3, h, w)."""
+
+    rows: Axis
+    columns: Axis
+    flipped: bool
+    crops: Tensor
+
+
+@dataclass
+class Evaluator:
+    """A model on a device, ready to score images by a protocol.
+
+    `precision` is what the network computes in; resizing, averaging and counting do not depend on it. Out of
+    memory, it halves how many windows go at once, and says so once each time.
+    """
+
+    model: nn.Module
+    protocol: Protocol
+    classes: int
+    device: torch.device
+    precision: str = "fp32"
+    warn: Callable[[str], None] = lambda message: None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.dtype = dtype_of(self.precision, self.device)
+        self.model = self.model.to(self.device, self.dtype)
+        backbone: Any = self.model.backbone
+        self.patch: int = backbone.patch_embed.patch
+        self.tokens = _TOKENS.get(self.device.type, _TOKENS_ELSEWHERE)
+        self.together = _TOGETHER.get(self.device.type, _TOGETHER_ELSEWHERE)
+
+    # what an image looks like to the model
+
+    def looks(self, image: np.ndarray, mode: str) -> list[Look]:
+        """All views of an RGB image uint8 (h, w, 3), in the order in which their probabilities are added."""
+        pixels = torch.from_numpy(image)
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        pixels = pixels.to(self.device, non_blocking=True)
+        size = image.shape[0], image.shape[1]
+        found = []
+        for sized in sizes(size, self.protocol.scale, mode):
+            plain = self._normalised(resize(pixels, sized))
+            rows, columns = (self._axis(plain.shape[side], size[side - 1], mode) for side in (1, 2))
+            found.append(Look(rows, columns, False, crops(plain, rows, columns)))
+            if mode.startswith("ms+flip"):
+                found.append(Look(rows, columns, True, crops(plain.flip(-1), rows, columns)))
+        return found
+
+    def _normalised(self, image: Tensor) -> Tensor:
+        mean, std = (torch.tensor(value, device=self.device) for value in (self.protocol.mean, self.protocol.std))
+        plain = (image.float() - mean).div_(std).permute(2, 0, 1)
+        height, width = plain.shape[1:]
+        crop = self.protocol.crop
+        if self.protocol.by == "rstrudel" and min(height, width) < crop:  # enlarged until a window fits
+            ratio = max(height, width) / min(height, width)
+            larger = (int(crop), int(ratio * crop)) if height < width else (int(ratio * crop), int(crop))
+            plain = F.interpolate(plain[None], larger, mode="bilinear", align_corners=False)[0]
+        return plain
+
+    def _axis(self, length: int, target: int, mode: str) -> Axis:
+        crop, stride = (length, length) if mode == "whole" else (self.protocol.crop, self.protocol.stride)
+        return axis(length, target, crop, stride, self.patch, self.protocol.by == "rstrudel", self.device)
+
+    # the model
+
+    def _patch_scores(self, pixels: Tensor) -> Tensor:
+        """The model's scores for crops of one shape, as many at once as fit."""
+        each = -(-pixels.shape[-2] // self.patch) * -(-pixels.shape[-1] // self.patch)
+        parts: list[Tensor] = []
+        done = 0
+        while done < len(pixels):
+            count = max(self.tokens // each, 1)
+            try:
+                parts.append(self.model.scores(pixels[done : done + count].to(self.dtype)))  # type: ignore[operator]
+            except torch.OutOfMemoryError as error:
+                if count == 1:
+                    raise EnvironmentFault(
+                        f"out of memory with a single window on {self.device}", hint="--device cpu, or --precision bf16 where the GPU has it"
+                    ) from error
+                self.tokens = min(count, len(pixels) - done) // 2 * each or each
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                note = f"out of memory: on with {max(self.tokens // each, 1)} windows at once"
+                self.notes.append(note)
+                self.warn(note)
+            else:
+                done += count
+        return torch.cat(parts)
+
+    def views(self, images: Sequence[list[Look]]) -> list[list[View]]:
+        """The model's scores for the looks of some images; crops of one shape go through it together."""
+        shapes: dict[torch.Size, list[tuple[int, int]]] = {}
+        for image, looks in enumerate(images):
+            for place, look in enumerate(looks):
+                shapes.setdefault(look.crops.shape[1:], []).append((image, place))
+        done: dict[tuple[int, int], View] = {}
+        for places in shapes.values():
+            chosen = [images[image][place] for image, place in places]
+            scores = self._patch_scores(torch.cat([look.crops for look in chosen]))
+            for key, look, part in zip(places, chosen, scores.split([len(look.crops) for look in chosen]), strict=True):
+                done[key] = view(part, look.rows, look.columns, look.flipped)
+        return [[done[image, place] for place in range(len(looks))] for image, looks in enumerate(images)]
+
+    def bands(self, views: Sequence[View]) -> Iterator[Tensor]:
+        """Scores at the original size, band by band: logits, or with several views mean probabilities."""
+        return bands(views, soft=len(views) > 1 or self.protocol.by == "rstrudel")
+
+    def scores(self, image: np.ndarray, mode: str = "ss") -> Tensor:
+        """Class scores (c, h, w) at the size of an RGB image uint8 (h, w, 3)."""
+        with torch.inference_mode(), arithmetic(self.precision):
+            return torch.cat(list(self.bands(self.views([self.looks(image, mode)])[0]))).transpose(0, 1)
+
+    def labels(self, views: Sequence[View]) -> Tensor:
+        """The best class of each pixel, int64 (h, w); of equal ones the first."""
+        return torch.cat([band.max(1).indices for band in self.bands(views)])
+
+    # a data set
+
+    def evaluate(self, chosen: Sequence[Sample], mode: str = "ss", shard: tuple[int, int] = (0, 1)) -> Iterator[tuple[Sample, Tensor]]:
+        """The confusion of each image, int64 (classes + 1, classes), as it is done; see `confusion`.
+
+        Images go together in groups that depend on nothing but `chosen` and the device, and `shard` (rank, of)
+        takes whole groups: a group's counts are the same whoever computes them. Raises EnvironmentFault for an
+        image or label that cannot be used.
+        """
+        groups = [chosen[start : start + self.together] for start in range(0, len(chosen), self.together)][shard[0] :: shard[1]]
+        pairs = _ahead(lambda sample: read_pair(sample, self.classes), [sample for group in groups for sample in group])
+        with torch.inference_mode():
+            for group in groups:
+                decoded = [next(pairs) for _ in group]
+                with arithmetic(self.precision):
+                    views = self.views([self.looks(image, mode) for image, _ in decoded])
+                    found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
+                yield from zip(group, torch.stack(found).cpu(), strict=True)
+
+    def explained(self, sample: Sample, found: Counts, expected: Counts, mode: str = "ss") -> tuple[bool, int]:
+        """Whether close calls alone can account for these counts being unequal; and how many close calls there are.
+
+        A close call is a pixel whose two best scores differ by less than MARGIN. Each that goes to another
+        class changes each kind of count by at most two in sum.
+        """
+        image, label = read_pair(sample, self.classes)
+        best = self.scores(image, mode).topk(2, dim=0).values.cpu()
+        close = int(((best[0] - best[1] < MARGIN).numpy() & (label != IGNORED)).sum())
+        changed = [int(np.abs(mine - theirs).sum()) for mine, theirs in zip(found.arrays, expected.arrays, strict=True)]
+        return changed[2] == 0 and max(changed) <= 2 * close, close
+
+    def agreement(self, reference: "Evaluator", chosen: Sequence[Sample], mode: str) -> dict[str, Any]:
+        """The share of pixels to which this evaluator and another give the same class."""
+        same = pixels = 0
+        for sample in chosen:
+            image = read_image(sample.image)
+            mine, theirs = (one.scores(image, mode).argmax(0).cpu() for one in (self, reference))
+            same, pixels = same + int((mine == theirs).sum()), pixels + mine.numel()
+        return {"images": len(chosen), "pixels_percent": round(100 * same / pixels, 4)}
+
+
+def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, warmup: int = 5) -> dict[str, Any]:
+    """Images a second as MMSegmentation's `benchmark.py` (1.2.2) measures them: one at a time, single scale, from the
+    prepared image to the label map, neither reading nor resizing; the mean over `images`, but for the first few.
+    """
+    seconds = []
+    with torch.inference_mode(), arithmetic(evaluator.precision):
+        for index in range(images if evaluator.device.type == "cuda" else min(images, len(chosen) + warmup)):
+            looks = evaluator.looks(read_image(chosen[index % len(chosen)].image), "ss")
+            _finish(evaluator.device)
+            started = perf_counter()
+            evaluator.labels(evaluator.views([looks])[0])
+            _finish(evaluator.device)
+            seconds.append(perf_counter() - started)
+    timed = seconds[warmup:] or seconds
+    return {"images_per_second": round(len(timed) / sum(timed), 2), "images": len(timed), "threads": torch.get_num_threads()}
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> dict[str, Any]:
+    """The most memory that this process has had so far: on a GPU in tensors, else all that is resident, in bytes."""
+    if device.type == "cuda":
+        return {"bytes": torch.cuda.max_memory_allocated(device), "of": "tensors on the GPU"}
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return {"bytes": None, "of": "the process"}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "the process"}
+
+
+def sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tuple[int, int]]:
+    """The sizes (height, width) at which a mode looks at an image."""
     if mode == "ms+flip":
         return [rescaled(size, (int(scale[0] * ratio), int(scale[1] * ratio))) for ratio in _RATIOS]
-    return [rescaled(size, (int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5))) for ratio in _RATIOS]
+    if mode == "ms+flip-1.x":
+        return [rescaled(size, (int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5))) for ratio in _RATIOS]
+    return [rescaled(size, scale)]
 
 
-def _normalised(image: np.ndarray, size: tuple[int, int], protocol: Protocol, device: torch.device) -> Tensor:
-    small = torch.from_numpy(resize(image, size)).to(device)
-    return (small.permute(2, 0, 1)[None].float() - protocol.mean) / protocol.std
+def confusion(pred: Tensor, label: np.ndarray, classes: int) -> Tensor:
+    """Pixels by label (row) and prediction (column), int64 (classes + 1, classes), on the device of `pred`.
 
-
-def evaluate(
-    model: nn.Module, chosen: Sequence[Sample], protocol: Protocol, classes: int, device: torch.device, mode: str = "ss"
-) -> Iterator[tuple[Sample, Counts]]:
-    """The counts of each image, as it is done. Raises EnvironmentFault for an image or label that cannot be used."""
-    model = model.to(device)
-    for sample in chosen:
-        image, label = _pair(sample)
-        pred = scores_of(model, image, protocol, device, mode).argmax(0).cpu().numpy()
-        yield sample, count(pred, label, classes)
-
-
-def explained(
-    model: nn.Module, sample: Sample, found: Counts, expected: Counts, protocol: Protocol, device: torch.device, mode: str = "ss"
-) -> tuple[bool, int]:
-    """Whether close calls alone can account for these counts being unequal; and how many close calls there are.
-
-    Each pixel that goes to another class changes each kind of count by at most two in sum.
+    The last row counts labels beyond the classes, which are no class's pixels but not ignored either.
     """
-    image, label = _pair(sample)
-    close = int((close_calls(scores_of(model, image, protocol, device, mode), MARGIN).cpu().numpy() & (label != 255)).sum())
-    changed = [int(np.abs(mine - theirs).sum()) for mine, theirs in zip(found.arrays, expected.arrays, strict=True)]
-    return changed[2] == 0 and max(changed) <= 2 * close, close
+    row = torch.arange(256).clamp_(max=classes)
+    row[IGNORED] = classes + 1
+    place = (row * classes).to(pred.device)[torch.from_numpy(label).to(pred.device).long()].add_(pred)
+    counts = torch.zeros((classes + 2) * classes, dtype=torch.int64, device=pred.device)
+    counts.scatter_add_(0, place.flatten(), torch.ones_like(place).flatten())
+    return counts.view(classes + 2, classes)[:-1]
 
 
-def subset(found: Sequence[Sample], images: int | None, seed: int = 0) -> list[Sample]:
-    """A seeded choice of so many images, in order; all of them where there are no more."""
-    if images is None or images >= len(found):
-        return list(found)
-    return [found[index] for index in sorted(random.Random(seed).sample(range(len(found)), images))]  # noqa: S311 - not for secrets
-
-
-def _pair(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    image, label = read_image(sample.image), read_label(sample.label)
-    if image.shape[:2] != label.shape:
-        raise EnvironmentFault(f"{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, its image has {image.shape[1]}x{image.shape[0]}")
-    return image, label
+def _ahead(read: Callable[[Sample], Any], chosen: Sequence[Sample]) -> Iterator[Any]:
+    """What `read` gives for each, in order, read by threads some way ahead."""
+    workers = min(os.cpu_count() or 1, 16)
+    with ThreadPoolExecutor(workers, "decode") as pool:
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for sample in chosen:
+                waiting.append(pool.submit(read, sample))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

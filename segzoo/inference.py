@@ -1,43 +1,100 @@
-"""Sliding-window inference as mmseg 1.2.2's EncoderDecoder does it: overlapping logits are averaged."""
+"""From windows to pixels: crop scores upsampled, averaged where windows overlap, resized to the original size.
 
-from collections.abc import Callable
+All of these steps (mmseg 1.2.2's EncoderDecoder, rstrudel's `merge_windows`) are linear and treat rows and
+columns apart, so together they are one matrix for the rows and one for the columns. `axis` finds such a
+matrix by taking the steps with unit vectors; `bands` applies both to the scores of all patches of all
+windows, a few rows of pixels at a time. Scores at full size never exist, unless asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_BAND_BYTES = {"cpu": 1 << 23}  # of scores at a time: what a CPU's cache holds
+_BAND_BYTES_ELSEWHERE = 1 << 28
 
-def windows(length: int, crop: int, stride: int) -> list[tuple[int, int]]:
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of an image that is seen through windows.
+
+    `windows` are begin and end of each, in pixels of the resized image; `matrix`, (pixels at the original
+    size, windows x patches), takes the scores of their patches to pixels.
+    """
+
+    windows: tuple[tuple[int, int], ...]
+    matrix: Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """An image at one size, plain or flipped: the scores of all patches of all windows as one grid (rows, c, columns)."""
+
+    rows: Axis
+    columns: Axis
+    grid: Tensor
+    flipped: bool = False
+
+
+def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
     """Begin and end of the windows along one axis; the last is pushed back inside."""
     count = max(length - crop + stride - 1, 0) // stride + 1
     ends = [min(index * stride + crop, length) for index in range(count)]
-    return [(max(end - crop, 0), end) for end in ends]
+    return tuple((max(end - crop, 0), end) for end in ends)
 
 
-def slide(model: Callable[[Tensor], Tensor], image: Tensor, crop: int, stride: int) -> Tensor:
-    """Scores (1, c, H, W) of one normalised image (1, 3, H, W). An image smaller than the crop is one window."""
-    height, width = image.shape[-2:]
-    places = [(rows, columns) for rows in windows(height, crop, stride) for columns in windows(width, crop, stride)]
-    scores: Tensor | None = None
-    seen = image.new_zeros(1, 1, height, width)
-    for (top, bottom), (left, right) in places:
-        part = model(image[..., top:bottom, left:right])
-        if scores is None:
-            scores = image.new_zeros(1, part.shape[1], height, width)
-        scores[..., top:bottom, left:right] += part
-        seen[..., top:bottom, left:right] += 1
-    assert scores is not None  # there is always one window
-    return scores / seen
+@lru_cache(1024)
+def axis(length: int, target: int, crop: int, stride: int, patch: int, unpadded: bool, device: torch.device) -> Axis:
+    """The windows along an axis of `length`, and the way of their scores to `target` pixels.
+
+    A window that is no multiple of the patch was padded. With `unpadded` the scores of the padding are cut
+    off, as rstrudel/segmenter does; else they are squeezed into the window with the rest, as mmseg does.
+    """
+    places = windows(length, crop, stride)
+    side = places[0][1] - places[0][0]
+    patches = -(-side // patch)
+    grown = F.interpolate(torch.eye(patches)[None], patches * patch if unpadded else side, mode="linear")[0, :, :side]
+    total, seen = torch.zeros(len(places), patches, length), torch.zeros(length)
+    for index, (begin, end) in enumerate(places):
+        total[index, :, begin:end] = grown
+        seen[begin:end] += 1
+    resized = F.interpolate(total / seen, target, mode="linear")
+    return Axis(places, resized.flatten(0, 1).T.contiguous().to(device))
 
 
-def segment(model: Callable[[Tensor], Tensor], image: Tensor, size: tuple[int, int], crop: int, stride: int, whole: bool = False) -> Tensor:
-    """Scores (c, h, w) at the original size (h, w) of an image that was resized before; `whole` sees it in one piece."""
-    with torch.inference_mode():
-        scores = model(image) if whole else slide(model, image, crop, stride)
-        return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)[0]
+def crops(image: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """The windows of an image (3, h, w), row by row: (windows, 3, crop height, crop width)."""
+    return torch.stack([image[:, top:bottom, left:right] for top, bottom in rows.windows for left, right in columns.windows])
 
 
-def close_calls(scores: Tensor, margin: float) -> Tensor:
-    """Where the two best classes differ by less than `margin`: there, rounding may decide. (h, w) bool."""
-    best = scores.topk(2, dim=0).values
-    return best[0] - best[1] < margin
+def view(scores: Tensor, rows: Axis, columns: Axis, flipped: bool = False) -> View:
+    """The view of an image from the scores (windows, c, h, w) of its crops' patches."""
+    grid = scores.float().unflatten(0, (len(rows.windows), len(columns.windows))).permute(0, 3, 2, 1, 4)
+    return View(rows, columns, grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1), flipped)
+
+
+def bands(views: Sequence[View], soft: bool) -> Iterator[Tensor]:
+    """Class scores at the original size, (rows, c, width) a band from top to bottom.
+
+    Logits of the one view there is; with `soft` the mean of all views' probabilities.
+    """
+    wide = [one.grid @ (one.columns.matrix.flip(0) if one.flipped else one.columns.matrix).T for one in views]
+    height, (_, classes, width) = len(views[0].rows.matrix), wide[0].shape
+    at_once = max(_BAND_BYTES.get(wide[0].device.type, _BAND_BYTES_ELSEWHERE) // (4 * classes * width), 1)
+    for top in range(0, height, at_once):
+        mean: Tensor | None = None
+        for one, across in zip(views, wide, strict=True):
+            share = one.rows.matrix[top : top + at_once]
+            if share.device.type == "cpu":  # few of the patches reach a band of rows
+                reached = share.any(0).nonzero()[:, 0]
+                share, across = share[:, reached], across[reached]
+            scores = (share @ across.flatten(1)).unflatten(1, (classes, width))
+            if soft:
+                scores = scores.softmax(1)
+            mean = scores if mean is None else mean.add_(scores)
+        assert mean is not None  # there is a view
+        yield mean.div_(len(views)) if len(views) > 1 else mean

@@ -1,9 +1,12 @@
 """What a rung of the ladder of evidence is given, and what it yields."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segzoo.delivery import Fetched, Policy
 from segzoo.detection import Found
@@ -13,6 +16,9 @@ from segzoo.geometry import Geometry
 from segzoo.store import Store
 from segzoo.zoo import Artifact, Entry, Zoo
 
+if TYPE_CHECKING:
+    from segzoo.world import World
+
 Status = Literal["passed", "failed", "skipped", "n/a"]
 RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
 IMAGES_ON_CPU = 50
@@ -20,24 +26,32 @@ IMAGES_ON_CPU = 50
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The outcome of one rung. `short` fits a table's cell, `detail` is a sentence, `facts` go into the receipt."""
+    """The outcome of one rung. `short` fits a table's cell, `detail` is a sentence, `facts` go into the receipt.
+
+    `basis` is all that the outcome depends on, versions of programs apart: with the same basis it need not be
+    found again. `time` is when it was found, if not just now.
+    """
 
     rung: str
     status: Status
     short: str
     detail: str
     facts: dict[str, Any] = field(default_factory=dict)
+    basis: dict[str, Any] = field(default_factory=dict)
     code: int = 0
     seconds: float = 0.0
+    time: str | None = None
 
     def record(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "short"}
+        """As a receipt holds it."""
+        return json.loads(json.dumps(asdict(self), allow_nan=False))
 
 
 @dataclass(frozen=True)
 class Setting:
     """Where and how to verify. `images` None means all; `data` is a folder with the data set, if the user
-    has one; `modes` are those in which the mIoU is measured.
+    has one; `modes` are those in which the mIoU is measured, `precision` what the network computes in. With
+    `smoke` that many images are compared with a receipt's own counts; `speed` measures images a second.
     """
 
     zoo: Zoo
@@ -47,6 +61,10 @@ class Setting:
     images: int | None = IMAGES_ON_CPU
     data: Path | None = None
     modes: tuple[str, ...] = ("ss",)
+    precision: str = "fp32"
+    smoke: int | None = None
+    speed: bool = False
+    world: World | None = None
     said: Callable[[str, int, int | None], None] = lambda doing, done, whole: None
     policy: Policy | None = None
 
@@ -62,8 +80,15 @@ class Climb:
     found: Found
     geometry: Geometry
 
-    def __init__(self, entry: Entry, setting: Setting):
-        self.entry, self.setting = entry, setting
+    def __init__(self, entry: Entry, setting: Setting, previous: Mapping[str, Mapping[str, Any]]):
+        self.entry, self.setting, self.previous = entry, setting, previous
+
+    def known(self, rung: str, basis: dict[str, Any]) -> Check | None:
+        """The check of an earlier run that asked just this, and passed."""
+        record = self.previous.get(rung)
+        if record is None or record["status"] != "passed" or record["basis"] != json.loads(json.dumps(basis)):
+            return None
+        return Check(**record)
 
 
 class Skip(Exception):

@@ -33,19 +33,27 @@ class Counts:
     __hash__ = None  # type: ignore[assignment]
 
     @property
+    def sparse(self) -> list[list[int]]:
+        """[class, intersect, pred, label] of each class that is predicted or labelled: what a receipt holds of an image."""
+        occurring = np.flatnonzero(self.pred + self.label)
+        return [[int(index), *(int(array[index]) for array in self.arrays)] for index in occurring]
+
+    @classmethod
+    def from_sparse(cls, rows: Sequence[Sequence[int]], classes: int) -> "Counts":
+        """The inverse of `sparse`. Raises IndexError for a class that is none, ValueError for a row of another length."""
+        whole = np.zeros((3, classes), np.int64)
+        for index, *values in rows:
+            whole[:, index] = values
+        return cls(*whole)
+
+    @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.intersect, self.pred, self.label
 
 
-def count(pred: np.ndarray, label: np.ndarray, classes: int) -> Counts:
-    """The counts of one image. Label 255 is ignored; any other label beyond the classes is a false positive's pixel."""
-    kept = label != IGNORED
-    pred, label = pred[kept], label[kept]
-
-    def histogram(values: np.ndarray) -> np.ndarray:
-        return np.bincount(values, minlength=classes)[:classes].astype(np.int64)
-
-    return Counts(histogram(pred[pred == label]), histogram(pred), histogram(label))
+def counts_of(confusion: np.ndarray) -> Counts:
+    """The counts in a confusion matrix (classes + 1, classes): labels by row, the last row for those beyond the classes."""
+    return Counts(confusion[:-1].diagonal().copy(), confusion.sum(0), confusion[:-1].sum(1))
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -60,6 +68,12 @@ def iou(counts: Counts) -> np.ndarray:
         return 100 * counts.intersect / counts.union
 
 
+def accuracy(counts: Counts) -> np.ndarray:
+    """The share of each class's labelled pixels that are predicted so, in percent; NaN where none are labelled."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 100 * counts.intersect / counts.label
+
+
 def mean_iou(counts: Counts) -> float:
     """mIoU in percent: the mean over the classes that occur."""
     values = iou(counts)
@@ -69,25 +83,11 @@ def mean_iou(counts: Counts) -> float:
 
 def metrics(counts: Counts) -> dict[str, float]:
     """aAcc, mIoU and mAcc in percent, rounded to two decimals as MMSegmentation prints them."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        accuracy = 100 * counts.intersect / counts.label
+    accuracies = accuracy(counts)
     pixels = counts.label.sum()
     values = {
         "aAcc": 100 * float(counts.intersect.sum()) / pixels if pixels else math.nan,
         "mIoU": mean_iou(counts),
-        "mAcc": float(np.nanmean(accuracy)) if not np.isnan(accuracy).all() else math.nan,
+        "mAcc": float(np.nanmean(accuracies)) if not np.isnan(accuracies).all() else math.nan,
     }
     return {name: round(value, 2) for name, value in values.items()}
-
-
-def interval(counts: Sequence[Counts], draws: int = 2000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """A confidence interval of the mIoU in percent, by a bootstrap over images (percentile method)."""
-    stacked = [np.stack(arrays) for arrays in zip(*(one.arrays for one in counts), strict=True)]
-    random = np.random.default_rng(seed)
-    values = []
-    for _ in range(draws):
-        chosen = random.integers(len(counts), size=len(counts))
-        weights = np.bincount(chosen, minlength=len(counts))
-        values.append(mean_iou(Counts(*(weights @ array for array in stacked))))
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -1,16 +1,25 @@
-"""What was proved of one entry, as JSON that another person can check: deterministic but for time, device and versions."""
+"""What was proved of one entry, as JSON that another person can check: deterministic but for time, device and versions.
+
+Beside the receipt of a finished run lies, while one is under way, a part of the next: the rungs that are done.
+"""
 
 import importlib.metadata
 import json
 import platform
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from segzoo.atomic import replacing
 
-SCHEMA = "segzoo-receipt/1"
+SCHEMA = "segzoo-receipt/2"
 _PACKAGES = ("segzoo", "numpy", "torch", "jax", "pillow")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def receipt(name: str, title: str, checks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -21,10 +30,15 @@ def receipt(name: str, title: str, checks: list[dict[str, Any]]) -> dict[str, An
         "title": title,
         "passed": all(check["status"] != "failed" for check in checks),
         "checks": checks,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
+        "time": now(),
+        "versions": versions(),
         "machine": platform.machine(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Of the programs on which a result depends; None where one is not installed."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
 
 
 def _version(package: str) -> str | None:
@@ -35,12 +49,36 @@ def _version(package: str) -> str | None:
 
 
 def dumps(record: Any) -> str:
-    """JSON with sorted keys, so that equal records are equal bytes."""
-    return json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON with sorted keys, so that equal records are equal bytes; lists of numbers stay on one line."""
+    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[[-\d.eE+,\s]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
-def write(record: dict[str, Any], folder: Path) -> Path:
+def write(record: dict[str, Any], folder: Path, *, finished: bool = True) -> Path:
+    """The receipt, or the part of it that is done. A finished one takes the place of its part."""
     path = folder / f"{record['name']}.json"
-    with replacing(path) as part:
-        part.write_text(dumps(record), encoding="utf-8")
+    part = path.with_suffix(".part")
+    with replacing(path if finished else part) as temporary:
+        temporary.write_text(dumps(record), encoding="utf-8")
+    if finished:
+        part.unlink(missing_ok=True)
     return path
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """A receipt of this schema; None where there is none that can be read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("schema") == SCHEMA else None
+
+
+def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
+    """The checks of an entry that earlier runs made, by rung, with these versions of the programs; the newest of each."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for suffix in (".json", ".part"):
+        record = read(folder / f"{name}{suffix}")
+        if record is not None and (any_version or record["versions"] == versions()):
+            found |= {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}
+    return found

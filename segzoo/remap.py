@@ -55,14 +55,14 @@ class Plan:
 
 def plan(
     specs: Mapping[str, Spec],
-    to: str,
+    to: str | Layout,
     *,
     found: Found | None = None,
     heads: int | None = None,
     drop: Collection[str] = (),
     prefix: str | None = None,
 ) -> Plan:
-    """What must be done to these tensors to have them in layout `to`.
+    """What must be done to these tensors to have them in layout `to`, a name or a table.
 
     `found` is what they are, where the caller knows it already. `heads` is needed only where the target
     shows heads and the source does not. Sections named in `drop` are left out though the target could hold
@@ -71,7 +71,7 @@ def plan(
     """
     found = found or detect(specs)
     geometry, sizes = measure(found.rules, specs, found.depths, heads)
-    target = LAYOUTS[to]
+    target = LAYOUTS[to] if isinstance(to, str) else to
     if why := refusal(found, target):
         raise ConversionError(why)
     optional = [section for section in found.sections if section not in ESSENTIAL]
@@ -88,9 +88,9 @@ def plan(
         prefix = (target.decoder_prefix if decoded else None) or target.prefixes[0]
     elif prefix not in target.prefixes:
         known = ", ".join(f"'{one}'" for one in target.prefixes)
-        raise ConversionError(f"layout '{to}' does not stand under the prefix '{prefix}', only under {known}")
+        raise ConversionError(f"layout '{target.name}' does not stand under the prefix '{prefix}', only under {known}")
     elif target.decoder_prefix and prefix != target.decoder_prefix and any("decoder" in section for section in kept):
-        raise ConversionError(f"beside a decoder, layout '{to}' stands under the prefix '{target.decoder_prefix}' only")
+        raise ConversionError(f"beside a decoder, layout '{target.name}' stands under the prefix '{target.decoder_prefix}' only")
     wanted = target.expand(prefix, found.depths, kept)
     if found.unsure and target.name != found.layout.name and geometry.grid is None:
         raise ConversionError(
@@ -99,7 +99,7 @@ def plan(
         )
     if any(axis not in sizes for rule in wanted.values() for axis in axes_of(rule.axes) - {"s"}):
         raise ConversionError(
-            f"layout '{to}' shows the attention heads, layout '{found.layout.name}' does not",
+            f"layout '{target.name}' shows the attention heads, layout '{found.layout.name}' does not",
             hint="say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)",
         )
     return Plan(found, target, geometry, sizes, fill(wanted, found, specs, sizes), dropped)

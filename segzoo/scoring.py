@@ -1,36 +1,83 @@
-"""The top rung: a model's mIoU on its data set, against the reported figure and, where they are stored, the counts of each image."""
+"""The top rung: a model's mIoU on its data set, against the reported figure and the counts of each image that are known.
+
+Known are those that the manifest has from the reference implementation, or, in a smoke run, those of the receipt.
+"""
+
+from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segzoo.errors import AccuracyError, EnvironmentFault, IntegrityError
+from segzoo.errors import AccuracyError, EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.ladder import Check, Climb, Setting, Skip
-from segzoo.miou import Counts, metrics, total
+from segzoo.layouts import OWN
+from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
+from segzoo.remap import plan, run
 from segzoo.verdict import judge
 from segzoo.zoo import Backbone, Dataset, Model
 
+if TYPE_CHECKING:
+    from segzoo.datasets.samples import Sample
+    from segzoo.evaluation import Evaluator
+
+Known = Mapping[str, Counts]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is evaluated: which images of how many, in which data."""
+
+    entry: Model
+    chosen: list[Sample]
+    of: int
+    digest: str
+
 
 def score(climb: Climb) -> Check:
-    """The rung: the data set through the model in each mode, and what that says. Raises AccuracyError, EnvironmentFault."""
+    """The rung: the data set through the model in each mode, and what that says.
+
+    Raises AccuracyError, EnvironmentFault, IntegrityError (other data), NotFoundError (no receipt to compare with).
+    """
     entry, setting = climb.entry, climb.setting
     if isinstance(entry, Backbone):
         return Check("mIoU", "n/a", "n/a", "a backbone has no mIoU")
     for module in ("torch", "PIL"):
         if find_spec(module) is None:
             raise Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[eval]'")
-    from segzoo.datasets.pairs import digest, samples
+    from segzoo.world import World
+
+    world = setting.world or World()
+    with world.together():
+        question = ask(entry, setting)
+        basis = _basis(climb, question)
+        stored = {mode: _stored(climb, question, mode) for mode in setting.modes}
+    if setting.smoke is None:
+        earlier = climb.known("mIoU", basis)
+        if world.any(earlier is not None):
+            return earlier or Check("mIoU", "passed", "", "known to the first process")
+    check = _scored(climb, question, stored, world)
+    return Check(check.rung, check.status, check.short, check.detail, check.facts, basis)
+
+
+def ask(entry: Model, setting: Setting) -> Question:
+    """Find the data set's images and choose among them."""
+    from segzoo.datasets.choice import subset
+    from segzoo.datasets.samples import digest, samples
 
     dataset = setting.zoo.datasets[entry.protocol.dataset]
     folder = dataset_folder(entry.protocol.dataset, dataset, setting)
-    found = samples(folder, dataset.split, dataset.images)
+    found = samples(dataset.loader, folder, dataset.split, dataset.images)
     data_digest = digest(found)
     if dataset.digest is not None and data_digest != dataset.digest:
         raise IntegrityError(f"{folder}: the data set is not the one that the manifest names: digest {data_digest}, expected {dataset.digest}")
-    return _scored(climb, entry, found, data_digest)
+    return Question(entry, subset(found, setting.smoke or setting.images), len(found), data_digest)
 
 
 def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
@@ -43,75 +90,35 @@ def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
 
     if (folder := folder_of(name, dataset, setting.store)) is not None and folder.is_dir():
         return folder
-    raise Skip("no data", f"data set {name} is not here: segzoo fetch {name}, or name its folder with --data DIR")
+    way = f"segzoo fetch {name}, or name its folder with --data DIR" if dataset.archive else "get it by hand and name its folder with --data DIR"
+    raise Skip("no data", f"data set {name} is not here: {way}" + (f" ({dataset.home})" if dataset.home and not dataset.archive else ""))
 
 
-def _scored(climb: Climb, entry: Model, found: tuple[Any, ...], data_digest: str) -> Check:
-    import torch
-
-    from segzoo.evaluation import subset
-    from segzoo.model import build
-
-    setting = climb.setting
-    model = build(climb.geometry, climb.opened, entry.backbone.eps, entry.head.eps or 1e-5)
-    chosen = subset(found, setting.images)
-    facts: dict[str, Any] = {"images": len(chosen), "of": len(found), "data_digest": data_digest, "device": setting.device, "precision": "float32"}
-    facts |= {"protocol": entry.protocol.model_dump(exclude_none=True), "modes": {}}
-    details = []
-    undecided = False
-    for mode in setting.modes:
-        outcome, detail, decided = _in_mode(model, mode, climb, entry, chosen, len(chosen) == len(found), torch.device(setting.device))
-        facts["modes"][mode] = outcome
-        details.append(detail if mode == "ss" else f"{mode}: {detail}")
-        undecided |= not decided
-    images = f"{len(chosen)} of {len(found)} images on {setting.device}"
-    if undecided:
-        raise Skip("too few", f"{'; '.join(details)}; {images}")
-    first = facts["modes"][setting.modes[0]]["measured"]["mIoU"]
-    return Check("mIoU", "passed", f"{first:.2f}", f"{'; '.join(details)}; {images}", facts)
+def _basis(climb: Climb, question: Question) -> dict[str, Any]:
+    """All that the counts and their judgement depend on."""
+    entry, setting = question.entry, climb.setting
+    return {
+        "sha256": climb.fetched.sha256,
+        "geometry": asdict(climb.geometry),
+        "eps": [entry.backbone.eps, entry.head.eps],
+        "protocol": entry.protocol.model_dump(mode="json"),
+        "reported": entry.reported.model_dump(mode="json"),
+        "counts": entry.counts.model_dump(mode="json") if entry.counts else None,
+        "data_digest": question.digest,
+        "images": len(question.chosen),
+        "modes": list(setting.modes),
+        "device": setting.device,
+        "precision": setting.precision,
+        "speed": setting.speed,
+    }
 
 
-def _in_mode(model: Any, mode: str, climb: Climb, entry: Model, chosen: list[Any], whole: bool, device: Any) -> tuple[dict[str, Any], str, bool]:
-    """The facts of one mode, the same in words, and whether anything could be said of the reported figure."""
-    from segzoo.evaluation import evaluate, explained
-
-    setting, protocol = climb.setting, entry.protocol
-    counts: dict[str, Counts] = {}
-    for sample, counted in evaluate(model, chosen, protocol, entry.head.classes, device, mode):
-        counts[sample.name] = counted
-        setting.said("images" if mode == "ss" else mode, len(counts), len(chosen))
-    measured, reported = metrics(total(counts.values())), entry.reported.of(mode)
-    facts: dict[str, Any] = {"measured": measured, "reported": reported}
-    facts["per_image"] = {name: [array.tolist() for array in one.arrays] for name, one in counts.items()}
-    stored = stored_counts(entry, setting, mode)
-    close = 0
-    wrong = []
-    for sample in chosen:
-        if stored and counts[sample.name] != stored[sample.name]:
-            allowed, calls = explained(model, sample, counts[sample.name], stored[sample.name], protocol, device, mode)
-            close += calls
-            wrong += [] if allowed else [sample.name]
-    if wrong:
-        apart = f"the pixel counts of {len(wrong)} of {len(chosen)} images differ from those stored, the first {wrong[0]}"
-        raise AccuracyError(f"{apart}; {mode} mIoU {measured['mIoU']:.2f}")
-    same = ""
-    if stored:
-        same = "; the pixel counts of every image equal those stored" + (f", but for {close} close calls" if close else "")
-        facts["stored_counts"] = {"equal": True, "close_calls": close}
-    if reported is None:
-        facts["verdict"] = None
-        return facts, f"{measured['mIoU']:.2f} measured, none reported{same}", True
-    verdict, why = judge(list(counts.values()), reported, whole)
-    facts["verdict"] = verdict
-    detail = f"{measured['mIoU']:.2f} measured, {reported:.2f} reported: {why}{same}"
-    if verdict == "refuted" or (verdict == "inconsistent" and not stored):  # equal counts are the stronger evidence
-        raise AccuracyError(detail if mode == "ss" else f"{mode}: {detail}")
-    return facts, detail, verdict != "undecided" or bool(stored)
-
-
-def stored_counts(entry: Model, setting: Setting, mode: str) -> dict[str, Counts] | None:
-    """The reference implementation's own counts of each image in a mode, where the manifest has them."""
-    if entry.counts is None or mode not in entry.counts.keys:
+def _stored(climb: Climb, question: Question, mode: str) -> Known | None:
+    """The counts that each image must have, where they are known."""
+    entry, setting = question.entry, climb.setting
+    if setting.smoke is not None:
+        return _of_receipt(climb, question, mode)
+    if entry.counts is None or mode not in entry.counts.keys or setting.precision != "fp32":
         return None
     path = setting.fetch(entry.counts.file).path
     try:
@@ -119,3 +126,144 @@ def stored_counts(entry: Model, setting: Setting, mode: str) -> dict[str, Counts
         return {name: Counts(*(np.array(one[kind], np.int64) for kind in ("intersect", "pred", "label"))) for name, one in images.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise EnvironmentFault(f"{entry.counts.file.name}: no per-image counts under '{entry.counts.keys[mode]}': {error!r}") from error
+
+
+def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
+    """The receipt's own counts. Raises NotFoundError where it has none for these bytes, these data and this precision."""
+    again = "segzoo verify NAME without --smoke writes one"
+    record = climb.previous.get("mIoU")
+    if record is None or mode not in record["facts"].get("modes", {}):
+        raise NotFoundError(f"no receipt has the counts of each image in mode {mode}", hint=again)
+    mine = _basis(climb, question)
+    for what in ("sha256", "data_digest", "precision", "protocol", "eps"):
+        if record["basis"][what] != json.loads(json.dumps(mine[what])):
+            raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {record['basis'][what]}, now {mine[what]}", hint=again)
+    images = record["facts"]["modes"][mode]["per_image"]
+    try:
+        return {name: Counts.from_sparse(rows, question.entry.head.classes) for name, rows in images.items()}
+    except (ValueError, IndexError, TypeError) as error:
+        raise IntegrityError(f"the receipt of {record['time']} is damaged: {error}", hint=again) from error
+
+
+def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None], world: Any) -> Check:
+    import torch
+
+    from segzoo.evaluation import Evaluator, peak_memory, speed
+
+    entry, setting = question.entry, climb.setting
+    device = torch.device(setting.device)
+    if setting.smoke is not None:  # the receipt may be of some images only
+        kept = set.intersection(*(set(known or ()) for known in stored.values()))
+        question.chosen[:] = [sample for sample in question.chosen if sample.name in kept]
+        if not question.chosen:
+            raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
+    evaluator = Evaluator(_model(climb, entry), entry.protocol, entry.head.classes, device, setting.precision)
+    facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
+    details, undecided = [], False
+    for mode in setting.modes:
+        outcome, detail, decided = _in_mode(evaluator, question, mode, stored[mode], setting, world)
+        facts["modes"][mode] = outcome
+        details.append(detail if mode == "ss" else f"{mode}: {detail}")
+        undecided |= not decided
+    if setting.speed and world.rank == 0:
+        facts["speed"] = speed(evaluator, question.chosen)
+        details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(entry))
+    if setting.precision != "fp32" and world.rank == 0:
+        reference = Evaluator(_model(climb, entry), entry.protocol, entry.head.classes, device)
+        facts["agreement_with_fp32"] = agreement = evaluator.agreement(reference, question.chosen[:20], setting.modes[0])
+        details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
+    facts["peak_memory"] = peak_memory(device)
+    if evaluator.notes:
+        facts["notes"] = evaluator.notes
+        details += evaluator.notes[-1:]
+    images = f"{len(question.chosen)} of {question.of} images on {setting.device}" + (f", {setting.precision}" if setting.precision != "fp32" else "")
+    if undecided:
+        raise Skip("too few", f"{'; '.join(details)}; {images}")
+    first = facts["modes"][setting.modes[0]]["measured"]["mIoU"]
+    return Check("mIoU", "passed", f"{first:.2f}", f"{'; '.join(details)}; {images}", facts)
+
+
+def _model(climb: Climb, entry: Model) -> Any:
+    from segzoo.model import build
+
+    tensors = dict(run(plan(climb.opened.specs, OWN, found=climb.found, heads=climb.geometry.heads), climb.opened))
+    resample = "bilinear" if entry.protocol.by == "rstrudel" else "bicubic"
+    return build(climb.geometry, tensors, entry.backbone.eps, entry.head.eps or 1e-5, resample)
+
+
+def _beside(entry: Model) -> str:
+    reported = entry.reported
+    return f" ({reported.fps} reported on {reported.device or 'another device'})" if reported.fps else ""
+
+
+def _in_mode(
+    evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any
+) -> tuple[dict[str, Any], str, bool]:
+    """The facts of one mode, the same in words, and whether anything could be said of the reported figure."""
+    entry = question.entry
+    counts, confusion = _counted(evaluator, question, mode, setting, world)
+    whole = total(counts.values())
+    measured, reported = metrics(whole), entry.reported.of(mode)
+    facts: dict[str, Any] = {"measured": measured, "reported": reported}
+    names = list(setting.zoo.datasets[entry.protocol.dataset].classes)
+    percent = {"IoU": iou(whole), "Acc": accuracy(whole)}
+    facts["per_class"] = {name: {kind: _finite(values[index]) for kind, values in percent.items()} for index, name in enumerate(names)}
+    facts["confusion"] = confusion.tolist()
+    facts["per_image"] = {name: one.sparse for name, one in counts.items()}
+    same = ""
+    if stored:
+        close = _compare(evaluator, question, counts, stored, mode, measured["mIoU"])
+        whose = "those of the receipt" if setting.smoke is not None else "those stored"
+        same = f"the pixel counts of every image equal {whose}" + (f", but for {close} close calls" if close else "")
+        facts["stored_counts"] = {"equal": True, "close_calls": close}
+    figures = f"{measured['mIoU']:.2f} measured"
+    extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}"
+    if setting.smoke is not None:
+        return facts, f"{same}; {figures}", True
+    if reported is None:
+        facts["verdict"] = None
+        return facts, "; ".join(filter(None, [f"{figures}, none reported", same, extra])), True
+    verdict, why = judge(list(counts.values()), reported, entry.reported.decimals, question.of)
+    facts["verdict"] = verdict
+    detail = "; ".join(filter(None, [f"{figures}, {reported:.{entry.reported.decimals}f} reported: {why}", same, extra]))
+    if verdict == "refuted" or (verdict == "inconsistent" and not stored):  # equal counts are the stronger evidence
+        raise AccuracyError(detail if mode == "ss" else f"{mode}: {detail}")
+    return facts, detail, verdict != "undecided" or bool(stored)
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 2)
+
+
+def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setting, world: Any) -> tuple[dict[str, Counts], np.ndarray]:
+    """The counts of each image and the confusion of all: every process does its share, and all have the sum."""
+    import torch
+
+    classes, chosen = question.entry.head.classes, question.chosen
+    place = {sample.name: index for index, sample in enumerate(chosen)}
+    each = torch.zeros(len(chosen), 3, classes, dtype=torch.int64)
+    confusion = torch.zeros(classes + 1, classes, dtype=torch.int64)
+    with world.together():
+        for done, (sample, one) in enumerate(evaluator.evaluate(chosen, mode, (world.rank, world.size)), 1):
+            confusion += one
+            each[place[sample.name]] = torch.from_numpy(np.stack(counts_of(one.numpy()).arrays))
+            setting.said("images" if mode == "ss" else mode, min(done * world.size, len(chosen)), len(chosen))
+    world.total(each)
+    world.total(confusion)
+    return {sample.name: Counts(*each[index].numpy()) for index, sample in enumerate(chosen)}, confusion.numpy()
+
+
+def _compare(evaluator: Evaluator, question: Question, counts: Known, stored: Known, mode: str, measured: float) -> int:
+    """How many close calls explain what differs. Raises AccuracyError where they do not."""
+    close, wrong = 0, []
+    for sample in question.chosen:
+        if sample.name not in stored:
+            raise EnvironmentFault(f"the stored counts have no image {sample.name}")
+        if counts[sample.name] != stored[sample.name]:
+            allowed, calls = evaluator.explained(sample, counts[sample.name], stored[sample.name], mode)
+            close += calls
+            wrong += [] if allowed else [sample.name]
+    if wrong:
+        apart = f"the pixel counts of {len(wrong)} of {len(question.chosen)} images differ from those stored, the first {wrong[0]}"
+        raise AccuracyError(f"{apart}; {mode} mIoU {measured:.2f}")
+    return close

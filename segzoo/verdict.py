@@ -1,22 +1,27 @@
 """What measured counts say of a reported mIoU: confirmed or refuted by the full set, consistent or not by a subset."""
 
-from segzoo.miou import Counts, interval, metrics, total
+from segzoo.interval import interval
+from segzoo.miou import Counts, metrics, total
 
-# A published figure is rounded to two decimals, and the publisher's GPU rounded otherwise than ours.
-TOLERANCE = 0.05 + 0.005
-# A bootstrap over fewer images says nothing: most classes occur in none of them.
-FEWEST_IMAGES = 10
+# Another GPU, another library version, another order of additions: mmseg's own figures move by this much.
+TOLERANCE = 0.05
 
 
-def judge(counts: list[Counts], reported: float, whole: bool) -> tuple[str, str]:
-    """What these counts say of a reported mIoU. Only the full set can confirm or refute."""
+def tolerance(decimals: int) -> float:
+    """Points of mIoU that may lie between measured and reported: TOLERANCE, and what rounding to `decimals` hides."""
+    return round(TOLERANCE + 0.5 * 10**-decimals, 6)
+
+
+def judge(counts: list[Counts], reported: float, decimals: int, of: int) -> tuple[str, str]:
+    """What the counts of some images `of` all say of a reported mIoU. Only the full set can confirm or refute."""
+    allowed = tolerance(decimals)
     measured = metrics(total(counts))["mIoU"]
-    if whole:
-        confirmed = abs(measured - reported) <= TOLERANCE
-        return ("confirmed", f"confirmed within {TOLERANCE}") if confirmed else ("refuted", f"refuted, more than {TOLERANCE} apart")
-    if len(counts) < FEWEST_IMAGES:
-        return "undecided", f"undecided, fewer than {FEWEST_IMAGES} images"
-    low, high = interval(counts)
-    fits = low - TOLERANCE <= reported <= high + TOLERANCE
-    verdict = "consistent" if fits else "inconsistent"
+    if len(counts) >= of:
+        confirmed = abs(measured - reported) <= allowed
+        return ("confirmed", f"confirmed within {allowed}") if confirmed else ("refuted", f"refuted, more than {allowed} apart")
+    found = interval(counts, of)
+    if found is None:
+        return "undecided", "undecided, too few images for a figure of all classes"
+    low, high = found
+    verdict = "consistent" if low - allowed <= reported <= high + allowed else "inconsistent"
     return verdict, f"{verdict}, 95 % interval {low:.2f} to {high:.2f}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from segzoo import strict_yaml
 from segzoo.errors import NotFoundError, UsageError
@@ -73,20 +73,25 @@ class Artifact(Record):
         return self
 
 
+Split = Literal["training", "validation", "train", "val"]
+
+
 class Dataset(Record):
-    """Images with labels. `path` is a folder relative to the manifest; `archive` is downloaded otherwise.
+    """Images with labels. `path` is a folder relative to the manifest; `archive` is downloaded otherwise; where
+    there is neither, `home` says where people get it.
 
     `classes` maps each class, in label order, to its colour.
     """
 
     title: Text
-    loader: Literal["ade20k"]
+    loader: Literal["ade20k", "pascal-context", "pascal-context-59", "cityscapes"]
     root: Folder
-    split: Literal["training", "validation"]
+    split: Split
     images: Count
-    other_splits: dict[Literal["training", "validation"], Count] = Field(default_factory=dict)
+    other_splits: dict[Split, Count] = Field(default_factory=dict)
     label_rule: Text
     licence: Text | None = None
+    home: Url | None = None
     path: Folder | None = None
     archive: Artifact | None = None
     digest: Sha256 | None = None
@@ -131,7 +136,9 @@ class Backbone(Record):
 
 
 class ModelBackbone(Record):
-    """A Segmenter's backbone; `image` is the side in pixels that its position embeddings are for."""
+    """A Segmenter's backbone; `image` is the side in pixels that its position embeddings are for, `classes` are
+    those of a classifier that the file still carries.
+    """
 
     width: Count
     depth: Count
@@ -140,6 +147,7 @@ class ModelBackbone(Record):
     patch: Count
     image: Count
     eps: Positive
+    classes: Count | None = None
 
     @model_validator(mode="after")
     def _whole_patches(self) -> "ModelBackbone":
@@ -171,15 +179,34 @@ class Head(Record):
 Mode = Literal["ss", "ms+flip", "ms+flip-1.x", "whole"]
 
 
+def _channels(value: Any) -> Any:
+    return (value,) * 3 if isinstance(value, int | float) else value
+
+
+def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
+    if min(values) <= 0:
+        raise ValueError("must be greater than 0")
+    return values
+
+
+Channels = Annotated[tuple[float, float, float], BeforeValidator(_channels, json_schema_input_type=float | tuple[float, float, float])]
+
+
 class Protocol(Record):
-    """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`."""
+    """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`.
+
+    `by` is whose program is followed where they differ: MMSegmentation's, or that of rstrudel/segmenter,
+    which enlarges an image until a window fits, resizes position embeddings bilinearly, and takes the
+    softmax at a single scale too. `mean` and `std` are for all channels, or for red, green and blue.
+    """
 
     dataset: Identifier
+    by: Literal["mmseg", "rstrudel"] = "mmseg"
     scale: Pair
     crop: Count
     stride: Count
-    mean: float
-    std: Positive
+    mean: Channels
+    std: Annotated[Channels, AfterValidator(_positive)]
     published_scale: Pair | None = None
     note: Text | None = None
 
@@ -191,10 +218,11 @@ class Protocol(Record):
 
 
 class Reported(Record):
-    """The publisher's figures: mIoU in percent, images a second, gigabytes of memory in *training*."""
+    """The publisher's figures: mIoU in percent to so many `decimals`, images a second, gigabytes of memory in *training*."""
 
     miou: Percent
     miou_ms_flip: Percent | None = None
+    decimals: Annotated[int, Field(ge=0, le=6)] = 2
     fps: Positive | None = None
     train_memory_gb: Positive | None = None
     device: Text | None = None
@@ -230,7 +258,7 @@ class Model(Record):
 
     @property
     def geometry(self) -> Sizes:
-        sides = {name: getattr(self.backbone, name) for name in ("width", "depth", "heads", "mlp", "patch")}
+        sides = {name: getattr(self.backbone, name) for name in ("width", "depth", "heads", "mlp", "patch", "classes")}
         return Sizes(**sides, grid=self.backbone.image // self.backbone.patch)
 
     @property

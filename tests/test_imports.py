@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 ORDER = [
     {"errors", "__init__"},
     {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer", "archive"},
-    {"detection", "remap", "zoo", "formats", "recorded", "store", "verdict"},
+    {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
-    {"inference", "parity", "evaluation", "receipt", "ladder", "scoring", "verify"},
+    {"precision", "world", "inference", "parity", "evaluation", "receipt", "ladder", "scoring", "verify"},
     {"cli"},
     {"__main__"},
 ]

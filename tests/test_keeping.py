@@ -19,7 +19,7 @@ from server import Ranged, serve
 from segzoo.archive import unpack
 from segzoo.bundle import INDEX, load
 from segzoo.cli import main
-from segzoo.datasets.pairs import digest, samples
+from segzoo.datasets.samples import digest, samples
 from segzoo.errors import IntegrityError
 from segzoo.store import LOCK_NAME, Store, home
 
@@ -252,7 +252,7 @@ def test_a_data_set_is_fetched_unpacked_counted_and_used(lab, tmp_path):
     assert done.exit_code == 0
     folder = Path(result["folder"])
     assert folder.parent == home() / "datasets"
-    assert result["digest"] == digest(samples(MINI / "ade_mini", "validation", 40))
+    assert result["digest"] == digest(samples("ade20k", MINI / "ade_mini", "validation", 40))
     assert len(list((folder / "images").rglob("*.jpg"))) == 40
     assert segzoo("--zoo", path, "fetch", "ade-mini").exit_code == 0
     assert segzoo("--zoo", path, "verify", "mini-linear", "--require", "mIoU").exit_code == 0
@@ -261,7 +261,7 @@ def test_a_data_set_is_fetched_unpacked_counted_and_used(lab, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda dataset: dataset.update(images=41), "expected 41 images, found 40"),
+        (lambda dataset: dataset.update(images=41), "expected 41 images in 'validation', found 40"),
         (lambda dataset: dataset.update(other_splits={"training": 5}), "no such folder"),
         (lambda dataset: dataset.update(digest="0" * 64), "contents with digest"),
         (lambda dataset: dataset.update(root="elsewhere"), "no folder elsewhere in it"),

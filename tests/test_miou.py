@@ -4,12 +4,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from conftest import MINI
 
-from segzoo.miou import Counts, count, interval, iou, metrics, total
-from segzoo.verdict import judge
+from segzoo.evaluation import confusion
+from segzoo.miou import Counts, accuracy, iou, metrics, total
+from segzoo.miou import counts_of as counts_in
+from segzoo.verdict import judge, tolerance
 
 GOLDEN_METRICS = json.loads((MINI / "expected" / "metrics.json").read_text())
+
+
+def count(pred, label, classes):
+    return counts_in(confusion(torch.from_numpy(pred), label.astype(np.uint8), classes).numpy())
 
 
 def counts_of(record):
@@ -46,11 +53,30 @@ def test_no_pixels_no_figure():
 
 def test_the_verdict():
     images = [counts_of(one) for one in GOLDEN_METRICS["mask/ss"]["per_image"].values()]
-    low, high = interval(images)
-    assert low < 85.64 < high
-    assert interval(images) == (low, high)  # seeded
-    assert judge(images, 85.64, whole=True)[0] == "confirmed"
-    assert judge(images, 85.69, whole=True)[0] == "confirmed"
-    assert judge(images, 85.70, whole=True)[0] == "refuted"
-    assert judge(images, 85.70, whole=False)[0] == "consistent"
-    assert judge(images, 60.0, whole=False)[0] == "inconsistent"
+    assert judge(images, 85.64, 2, of=40)[0] == "confirmed"
+    assert judge(images, 85.69, 2, of=40)[0] == "confirmed"
+    assert judge(images, 85.70, 2, of=40) == ("refuted", "refuted, more than 0.055 apart")
+    assert judge(images, 85.7, 1, of=40) == ("confirmed", "confirmed within 0.1")
+    assert judge(images, 85.70, 2, of=2000)[0] == "consistent"
+    assert judge(images, 60.0, 2, of=2000)[0] == "inconsistent"
+
+
+def test_a_figure_is_taken_for_as_exact_as_it_is_printed():
+    assert [tolerance(decimals) for decimals in (0, 1, 2)] == [0.55, 0.1, 0.055]
+
+
+def test_sparse_counts_are_whole_again():
+    for record in GOLDEN_METRICS["mask/ss"]["per_image"].values():
+        counts = counts_of(record)
+        assert Counts.from_sparse(counts.sparse, 8) == counts
+        assert len(counts.sparse) == np.count_nonzero(counts.pred + counts.label) < 9
+    with pytest.raises(IndexError):
+        Counts.from_sparse([[8, 1, 1, 1]], 8)
+    with pytest.raises(ValueError, match="broadcast"):
+        Counts.from_sparse([[1, 1, 1]], 8)
+
+
+def test_the_confusion_of_all_pixels():
+    found = confusion(torch.tensor([[0, 1, 1, 2, 2]]), np.array([[0, 0, 2, 255, 7]], np.uint8), 3)
+    assert found.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]  # the last row: a label that is no class
+    assert accuracy(counts_in(found.numpy()))[[0, 2]].tolist() == [50, 0]

@@ -2,13 +2,15 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import GOLDEN
 from PIL import Image
 
 from segzoo.datasets.resize import rescaled, resize
-from segzoo.evaluation import augmented_sizes
+from segzoo.evaluation import sizes
 
 RESIZED = np.load(GOLDEN / "mmseg" / "expected" / "mini_inputs_ss.npz")
 
@@ -16,8 +18,8 @@ RESIZED = np.load(GOLDEN / "mmseg" / "expected" / "mini_inputs_ss.npz")
 @pytest.mark.parametrize("key", RESIZED.files)
 def test_bit_equal_to_cv2(key):
     with Image.open(GOLDEN / "mmseg" / "data" / "mini" / "images" / "validation" / f"{key.split('/')[0]}.png") as image:
-        pixels = np.asarray(image.convert("RGB"))
-    assert np.array_equal(resize(pixels, rescaled(pixels.shape[:2], (256, 64))), RESIZED[key])
+        pixels = np.array(image.convert("RGB"))
+    assert np.array_equal(resize(torch.from_numpy(pixels), rescaled(pixels.shape[:2], (256, 64))).numpy(), RESIZED[key])
 
 
 def test_sizes_are_mmcvs():
@@ -37,12 +39,21 @@ def test_sizes_of_augmentation_are_mmcvs():
     table = json.loads((GOLDEN / "mmseg" / "expected" / "resize_sizes.json").read_text())
     ratios = ["x0.5", "x0.75", "x1.0", "x1.25", "x1.5", "x1.75"]
     for row in table:
-        assert augmented_sizes(tuple(row["hw"]), (2048, 512), "ms+flip-1.x") == [tuple(row["out"][ratio]) for ratio in ratios]
+        assert sizes(tuple(row["hw"]), (2048, 512), "ms+flip-1.x") == [tuple(row["out"][ratio]) for ratio in ratios]
     assert len(table) == 161
-    assert augmented_sizes((512, 683), (2048, 512), "ms+flip")[0] == (256, 342)
+    assert sizes((512, 683), (2048, 512), "ms+flip")[0] == (256, 342)
 
 
 def test_halving_averages_four_and_the_same_size_is_untouched():
-    pixels = np.array([[[1], [2]], [[4], [8]]], np.uint8).repeat(3, axis=2)
+    pixels = torch.tensor([[[1], [2]], [[4], [8]]], dtype=torch.uint8).expand(2, 2, 3)
     assert resize(pixels, (1, 1)).tolist() == [[[4, 4, 4]]]  # (15 + 2) >> 2
     assert resize(pixels, (2, 2)) is pixels
+
+
+def test_any_size_to_any_other_is_bit_equal_to_cv2():
+    random = np.random.default_rng(7)
+    for _ in range(150):
+        height, width, *size = (int(side) for side in random.integers(1, 260, 4))
+        pixels = random.integers(0, 256, (height, width, 3), np.uint8)
+        ours = resize(torch.from_numpy(pixels), (size[0], size[1])).numpy()
+        assert np.array_equal(ours, cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)), (height, width, size)

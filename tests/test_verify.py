@@ -74,7 +74,7 @@ def test_too_few_images_decide_nothing_but_their_own_counts(lab):
     lab.manifest(lambda plain: plain["models"]["mini-linear"].pop("counts"))
     check = climb(lab.folder, "mini-linear", images=3)["mIoU"]
     assert check.status == "skipped"
-    assert "undecided, fewer than 10 images" in check.detail
+    assert "undecided, too few images" in check.detail
     lab.manifest(lambda plain: plain["models"]["mini-linear"]["reported"].update(miou=60.0))
     check = climb(lab.folder, "mini-linear", images=20)["mIoU"]
     assert (check.status, check.code) == ("failed", 6)

@@ -33,18 +33,37 @@ BACKBONES = {
     "vit-b": (768, 12, 12, 3072, 347502902, None, "96dfe169"),
     "vit-l": (1024, 24, 16, 4096, 1218991142, "8700cf38", "d4efb41d"),
 }
+# folder of the checkpoint, mIoU at a single and at several scales, images/s; short side, window: the authors' README, and
+# the settings of their programs (`eval/miou.py`: stride = window - 32, `data/base.py`: 255 x the statistics, rounded)
+OFFICIAL = {
+    "seg-t-mask": ("ade20k/seg_tiny_mask", 38.1, 38.8, 52.4, 512, 512),
+    "seg-s-mask": ("ade20k/seg_small_mask", 45.3, 46.9, 34.8, 512, 512),
+    "seg-b-mask": ("ade20k/seg_base_mask", 48.5, 50.0, 24.1, 512, 512),
+    "seg-b8-linear": ("ade20k/seg_base_patch8", 49.5, 50.5, 4.2, 512, 512),
+    "seg-l-mask": ("ade20k/seg_large_mask_640", 51.8, 53.6, None, 640, 640),
+    "seg-b-deit-linear": ("ade20k/seg_base_deit_linear", 47.1, 48.1, 27.3, 512, 512),
+    "seg-b-deit-mask": ("ade20k/seg_base_deit_mask", 48.7, 50.1, 24.1, 512, 512),
+    "seg-l-pascal": ("pascal_context/seg_large_mask", 58.1, 59.0, None, 520, 480),
+    "seg-l-cityscapes": ("cityscapes/seg_large_mask", 79.1, 81.3, None, 1024, 768),
+}
+# millions of parameters in the authors' table: encoder, its classifier and the decoder
+PARAMETERS = {
+    "seg-t-mask": 7, "seg-s-mask": 27, "seg-b-mask": 106, "seg-b8-linear": 89, "seg-l-mask": 334, "seg-b-deit-linear": 87,
+    "seg-b-deit-mask": 106, "seg-l-pascal": 334, "seg-l-cityscapes": 322,
+}  # fmt: skip
 PAGE = "https://github.com/open-mmlab/mmsegmentation/blob/main/configs/segmenter"
 HOSTS = ["download.openmmlab.com", "openmmlab.oss-cn-hangzhou.aliyuncs.com", "openmmlab.oss-accelerate.aliyuncs.com"]
 
 
 def test_the_shipped_zoo_is_mmsegmentations_page():
-    assert list(SHIPPED.entries) == [*BACKBONES, *REPORTED]
-    assert list(SHIPPED.models) == list(REPORTED)
-    for name, model in SHIPPED.models.items():
+    assert list(SHIPPED.entries) == [*BACKBONES, *REPORTED, *OFFICIAL]
+    for name in REPORTED:
+        model = SHIPPED.models[name]
         reported, protocol = model.reported, model.protocol
         found = (reported.miou, reported.miou_ms_flip, reported.fps, reported.train_memory_gb, protocol.crop, protocol.stride)
         assert (*found, model.checkpoint.sha256_prefix) == REPORTED[name]
-        assert (protocol.dataset, protocol.mean, protocol.std, reported.device) == ("ade20k", 127.5, 127.5, "V100")
+        assert (protocol.dataset, protocol.by, reported.device, reported.decimals) == ("ade20k", "mmseg", "V100", 2)
+        assert protocol.mean == protocol.std == (127.5, 127.5, 127.5)
         assert (model.backbone.patch, model.backbone.image, model.backbone.eps) == (16, protocol.crop, 1e-6)
         assert model.head.kind == name.split("-")[2]
         assert model.head.classes == 150
@@ -76,7 +95,7 @@ def test_the_shipped_backbones():
 
 
 @pytest.mark.parametrize(
-    "artifact", [m.checkpoint for m in SHIPPED.models.values()] + [b.published for b in SHIPPED.backbones.values()], ids=lambda a: a.name
+    "artifact", [SHIPPED.models[name].checkpoint for name in REPORTED] + [b.published for b in SHIPPED.backbones.values()], ids=lambda a: a.name
 )
 def test_openmmlab_files_have_three_addresses_in_order(artifact):
     assert [re.match(r"https://([^/]+)/", mirror.url)[1] for mirror in artifact.urls] == HOSTS
@@ -90,13 +109,43 @@ def test_openmmlab_files_have_three_addresses_in_order(artifact):
 PUBLISHED = json.loads((GOLDEN / "published_shapes.json").read_text())
 
 
-@pytest.mark.parametrize("name", SHIPPED.models)
+@pytest.mark.parametrize("name", REPORTED)
 def test_a_models_geometry_is_that_of_mmsegs_own_state_dict(name):
     model = SHIPPED.models[name]
     shapes = {**PUBLISHED[name], "backbone.patch_embed.projection.bias": [model.backbone.width]}  # which 1.2.2 leaves out by default
     measured = plan({key: Spec(tuple(shape), "float32") for key, shape in shapes.items()}, "mmseg", heads=model.backbone.heads).geometry
     measured = replace(measured, decoder=replace(measured.decoder, heads=model.head.heads))
     assert measured == model.geometry.geometry(model.decoder)
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_the_authors_own_models(name):
+    model = SHIPPED.models[name]
+    folder, miou, several, fps, short, window = OFFICIAL[name]
+    reported, protocol, dataset = model.reported, model.protocol, SHIPPED.datasets[model.protocol.dataset]
+    assert (reported.miou, reported.miou_ms_flip, reported.fps, reported.decimals) == (miou, several, fps, 1)
+    assert model.checkpoint.urls[0].url == f"https://www.rocq.inria.fr/cluster-willow/rstrudel/segmenter/checkpoints/{folder}/checkpoint.pth"
+    assert model.checkpoint.layout == "segmenter"
+    assert dataset.loader.replace("-", "_") == folder.split("/")[0]
+    ratio = {"ade20k": 4, "pascal-context": 8, "cityscapes": 2}[dataset.loader]
+    assert (protocol.by, protocol.scale, protocol.crop, protocol.stride) == ("rstrudel", (ratio * short, short), window, window - 32)
+    assert model.backbone.image == window
+    deit = ((123.68, 116.28, 103.53), (58.4, 57.12, 57.38))
+    assert (protocol.mean, protocol.std) == (deit if "deit" in name else ((127.5,) * 3, (127.5,) * 3))
+    assert (model.backbone.eps, model.backbone.classes) == (1e-5, 1000)
+    if model.head.kind == "mask":
+        assert (model.head.heads, model.head.mlp, model.head.eps) == (model.backbone.width // 64, 4 * model.backbone.width, 1e-5)
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_as_many_parameters_as_the_authors_say(name):
+    """Their counts leave no other width, depth or number of decoder blocks."""
+    model = SHIPPED.models[name]
+    side, head = model.backbone, model.head
+    block = 4 * side.width**2 + 2 * side.width * side.mlp + 9 * side.width + side.mlp
+    encoder = side.depth * block + 3 * side.patch**2 * side.width + (side.image // side.patch) ** 2 * side.width
+    decoder = (head.depth or 0) * block + 3 * side.width**2 if head.kind == "mask" else side.width * head.classes
+    assert abs((encoder + decoder + 1000 * side.width) / 1e6 - PARAMETERS[name]) < 3
 
 
 @pytest.mark.parametrize(("name", "published"), [("vit-t", "Ti_16"), ("vit-s", "S_16"), ("vit-b", "B_16"), ("vit-l", "L_16")])
@@ -110,6 +159,11 @@ def test_the_shipped_data_set():
     ade = SHIPPED.datasets["ade20k"]
     assert (ade.images, ade.archive.size, ade.archive.sha256[:8]) == (2000, 967382037, "7ff1be44")
     assert len(ade.classes) == 150
+    pascal, city = SHIPPED.datasets["pascal-context"], SHIPPED.datasets["cityscapes"]
+    assert (pascal.images, pascal.other_splits, len(pascal.classes)) == (5105, {"train": 4998}, 60)
+    assert (city.images, city.other_splits, len(city.classes)) == (500, {"train": 2975}, 19)
+    assert list(pascal.classes)[:3] == ["background", "aeroplane", "bag"]
+    assert list(city.classes)[-2:] == ["motorcycle", "bicycle"]
     assert list(ade.classes)[:3] == ["wall", "building", "sky"]
     assert ade.classes["wall"] == (120, 120, 120)
     assert len(set(ade.classes.values())) == 149
@@ -207,7 +261,7 @@ FAULTS = {
     "image and patch": ("image: 8", "image: 9", 21, "models.one.backbone: image is no multiple of patch"),
     "heads and width": ("width: 4, depth: 1, heads: 1", "width: 4, depth: 1, heads: 3", 21, "models.one.backbone: heads do not divide width"),
     "gaps between windows": ("stride: 6", "stride: 9", 23, "models.one.protocol: stride is larger than crop"),
-    "no deviation": ("std: 127.5", "std: 0.0", 23, "models.one.protocol.std: Input should be greater than 0"),
+    "no deviation": ("std: 127.5", "std: 0.0", 23, "models.one.protocol.std: must be greater than 0"),
     "a colour out of range": ("sky: [1, 2, 3]", "sky: [1, 2, 300]", 11, "datasets.tiny.classes.sky.2: Input should be less than or equal to 255"),
     "an endless number": ("size: 100", f"size: {'9' * 5000}", 17, "models.one.checkpoint.size: YAML reads 999"),
     "an infinite number": ("mean: 127.5", "mean: 1.0e+999", 23, "models.one.protocol.mean: YAML reads 1.0e+999 as float"),

@@ -32,17 +32,19 @@ def list_(choice: Choice, as_json: bool) -> None:
             artifact, reported = entry.artifact, getattr(entry, "reported", None)
             rows.append({"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": artifact and artifact.size})
             rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
+            rows[-1]["decimals"] = reported and reported.decimals
             rows[-1]["in_store"] = artifact is not None and store.find(artifact) is not None
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "kind", "title"):
+    table.add_column("name", no_wrap=True)
+    for column in ("kind", "title"):
         table.add_column(column, overflow="fold")
     for column in ("mIoU", "ms+flip", "size", "here"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        figures = ("" if row[figure] is None else f"{row[figure]:.2f}" for figure in ("miou", "miou_ms_flip"))
+        figures = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
         size = "" if row["size"] is None else megabytes(row["size"])
         table.add_row(row["name"], row["kind"], row["title"], *figures, size, "yes" if row["in_store"] else "")
     Console(highlight=False).print(table)

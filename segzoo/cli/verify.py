@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.manifest import Choice, Manifest, network_options
+from segzoo.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from segzoo.ladder import Check
+    from segzoo.world import World
     from segzoo.zoo import Entry
 
 
@@ -36,7 +39,13 @@ class Images(click.ParamType[int]):
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
 @click.option("--mode", "modes", type=click.Choice(["ss", "ms+flip", "ms+flip-1.x", "whole"]), multiple=True, help="How to measure.  [default: ss]")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
-@click.option("--device", help="cpu, cuda or cuda:N.  [default: a GPU if there is one]")
+@click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), default="fp32", show_default=True, help="What the network computes in."
+)
+@click.option("--smoke", type=click.IntRange(min=1), metavar="N", help="Compare N images with the counts in the receipt; writes none.")
+@click.option("--speed", is_flag=True, help="Measure images a second too, as MMSegmentation's benchmark does.")
+@click.option("--again", is_flag=True, help="Climb every rung, also those that a receipt has passed.")
 @click.option(
     "--require", type=click.Choice(["bytes", "names", "round trip", "numbers", "mIoU"]), multiple=True, help="Exit 8 if this rung was skipped."
 )
@@ -51,6 +60,10 @@ def verify(
     modes: tuple[str, ...],
     data: Path | None,
     device: str | None,
+    precision: str,
+    smoke: int | None,
+    speed: bool,
+    again: bool,
     require: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -67,50 +80,89 @@ def verify(
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
                 measured its published figures, ms+flip-1.x as 1.x does it
 
-    A receipt for each entry is written to $SEGZOO_HOME/receipts. Exit 0 when nothing failed.
+    A receipt for each entry is written to $SEGZOO_HOME/receipts; a rung that it has passed with the same
+    bytes, data, settings and versions is not climbed again, so that a broken run goes on where it was.
+    Under torchrun the processes share the images, with the same result. Exit 0 when nothing failed.
 
     \b
     Examples:
       segzoo --zoo mini verify --all
       segzoo verify vit-t-mask --data ADEChallengeData2016 --images 200
+      segzoo verify vit-t-mask --smoke 5
+      torchrun --nproc-per-node 4 -m segzoo verify vit-l-mask --precision bf16
     """
     from segzoo import ladder
     from segzoo.cli.output import counted, megabytes, tell
-    from segzoo.receipt import dumps, receipt, write
+    from segzoo.receipt import dumps, proved, receipt, write
     from segzoo.verify import artifacts_of
     from segzoo.verify import verify as verify_entry
 
     manifest = choice.load()
     entries = manifest.chosen(names, every, manifest.zoo.entries)
+    world = _world()
+    first = world is None or world.rank == 0
+    if world and smoke:
+        raise UsageError("--smoke is a matter of seconds: run it in one process")
     device = device or _best_device()
-    count = images if images is not None else 0 if device.startswith("cuda") else ladder.IMAGES_ON_CPU
-    board = Board(manifest, entries)
-    measured = tuple(dict.fromkeys(modes)) or ("ss",)
-    policy = manifest.policy()
-    setting = ladder.Setting(manifest.zoo, manifest.base, manifest.store, device, count or None, data, measured, board.said, policy)
+    count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
+    board = Board(manifest, entries, silent=not first)
+    setting = ladder.Setting(
+        manifest.zoo,
+        manifest.base,
+        manifest.store,
+        device=device,
+        images=count or None,
+        data=data,
+        modes=tuple(dict.fromkeys(modes)) or ("ss",),
+        precision=precision,
+        smoke=smoke,
+        speed=speed,
+        world=world,
+        said=board.said,
+        policy=manifest.policy(),
+    )
     needed = {artifact.name: artifact for entry in entries.values() for artifact in artifacts_of(entry)}
     missing = [artifact for artifact in needed.values() if manifest.store.find(artifact) is None]
-    if missing and not choice.offline:
+    if missing and not choice.offline and first:
         sizes = [artifact.size for artifact in missing if artifact.size is not None]
         parts = [f"{counted(len(sizes), 'file')}, {megabytes(sum(sizes))}"] if sizes else []
         parts += [f"{counted(len(missing) - len(sizes), 'file')} of unknown size"] if len(sizes) < len(missing) else []
         tell(f"to fetch: {' and '.join(parts)}")
+    receipts = manifest.store.home / "receipts" / manifest.label
     records = []
     with board.live():
         for name, entry in entries.items():
-            checks = []
-            for check in verify_entry(entry, setting):
-                checks.append(check)
+            previous = proved(name, receipts, any_version=smoke is not None) if first and (smoke or not again) else {}
+            checks: list[dict[str, Any]] = []
+            for check in verify_entry(entry, setting, previous):
+                checks.append(check.record())
                 board.add(name, check)
-            records.append(receipt(name, entry.title, [check.record() for check in checks]))
-            write(records[-1], manifest.store.home / "receipts" / manifest.label)
-    if as_json:
-        click.echo(dumps(records), nl=False)
-    else:
-        board.summary()
+                if first and not smoke:
+                    write(receipt(name, entry.title, checks), receipts, finished=False)
+            records.append(receipt(name, entry.title, checks))
+            if first and not smoke:
+                write(records[-1], receipts)
+    if first:
+        if as_json:
+            click.echo(dumps(records), nl=False)
+        else:
+            board.summary(None if smoke else receipts)
     codes = [check.code for checks in board.checks.values() for check in checks if check.code]
     skipped = [check.rung for checks in board.checks.values() for check in checks if check.status == "skipped" and check.rung in require]
     raise SystemExit(min(codes) if codes else 8 if skipped else 0)
+
+
+def _world() -> World | None:
+    """The processes that torchrun started; None where there is this one alone."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise EnvironmentFault("WORLD_SIZE is set, but torch is not installed: pip install 'segzoo[eval]'")
+    from segzoo.world import join
+
+    return join()
 
 
 def _best_device() -> str:
@@ -120,7 +172,9 @@ def _best_device() -> str:
         return "cpu"
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 class Board:
@@ -128,7 +182,7 @@ class Board:
 
     STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "n/a": "dim"}  # noqa: RUF012
 
-    def __init__(self, manifest: Manifest, entries: dict[str, Entry]):
+    def __init__(self, manifest: Manifest, entries: dict[str, Entry], silent: bool = False):
         from segzoo.cli.output import on_terminal
 
         self.manifest = manifest
@@ -136,7 +190,8 @@ class Board:
         self.checks: dict[str, list[Check]] = {name: [] for name in entries}
         self.doing = ""
         self._live: Any = None
-        self._lively = on_terminal()
+        self._silent = silent
+        self._lively = on_terminal() and not silent
 
     def live(self) -> Any:
         """The table on a terminal, redrawn; elsewhere nothing, and `add` prints lines."""
@@ -158,7 +213,7 @@ class Board:
 
         self.checks[name].append(check)
         self.doing = ""
-        if not self._lively:
+        if not self._lively and not self._silent:
             tell(f"{name}: {check.rung}: {check.status}: {check.detail}")
 
     def table(self) -> Table:
@@ -185,8 +240,8 @@ class Board:
         """Green is for what is proved; bytes that nobody hashed in full are not."""
         return "yellow" if check.short.endswith("pinned") else self.STYLES[check.status]
 
-    def summary(self) -> None:
-        """The finished table, measured against reported figures, and what failed or was skipped and why."""
+    def summary(self, receipts: Path | None) -> None:
+        """The finished table, measured against reported figures, what failed or was skipped and why, and where receipts are."""
         from rich.console import Console
 
         from segzoo.cli.output import show
@@ -204,7 +259,10 @@ class Board:
             if not artifact.sha256 and self.checks[name][0].status == "passed":
                 show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
         statuses = [check.status for checks in self.checks.values() for check in checks]
-        seconds = sum(check.seconds for checks in self.checks.values() for check in checks)
+        seconds = sum(check.seconds for checks in self.checks.values() for check in checks if not check.time)
         counted = ", ".join(f"{statuses.count(status)} {status}" for status in self.STYLES if status in statuses)
         show(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
-        show(f"receipts: {self.manifest.store.home / 'receipts' / self.manifest.label}")
+        if earlier := [check for checks in self.checks.values() for check in checks if check.time]:
+            show(f"{len(earlier)} of them from receipts, as of {min(str(check.time) for check in earlier)}; --again climbs them anew", style="dim")
+        if receipts:
+            show(f"receipts: {receipts}")

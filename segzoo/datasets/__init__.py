@@ -1,1 +1,1 @@
-"""Data sets: pairs of image and label on disk, decoded as MMSegmentation decodes them."""
+"""Data sets: which files belong to them, and what is in those."""

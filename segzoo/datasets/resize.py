@@ -1,11 +1,15 @@
-"""Resizing an 8-bit image exactly as OpenCV's INTER_LINEAR does.
+"""Resizing an 8-bit image exactly as OpenCV's INTER_LINEAR does, on any device.
 
 OpenCV interpolates 8-bit images in 11-bit fixed point (`resize.cpp`, HResizeLinear and
 VResizeLinear<uchar, int, short>), so no floating-point resize gives the same bytes. Halving both
 sides exactly is an average of four there. The output sizes are mmcv's `rescale_size`.
 """
 
+from functools import lru_cache
+
 import numpy as np
+import torch
+from torch import Tensor
 
 _ONE = 2048  # 1.0 in 11-bit fixed point
 
@@ -17,32 +21,32 @@ def rescaled(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
     return int(height * factor + 0.5), int(width * factor + 0.5)
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """An image (h, w, 3) uint8 at `size` (height, width), bit for bit as `cv2.resize(..., INTER_LINEAR)`."""
-    if image.shape[:2] == size:
+    height, width = image.shape[0], image.shape[1]
+    if (height, width) == size:
         return image
-    wide = image.astype(np.int32)
-    if image.shape[0] == 2 * size[0] and image.shape[1] == 2 * size[1]:
+    wide = image.int()
+    if (height, width) == (2 * size[0], 2 * size[1]):
         quads = wide[0::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 0::2] + wide[1::2, 1::2]
-        return ((quads + 2) >> 2).astype(np.uint8)
-    left, left_weight, right_weight = _taps(image.shape[1], size[1])
-    outside = (left < 0) | (left >= image.shape[1] - 1)  # columns beyond the edge lose their fraction; rows keep it
-    left_weight[outside], right_weight[outside] = _ONE, 0
-    columns = np.stack([left, left + 1]).clip(0, image.shape[1] - 1)
-    rows = wide[:, columns[0]] * left_weight[:, None] + wide[:, columns[1]] * right_weight[:, None]
-    top, top_weight, bottom_weight = _taps(image.shape[0], size[0])
-    top, bottom = np.stack([top, top + 1]).clip(0, image.shape[0] - 1)
-    upper = (top_weight[:, None, None] * (rows[top] >> 4)) >> 16
-    lower = (bottom_weight[:, None, None] * (rows[bottom] >> 4)) >> 16
-    return ((upper + lower + 2) >> 2).clip(0, 255).astype(np.uint8)
+        return ((quads + 2) >> 2).to(torch.uint8)
+    (left, right), (left_weight, right_weight) = _taps(width, size[1], True, image.device)
+    rows = (wide[:, left] * left_weight[:, None] + wide[:, right] * right_weight[:, None]) >> 4
+    (top, bottom), (top_weight, bottom_weight) = _taps(height, size[0], False, image.device)
+    upper = (top_weight[:, None, None] * rows[top]) >> 16
+    lower = (bottom_weight[:, None, None] * rows[bottom]) >> 16
+    return ((upper + lower + 2) >> 2).clamp_(0, 255).to(torch.uint8)
 
 
-def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each target pixel the first of its two source pixels, and both weights in fixed point."""
+@lru_cache(1024)
+def _taps(source: int, target: int, columns: bool, device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each target pixel its two source pixels, (2, target) int64, and their weights in fixed point, int32."""
     scale = 1 / (target / source)  # in this order, as OpenCV rounds it
     position = ((np.arange(target) + 0.5) * scale - 0.5).astype(np.float32)
     first = np.floor(position).astype(np.int32)
     fraction = position - first.astype(np.float32)
-    second_weight = np.rint(fraction * np.float32(_ONE)).astype(np.int32)
-    first_weight = np.rint((np.float32(1) - fraction) * np.float32(_ONE)).astype(np.int32)
-    return first, first_weight, second_weight
+    weights = np.rint(np.stack([np.float32(1) - fraction, fraction]) * np.float32(_ONE)).astype(np.int32)
+    if columns:  # beyond the edge they lose their fraction; rows keep it
+        weights[:, (first < 0) | (first >= source - 1)] = [[_ONE], [0]]
+    taps = np.stack([first, first + 1]).clip(0, source - 1).astype(np.int64)
+    return torch.from_numpy(taps).to(device), torch.from_numpy(weights).to(device)

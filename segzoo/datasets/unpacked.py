@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segzoo.archive import unpack
 from segzoo.atomic import replacing
-from segzoo.datasets.pairs import digest, samples
+from segzoo.datasets.samples import digest, samples
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.store import Store
 from segzoo.zoo import Dataset
@@ -34,7 +34,7 @@ def install(name: str, dataset: Dataset, archive: Path, store: Store, said: Call
         unpack(archive, dataset.root, folder, said)
     try:
         for split, count in dataset.counts.items():
-            found = samples(folder, split, count)
+            found = samples(dataset.loader, folder, split, count)
             if split == dataset.split:
                 measured = digest(found)
     except EnvironmentFault as error:

@@ -3,7 +3,7 @@
 from segzoo.layouts.augreg import AUGREG
 from segzoo.layouts.bigvision import BIGVISION
 from segzoo.layouts.hf import HF
-from segzoo.layouts.mmseg import MMSEG
+from segzoo.layouts.mmseg import MMSEG, OWN
 from segzoo.layouts.rule import Depths, Layout, Rule
 from segzoo.layouts.segmenter import SEGMENTER
 from segzoo.layouts.timm import TIMM
@@ -11,4 +11,4 @@ from segzoo.layouts.torchvision import TORCHVISION
 
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (AUGREG, BIGVISION, TIMM, MMSEG, SEGMENTER, HF, TORCHVISION)}
 
-__all__ = ["LAYOUTS", "Depths", "Layout", "Rule"]
+__all__ = ["LAYOUTS", "OWN", "Depths", "Layout", "Rule"]

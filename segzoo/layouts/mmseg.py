@@ -4,6 +4,8 @@ A file from `vitjax2mmseg.py` holds the backbone without a prefix; a trained Seg
 under `backbone.`, its head under `decode_head.`.
 """
 
+from dataclasses import replace
+
 from segzoo.layouts.rule import Layout, Rule, affine
 
 
@@ -48,4 +50,19 @@ MMSEG = Layout(
         "linear decoder": affine("decode_head.conv_seg", "decoder.conv", "c d 1 1 -> c d", "c"),
     },
     reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
+)
+
+# What segzoo's own torch model takes: these names, and a distillation token, for which MMSegmentation has no place.
+OWN = replace(
+    MMSEG,
+    name="segzoo's model",
+    sections={
+        **MMSEG.sections,
+        "distilled stem": (
+            *MMSEG.sections["stem"][:2],
+            Rule("{p}pos_embed", ("pos.cls", "pos.dist", "pos.grid"), "1 1+1+n d"),
+            Rule("{p}cls_token", ("cls",), "1 1 d"),
+            Rule("{p}dist_token", ("dist",), "1 1 d"),
+        ),
+    },
 )

@@ -24,21 +24,33 @@ class Segmenter(nn.Module):
         self.backbone = backbone
         self.decode_head = decode_head
 
+    def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor:
+        """Scores of the patches, (b, classes, H/p, W/p): what `forward` resizes."""
+        return self.decode_head(self.backbone(image, seen), seen)
+
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         seen = {} if seen is None else seen
-        scores = seen["head_logits"] = self.decode_head(self.backbone(image, seen), seen)
+        scores = seen["head_logits"] = self.scores(image, seen)
         seen["crop_logits"] = F.interpolate(scores, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return seen["crop_logits"]
 
 
-def backbone(geometry: Geometry, eps: float = 1e-6) -> VisionTransformer:
+def backbone(geometry: Geometry, eps: float = 1e-6, distilled: bool = False, resample: str = "bicubic") -> VisionTransformer:
     """An empty backbone of this geometry. Raises ConversionError where heads or a square grid are unknown."""
     if geometry.heads is None:
         raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
     if geometry.grid is None:
         raise ConversionError(f"{geometry.positions} positions are no square grid")
     return VisionTransformer(
-        width=geometry.width, depth=geometry.depth, heads=geometry.heads, mlp=geometry.mlp, patch=geometry.patch, grid=geometry.grid, eps=eps
+        width=geometry.width,
+        depth=geometry.depth,
+        heads=geometry.heads,
+        mlp=geometry.mlp,
+        patch=geometry.patch,
+        grid=geometry.grid,
+        eps=eps,
+        distilled=distilled,
+        resample=resample,
     )
 
 
@@ -59,13 +71,16 @@ def decoder(geometry: Decoder, features: int, eps: float = 1e-5) -> nn.Module:
     )
 
 
-def build(geometry: Geometry, tensors: Mapping[str, np.ndarray], eps: float = 1e-6, decoder_eps: float = 1e-5) -> nn.Module:
-    """The module of this geometry with these tensors (`mmseg` names) in it: a Segmenter, or a backbone alone.
+def build(
+    geometry: Geometry, tensors: Mapping[str, np.ndarray], eps: float = 1e-6, decoder_eps: float = 1e-5, resample: str = "bicubic"
+) -> nn.Module:
+    """The module of this geometry with these tensors (names of layout `OWN`) in it: a Segmenter, or a backbone alone.
 
     Loading is strict: each parameter is filled once and no tensor is left over. float32 or wider.
     """
+    distilled = any(name.endswith("dist_token") for name in tensors)
     with torch.device("meta"):
-        module: nn.Module = backbone(geometry, eps)
+        module: nn.Module = backbone(geometry, eps, distilled, resample)
         if geometry.decoder is not None:
             module = Segmenter(module, decoder(geometry.decoder, geometry.width, decoder_eps))  # type: ignore[arg-type]
     state = {name: torch.from_numpy(np.array(array, np.promote_types(array.dtype, np.float32))) for name, array in tensors.items()}

@@ -1,7 +1,8 @@
 """The Vision Transformer backbone, number for number as MMSegmentation's Segmenter uses it.
 
 Source: mmseg 1.2.2 `mmseg/models/backbones/vit.py` with `patch_bias=True`, which all published
-checkpoints have. Tokens are (b, n, d); the class token is the first and is dropped on the way out.
+checkpoints have. Tokens are (b, n, d); the class token is the first, a distillation token (DeiT's, in two
+of rstrudel/segmenter's checkpoints) the second; they are dropped on the way out.
 """
 
 import math
@@ -61,22 +62,44 @@ class PatchEmbedding(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Image (b, 3, H, W), normalised, to features (b, d, H/p, W/p); see `Segmenter` for the sizes."""
+    """Image (b, 3, H, W), normalised, to features (b, d, H/p, W/p); see `Segmenter` for the sizes.
 
-    def __init__(self, *, width: int, depth: int, heads: int, mlp: int, patch: int, grid: int, eps: float = 1e-6):
+    `resample` is how position embeddings are resized to another grid: `bicubic` in MMSegmentation,
+    `bilinear` in rstrudel/segmenter.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp: int,
+        patch: int,
+        grid: int,
+        eps: float = 1e-6,
+        distilled: bool = False,
+        resample: str = "bicubic",
+    ):
         super().__init__()
+        self.resample = resample
+        self.extra = 1 + distilled
         self.patch_embed = PatchEmbedding(width, patch)
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.empty(1, grid * grid + 1, width))
+        if distilled:
+            self.dist_token = nn.Parameter(torch.empty(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.empty(1, grid * grid + self.extra, width))
         self.layers = nn.ModuleList(Block(width, heads, mlp, eps) for _ in range(depth))
         self.ln1 = nn.LayerNorm(width, eps)
+        self._resized: dict[tuple[object, ...], Tensor] = {}
 
     def tokens(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         """All tokens after the final norm, (b, n, d). `seen`, if given, collects the named intermediates."""
         seen = {} if seen is None else seen
         patches = self.patch_embed(image)
         seen["patch_embed"] = patches.flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(image), -1, -1), seen["patch_embed"]], 1)
+        first = [self.cls_token, self.dist_token] if self.extra == 2 else [self.cls_token]
+        x = torch.cat([*(token.expand(len(image), -1, -1) for token in first), seen["patch_embed"]], 1)
         x = seen["after_pos"] = x + self.positions(*patches.shape[-2:])
         for index, block in enumerate(self.layers):
             x = seen[f"block{index}"] = block(x)
@@ -86,17 +109,27 @@ class VisionTransformer(nn.Module):
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         p = self.patch_embed.patch
         h, w = -(-image.shape[-2] // p), -(-image.shape[-1] // p)
-        return self.tokens(image, seen)[:, 1:].transpose(1, 2).unflatten(2, (h, w))
+        return self.tokens(image, seen)[:, self.extra :].transpose(1, 2).unflatten(2, (h, w))
 
     def positions(self, h: int, w: int) -> Tensor:
-        """Position embeddings for a grid of h x w: as stored where the count fits, else resized bicubic.
+        """Position embeddings for a grid of h x w: as stored where the count fits, else resized.
 
         MMSegmentation looks at the count only: a grid of another shape with as many tokens keeps its table.
+        Each size is resized once, unless gradients are wanted or nothing tells whether the table has changed.
         """
-        side = math.isqrt(self.pos_embed.shape[1] - 1)
-        if h * w == side * side:
-            return self.pos_embed
-        cls, table = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        table = self.pos_embed
+        if h * w + self.extra == table.shape[1]:
+            return table
+        if table.is_inference() or (torch.is_grad_enabled() and table.requires_grad):
+            return self._resize(h, w)
+        key = (h, w, table.device, table.dtype, table.data_ptr(), table._version)
+        if key not in self._resized:
+            self._resized[key] = self._resize(h, w)
+        return self._resized[key]
+
+    def _resize(self, h: int, w: int) -> Tensor:
+        first, table = self.pos_embed[:, : self.extra], self.pos_embed[:, self.extra :]
+        side = math.isqrt(table.shape[1])
         table = table.transpose(1, 2).unflatten(2, (side, side))
-        table = F.interpolate(table, size=(h, w), mode="bicubic", align_corners=False)
-        return torch.cat([cls, table.flatten(2).transpose(1, 2)], 1)
+        table = F.interpolate(table, size=(h, w), mode=self.resample, align_corners=False)
+        return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)

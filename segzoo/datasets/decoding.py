@@ -1,0 +1,73 @@
+"""Images and label maps from their files, decoded as MMSegmentation decodes them.
+
+Images as cv2's colour flag does (mmcv's `imfrombytes`), EXIF orientation, CMYK and 16 bits included; labels as
+Pillow gives them: 8-bit values or palette indices, never turned or resized.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segzoo.datasets.samples import Sample
+from segzoo.errors import EnvironmentFault
+from segzoo.miou import IGNORED
+
+_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """RGB uint8 (h, w, 3). Raises EnvironmentFault, as all here."""
+    try:
+        with Image.open(path) as image:
+            turned = ImageOps.exif_transpose(image)
+            if turned.mode == "CMYK":
+                return _from_cmyk(np.array(turned), "adobe" in image.info)
+            if turned.mode.startswith("I;16"):
+                return np.repeat((np.array(turned, np.uint16) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            return np.array(turned.convert("RGB"))
+    except _UNREADABLE as error:
+        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint="the file is damaged; get the data set again") from error
+
+
+def _from_cmyk(pixels: np.ndarray, inverted: bool) -> np.ndarray:
+    """OpenCV's integer formula (`icvCvt_CMYK2BGR`); it takes the values for inverted, as Adobe's programs store them."""
+    stored = (255 - pixels if inverted else pixels).astype(np.int32)
+    black = stored[..., 3:]
+    return (black - ((255 - stored[..., :3]) * black >> 8)).astype(np.uint8)
+
+
+def read_label(sample: Sample, classes: int) -> np.ndarray:
+    """Class indices uint8 (h, w) by the sample's own table; 255 is ignored."""
+    try:
+        with Image.open(sample.label) as image:
+            mode, raw = image.mode, np.array(image)
+    except _UNREADABLE as error:
+        raise EnvironmentFault(f"{sample.label}: not a readable label map: {error}", hint="the file is damaged; get the data set again") from error
+    if mode not in ("L", "P"):
+        raise EnvironmentFault(
+            f"{sample.label}: expected 8-bit class indices, found an image of mode {mode}",
+            hint="colours or 16-bit labels are another edition of the data set",
+        )
+    label = np.frombuffer(sample.meaning, np.uint8)[raw]
+    if (beyond := (label >= classes) & (label != IGNORED)).any():
+        values = ", ".join(map(str, np.unique(raw[beyond])[:6]))
+        raise EnvironmentFault(f"{sample.label}: labels {values} in {int(beyond.sum())} pixels, but the data set has {classes} classes")
+    return label
+
+
+def read_pair(sample: Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image and its label map, of the same size."""
+    image, label = read_image(sample.image), read_label(sample, classes)
+    if image.shape[:2] != label.shape:
+        raise EnvironmentFault(f"{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, its image has {image.shape[1]}x{image.shape[0]}")
+    return image, label
+
+
+def size_of(path: Path) -> int:
+    """How many pixels an image has, by its header."""
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except _UNREADABLE as error:
+        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint="the file is damaged; get the data set again") from error
