@@ -48,3 +48,7 @@ class NotFoundError(SegzooError):
 
 class EnvironmentFault(SegzooError):
     exit_code = 8
+
+
+class LostProcess(EnvironmentFault):
+    """One of the processes of a run failed or is gone: there is no result, and nothing is written about one."""

@@ -57,7 +57,7 @@ def dumps(record: Any) -> str:
 def write(record: dict[str, Any], folder: Path, *, finished: bool = True) -> Path:
     """The receipt, or the part of it that is done. A finished one takes the place of its part."""
     path = folder / f"{record['name']}.json"
-    part = path.with_suffix(".part")
+    part = path.with_suffix(".unfinished")
     with replacing(path if finished else part) as temporary:
         temporary.write_text(dumps(record), encoding="utf-8")
     if finished:
@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, Any] | None:
 def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
     """The checks of an entry that earlier runs made, by rung, with these versions of the programs; the newest of each."""
     found: dict[str, Mapping[str, Any]] = {}
-    for suffix in (".json", ".part"):
+    for suffix in (".json", ".unfinished"):
         record = read(folder / f"{name}{suffix}")
         if record is not None and (any_version or record["versions"] == versions()):
             found |= {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}

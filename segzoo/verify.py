@@ -13,7 +13,7 @@ import numpy as np
 
 from segzoo.detection import detect
 from segzoo.difference import identical
-from segzoo.errors import ConversionError, SegzooError
+from segzoo.errors import ConversionError, LostProcess, SegzooError
 from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry, measure
 from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
@@ -29,7 +29,8 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
     """Climb the ladder for one entry; yields a check a rung, in order.
 
     `previous` are checks of earlier runs by rung: what is proved already and depends on the same is not
-    proved again. Of several processes the first climbs all, the others what they need to evaluate.
+    proved again. Of several processes the first climbs all, the others what they need to evaluate; raises
+    LostProcess where one of them fails.
     """
     climb = Climb(entry, setting, previous or {})
     broken: str | None = None
@@ -46,6 +47,8 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
             check = act(climb)
         except Skip as skip:
             check = Check(rung, "skipped", skip.short, skip.detail)
+        except LostProcess:
+            raise
         except SegzooError as error:
             check = Check(rung, "failed", "failed", "; ".join(filter(None, [error.message, error.hint])), code=error.exit_code)
             broken = rung

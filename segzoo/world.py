@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segzoo.errors import EnvironmentFault, UsageError
+from segzoo.errors import LostProcess, UsageError
 
 _PATIENCE = timedelta(hours=2)  # the slowest share may be that much slower than the fastest
 
@@ -48,7 +48,7 @@ class World:
             self.total(flag)
             others = int(flag.item()) - failed
         if others:
-            raise EnvironmentFault(f"{others} of {self.size} processes failed; each says why")
+            raise LostProcess(f"{others} of {self.size} processes failed; each says why")
 
 
 def join() -> World:
@@ -67,4 +67,4 @@ def _meet(act: Callable[[], object]) -> None:
     try:
         act()
     except (RuntimeError, ValueError) as error:  # dist.DistBackendError is a RuntimeError
-        raise EnvironmentFault(f"another process of this run is gone: {error}", hint="no receipt was written; start the run again") from error
+        raise LostProcess(f"another process of this run is gone: {error}", hint="no receipt was written; start the run again") from error

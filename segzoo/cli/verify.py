@@ -213,7 +213,7 @@ class Board:
 
         self.checks[name].append(check)
         self.doing = ""
-        if not self._lively and not self._silent:
+        if not self._lively and (not self._silent or check.status == "failed"):
             tell(f"{name}: {check.rung}: {check.status}: {check.detail}")
 
     def table(self) -> Table:

@@ -1,0 +1,189 @@
+"""What a receipt holds, when a rung is taken from it, and when it is not; the smoke run against its own counts."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import MINI
+
+from segzoo.cli import main
+from segzoo.miou import Counts, total
+from segzoo.receipt import dumps
+from segzoo.store import home
+
+ENTRY = "mini-linear"
+
+
+def verify(*arguments, zoo="mini"):
+    done = CliRunner().invoke(main, ["--zoo", str(zoo), "verify", ENTRY, "--device", "cpu", *arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+def path(label="mini"):
+    return home() / "receipts" / label / f"{ENTRY}.json"
+
+
+def checks(label="mini"):
+    return {check["rung"]: check for check in json.loads(path(label).read_text())["checks"]}
+
+
+def from_receipts(done):
+    found = re.search(r"(\d+) of them from receipts", done.stdout)
+    return int(found[1]) if found else 0
+
+
+def test_it_holds_every_images_counts_and_what_follows_from_them():
+    verify("--images", "all")
+    facts = checks()["mIoU"]["facts"]
+    single = facts["modes"]["ss"]
+    stored = json.loads((MINI / "expected" / "metrics.json").read_text())["linear/ss"]
+    whole = total(Counts.from_sparse(rows, 8) for rows in single["per_image"].values())
+    assert whole == Counts(*(np.array(stored["totals"][kind]) for kind in ("intersect", "pred", "label")))
+    assert single["measured"] == stored["metrics"]
+    confusion = np.array(single["confusion"])
+    assert confusion.shape == (9, 8)
+    assert confusion.diagonal().tolist() == stored["totals"]["intersect"]
+    assert list(single["per_class"]) == sorted(["sky", "grass", "sand", "disc", "box", "triangle", "ring", "stripes"])
+    assert single["per_class"]["sky"]["IoU"] == round(100 * whole.intersect[0] / whole.union[0], 2)
+    assert facts["peak_memory"]["bytes"] > 1e8
+    assert (facts["images"], facts["of"], facts["processes"]) == (40, 40, 1)
+
+
+def test_it_is_read_back_as_it_was_written_and_lists_stay_on_a_line():
+    record = {"b": [[1, 2], [3.5, -4e-7]], "a": ["[ 1,\n 2 ]"], "c": []}
+    text = dumps(record)
+    assert json.loads(text) == record
+    assert "[3.5, -4e-07]" in text
+    assert text.index('"a"') < text.index('"b"')
+
+
+def test_what_is_proved_is_not_proved_again_unless_asked():
+    assert from_receipts(verify()) == 0
+    first = checks()
+    again = verify()
+    assert from_receipts(again) == 3
+    assert "86.71 measured" in again.stdout
+    for rung in ("round trip", "numbers", "mIoU"):
+        assert checks()[rung]["facts"] == first[rung]["facts"]
+        assert checks()[rung]["seconds"] == first[rung]["seconds"]
+    assert from_receipts(verify("--again")) == 0
+    assert from_receipts(verify("--images", "10")) == 2  # another question to the last rung
+    assert from_receipts(verify("--images", "10", "--mode", "whole")) == 2
+    assert from_receipts(verify("--images", "10", "--mode", "whole", "--precision", "bf16")) == 2
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A copy of the mini zoo to change."""
+    return shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+
+
+def change(lab, old, new):
+    text = lab.read_text()
+    assert old in text
+    lab.write_text(text.replace(old, new))
+
+
+def label_of(lab):
+    return next((home() / "receipts").iterdir()).name
+
+
+def test_a_changed_question_is_asked_again(lab):
+    verify(zoo=lab)
+    assert from_receipts(verify(zoo=lab)) == 3
+    change(lab, "miou: 86.71", "miou: 86.70")
+    assert from_receipts(verify(zoo=lab)) == 2
+    change(lab, "stride: 48", "stride: 47")
+    assert "mIoU: failed" in verify(zoo=lab).stdout
+    assert "mIoU: failed" in verify(zoo=lab).stdout  # what failed is tried again
+    change(lab, "stride: 47", "stride: 48")
+    image = next((lab.parent / "ade_mini" / "images" / "validation").glob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert from_receipts(verify(zoo=lab)) == 2
+
+
+def test_other_versions_prove_anew(lab):
+    verify(zoo=lab)
+    receipt = path(label_of(lab))
+    record = json.loads(receipt.read_text())
+    record["versions"]["torch"] = "1.0"
+    receipt.write_text(json.dumps(record))
+    assert from_receipts(verify(zoo=lab)) == 0
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"schema": "segzoo-receipt/1", "checks": []}'])
+def test_a_receipt_that_says_nothing_is_none(damage):
+    path().parent.mkdir(parents=True)
+    path().write_text(damage)
+    done = verify("--images", "2")
+    assert from_receipts(done) == 0
+    assert checks()["names"]["status"] == "passed"
+
+
+def test_an_interrupted_run_goes_on_at_its_last_rung(monkeypatch):
+    from segzoo.evaluation import Evaluator
+
+    def interrupted(self, *arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Evaluator, "evaluate", interrupted)
+        assert CliRunner().invoke(main, ["--zoo", "mini", "verify", ENTRY, "--device", "cpu"]).exit_code == 130
+    assert not path().exists()
+    assert from_receipts(verify()) == 2
+    assert path().exists()
+    assert not path().with_suffix(".unfinished").exists()
+
+
+def test_smoke_compares_with_the_receipts_own_counts():
+    nothing = verify("--smoke", "3")
+    assert nothing.exit_code == 7
+    assert "no receipt has the counts of each image in mode ss; segzoo verify NAME without --smoke writes one" in nothing.stdout
+    verify("--images", "20")
+    before = path().read_bytes()
+    done = verify("--smoke", "30")
+    assert done.exit_code == 0
+    assert "the pixel counts of every image equal those of the receipt" in done.stdout
+    assert re.search(r"; (\d+) of 40 images", done.stdout)[1] in map(str, range(8, 21))  # those of the thirty that the receipt has
+    assert path().read_bytes() == before
+
+
+def test_smoke_sees_one_pixel_and_another_model():
+    verify("--images", "all")
+    record = json.loads(path().read_text())
+    images = {check["rung"]: check for check in record["checks"]}["mIoU"]["facts"]["modes"]["ss"]["per_image"]
+    for rows in images.values():
+        rows[0][2] += 1
+        rows[1][2] -= 1
+    path().write_text(json.dumps(record))
+    done = verify("--smoke", "3")
+    assert done.exit_code == 6 or "close calls" in done.stdout  # a pixel that is a close call may go either way
+    for rows in images.values():
+        rows[0][2] += 500
+        rows[1][2] -= 500
+    path().write_text(json.dumps(record))
+    done = verify("--smoke", "3")
+    assert done.exit_code == 6
+    assert "the pixel counts of 3 of 3 images differ from those stored" in done.stdout
+    assert "of another precision: fp32, now bf16" in verify("--smoke", "3", "--precision", "bf16").stdout
+    images["ADE_val_00000001.jpg"] = [[99, 1, 1, 1]]
+    path().write_text(json.dumps(record))
+    damaged = verify("--smoke", "3")
+    assert damaged.exit_code == 4
+    assert "is damaged" in damaged.stdout
+
+
+def test_speed_memory_and_agreement_stand_in_the_receipt():
+    done = verify("--images", "10", "--speed", "--precision", "fp16")
+    facts = checks()["mIoU"]["facts"]
+    assert facts["speed"]["images"] == 10
+    assert facts["speed"]["threads"] == torch.get_num_threads()
+    assert f"{facts['speed']['images_per_second']:.2f} images/s" in done.stdout
+    assert 99.9 < facts["agreement_with_fp32"]["pixels_percent"] <= 100
+    assert "as in fp32" in done.stdout
+    assert "10 of 40 images on cpu, fp16" in done.stdout
