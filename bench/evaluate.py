@@ -1,0 +1,289 @@
+"""Evaluation by segzoo against the real mmseg 1.2.2: the same checkpoint, the same images, from files to pixel counts.
+
+    python bench/evaluate.py --peer PYTHON [--models T] [--modes ss ms+flip-1.x] [--threads 1 2] [--images 4]
+                             [--sizes 512x683 | ade20k] [--device cpu] [--precision fp32]
+
+PYTHON is that of an environment with torch, mmengine 0.10.7, mmcv-lite 2.1.0, mmsegmentation 1.2.2, ftfy, regex
+and opencv-python-headless; without --peer segzoo alone is measured. Weights are random, of the published
+geometry; images are made, one size or ADE20K's own distribution of sizes. Each side runs in a process of its own:
+images a second after a warm-up, the most memory, and what a cold process takes in all; then how many pixels' counts
+differ, and where segzoo's time goes, beside the arithmetic floor: the network's operations at the speed that one large
+matrix product reaches on the same device.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+GEOMETRY = {"T": ("vit-t-mask", "vit-t_mask"), "S": ("vit-s-mask", "vit-s_mask"), "B": ("vit-b-mask", "vit-b_mask"), "L": ("vit-l-mask", "vit-l_mask")}
+SIZES = Path(__file__).with_name("ade20k_val_sizes.json")
+
+
+def made(folder: Path, images: int, sizes: str) -> None:
+    """A data set in ADE20K's layout, of smooth noise and labels in blobs."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    if sizes == "ade20k":
+        table = np.array(json.loads(SIZES.read_text())["sizes"])
+        chosen = [tuple(map(int, row)) for row in np.repeat(table[:, :2], table[:, 2], axis=0)]
+        chosen = [chosen[index] for index in random.permutation(len(chosen))[:images]]
+    else:
+        chosen = [tuple(map(int, sizes.split("x")))] * images
+    for part in ("images", "annotations"):
+        (folder / part / "validation").mkdir(parents=True)
+    for index, (height, width) in enumerate(chosen, 1):
+        coarse = random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+        noise = random.integers(-12, 13, (height, width, 3))
+        pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)) + noise
+        label = Image.fromarray(random.integers(0, 151, (height // 64 + 1, width // 64 + 1), np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        stem = f"ADE_val_{index:08}"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / "validation" / f"{stem}.jpg", quality=90)
+        label.save(folder / "annotations" / "validation" / f"{stem}.png")
+
+
+def checkpoint(folder: Path, model: str) -> None:
+    """Random weights of the published geometry, under mmseg's names."""
+    import torch
+
+    from segzoo.model.segmenter import Segmenter, backbone, decoder
+    from segzoo.zoo import load, packaged
+
+    entry = load(packaged("zoo.yaml")).models[GEOMETRY[model][0]]
+    geometry = entry.geometry.geometry(entry.decoder)
+    torch.manual_seed(0)
+    module = Segmenter(backbone(geometry), decoder(geometry.decoder, geometry.width))
+    for name, parameter in module.named_parameters():
+        centre = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
+        torch.nn.init.normal_(parameter, centre, 0.05 if parameter.ndim > 1 else 0.02)
+    torch.save({"state_dict": module.state_dict()}, folder / f"{model}.pth")
+
+
+def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
+    """mmseg's own test loop (Runner.test), its own config, its own metric."""
+    import importlib.machinery
+    import types
+
+    import torch
+
+    class Absent(types.ModuleType):
+        """Stands in for mmcv's compiled operations, of which a Segmenter uses none."""
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return lambda *arguments: None
+
+    sys.modules["mmcv._ext"] = Absent("mmcv._ext")
+    sys.modules["mmcv._ext"].__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
+    import mmseg
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+    from mmseg.evaluation import IoUMetric
+    from mmseg.utils import register_all_modules
+
+    torch.set_num_threads(options.threads)
+    register_all_modules(init_default_scope=True)
+    kept: list[list[np.ndarray]] = []
+    compute = IoUMetric.compute_metrics
+    IoUMetric.compute_metrics = lambda self, results: (
+        kept.extend([np.asarray(one[index], np.int64) for index in (0, 2, 3)] for one in results),
+        compute(self, results),
+    )[1]
+    configs = Path(mmseg.__file__).parent / ".mim" / "configs" / "segmenter"
+    config = Config.fromfile(configs / f"segmenter_{GEOMETRY[options.model][1]}_8xb1-160k_ade20k-512x512.py")
+    config.model.backbone.patch_bias = True
+    config.model.pretrained = None
+    config.load_from = str(folder / f"{options.model}.pth")
+    config.work_dir = str(folder / "work")
+    loader = config.test_dataloader
+    loader.num_workers, loader.persistent_workers = options.workers, options.workers > 0
+    loader.dataset.data_root = str(folder / "data")
+    loader.dataset.data_prefix = {"img_path": "images/validation", "seg_map_path": "annotations/validation"}
+    config.visualizer = None
+    config.default_hooks.visualization = {"type": "SegVisualizationHook", "draw": False}
+    if options.mode == "ms+flip-1.x":
+        loader.dataset.pipeline = config.tta_pipeline
+        config.tta_model.module = config.model
+        config.model = config.tta_model
+    config.log_level = "ERROR"
+    runner = Runner.from_cfg(config)
+    with torch.autocast(options.device, getattr(torch, {"bf16": "bfloat16", "fp16": "float16"}.get(options.precision, "float32")), options.precision in ("bf16", "fp16")):
+        seconds = []
+        for _ in range(2 if options.warm else 1):
+            kept.clear()
+            started = time.perf_counter()
+            runner.test()
+            seconds.append(time.perf_counter() - started)
+    return {"seconds": seconds[-1], "counts": np.array(kept).tolist()}
+
+
+def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
+    import torch
+
+    from segzoo.datasets.decoding import read_pair
+    from segzoo.datasets.samples import samples
+    from segzoo.evaluation import Evaluator, confusion
+    from segzoo.formats import open_weights
+    from segzoo.miou import counts_of
+    from segzoo.model import build
+    from segzoo.precision import arithmetic
+    from segzoo.zoo import load, packaged
+
+    torch.set_num_threads(options.threads)
+    entry = load(packaged("zoo.yaml")).models[GEOMETRY[options.model][0]]
+    model = build(entry.geometry.geometry(entry.decoder), open_weights(folder / f"{options.model}.pth"), entry.backbone.eps, entry.head.eps or 1e-5)
+    device = torch.device(options.device)
+    evaluator = Evaluator(model, entry.protocol, entry.head.classes, device, options.precision)
+    chosen = samples("ade20k", folder / "data", "validation", options.images)
+    seconds = []
+    for _ in range(2 if options.warm else 1):
+        started = time.perf_counter()
+        counts = [counts_of(one.numpy()).arrays for _, one in evaluator.evaluate(chosen, options.mode)]
+        seconds.append(time.perf_counter() - started)
+    found: dict[str, object] = {"seconds": seconds[-1], "counts": np.array(counts).tolist()}
+    if not options.warm:
+        return found
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    parts = dict.fromkeys(("read", "resize and cut", "network", "upsample and arg-max", "count"), 0.0)
+    with torch.inference_mode(), arithmetic(options.precision):
+        for start in range(0, min(len(chosen), 64), evaluator.together):
+            group = chosen[start : start + evaluator.together]
+            clock = [time.perf_counter()]
+            pairs = [read_pair(sample, entry.head.classes) for sample in group]
+            clock.append(time.perf_counter())
+            looks = [evaluator.looks(image, options.mode) for image, _ in pairs]
+            wait()
+            clock.append(time.perf_counter())
+            views = evaluator.views(looks)
+            wait()
+            clock.append(time.perf_counter())
+            labels = [evaluator.labels(one) for one in views]
+            wait()
+            clock.append(time.perf_counter())
+            for one, (_, label) in zip(labels, pairs, strict=True):
+                confusion(one, label, entry.head.classes)
+            wait()
+            clock.append(time.perf_counter())
+            for part, took in zip(parts, np.diff(clock), strict=True):
+                parts[part] += took
+        windows = sum(len(look.crops) for look in evaluator.looks(pairs[-1][0], options.mode))
+        side = 8192 if device.type == "cuda" else 1536
+        left, right = (torch.randn(side, side, device=device, dtype=evaluator.dtype) for _ in range(2))
+        products = []
+        for _ in range(6):
+            wait()
+            started = time.perf_counter()
+            left @ right
+            wait()
+            products.append(time.perf_counter() - started)
+    timed = min(len(chosen), 64)
+    found["parts"] = {part: took / timed for part, took in parts.items()}
+    found["ceiling"] = 2 * side**3 / min(products)
+    found["operations"] = windows * operations(entry)
+    return found
+
+
+def operations(entry: object) -> float:
+    """Floating-point operations of one window through backbone and decoder: matrix products only, two for each multiply-add."""
+    backbone, head = entry.backbone, entry.head  # type: ignore[attr-defined]
+    patches = (entry.protocol.crop // backbone.patch) ** 2  # type: ignore[attr-defined]
+
+    def blocks(tokens: int, depth: int, width: int, mlp: int) -> float:
+        return depth * (4 * tokens * width**2 + 2 * tokens * width * mlp + 2 * tokens**2 * width)
+
+    total = patches * 3 * backbone.patch**2 * backbone.width + blocks(patches + 1, backbone.depth, backbone.width, backbone.mlp)
+    total += blocks(patches + head.classes, head.depth, backbone.width, head.mlp) + 2 * patches * backbone.width**2 + patches * backbone.width * head.classes
+    return 2.0 * total
+
+
+def run(python: str, side: str, folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace, warm: bool = True) -> dict[str, object]:
+    """One side in a process of its own; its memory and wall seconds are added."""
+    command = [python, __file__, "--side", side, "--folder", folder, "--model", model, "--mode", mode, "--threads", threads]
+    command += ["--images", options.images, "--device", options.device, "--precision", options.precision, "--workers", options.workers]
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if options.device == "cpu" else {}
+    environment = {**os.environ, **hidden, "OMP_NUM_THREADS": str(threads)}
+    started = time.perf_counter()
+    done = subprocess.run([str(part) for part in command] + (["--warm"] if warm else []), env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{side} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return {**json.loads(done.stdout.splitlines()[-1]), "wall": time.perf_counter() - started}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", metavar="PYTHON")
+    parser.add_argument("--models", nargs="+", default=["T"], choices=GEOMETRY)
+    parser.add_argument("--modes", nargs="+", default=["ss", "ms+flip-1.x"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--sizes", default="512x683")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--workers", type=int, default=0, help="of mmseg's data loader")
+    options = parser.parse_args()
+    print(f"{options.images} images of {options.sizes} on {options.device}, {options.precision}")
+    print(f"{'':20}{'threads':>8}{'mmseg/s':>9}{'segzoo/s':>10}{'ratio':>7}{'mmseg MB':>10}{'segzoo':>8}{'ratio':>7}{'cold s':>14}{'pixels differ':>15}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made(folder / "data", options.images, options.sizes)
+        for model in options.models:
+            checkpoint(folder, model)
+            for mode in options.modes:
+                for threads in options.threads:
+                    report(folder, model, mode, threads, options)
+
+
+def report(folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace) -> None:
+    ours = run(sys.executable, "segzoo", folder, model, mode, threads, options)
+    cold = run(sys.executable, "segzoo", folder, model, mode, threads, options, warm=False)["wall"]
+    speed, memory = options.images / ours["seconds"], ours["memory"]
+    if options.peer:
+        theirs = run(options.peer, "mmseg", folder, model, mode, threads, options)
+        cold_peer = run(options.peer, "mmseg", folder, model, mode, threads, options, warm=False)["wall"] if mode == "ss" else float("nan")
+        counts = [np.array(side["counts"]) for side in (theirs, ours)]
+        whole = int(counts[0][:, 1].sum())
+        differ = f"{int(np.abs(counts[0][:, 1] - counts[1][:, 1]).sum() // 2)} of {whole / 1e6:.2f} M"
+        peer_speed, peer_memory = options.images / theirs["seconds"], theirs["memory"]
+        row = f"{peer_speed:9.3f}{speed:10.3f}{speed / peer_speed:7.2f}{peer_memory:10.0f}{memory:8.0f}{memory / peer_memory:7.2f}"
+        print(f"{model + ' ' + mode:20}{threads:8}{row}{cold_peer:7.1f}{cold:7.1f}{differ:>15}")
+    else:
+        print(f"{model + ' ' + mode:20}{threads:8}{'':9}{speed:10.3f}{'':17}{memory:8.0f}{'':14}{cold:7.1f}")
+    whole = sum(ours["parts"].values())
+    floor = ours["operations"] / ours["ceiling"]
+    parts = ", ".join(f"{part} {took:.4f} s ({100 * took / whole:.0f} %)" for part, took in ours["parts"].items())
+    print(f"    an image: {parts}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, network at {100 * floor / ours['parts']['network']:.0f} % of it")
+
+
+def side() -> None:
+    parser = argparse.ArgumentParser()
+    for flag in ("--side", "--model", "--mode", "--device", "--precision"):
+        parser.add_argument(flag)
+    for flag in ("--threads", "--images", "--workers"):
+        parser.add_argument(flag, type=int)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--warm", action="store_true")
+    options = parser.parse_args()
+    found = {"mmseg": mmseg_side, "segzoo": segzoo_side}[options.side](options.folder, options)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e3 if sys.platform != "darwin" else 1e6)
+    if options.device != "cpu":
+        import torch
+
+        memory = torch.cuda.max_memory_allocated() / 1e6
+    print(json.dumps({**found, "memory": memory}))
+
+
+if __name__ == "__main__":
+    side() if "--side" in sys.argv else main()
