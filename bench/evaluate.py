@@ -23,7 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-GEOMETRY = {"T": ("vit-t-mask", "vit-t_mask"), "S": ("vit-s-mask", "vit-s_mask"), "B": ("vit-b-mask", "vit-b_mask"), "L": ("vit-l-mask", "vit-l_mask")}
+GEOMETRY = {
+    "T": ("vit-t-mask", "vit-t_mask"),
+    "S": ("vit-s-mask", "vit-s_mask"),
+    "B": ("vit-b-mask", "vit-b_mask"),
+    "L": ("vit-l-mask", "vit-l_mask"),
+}
 SIZES = Path(__file__).with_name("ade20k_val_sizes.json")
 
 
@@ -44,10 +49,12 @@ def made(folder: Path, images: int, sizes: str) -> None:
         coarse = random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
         noise = random.integers(-12, 13, (height, width, 3))
         pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)) + noise
-        label = Image.fromarray(random.integers(0, 151, (height // 64 + 1, width // 64 + 1), np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        label = Image.fromarray(random.integers(0, 151, (height // 64 + 1, width // 64 + 1), np.uint8)).resize(
+            (width, height), Image.Resampling.NEAREST
+        )
         stem = f"ADE_val_{index:08}"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / "validation" / f"{stem}.jpg", quality=90)
-        label.save(folder / "annotations" / "validation" / f"{stem}.png")
+        blobs.resize((width, height), Image.Resampling.NEAREST).save(folder / "annotations" / "validation" / f"{stem}.png")
 
 
 def checkpoint(folder: Path, model: str) -> None:
@@ -57,7 +64,7 @@ def checkpoint(folder: Path, model: str) -> None:
     from segzoo.model.segmenter import Segmenter, backbone, decoder
     from segzoo.zoo import load, packaged
 
-    entry = load(packaged("zoo.yaml")).models[GEOMETRY[model][0]]
+    entry = load(packaged("zoo.yaml")).models[f"vit-{model.lower()}-mask"]
     geometry = entry.geometry.geometry(entry.decoder)
     torch.manual_seed(0)
     module = Segmenter(backbone(geometry), decoder(geometry.decoder, geometry.width))
@@ -99,7 +106,7 @@ def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         compute(self, results),
     )[1]
     configs = Path(mmseg.__file__).parent / ".mim" / "configs" / "segmenter"
-    config = Config.fromfile(configs / f"segmenter_{GEOMETRY[options.model][1]}_8xb1-160k_ade20k-512x512.py")
+    config = Config.fromfile(configs / f"segmenter_vit-{options.model.lower()}_mask_8xb1-160k_ade20k-512x512.py")
     config.model.backbone.patch_bias = True
     config.model.pretrained = None
     config.load_from = str(folder / f"{options.model}.pth")
@@ -116,7 +123,11 @@ def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         config.model = config.tta_model
     config.log_level = "ERROR"
     runner = Runner.from_cfg(config)
-    with torch.autocast(options.device, getattr(torch, {"bf16": "bfloat16", "fp16": "float16"}.get(options.precision, "float32")), options.precision in ("bf16", "fp16")):
+    with torch.autocast(
+        options.device,
+        getattr(torch, {"bf16": "bfloat16", "fp16": "float16"}.get(options.precision, "float32")),
+        options.precision in ("bf16", "fp16"),
+    ):
         seconds = []
         for _ in range(2 if options.warm else 1):
             kept.clear()
@@ -139,7 +150,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     from segzoo.zoo import load, packaged
 
     torch.set_num_threads(options.threads)
-    entry = load(packaged("zoo.yaml")).models[GEOMETRY[options.model][0]]
+    entry = load(packaged("zoo.yaml")).models[f"vit-{options.model.lower()}-mask"]
     model = build(entry.geometry.geometry(entry.decoder), open_weights(folder / f"{options.model}.pth"), entry.backbone.eps, entry.head.eps or 1e-5)
     device = torch.device(options.device)
     evaluator = Evaluator(model, entry.protocol, entry.head.classes, device, options.precision)
@@ -147,7 +158,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     seconds = []
     for _ in range(2 if options.warm else 1):
         started = time.perf_counter()
-        counts = [counts_of(one.numpy()).arrays for _, one in evaluator.evaluate(chosen, options.mode)]
+        counts = [counts_of(one).arrays for _, one in evaluator.evaluate(chosen, options.mode)]
         seconds.append(time.perf_counter() - started)
     found: dict[str, object] = {"seconds": seconds[-1], "counts": np.array(counts).tolist()}
     if not options.warm:
@@ -205,11 +216,17 @@ def operations(entry: object) -> float:
         return depth * (4 * tokens * width**2 + 2 * tokens * width * mlp + 2 * tokens**2 * width)
 
     total = patches * 3 * backbone.patch**2 * backbone.width + blocks(patches + 1, backbone.depth, backbone.width, backbone.mlp)
-    total += blocks(patches + head.classes, head.depth, backbone.width, head.mlp) + 2 * patches * backbone.width**2 + patches * backbone.width * head.classes
+    total += (
+        blocks(patches + head.classes, head.depth, backbone.width, head.mlp)
+        + 2 * patches * backbone.width**2
+        + patches * backbone.width * head.classes
+    )
     return 2.0 * total
 
 
-def run(python: str, side: str, folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace, warm: bool = True) -> dict[str, object]:
+def run(
+    python: str, side: str, folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace, warm: bool = True
+) -> dict[str, object]:
     """One side in a process of its own; its memory and wall seconds are added."""
     command = [python, __file__, "--side", side, "--folder", folder, "--model", model, "--mode", mode, "--threads", threads]
     command += ["--images", options.images, "--device", options.device, "--precision", options.precision, "--workers", options.workers]
@@ -225,7 +242,7 @@ def run(python: str, side: str, folder: Path, model: str, mode: str, threads: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", metavar="PYTHON")
-    parser.add_argument("--models", nargs="+", default=["T"], choices=GEOMETRY)
+    parser.add_argument("--models", nargs="+", default=["T"], choices=MODELS)
     parser.add_argument("--modes", nargs="+", default=["ss", "ms+flip-1.x"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--images", type=int, default=4)
@@ -234,8 +251,11 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--workers", type=int, default=0, help="of mmseg's data loader")
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print(f"{options.images} images of {options.sizes} on {options.device}, {options.precision}")
-    print(f"{'':20}{'threads':>8}{'mmseg/s':>9}{'segzoo/s':>10}{'ratio':>7}{'mmseg MB':>10}{'segzoo':>8}{'ratio':>7}{'cold s':>14}{'pixels differ':>15}")
+    print(
+        f"{'':20}{'threads':>8}{'mmseg/s':>9}{'segzoo/s':>10}{'ratio':>7}{'mmseg MB':>10}{'segzoo':>8}{'ratio':>7}{'cold s':>14}{'pixels differ':>15}"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made(folder / "data", options.images, options.sizes)
@@ -264,7 +284,9 @@ def report(folder: Path, model: str, mode: str, threads: int, options: argparse.
     whole = sum(ours["parts"].values())
     floor = ours["operations"] / ours["ceiling"]
     parts = ", ".join(f"{part} {took:.4f} s ({100 * took / whole:.0f} %)" for part, took in ours["parts"].items())
-    print(f"    an image: {parts}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, network at {100 * floor / ours['parts']['network']:.0f} % of it")
+    print(
+        f"    an image: {parts}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, network at {100 * floor / ours['parts']['network']:.0f} % of it"
+    )
 
 
 def side() -> None:

@@ -35,7 +35,7 @@ _RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 # The difference between two best scores below which another order of additions may pick the other class.
 MARGIN = 2e-5
 
-# Images that are seen together, so that a device is kept busy; a processor's cache would rather have one.
+# Views of images that go together, so that a device is kept busy; a processor's cache would rather have one image's.
 _TOGETHER = {"cpu": 1}
 _TOGETHER_ELSEWHERE = 16
 # Tokens that go through the model at once: some 60 windows of 512 px with patches of 16.
@@ -75,6 +75,7 @@ class Evaluator:
         backbone: Any = self.model.backbone
         self.patch: int = backbone.patch_embed.patch
         self.tokens = _TOKENS.get(self.device.type, _TOKENS_ELSEWHERE)
+        self.mean, self.std = (torch.tensor(value, device=self.device) for value in (self.protocol.mean, self.protocol.std))
         self.together = _TOGETHER.get(self.device.type, _TOGETHER_ELSEWHERE)
 
     # what an image looks like to the model
@@ -96,8 +97,7 @@ class Evaluator:
         return found
 
     def _normalised(self, image: Tensor) -> Tensor:
-        mean, std = (torch.tensor(value, device=self.device) for value in (self.protocol.mean, self.protocol.std))
-        plain = (image.float() - mean).div_(std).permute(2, 0, 1)
+        plain = (image.float() - self.mean).div_(self.std).permute(2, 0, 1)
         height, width = plain.shape[1:]
         crop = self.protocol.crop
         if self.protocol.by == "rstrudel" and min(height, width) < crop:  # enlarged until a window fits
@@ -165,22 +165,23 @@ class Evaluator:
 
     # a data set
 
-    def evaluate(self, chosen: Sequence[Sample], mode: str = "ss", shard: tuple[int, int] = (0, 1)) -> Iterator[tuple[Sample, Tensor]]:
+    def evaluate(self, chosen: Sequence[Sample], mode: str = "ss", shard: tuple[int, int] = (0, 1)) -> Iterator[tuple[Sample, np.ndarray]]:
         """The confusion of each image, int64 (classes + 1, classes), as it is done; see `confusion`.
 
         Images go together in groups that depend on nothing but `chosen` and the device, and `shard` (rank, of)
         takes whole groups: a group's counts are the same whoever computes them. Raises EnvironmentFault for an
         image or label that cannot be used.
         """
-        groups = [chosen[start : start + self.together] for start in range(0, len(chosen), self.together)][shard[0] :: shard[1]]
+        together = max(self.together // (2 * len(_RATIOS) if mode.startswith("ms+flip") else 1), 1)
+        groups = [chosen[start : start + together] for start in range(0, len(chosen), together)][shard[0] :: shard[1]]
         pairs = _ahead(lambda sample: read_pair(sample, self.classes), [sample for group in groups for sample in group])
-        with torch.inference_mode():
-            for group in groups:
-                decoded = [next(pairs) for _ in group]
-                with arithmetic(self.precision):
-                    views = self.views([self.looks(image, mode) for image, _ in decoded])
-                    found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
-                yield from zip(group, torch.stack(found).cpu(), strict=True)
+        for group in groups:
+            decoded = [next(pairs) for _ in group]
+            with torch.inference_mode(), arithmetic(self.precision):
+                views = self.views([self.looks(image, mode) for image, _ in decoded])
+                found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
+                counted = torch.stack(found).cpu().numpy()
+            yield from zip(group, counted, strict=True)
 
     def explained(self, sample: Sample, found: Counts, expected: Counts, mode: str = "ss") -> tuple[bool, int]:
         """Whether close calls alone can account for these counts being unequal; and how many close calls there are.

@@ -157,7 +157,9 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         question.chosen[:] = [sample for sample in question.chosen if sample.name in kept]
         if not question.chosen:
             raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
-    evaluator = Evaluator(_model(climb, entry), entry.protocol, entry.head.classes, device, setting.precision)
+    evaluator = Evaluator(
+        _model(climb, entry), entry.protocol, entry.head.classes, device, setting.precision, lambda note: setting.said(note, 0, None)
+    )
     facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
     details, undecided = [], False
     for mode in setting.modes:
@@ -169,7 +171,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         facts["speed"] = speed(evaluator, question.chosen)
         details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(entry))
     if setting.precision != "fp32" and world.rank == 0:
-        reference = Evaluator(_model(climb, entry), entry.protocol, entry.head.classes, device)
+        reference = Evaluator(_model(climb, entry), entry.protocol, classes, device)
         facts["agreement_with_fp32"] = agreement = evaluator.agreement(reference, question.chosen[:20], setting.modes[0])
         details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
     facts["peak_memory"] = peak_memory(device)
@@ -245,8 +247,8 @@ def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setti
     confusion = torch.zeros(classes + 1, classes, dtype=torch.int64)
     with world.together():
         for done, (sample, one) in enumerate(evaluator.evaluate(chosen, mode, (world.rank, world.size)), 1):
-            confusion += one
-            each[place[sample.name]] = torch.from_numpy(np.stack(counts_of(one.numpy()).arrays))
+            confusion += torch.from_numpy(one)
+            each[place[sample.name]] = torch.from_numpy(np.stack(counts_of(one).arrays))
             setting.said("images" if mode == "ss" else mode, min(done * world.size, len(chosen)), len(chosen))
     world.total(each)
     world.total(confusion)

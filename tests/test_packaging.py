@@ -52,9 +52,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
 
 
 def test_the_readmes_table_is_the_zoo():
-    rows = dict(re.findall(r"^\| `(vit-[a-z]-(?:mask|linear))` \| [^|]* \| ([\d.]+ \| [\d.]+) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `((?:vit|seg)-[a-z0-9-]+)` \| [^|]* \| ([\d.]+ \| [\d.]+) \|$", README, re.MULTILINE))
     zoo = load(packaged("zoo.yaml"))
-    assert rows == {name: f"{model.reported.miou:.2f} | {model.reported.miou_ms_flip:.2f}" for name, model in zoo.models.items()}
+    figures = {name: (model.reported.miou, model.reported.miou_ms_flip, model.reported.decimals) for name, model in zoo.models.items()}
+    assert rows == {name: f"{single:.{decimals}f} | {several:.{decimals}f}" for name, (single, several, decimals) in figures.items()}
     assert all(f"`{name}`" in README for name in zoo.backbones)
 
 

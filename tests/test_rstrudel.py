@@ -72,7 +72,7 @@ def test_counts_of_every_image(name, mode):
     assert len(chosen) == (40 if mode == "ss" else 8)
     for sample, one in scorer.evaluate(chosen, MODES[mode]):
         expected = Counts(*(np.array(stored[sample.image.stem][kind]) for kind in ("intersect", "pred", "label")))
-        found = counts_of(one.numpy())
+        found = counts_of(one)
         assert found == expected or scorer.explained(sample, found, expected, MODES[mode])[0], sample.name
 
 
