@@ -23,12 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-GEOMETRY = {
-    "T": ("vit-t-mask", "vit-t_mask"),
-    "S": ("vit-s-mask", "vit-s_mask"),
-    "B": ("vit-b-mask", "vit-b_mask"),
-    "L": ("vit-l-mask", "vit-l_mask"),
-}
+MODELS = "TSBL"
 SIZES = Path(__file__).with_name("ade20k_val_sizes.json")
 
 
@@ -49,9 +44,7 @@ def made(folder: Path, images: int, sizes: str) -> None:
         coarse = random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
         noise = random.integers(-12, 13, (height, width, 3))
         pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)) + noise
-        label = Image.fromarray(random.integers(0, 151, (height // 64 + 1, width // 64 + 1), np.uint8)).resize(
-            (width, height), Image.Resampling.NEAREST
-        )
+        blobs = Image.fromarray(random.integers(0, 151, (height // 64 + 1, width // 64 + 1), np.uint8))
         stem = f"ADE_val_{index:08}"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / "validation" / f"{stem}.jpg", quality=90)
         blobs.resize((width, height), Image.Resampling.NEAREST).save(folder / "annotations" / "validation" / f"{stem}.png")
@@ -284,9 +277,8 @@ def report(folder: Path, model: str, mode: str, threads: int, options: argparse.
     whole = sum(ours["parts"].values())
     floor = ours["operations"] / ours["ceiling"]
     parts = ", ".join(f"{part} {took:.4f} s ({100 * took / whole:.0f} %)" for part, took in ours["parts"].items())
-    print(
-        f"    an image: {parts}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, network at {100 * floor / ours['parts']['network']:.0f} % of it"
-    )
+    share = 100 * floor / ours["parts"]["network"]
+    print(f"    an image: {parts}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, network at {share:.0f} % of it")
 
 
 def side() -> None:

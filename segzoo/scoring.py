@@ -157,9 +157,8 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         question.chosen[:] = [sample for sample in question.chosen if sample.name in kept]
         if not question.chosen:
             raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
-    evaluator = Evaluator(
-        _model(climb, entry), entry.protocol, entry.head.classes, device, setting.precision, lambda note: setting.said(note, 0, None)
-    )
+    model, classes = _model(climb, entry), entry.head.classes
+    evaluator = Evaluator(model, entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
     facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
     details, undecided = [], False
     for mode in setting.modes:
