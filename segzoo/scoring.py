@@ -17,9 +17,8 @@ import numpy as np
 
 from segzoo.errors import AccuracyError, EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.ladder import Check, Climb, Setting, Skip
-from segzoo.layouts import OWN
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
-from segzoo.remap import plan, run
+from segzoo.reading import Read
 from segzoo.verdict import judge
 from segzoo.zoo import Backbone, Dataset, Model
 
@@ -149,6 +148,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
     import torch
 
     from segzoo.evaluation import Evaluator, peak_memory, speed
+    from segzoo.loading import module
 
     entry, setting = question.entry, climb.setting
     device = torch.device(setting.device)
@@ -157,8 +157,8 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         question.chosen[:] = [sample for sample in question.chosen if sample.name in kept]
         if not question.chosen:
             raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
-    model, classes = _model(climb, entry), entry.head.classes
-    evaluator = Evaluator(model, entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
+    source, classes = Read(climb.opened, climb.found, climb.geometry), entry.head.classes
+    evaluator = Evaluator(module(source, entry), entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
     facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
     details, undecided = [], False
     for mode in setting.modes:
@@ -170,7 +170,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         facts["speed"] = speed(evaluator, question.chosen)
         details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(entry))
     if setting.precision != "fp32" and world.rank == 0:
-        reference = Evaluator(_model(climb, entry), entry.protocol, classes, device)
+        reference = Evaluator(module(source, entry), entry.protocol, classes, device)
         facts["agreement_with_fp32"] = agreement = evaluator.agreement(reference, question.chosen[:20], setting.modes[0])
         details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
     facts["peak_memory"] = peak_memory(device)
@@ -182,14 +182,6 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         raise Skip("too few", f"{'; '.join(details)}; {images}")
     first = facts["modes"][setting.modes[0]]["measured"]["mIoU"]
     return Check("mIoU", "passed", f"{first:.2f}", f"{'; '.join(details)}; {images}", facts)
-
-
-def _model(climb: Climb, entry: Model) -> Any:
-    from segzoo.model import build
-
-    tensors = dict(run(plan(climb.opened.specs, OWN, found=climb.found, heads=climb.geometry.heads), climb.opened))
-    resample = "bilinear" if entry.protocol.by == "rstrudel" else "bicubic"
-    return build(climb.geometry, tensors, entry.backbone.eps, entry.head.eps or 1e-5, resample)
 
 
 def _beside(entry: Model) -> str:

@@ -15,9 +15,9 @@ from segzoo.detection import detect
 from segzoo.difference import identical
 from segzoo.errors import ConversionError, LostProcess, SegzooError
 from segzoo.formats import Weights, open_weights
-from segzoo.geometry import Geometry, measure
 from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
 from segzoo.layouts import LAYOUTS
+from segzoo.reading import read
 from segzoo.remap import fill, make, plan, refusal, run
 from segzoo.scoring import score
 from segzoo.zoo import Artifact, Backbone, Entry, Model
@@ -78,30 +78,11 @@ def _bytes(climb: Climb) -> Check:
 
 
 def _names(climb: Climb) -> Check:
-    entry, artifact = climb.entry, climb.entry.artifact
-    opened = climb.opened = open_weights(climb.fetched.path)
-    decoder = entry.decoder if isinstance(entry, Model) else None
-    grid = entry.geometry.grid
-    found = climb.found = detect(opened.specs, positions=grid * grid)
-    if artifact.layout is not None and found.layout.name != artifact.layout:
-        raise ConversionError(f"layout '{found.layout.name}', the manifest says '{artifact.layout}'")
-    heads = entry.geometry.heads if isinstance(entry, Backbone) else entry.backbone.heads
-    measured, _ = measure(found.rules, opened.specs, found.depths, heads)
-    if measured.decoder is not None and decoder is not None:  # its heads show in no tensor
-        measured = replace(measured, decoder=replace(measured.decoder, heads=decoder.heads))
-    expected = entry.geometry.geometry(decoder)
-    if measured != expected:
-        raise ConversionError(f"geometry differs from the manifest: {_differences(expected, measured)}")
-    if others := sorted({spec.dtype for spec in opened.specs.values()} - {artifact.dtype}):
-        raise ConversionError(f"dtype {', '.join(others)}, the manifest says {artifact.dtype}")
-    climb.geometry = measured
-    facts = {"layout": found.layout.name, "tensors": len(opened), "dtype": artifact.dtype, "geometry": asdict(measured), "notes": list(opened.notes)}
-    return Check("names", "passed", found.layout.name, f"{found.layout.name}, {len(opened)} tensors, {measured}", facts)
-
-
-def _differences(expected: Geometry, measured: Geometry) -> str:
-    wanted, found = asdict(expected), asdict(measured)
-    return "; ".join(f"{name} {found[name]}, expected {wanted[name]}" for name in wanted if wanted[name] != found[name])
+    source = read(climb.entry, climb.fetched.path)
+    climb.opened, climb.found, climb.geometry = source.opened, source.found, source.geometry
+    layout, dtype, opened = source.found.layout.name, climb.entry.artifact.dtype, source.opened
+    facts = {"layout": layout, "tensors": len(opened), "dtype": dtype, "geometry": asdict(source.geometry), "notes": list(opened.notes)}
+    return Check("names", "passed", layout, f"{layout}, {len(opened)} tensors, {source.geometry}", facts)
 
 
 # round trip

@@ -16,6 +16,8 @@ ORDER = [
     {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer", "archive"},
     {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
+    {"manifest", "reading"},
+    {"loading"},
     {"precision", "world", "inference", "parity", "evaluation", "receipt", "ladder", "scoring", "verify"},
     {"cli"},
     {"__main__"},

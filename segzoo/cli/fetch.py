@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import Choice, Manifest, network_options
+from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from segzoo.delivery import Fetched
+    from segzoo.manifest import Manifest
     from segzoo.zoo import Artifact
 
 

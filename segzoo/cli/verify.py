@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.manifest import Choice, Manifest, network_options
+from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from segzoo.ladder import Check
+    from segzoo.manifest import Manifest
     from segzoo.world import World
     from segzoo.zoo import Entry
 

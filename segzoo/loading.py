@@ -1,0 +1,118 @@
+"""A checkpoint as a torch module that is ready to run, with all that must be known to run it right.
+
+From a zoo's name: fetched, held to its hash, its names and geometry compared with the manifest. From a file of one's own: what
+no tensor shows (attention heads, eps, protocol, classes) is taken from the model of the zoo that has just its layout and
+geometry, and that is said.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from segzoo.detection import detect
+from segzoo.errors import ConversionError, NotFoundError, UsageError
+from segzoo.formats import open_weights
+from segzoo.geometry import Geometry, measure
+from segzoo.layouts import OWN
+from segzoo.manifest import Manifest, open_manifest
+from segzoo.model import build
+from segzoo.reading import Read, read
+from segzoo.recorded import recorded
+from segzoo.remap import plan, run
+from segzoo.zoo import Model, Protocol
+
+Said = Callable[[int, int | None], None]
+
+
+def module(source: Read, entry: Model) -> nn.Module:
+    """The Segmenter with these weights, in float32 on the CPU, ready to run."""
+    tensors = dict(run(plan(source.opened.specs, OWN, found=source.found, heads=source.geometry.heads), source.opened))
+    resample = "bilinear" if entry.protocol.by == "rstrudel" else "bicubic"
+    return build(source.geometry, tensors, entry.backbone.eps, entry.head.eps or 1e-5, resample)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A Segmenter and what is known of it. `like` is the model of the zoo that told what its tensors do not."""
+
+    name: str
+    like: str
+    module: nn.Module
+    protocol: Protocol
+    classes: Mapping[str, tuple[int, int, int]]
+
+
+def loaded(source: str | Path, manifest: Manifest, like: str | None = None, said: Said = lambda done, whole: None) -> Loaded:
+    """A model of the zoo by name, or a checkpoint of one's own in any layout that holds a Segmenter.
+
+    `like` names the model of the zoo to take a file of one's own for, where several or none have its geometry.
+    Raises NotFoundError, ConversionError, and what fetching raises.
+    """
+    zoo = manifest.zoo
+    if isinstance(source, str) and source in zoo.models:
+        known = source
+        weights = read(zoo.models[known], manifest.fetch(zoo.models[known].checkpoint, said).path)
+    elif isinstance(source, str) and source in zoo.backbones:
+        raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(zoo.models)}")
+    elif not Path(source).is_file():
+        manifest.chosen([str(source)], False, zoo.models)  # says what is near
+        raise NotFoundError(f"{source}: no such file")
+    else:
+        known, weights = _recognised(Path(source), manifest, like)
+    entry = zoo.models[known]
+    return Loaded(str(source), known, module(weights, entry), entry.protocol, zoo.datasets[entry.protocol.dataset].classes)
+
+
+def _recognised(path: Path, manifest: Manifest, like: str | None) -> tuple[str, Read]:
+    """The model of the zoo that a file is like, and the file."""
+    opened = open_weights(path)
+    found = detect(opened.specs, positions=recorded(opened).positions)
+    measured, _ = measure(found.rules, opened.specs, found.depths, recorded(opened).heads)
+    if measured.decoder is None:
+        raise ConversionError(f"{path}: a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
+    models = manifest.chosen([like], False, manifest.zoo.models) if like else manifest.zoo.models
+    fitting = {name: entry for name, entry in models.items() if _bare(entry.geometry.geometry(entry.decoder)) == _bare(measured)}
+    if not like:  # of models alike, those whose own checkpoints are in this layout
+        fitting = {name: entry for name, entry in fitting.items() if entry.checkpoint.layout == found.layout.name} or fitting
+    if not fitting:
+        raise ConversionError(
+            f"{path}: {measured}: {f'not like {like}' if like else 'like no model of this zoo'}",
+            hint="heads, classes and protocol show in no tensor: describe the model in a zoo of your own, and give it with --zoo",
+        )
+    if len(fitting) > 1:
+        raise ConversionError(f"{path}: like {' and like '.join(fitting)}", hint="say which with --like NAME")
+    ((name, entry),) = fitting.items()
+    measured, _ = measure(found.rules, opened.specs, found.depths, entry.backbone.heads)
+    assert measured.decoder is not None
+    return name, Read(opened, found, replace(measured, decoder=replace(measured.decoder, heads=entry.head.heads)))
+
+
+def _bare(geometry: Geometry) -> Geometry:
+    """Without what tensors may not show, and without a classifier that may be left over."""
+    assert geometry.decoder is not None
+    return replace(geometry, heads=None, classes=None, decoder=replace(geometry.decoder, heads=None))
+
+
+def load(source: str | Path, *, zoo: str | Path | None = None, like: str | None = None) -> nn.Module:
+    """A Segmenter as a torch module, ready to run: fetched and checked if it is of the zoo, read if it is a file.
+
+    It takes normalised RGB (b, 3, H, W) float32, (x - mean) / std of 0 to 255 as its protocol says, and gives scores
+    (b, classes, H, W). `zoo` is a manifest's path or `mini`; the shipped one otherwise. `like` is as in `loaded`.
+    """
+    return loaded(source, open_manifest(zoo), like).module
+
+
+def backbone(name: str, layout: str = "timm", *, zoo: str | Path | None = None) -> dict[str, Tensor]:
+    """The tensors of a backbone of the zoo, or of a model's, in a layout: a state dict that the library in question loads.
+
+    Raises NotFoundError, ConversionError, and what fetching raises.
+    """
+    manifest = open_manifest(zoo)
+    entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
+    weights = read(entry, manifest.fetch(entry.artifact, lambda done, whole: None).path)
+    decoders = [section for section in weights.found.sections if "decoder" in section]
+    steps = plan(weights.opened.specs, layout, found=weights.found, heads=weights.geometry.heads, drop=decoders, prefix=None)
+    return {key: torch.from_numpy(array.copy()) for key, array in run(steps, weights.opened)}
