@@ -10,8 +10,13 @@ The public names below are functions; modules have other names, so that importin
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {"convert": ("segzoo.conversion", "convert"), "open": ("segzoo.formats", "open_weights")}
-__all__ = ["convert", "open"]
+_PUBLIC = {
+    "convert": ("segzoo.conversion", "convert"),
+    "open": ("segzoo.formats", "open_weights"),
+    "load": ("segzoo.loading", "load"),
+    "backbone": ("segzoo.loading", "backbone"),
+}
+__all__ = ["backbone", "convert", "load", "open"]
 
 
 def __getattr__(name: str) -> Any:

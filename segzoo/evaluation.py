@@ -163,6 +163,11 @@ class Evaluator:
         """The best class of each pixel, int64 (h, w); of equal ones the first."""
         return torch.cat([band.max(1).indices for band in self.bands(views)])
 
+    def label_map(self, image: np.ndarray, mode: str = "ss") -> np.ndarray:
+        """The class of each pixel of an RGB image uint8 (h, w, 3), as uint8 (h, w)."""
+        with torch.inference_mode(), arithmetic(self.precision):
+            return self.labels(self.views([self.looks(image, mode)])[0]).to(torch.uint8).cpu().numpy()
+
     # a data set
 
     def evaluate(self, chosen: Sequence[Sample], mode: str = "ss", shard: tuple[int, int] = (0, 1)) -> Iterator[tuple[Sample, np.ndarray]]:

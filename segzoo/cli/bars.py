@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from segzoo.cli.output import printable
 
@@ -23,3 +23,12 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
             progress.update(tasks[label], completed=done, total=whole, visible=whole is None or done < whole)
 
         yield said
+
+
+@contextmanager
+def counting(label: str, whole: int) -> Iterator[Callable[[], None]]:
+    """A bar over things that are done one by one, with time left; it is gone when the block ends."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(printable(label), total=whole)
+        yield lambda: progress.advance(task)

@@ -80,3 +80,24 @@ def byte_progress(label: str) -> Iterator[Said]:
     """The same for one file."""
     with many_progress() as said:
         yield lambda done, whole: said(label, done, whole)
+
+
+@contextmanager
+def work_progress(label: str, whole: int) -> Iterator[Callable[[], None]]:
+    """Progress over so many things: a bar with time left on a terminal, elsewhere a line each 10 % of what takes long, or 30 s."""
+    if on_terminal():
+        from segzoo.cli.bars import counting
+
+        with counting(label, whole) as done:
+            yield done
+        return
+    count, due, last = 0, 0.1, monotonic()
+
+    def one_more() -> None:
+        nonlocal count, due, last
+        count, now = count + 1, monotonic()
+        if (due <= count / whole < 1 and now - last >= 3) or now - last >= 30:
+            tell(f"{label}: {count} of {whole}")
+            due, last = count / whole + 0.1, now
+
+    yield one_more

@@ -93,6 +93,7 @@ def verify(
       torchrun --nproc-per-node 4 -m segzoo verify vit-l-mask --precision bf16
     """
     from segzoo import ladder
+    from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
     from segzoo.receipt import dumps, proved, receipt, write
     from segzoo.verify import artifacts_of
@@ -104,7 +105,7 @@ def verify(
     first = world is None or world.rank == 0
     if world and smoke:
         raise UsageError("--smoke is a matter of seconds: run it in one process")
-    device = device or _best_device()
+    device = device or best_device()
     count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
     board = Board(manifest, entries, silent=not first)
     setting = ladder.Setting(
@@ -164,18 +165,6 @@ def _world() -> World | None:
     from segzoo.world import join
 
     return join()
-
-
-def _best_device() -> str:
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 class Board:

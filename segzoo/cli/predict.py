@@ -1,0 +1,146 @@
+"""`segzoo predict`: what a model sees in one's own images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segzoo.cli.manifest import Choice, network_options
+from segzoo.errors import NotFoundError, UsageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@click.command(short_help="Segment images: overlays with a legend, label maps, class shares.")
+@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("predictions"), show_default=True, help="Folder for the pictures.")
+@click.option("--compare", nargs=2, metavar="A B", help="Two models side by side, and where they disagree; then only images follow.")
+@click.option("--like", metavar="NAME", help="The model of the zoo that a checkpoint of your own is like, where its geometry leaves it open.")
+@click.option("--mode", type=click.Choice(["ss", "ms+flip", "ms+flip-1.x", "whole"]), default="ss", show_default=True, help="How the image is seen.")
+@click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), default="fp32", show_default=True, help="What the network computes in."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the share of each class as JSON.")
+@network_options
+@click.pass_obj
+def predict(
+    choice: Choice,
+    arguments: tuple[str, ...],
+    output: Path,
+    compare: tuple[str, str] | None,
+    like: str | None,
+    mode: str,
+    device: str | None,
+    precision: str,
+    as_json: bool,
+) -> None:
+    """Segment images with a model of the zoo, or with a checkpoint of your own.
+
+    MODEL is a name in the zoo or a checkpoint in any layout that holds a Segmenter; IMAGE a file, a folder, a
+    pattern such as 'photos/*.jpg', or - for a list on stdin. For each image the output folder gets
+    NAME.overlay.png, tinted by class with a legend, and NAME.labels.png, whose values are the class indices.
+
+    \b
+    Examples:
+      segzoo predict vit-b-mask street.jpg
+      segzoo predict work_dirs/latest.pth photos/ -o out/
+      segzoo predict --compare vit-t-mask vit-s-mask photos/*.jpg
+    """
+    import json
+
+    import torch
+
+    from segzoo.cli.device import best_device
+    from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
+    from segzoo.datasets.decoding import read_image
+    from segzoo.evaluation import Evaluator
+    from segzoo.loading import loaded
+    from segzoo.prediction import compared, disagreement, index_map, overlay
+    from segzoo.prediction import predict as segment
+
+    names = compare or arguments[:1]
+    paths = list(dict.fromkeys(images(arguments if compare else arguments[1:])))
+    targets = _targets(paths, output)
+    manifest = choice.load()
+    at = torch.device(device or best_device())
+    models = []
+    for name in names:
+        with byte_progress(name) as said:
+            models.append(loaded(name, manifest, like, said))
+        if models[-1].like != name:
+            tell(f"{name}: taken for {models[-1].like}, whose layout and geometry it has")
+    evaluators = [Evaluator(one.module, one.protocol, len(one.classes), at, precision, tell) for one in models]
+    output.mkdir(parents=True, exist_ok=True)
+    records: list[dict[str, Any]] = []
+    with work_progress("images", len(paths)) as done:
+        for path in paths:
+            image = read_image(path)
+            found = [segment(evaluator, image, one.classes, mode) for evaluator, one in zip(evaluators, models, strict=True)]
+            record: dict[str, Any] = {"image": str(path), "height": image.shape[0], "width": image.shape[1]}
+            if compare:
+                record |= {"shares": {name: one.shares for name, one in zip(names, found, strict=True)}}
+                record["differ_percent"] = disagreement(found, [one.classes for one in models])
+                picture = compared(image, found, [Path(name).stem for name in names], [one.classes for one in models])
+                _save(picture, targets[path], "compared", record)
+            else:
+                record["shares"] = found[0].shares
+                _save(overlay(image, found[0], models[0].classes), targets[path], "overlay", record)
+                _save(index_map(found[0].labels, models[0].classes), targets[path], "labels", record)
+            records.append(record)
+            done()
+            if not as_json:
+                shares = next(iter(record["shares"].values())) if compare else record["shares"]
+                what = f"they differ in {record['differ_percent']} %" if compare else ", ".join(f"{n} {s:.1f} %" for n, s in list(shares.items())[:5])
+                show(f"{path.name}: {what}")
+    if as_json:
+        click.echo(json.dumps(records, indent=2, ensure_ascii=False))
+    else:
+        tell(f"{counted(len(paths), 'image')} segmented; pictures in {output}{'' if str(output).endswith('/') else '/'}")
+
+
+def images(given: Iterable[str]) -> Iterator[Path]:
+    """The files that arguments name: files, all images of a folder, patterns, or a list on stdin for -."""
+    named = list(given)
+    if not named:
+        raise UsageError("no image named", hint="segzoo predict MODEL IMAGE...")
+    for name in named:
+        if name == "-":
+            yield from images(line.strip() for line in sys.stdin if line.strip())
+            continue
+        path = Path(name)
+        if path.is_dir():
+            found = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES)
+        elif path.is_file():
+            found = [path]
+        elif any(sign in name for sign in "*?["):
+            anchor = Path(path.anchor) if path.is_absolute() else Path()
+            found = sorted(one for one in anchor.glob(str(path.relative_to(path.anchor) if path.is_absolute() else path)) if one.is_file())
+        else:
+            raise NotFoundError(f"{name}: no such image", hint="or is it the model? it comes first: segzoo predict MODEL IMAGE...")
+        if not found:
+            raise NotFoundError(f"{name}: no images there", hint=f"images end in {', '.join(SUFFIXES)}")
+        yield from found
+
+
+def _targets(paths: list[Path], output: Path) -> dict[Path, Path]:
+    """Where the pictures of each image go, without a suffix; images of one name keep their suffix to stay apart."""
+    stems = [path.stem for path in paths]
+    targets = {path: output / (path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_")) for path in paths}
+    if len(set(targets.values())) < len(targets):
+        twice = next(name for name in (target.name for target in targets.values()) if [one.name for one in targets.values()].count(name) > 1)
+        raise UsageError(f"two images are named {twice}: their pictures would overwrite each other", hint="segment one folder at a time")
+    return targets
+
+
+def _save(picture: Any, target: Path, kind: str, record: dict[str, Any]) -> None:
+    from segzoo.atomic import replacing
+
+    path = target.with_name(f"{target.name}.{kind}.png")
+    with replacing(path) as part:
+        picture.save(part, format="PNG")
+    record[kind] = str(path)

@@ -1,0 +1,172 @@
+"""`segzoo predict` and `segzoo.load`: what users see of a model, from the zoo and from files of their own."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import GOLDEN, MINI
+from PIL import Image
+
+import segzoo
+from segzoo.cli import main
+from segzoo.errors import ConversionError, NotFoundError, UsageError
+from segzoo.loading import loaded
+from segzoo.manifest import open_manifest
+from segzoo.prediction import disagreement, index_map, legend
+from segzoo.zoo import load
+
+PHOTOS = MINI / "ade_mini" / "images" / "validation"
+FIRST = PHOTOS / "ADE_val_00000001.jpg"
+ZOO = load(MINI / "zoo.yaml")
+CLASSES = ZOO.datasets["ade-mini"].classes
+
+
+def predict(*arguments, **options):
+    return CliRunner().invoke(main, ["--zoo", "mini", "predict", *map(str, arguments), "--device", "cpu"], **options)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_label_map_overlay_and_shares_are_mmsegs(folder):
+    done = predict("mini-mask", FIRST, "--json")
+    assert done.exit_code == 0, done.output
+    (record,) = json.loads(done.stdout)
+    expected = np.load(GOLDEN / "mini_zoo" / "mask_ss" / "ADE_val_00000001.npz")["pred"].reshape(record["height"], record["width"])
+    with Image.open(folder / record["labels"]) as labels:
+        assert np.array_equal(np.array(labels), expected)
+        assert labels.mode == "P"
+        assert np.array_equal(np.array(labels.convert("RGB")), np.array(list(CLASSES.values()), np.uint8)[expected])
+    names = list(CLASSES)
+    assert record["shares"] == {
+        names[index]: round(100 * float((expected == index).mean()), 2)
+        for index in sorted(np.unique(expected), key=lambda index: -(expected == index).sum())
+    }
+    with Image.open(folder / record["overlay"]) as overlay, Image.open(FIRST) as image:
+        tint = 0.4 * np.array(image.convert("RGB"), float) + 0.6 * np.array(list(CLASSES.values()), float)[expected]
+        assert np.abs(np.array(overlay)[: image.height, : image.width] - tint).max() <= 1
+        assert overlay.width > image.width + 200  # the legend beside it
+
+
+def test_folders_patterns_and_lists(folder):
+    for index in (1, 2, 3):
+        shutil.copy(PHOTOS / f"ADE_val_{index:08}.jpg", folder)
+    (folder / "notes.txt").write_text("no image")
+    assert predict("mini-linear", folder, "-o", "a").exit_code == 0
+    assert predict("mini-linear", "*2.jpg", str(folder / "ADE*3.jpg"), "-o", "b").exit_code == 0
+    assert predict("mini-linear", "-", "-o", "c", input=f"{FIRST}\n\n").exit_code == 0
+    found = {name: sorted(path.name[7:16] for path in (folder / name).glob("*.overlay.png")) for name in "abc"}
+    assert found == {"a": [f"_0000000{index}" for index in (1, 2, 3)], "b": ["_00000002", "_00000003"], "c": ["_00000001"]}
+    assert len(list((folder / "a").iterdir())) == 6
+
+
+def test_two_models_side_by_side(folder):
+    done = predict("--compare", "mini-mask", "mini-linear", FIRST, "--json")
+    (record,) = json.loads(done.stdout)
+    label = {name: np.load(GOLDEN / "mini_zoo" / f"{name}_ss" / "ADE_val_00000001.npz")["pred"] for name in ("mask", "linear")}
+    assert record["differ_percent"] == round(100 * float((label["mask"] != label["linear"]).mean()), 2) > 0
+    assert set(record["shares"]) == {"mini-mask", "mini-linear"}
+    with Image.open(folder / record["compared"]) as picture:
+        assert picture.width > 3 * record["width"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("mini-mask",), 2, "no image named"),
+        (("mini-mask", "nowhere.jpg"), 7, "nowhere.jpg: no such image"),
+        (("mini-mask", "*.jpg"), 7, "*.jpg: no images there"),
+        (("mini-mosk", FIRST), 7, "did you mean mini-mask?"),
+        (("mini-vit", FIRST), 2, "mini-vit is a backbone"),
+        (("mini-mask", MINI / "zoo.yaml"), 8, "zoo.yaml: not a readable image"),
+        ((MINI / "mini.tame.npz", FIRST), 5, "a backbone without a head"),
+        ((GOLDEN / "segmenter" / "mask.pth", FIRST), 5, "like no model of this zoo"),
+        (("mini-mask", FIRST, FIRST.parent, FIRST), 0, ""),
+    ],
+)
+def test_what_cannot_be_is_said(arguments, code, said, folder):
+    done = predict(*arguments)
+    assert done.exit_code == code, done.output
+    assert said in done.output
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(folder):
+    for name in ("one/a.jpg", "two/a.jpg", "one/b.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(FIRST, folder / name)
+    with Image.open(FIRST) as image:
+        image.save(folder / "one" / "b.png")
+    assert predict("mini-linear", "one", "-o", "out").exit_code == 0
+    assert {path.name.split(".")[0] for path in (folder / "out").iterdir()} == {"a", "b_jpg", "b_png"}
+    clash = predict("mini-linear", "one", "two", "-o", "out")
+    assert clash.exit_code == 2
+    assert "two images are named a_jpg" in clash.output
+
+
+def converted(tmp_path, name, to, suffix):
+    path = tmp_path / f"mine{suffix}"
+    segzoo.convert(MINI / ZOO.models[name].checkpoint.name, path, to=to)
+    return path
+
+
+@pytest.mark.parametrize("name", ["mini-mask", "mini-linear"])
+@pytest.mark.parametrize(("to", "suffix"), [("mmseg", ".safetensors"), ("segmenter", ".pth")])
+def test_a_file_of_ones_own_gives_what_the_zoos_gives(to, suffix, name, tmp_path):
+    mine = loaded(converted(tmp_path, name, to, suffix), open_manifest("mini"))
+    assert mine.like == name
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(mine.module(image), segzoo.load(name, zoo="mini")(image))
+
+
+def test_where_several_models_are_alike_it_must_be_said_which(tmp_path):
+    manifest = open_manifest("mini")
+    twin = {**manifest.zoo.models, "twin": manifest.zoo.models["mini-mask"]}
+    manifest = manifest.__class__(**{**vars(manifest), "zoo": manifest.zoo.model_copy(update={"models": twin})})
+    path = MINI / ZOO.models["mini-mask"].checkpoint.name
+    with pytest.raises(ConversionError, match="like mini-mask and like twin") as raised:
+        loaded(path, manifest)
+    assert "--like NAME" in raised.value.hint
+    assert loaded(path, manifest, like="twin").like == "twin"
+    with pytest.raises(ConversionError, match="not like mini-linear"):
+        loaded(path, manifest, like="mini-linear")
+
+
+def test_the_library_gives_modules_and_state_dicts():
+    module = segzoo.load("mini-mask", zoo="mini")
+    assert not module.training
+    with torch.no_grad():
+        assert module(torch.zeros(2, 3, 50, 64)).shape == (2, 8, 50, 64)
+    expected = np.load(GOLDEN / "augreg" / "mini.tame.timm_state_dict.npz")
+    found = segzoo.backbone("mini-vit", zoo="mini")
+    assert found.keys() == set(expected.files)
+    assert all(np.array_equal(found[key].numpy(), expected[key]) for key in found)
+    of_a_model = segzoo.backbone("mini-mask", "mmseg", zoo="mini")
+    assert "cls_token" in of_a_model
+    assert not any("decode" in key for key in of_a_model)
+    with pytest.raises(NotFoundError, match="did you mean mini-vit"):
+        segzoo.backbone("mini-vot", zoo="mini")
+    with pytest.raises(UsageError, match="is a backbone"):
+        segzoo.load("mini-vit", zoo="mini")
+
+
+def test_a_legend_of_many_classes_counts_what_does_not_fit():
+    classes = {f"class {index}": (index, index, index) for index in range(40)}
+    short = legend({name: [40.0 - index] for index, name in enumerate(classes)}, classes, 100)
+    tall = legend({name: [40.0 - index] for index, name in enumerate(classes)}, classes, 2000)
+    assert short.height < 230 < tall.height
+
+
+def test_other_names_for_other_numbers_agree():
+    from segzoo.prediction import Prediction
+
+    one, other = {"a": (0, 0, 0), "b": (9, 9, 9)}, {"b": (9, 9, 9), "a": (0, 0, 0)}
+    pair = [Prediction(np.array([[0, 1]], np.uint8), {}), Prediction(np.array([[1, 0]], np.uint8), {})]
+    assert disagreement(pair, [one, other]) == 0
+    assert disagreement(pair, [one, one]) == 100
+    assert index_map(pair[0].labels, one).getpalette()[:6] == [0, 0, 0, 9, 9, 9]
