@@ -96,6 +96,7 @@ def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
 def _basis(climb: Climb, question: Question) -> dict[str, Any]:
     """All that the counts and their judgement depend on."""
     entry, setting = question.entry, climb.setting
+    dataset = setting.zoo.datasets[entry.protocol.dataset]
     return {
         "sha256": climb.fetched.sha256,
         "geometry": asdict(climb.geometry),
@@ -104,6 +105,9 @@ def _basis(climb: Climb, question: Question) -> dict[str, Any]:
         "reported": entry.reported.model_dump(mode="json"),
         "counts": entry.counts.model_dump(mode="json") if entry.counts else None,
         "data_digest": question.digest,
+        "loader": dataset.loader,
+        "split": dataset.split,
+        "of": question.of,
         "images": len(question.chosen),
         "modes": list(setting.modes),
         "device": setting.device,

@@ -51,6 +51,12 @@ class World:
             raise LostProcess(f"{others} of {self.size} processes failed; each says why")
 
 
+def leave() -> None:
+    """Let go of the others in order: an interpreter that ends with connections open may be torn down with an abort."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def join() -> World:
     """The world that torchrun's environment describes; a world of one without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))

@@ -18,7 +18,7 @@ ORDER = [
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
     {"loading"},
-    {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "ladder", "scoring", "verify"},
+    {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify"},
     {"cli"},
     {"__main__"},
 ]

@@ -187,3 +187,82 @@ def test_speed_memory_and_agreement_stand_in_the_receipt():
     assert 99.9 < facts["agreement_with_fp32"]["pixels_percent"] <= 100
     assert "as in fp32" in done.stdout
     assert "10 of 40 images on cpu, fp16" in done.stdout
+
+
+def recheck(*arguments):
+    return CliRunner().invoke(main, ["--zoo", "mini", "receipt", "check", *map(str, arguments)])
+
+
+def test_a_receipt_is_checked_again_offline():
+    assert recheck().exit_code == 7  # none yet
+    verify("--images", "20", "--mode", "ss", "--mode", "whole")
+    done = recheck("--data", MINI / "ade_mini")
+    assert done.exit_code == 0, done.output
+    held = re.findall(r": (receipt|bytes|names|mIoU, ss|mIoU, whole|data): holds: ", done.stdout)
+    assert held == ["receipt", "bytes", "names", "mIoU, ss", "mIoU, whole", "data"]
+    assert json.loads(recheck("--json").stdout)[0]["status"] == "holds"
+    (home() / "blobs" / checks()["bytes"]["facts"]["sha256"]).unlink()
+    done = recheck()
+    assert done.exit_code == 0
+    assert "bytes: not here" in done.stdout
+
+
+def edited(change):
+    record = json.loads(path().read_text())
+    change(record, {check["rung"]: check for check in record["checks"]})
+    path().write_text(json.dumps(record))
+
+
+def single(rungs):
+    return rungs["mIoU"]["facts"]["modes"]["ss"]
+
+
+EDITS = {
+    "a better figure": (lambda record, rungs: single(rungs)["measured"].update(mIoU=99.0), "mIoU, ss: broken: the counts give"),
+    "a better image": (
+        lambda record, rungs: next(iter(single(rungs)["per_image"].values()))[0].__setitem__(1, 0),
+        "the confusion matrix is not that of",
+    ),
+    "a better verdict": (lambda record, rungs: single(rungs).update(verdict="confirmed"), "the counts say consistent, the receipt confirmed"),
+    "a failure denied": (lambda record, rungs: rungs["mIoU"].update(status="failed"), "receipt: broken: 5 rungs, mIoU failed"),
+    "another layout": (lambda record, rungs: rungs["names"]["facts"].update(layout="timm"), "names: broken: mmseg"),
+    "another width": (lambda record, rungs: rungs["names"]["facts"]["geometry"].update(width=64), "names: broken"),
+    "other data": (lambda record, rungs: rungs["mIoU"]["basis"].update(data_digest="0" * 64), "data: broken: digest"),
+    "damaged counts": (lambda record, rungs: single(rungs)["per_image"].update(x=[[99, 1, 1, 1]]), "the counts of an image are damaged"),
+    "a field too many": (lambda record, rungs: record.update(more=1), "more: Extra inputs are not permitted"),
+    "a rung of another name": (lambda record, rungs: rungs["mIoU"].update(rung="miou"), "checks.4.rung"),
+    "another schema": (lambda record, rungs: record.update(schema="segzoo-receipt/1"), "expected schema segzoo-receipt/2"),
+    "no rungs": (lambda record, rungs: record.update(checks=[]), "no rung 'bytes' in it"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_receipt_is_caught(edit):
+    change, said = EDITS[edit]
+    verify("--images", "20")
+    edited(change)
+    done = recheck("--data", MINI / "ade_mini")
+    assert done.exit_code == 4, done.output
+    assert said in done.output
+
+
+def test_changed_weights_are_caught():
+    verify("--images", "20")
+    blob = home() / "blobs" / checks()["bytes"]["facts"]["sha256"]
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"x")
+    done = recheck()
+    assert done.exit_code == 4
+    assert "bytes: broken" in done.stdout
+
+
+def test_the_schema_of_receipts_is_published_and_kept():
+    import jsonschema
+
+    from segzoo.recheck import schema
+    from segzoo.zoo import packaged
+
+    published = json.loads(packaged("receipt.schema.json").read_text())
+    assert published == schema()
+    verify("--images", "20", "--speed", "--precision", "bf16")
+    jsonschema.validate(json.loads(path().read_text()), published)

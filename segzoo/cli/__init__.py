@@ -20,6 +20,7 @@ from segzoo.cli.inspect import diff, inspect
 from segzoo.cli.list import list_
 from segzoo.cli.manifest import Choice
 from segzoo.cli.predict import predict
+from segzoo.cli.receipt import receipt
 from segzoo.cli.verify import verify
 from segzoo.errors import EnvironmentFault, SegzooError
 
@@ -72,5 +73,5 @@ def main(ctx: click.Context, zoo: str | None, verbose: int) -> None:
     ctx.obj = Choice(zoo)
 
 
-for command in (fetch, convert, verify, predict, list_, info, inspect, diff, cache, adopt, bundle):
+for command in (fetch, convert, verify, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt):
     main.add_command(command)

@@ -162,8 +162,9 @@ def _world() -> World | None:
 
     if find_spec("torch") is None:
         raise EnvironmentFault("WORLD_SIZE is set, but torch is not installed: pip install 'segzoo[eval]'")
-    from segzoo.world import join
+    from segzoo.world import join, leave
 
+    click.get_current_context().call_on_close(leave)
     return join()
 
 

@@ -1,0 +1,166 @@
+"""A receipt, checked again offline: is it whole, do its figures follow from its counts, are its files what it says?
+
+It proves nothing anew: it shows that a receipt does not contradict itself, nor the files that are here.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segzoo.detection import detect
+from segzoo.errors import IntegrityError, NotFoundError, SegzooError
+from segzoo.formats import open_weights
+from segzoo.geometry import measure
+from segzoo.miou import Counts, metrics, total
+from segzoo.receipt import SCHEMA
+from segzoo.store import Store
+from segzoo.verdict import judge
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CheckRecord(_Record):
+    """One rung: what came of it, in a word, in a sentence and in figures; `basis` is what that depends on."""
+
+    rung: Literal["bytes", "names", "round trip", "numbers", "mIoU"]
+    status: Literal["passed", "failed", "skipped", "n/a"]
+    short: str
+    detail: str
+    facts: dict[str, Any]
+    basis: dict[str, Any]
+    code: int
+    seconds: float
+    time: str | None = None
+
+
+class Receipt(_Record):
+    """What was proved of one entry of a zoo, with which versions, when, on what kind of machine."""
+
+    schema_: Literal["segzoo-receipt/2"] = Field(alias="schema")
+    name: str
+    title: str
+    passed: bool
+    checks: tuple[CheckRecord, ...]
+    time: str
+    versions: dict[str, str | None]
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: whether it holds, contradicts the receipt, or is not here to be looked at."""
+
+    what: str
+    status: Literal["holds", "broken", "not here"]
+    detail: str
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a receipt; `receipt.schema.json` is it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Receipt.model_json_schema()}
+
+
+def recheck(path: Path, store: Store, data: Path | None = None) -> Iterator[Finding]:
+    """All that can be checked again of a receipt. `data` is the data set's folder, if it is to be read too.
+
+    Raises NotFoundError, IntegrityError for what is no receipt at all.
+    """
+    receipt = _read(path)
+    checks: dict[str, CheckRecord] = {check.rung: check for check in receipt.checks}
+    failed = [check.rung for check in receipt.checks if check.status == "failed"]
+    said = f"{len(checks)} rungs, {'none' if not failed else ', '.join(failed)} failed"
+    yield Finding("receipt", "holds" if receipt.passed is not bool(failed) else "broken", f"{said}; as of {receipt.time}")
+    if checks["bytes"].status == "passed":
+        yield from _file(checks, store)
+    score = checks.get("mIoU")
+    for mode, facts in (score.facts.get("modes", {}) if score else {}).items():
+        yield _figures(mode, facts, score.facts["of"], score.basis["reported"])  # type: ignore[union-attr]
+    if score and data is not None and "data_digest" in score.basis:
+        yield _data(score.basis, data)
+
+
+def _read(path: Path) -> Receipt:
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such receipt", hint="segzoo verify NAME writes one") from error
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path}: not a receipt: {error}") from error
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+        raise IntegrityError(f"{path}: not a receipt of this version: expected schema {SCHEMA}", hint="segzoo verify NAME writes a new one")
+    try:
+        receipt = Receipt.model_validate_json(json.dumps(plain))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise IntegrityError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", hint="the receipt was edited or cut short") from error
+    if not receipt.checks or receipt.checks[0].rung != "bytes":
+        raise IntegrityError(f"{path}: no rung 'bytes' in it", hint="the receipt was edited or cut short")
+    return receipt
+
+
+def _file(checks: Mapping[str, CheckRecord], store: Store) -> Iterator[Finding]:
+    """The weights in the store, if they are there: their hash, then their layout and geometry."""
+    facts = checks["bytes"].facts
+    blob = store.blob(facts["sha256"])
+    if not blob.is_file():
+        yield Finding("bytes", "not here", f"{facts['artifact']} is not in the store")
+        return
+    with blob.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    yield Finding("bytes", "holds" if found == facts["sha256"] else "broken", f"{facts['artifact']}: sha256 {found}")
+    names = checks.get("names")
+    if names is None or names.status != "passed" or found != facts["sha256"]:
+        return
+    expected = names.facts["geometry"]
+    try:
+        opened = open_weights(blob)
+        layout = detect(opened.specs, positions=expected["positions"])
+        measured = asdict(measure(layout.rules, opened.specs, layout.depths, expected["heads"])[0])
+    except SegzooError as error:
+        yield Finding("names", "broken", error.message)
+        return
+    if measured["decoder"] is not None:
+        measured["decoder"]["heads"] = expected["decoder"]["heads"]  # shown by no tensor
+    holds = layout.layout.name == names.facts["layout"] and json.loads(json.dumps(measured)) == expected
+    yield Finding("names", "holds" if holds else "broken", f"{layout.layout.name}, {len(opened)} tensors")
+
+
+def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str, Any]) -> Finding:
+    """Whether metrics, confusion and verdict are those of the counts of the images."""
+    confusion = np.array(facts["confusion"], np.int64)
+    classes = confusion.shape[1]
+    try:
+        counts = [Counts.from_sparse(rows, classes) for rows in facts["per_image"].values()]
+    except (ValueError, IndexError, TypeError) as error:
+        return Finding(f"mIoU, {mode}", "broken", f"the counts of an image are damaged: {error}")
+    whole = total(counts)
+    wrong = []
+    if metrics(whole) != facts["measured"]:
+        wrong.append(f"the counts give {metrics(whole)}, the receipt says {facts['measured']}")
+    if whole != Counts(confusion[:-1].diagonal(), confusion.sum(0), confusion[:-1].sum(1)):
+        wrong.append("the confusion matrix is not that of the counts")
+    if facts["reported"] is not None and "verdict" in facts:
+        verdict, _ = judge(counts, facts["reported"], reported["decimals"], of)
+        if verdict != facts["verdict"]:
+            wrong.append(f"the counts say {verdict}, the receipt {facts['verdict']}")
+    said = f"{len(counts)} of {of} images, mIoU {metrics(whole)['mIoU']:.2f}" + (f", {facts['verdict']}" if facts.get("verdict") else "")
+    return Finding(f"mIoU, {mode}", "broken" if wrong else "holds", "; ".join(wrong) or said)
+
+
+def _data(basis: Mapping[str, Any], data: Path) -> Finding:
+    """Whether the data set in a folder is the one that was measured on; it is named by its manifest's loader, split and number."""
+    from segzoo.datasets.samples import digest, samples
+
+    try:
+        found = digest(samples(basis["loader"], data, basis["split"], basis["of"]))
+    except SegzooError as error:
+        return Finding("data", "broken", error.message)
+    return Finding("data", "holds" if found == basis["data_digest"] else "broken", f"digest {found}")
