@@ -182,10 +182,14 @@ class Evaluator:
         pairs = _ahead(lambda sample: read_pair(sample, self.classes), [sample for group in groups for sample in group])
         for group in groups:
             decoded = [next(pairs) for _ in group]
-            with torch.inference_mode(), arithmetic(self.precision):
-                views = self.views([self.looks(image, mode) for image, _ in decoded])
-                found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
-                counted = torch.stack(found).cpu().numpy()
+            try:
+                with torch.inference_mode(), arithmetic(self.precision):
+                    views = self.views([self.looks(image, mode) for image, _ in decoded])
+                    found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
+                    counted = torch.stack(found).cpu().numpy()
+            except torch.OutOfMemoryError as error:
+                largest = max(image.shape[:2] for image, _ in decoded)
+                raise EnvironmentFault(f"out of memory on {self.device} with images of {largest[1]}x{largest[0]}", hint="--device cpu") from error
             yield from zip(group, counted, strict=True)
 
     def explained(self, sample: Sample, found: Counts, expected: Counts, mode: str = "ss") -> tuple[bool, int]:
