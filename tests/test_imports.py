@@ -17,7 +17,7 @@ ORDER = [
     {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
-    {"loading"},
+    {"loading", "doctor"},
     {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify"},
     {"cli"},
     {"__main__"},

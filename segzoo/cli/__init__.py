@@ -12,7 +12,10 @@ import click
 from segzoo.cli.adopt import adopt
 from segzoo.cli.bundle import bundle
 from segzoo.cli.cache import cache
+from segzoo.cli.completion import completion
 from segzoo.cli.convert import convert
+from segzoo.cli.doctor import doctor
+from segzoo.cli.explain import explain
 from segzoo.cli.failure import show_error
 from segzoo.cli.fetch import fetch
 from segzoo.cli.info import info
@@ -41,18 +44,19 @@ class Guarded(click.Group):
     """Shows an error as one message on stderr, with the exit code of its branch; -vv lets the traceback through."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        as_json = "--json" in ctx.args
         try:
             return super().invoke(ctx)
         except SegzooError as error:
             if ctx.params["verbose"] >= 2:
                 raise
-            show_error(error)
+            show_error(error, as_json)
             sys.exit(error.exit_code)
         except OSError as error:  # what no command expects of a path: a name too long, a folder one may not enter
             if error.errno == errno.EPIPE or ctx.params["verbose"] >= 2 or error.filename is None:
                 raise
             fault = EnvironmentFault(f"{error.filename}: {error.strerror}")
-            show_error(fault)
+            show_error(fault, as_json)
             sys.exit(fault.exit_code)
         except KeyboardInterrupt:
             click.echo("\ninterrupted; what has arrived is kept. Run the same command again to go on.", err=True)
@@ -73,5 +77,5 @@ def main(ctx: click.Context, zoo: str | None, verbose: int) -> None:
     ctx.obj = Choice(zoo)
 
 
-for command in (fetch, convert, verify, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt):
+for command in (fetch, convert, verify, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt, doctor, explain, completion):
     main.add_command(command)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice
 from segzoo.errors import UsageError
 
@@ -15,7 +16,7 @@ def bundle() -> None:
 
 @bundle.command(short_help="Write an archive.")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", type=Name("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.pass_obj

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice
 from segzoo.errors import IntegrityError, NotFoundError
 
@@ -77,9 +78,9 @@ def verify(choice: Choice, as_json: bool) -> None:
         if not as_json:
             show(f"changed on disk: {row['sha256']}  {', '.join(row['names'])}", style="bold red")
     if wrong:
-        raise IntegrityError(
-            f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint="segzoo cache rm removes them; fetch gets them anew"
-        )
+        hint = "segzoo cache rm removes them; fetch gets them anew"
+        show_error(fault := IntegrityError(f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint))
+        raise SystemExit(fault.exit_code)
     if not as_json:
         show(f"{counted(len(rows), 'file')}: all are what their names say")
 

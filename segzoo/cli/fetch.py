@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segzoo.cli.completion import Name
 from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import SegzooError, UsageError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Download weights and verify them by hash.")
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", type=Name("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Copy the files into this folder too, under their published names."

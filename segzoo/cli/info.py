@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice
 
 
 @click.command(short_help="Show everything the zoo says about one entry.")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", type=Name("backbones", "models", "datasets"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def info(choice: Choice, name: str, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import NotFoundError, UsageError
 
@@ -16,10 +17,21 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @click.command(short_help="Segment images: overlays with a legend, label maps, class shares.")
-@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...")
+@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...", type=Name("models", or_file=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("predictions"), show_default=True, help="Folder for the pictures.")
-@click.option("--compare", nargs=2, metavar="A B", help="Two models side by side, and where they disagree; then only images follow.")
-@click.option("--like", metavar="NAME", help="The model of the zoo that a checkpoint of your own is like, where its geometry leaves it open.")
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="A B",
+    type=Name("models", or_file=True),
+    help="Two models side by side; then only images follow.",
+)
+@click.option(
+    "--like",
+    metavar="NAME",
+    type=Name("models"),
+    help="The model of the zoo that a file of your own is like.",
+)
 @click.option("--mode", type=click.Choice(["ss", "ms+flip", "ms+flip-1.x", "whole"]), default="ss", show_default=True, help="How the image is seen.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option(

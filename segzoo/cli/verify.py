@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, UsageError
 
@@ -35,7 +36,7 @@ class Images(click.ParamType[int]):
 
 
 @click.command(short_help="Prove models by bytes, names, round trip, numbers and mIoU.")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", type=Name("backbones", "models"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
 @click.option("--mode", "modes", type=click.Choice(["ss", "ms+flip", "ms+flip-1.x", "whole"]), multiple=True, help="How to measure.  [default: ss]")

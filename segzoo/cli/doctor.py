@@ -1,0 +1,34 @@
+"""`segzoo doctor`: is this machine ready, and what to do where it is not."""
+
+import click
+
+from segzoo.cli.manifest import Choice, network_options
+
+
+@click.command(short_help="Look at Python, packages, GPU, store and network, and say what to mend.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@network_options
+@click.pass_obj
+def doctor(choice: Choice, as_json: bool) -> None:
+    """Look at what segzoo needs of this machine: Python, packages and extras, torch and GPU, the store and its room,
+    proxies and certificates, and (unless --offline) the first byte of one file of every host in the zoo.
+
+    Exit 8 when something must be mended; what only some commands need does not count.
+    """
+    import json
+    from dataclasses import asdict
+
+    from segzoo.cli.output import show
+    from segzoo.doctor import examine
+
+    findings = []
+    styles = {"ok": "green", "missing": "yellow", "wrong": "bold red"}
+    for finding in examine(choice.load()):
+        findings.append(finding)
+        if not as_json:
+            show(f"{finding.status:8}{finding.what}: {finding.detail}", style=styles[finding.status])
+            if finding.fix:
+                show(f"        -> {finding.fix}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    raise SystemExit(8 if any(finding.status == "wrong" for finding in findings) else 0)

@@ -1,0 +1,57 @@
+"""`segzoo explain`: what an exit code means, and what to do next."""
+
+import click
+
+from segzoo.errors import NotFoundError
+
+MEANINGS = {
+    0: ("ok", "Nothing failed. With verify, look whether rungs were skipped: --require RUNG makes that an error."),
+    1: ("a bug in segzoo", "Run the command again with -vv before its name, and report the traceback."),
+    2: (
+        "usage",
+        "The call or the manifest is wrong. segzoo COMMAND --help shows what a command takes; a manifest's fault is named by file, line and field.",
+    ),
+    3: (
+        "network",
+        "No address delivered. What has arrived is kept: the same command goes on from there. segzoo doctor tries each host; --mirror URL names "
+        "another address, and segzoo bundle carries files from a machine with a network.",
+    ),
+    4: (
+        "integrity",
+        "The bytes are not what they should be: another hash than the manifest's or the pinned one, a damaged or unsafe file, a receipt that "
+        "contradicts itself. Do not use the file. Where the server's own checksum fits, a third party's hash may be wrong: --pin SHA256.",
+    ),
+    5: (
+        "conversion",
+        "Names, shapes or numbers do not fit. segzoo inspect FILE shows what is in a file and which layout is nearest; nothing was written.",
+    ),
+    6: (
+        "accuracy",
+        "The measured mIoU or the counts of some images are off. Where bytes, names and numbers passed, look at the data set's digest, the protocol "
+        "in segzoo info NAME, the device and --precision.",
+    ),
+    7: ("not found", "No such file, model, receipt or, offline, no such bytes in the store. segzoo list shows the names."),
+    8: (
+        "environment",
+        "Disk, permission, device, data set or a missing extra. segzoo doctor says what to mend.",
+    ),
+    130: ("interrupted", "Ctrl-C. What has arrived and which rungs were climbed is kept: run the same command again."),
+}
+
+
+@click.command(short_help="Say what an exit code means, and what to do.")
+@click.argument("code", type=int)
+def explain(code: int) -> None:
+    """Say what an exit code of segzoo means, and what to do next.
+
+    \b
+    Examples:
+      segzoo verify vit-t-mask || segzoo explain $?
+    """
+    from segzoo.cli.output import show
+
+    if code not in MEANINGS:
+        raise NotFoundError(f"segzoo never exits with {code}; it does with {', '.join(map(str, MEANINGS))}")
+    title, advice = MEANINGS[code]
+    show(f"{code}: {title}", style="bold")
+    show(click.wrap_text(advice, 79))

@@ -1,0 +1,149 @@
+"""What of this machine matters to segzoo, whether it is as it should be, and what to do where it is not.
+
+Findings are yielded as they are made: the last of them wait for the network.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from packaging.requirements import Requirement
+
+from segzoo.errors import SegzooError
+from segzoo.manifest import Manifest
+from segzoo.transfer import Client, Patience, Trouble, shown
+
+_ROOM = 5 << 30  # bytes: the largest files, twice
+_EXTRAS = {"eval": "the numbers and mIoU rungs, predict", "jax": "the numbers rung", "report": "reports"}
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `missing` is what some commands lack and others do without; `wrong` what must be mended."""
+
+    what: str
+    status: Literal["ok", "missing", "wrong"]
+    detail: str
+    fix: str | None = None
+
+
+def examine(manifest: Manifest) -> Iterator[Finding]:
+    """Everything, in the order in which it is needed: Python, packages, device, store, network."""
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield _device()
+    yield from _store(manifest)
+    yield _environment()
+    if manifest.offline:
+        yield Finding("network", "ok", "offline, as asked: no address was tried")
+    else:
+        yield from _addresses(manifest)
+
+
+def _packages() -> Iterator[Finding]:
+    """The packages that every command needs, then those of each extra."""
+    required = [Requirement(line) for line in importlib.metadata.requires("segzoo") or ()]
+    for extra, purpose in {"": "", **_EXTRAS}.items():
+        mine = [one for one in required if (one.marker.evaluate({"extra": extra}) if one.marker else not extra)]
+        found = {one.name: _version(one.name) for one in mine}
+        lacking = [str(one).split(";")[0] for one in mine if (version := found[one.name]) is None or version not in one.specifier]
+        name = f"extra {extra}" if extra else "packages"
+        if lacking:
+            fix = f"pip install 'segzoo[{extra}]'" if extra else "pip install --force-reinstall segzoo"
+            yield Finding(name, "missing" if extra else "wrong", f"not here: {', '.join(lacking)}" + (f" ({purpose})" if extra else ""), fix)
+        else:
+            yield Finding(name, "ok", ", ".join(f"{package} {version}" for package, version in found.items()))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _device() -> Finding:
+    if _version("torch") is None:
+        return Finding("device", "missing", "no torch, so no device to evaluate on", "pip install 'segzoo[eval]'")
+    import torch
+
+    build = f"torch {torch.__version__}, " + (f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA")
+    if torch.cuda.is_available():
+        cards = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        return Finding("device", "ok", f"{build}; " + ", ".join(f"{card.name}, {card.total_memory / 1e9:.0f} GB" for card in cards))
+    if torch.backends.mps.is_available():
+        return Finding("device", "ok", f"{build}; Apple's GPU")
+    threads = f"CPU, {torch.get_num_threads()} threads"
+    if torch.version.cuda:
+        return Finding("device", "missing", f"{build}, but it finds no GPU; {threads}", "nvidia-smi shows whether the driver is there and new enough")
+    if shutil.which("nvidia-smi"):
+        return Finding("device", "missing", f"{build}, but this machine has NVIDIA's driver; {threads}", "https://pytorch.org/get-started/locally/")
+    return Finding("device", "ok", f"{build}; {threads}")
+
+
+def _store(manifest: Manifest) -> Iterator[Finding]:
+    """Whether the store can be written, and how much room there is."""
+    home = manifest.store.home
+    try:
+        from segzoo.atomic import part_file
+
+        with part_file(home, "doctor"):
+            pass
+    except SegzooError as error:
+        yield Finding("store", "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
+        return
+    free = shutil.disk_usage(home).free
+    held = sum(path.stat().st_size for path in manifest.store.blobs.glob("*")) if manifest.store.blobs.is_dir() else 0
+    said = f"{home}: {held / 1e9:.1f} GB in it, {free / 1e9:.1f} GB free"
+    if free < _ROOM:
+        yield Finding("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
+    else:
+        yield Finding("store", "ok", said)
+
+
+def _environment() -> Finding:
+    """Proxies and certificates that the environment names; passwords in them are not shown."""
+    named = {}
+    for name in _PROXIES:
+        for spelling in (name, name.lower()):
+            if value := os.environ.get(spelling):
+                named[spelling] = shown(value)
+    lost = [name for name in named if name.endswith(("BUNDLE", "FILE", "bundle", "file")) and not os.path.exists(named[name])]  # noqa: PTH110
+    said = ", ".join(f"{name}={value}" for name, value in named.items()) or "no proxy; certificates from the system's trust store"
+    if lost:
+        return Finding("proxies", "wrong", f"{said}: no such file", f"unset {lost[0]}, or let it name a file of certificates")
+    return Finding("proxies", "ok", said)
+
+
+def _addresses(manifest: Manifest) -> Iterator[Finding]:
+    """One file from each host of the zoo: its first byte."""
+    first: dict[str, str] = {}
+    for artifact in manifest.zoo.artifacts.values():
+        for mirror in artifact.urls:
+            if mirror.url.startswith(("http://", "https://")):
+                first.setdefault(urlsplit(mirror.url).netloc, mirror.url)
+    first |= {urlsplit(url).netloc: url for url in manifest.mirrors}
+    if not first:
+        yield Finding("network", "ok", "this zoo has no addresses on the network")
+    with Client(Patience(connect=5, stall=5, tries=1)) as client, ThreadPoolExecutor(8) as pool:
+        for host, reason in zip(first, pool.map(lambda url: _reason(client, url), first.values()), strict=True):
+            if reason is None:
+                yield Finding("network", "ok", f"{host} answers")
+            else:
+                yield Finding("network", "missing", f"{host}: {reason}", "--mirror URL names another; segzoo bundle carries files")
+
+
+def _reason(client: Client, url: str) -> str | None:
+    """Why an address does not give its first byte; None where it does."""
+    try:
+        client.ask(url, 0, 1).response.close()
+    except Trouble as trouble:
+        return str(trouble)
+    return None

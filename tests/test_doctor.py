@@ -1,0 +1,126 @@
+"""`doctor`, `explain` and `completion`: what helps a person who is stuck, and the shell."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from conftest import MINI
+from server import Ranged, serve
+
+from segzoo.cli import EPILOG, main
+from segzoo.cli.explain import MEANINGS
+from segzoo.doctor import _PROXIES
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch):
+    """Nothing of the caller's network."""
+    for name in _PROXIES:
+        for spelling in (name, name.lower()):
+            monkeypatch.delenv(spelling, raising=False)
+
+
+def run(*arguments, **environment):
+    return CliRunner(env=environment).invoke(main, list(map(str, arguments)))
+
+
+def findings(*arguments, **environment):
+    done = run(*arguments, "doctor", "--json", **environment)
+    return done.exit_code, {one["what"]: one for one in json.loads(done.stdout)}
+
+
+def test_a_sound_machine_has_nothing_to_mend(tmp_path):
+    code, found = findings("--zoo", "mini")
+    assert code == 0
+    assert list(found)[:6] == ["python", "packages", "extra eval", "extra jax", "extra report", "device"]
+    assert {one["status"] for name, one in found.items() if name != "store"} == {"ok"}
+    assert "torch" in found["extra eval"]["detail"]
+    assert "this zoo has no addresses" in found["network"]["detail"]
+    shown = run("--zoo", "mini", "doctor")
+    assert shown.stdout.startswith("ok      python: ")
+
+
+def test_a_store_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    code, found = findings("--zoo", "mini", SEGZOO_HOME=str(tmp_path / "file" / "store"))
+    assert code == 8
+    assert found["store"]["status"] == "wrong"
+    assert "SEGZOO_HOME" in found["store"]["fix"]
+
+
+def test_proxies_are_shown_without_their_passwords_and_certificates_must_be_there():
+    _, found = findings("--zoo", "mini", HTTPS_PROXY="http://me:secret@proxy:3128")
+    assert found["proxies"]["detail"] == "HTTPS_PROXY=http://proxy:3128"
+    code, found = findings("--zoo", "mini", REQUESTS_CA_BUNDLE="/nowhere.pem")
+    assert code == 8
+    assert found["proxies"] == {
+        "what": "proxies",
+        "status": "wrong",
+        "detail": "REQUESTS_CA_BUNDLE=/nowhere.pem: no such file",
+        "fix": "unset REQUESTS_CA_BUNDLE, or let it name a file of certificates",
+    }
+
+
+def test_each_host_is_asked_for_one_byte(tmp_path):
+    server = Ranged(b"x" * 5000)
+    with serve({"/one.npz": server}) as running:
+        plain = yaml.safe_load((MINI / "zoo.yaml").read_text())
+        artifact = plain["backbones"]["mini-vit"]["source"]
+        artifact["urls"] = [f"{running.base}/one.npz", "http://127.0.0.1:9/one.npz"]
+        (tmp_path / "zoo.yaml").write_text(yaml.safe_dump({"version": 1, "backbones": {"one": plain["backbones"]["mini-vit"]}}))
+        done = run("--zoo", tmp_path / "zoo.yaml", "doctor")
+        assert done.exit_code == 0  # a host that is away is no fault of this machine
+        assert " answers\n" in done.stdout
+        assert "missing network: 127.0.0.1:9: " in done.stdout
+        assert "offline, as asked" in run("--zoo", tmp_path / "zoo.yaml", "doctor", "--offline").stdout
+        assert server.sent <= 1  # a byte of the first run, none of the second
+
+
+@pytest.mark.parametrize("code", MEANINGS)
+def test_every_exit_code_is_explained(code):
+    done = run("explain", code)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{code}: {MEANINGS[code][0]}")
+    assert all(len(line) < 80 for line in done.stdout.splitlines())
+    assert f"{code} {MEANINGS[code][0].split()[0]}" in " ".join(EPILOG.split())
+
+
+def test_another_code_is_none():
+    assert run("explain", 9).exit_code == 7
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_for_each_shell(shell):
+    assert "_SEGZOO_COMPLETE" in run("completion", shell).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("segzoo ver", {"verify"}),
+        ("segzoo --zoo mini verify mini-", {"mini-vit", "mini-mask", "mini-linear"}),
+        ("segzoo info vit-t", {"vit-t", "vit-t-mask"}),
+        ("segzoo fetch ade", {"ade20k"}),
+        ("segzoo predict seg-b8", {"seg-b8-linear", "seg-b8"}),  # the last stands for a file
+        ("segzoo --zoo nowhere.yaml verify v", set()),
+    ],
+)
+def test_the_shell_completes_commands_and_names(words, expected):
+    environment = {"_SEGZOO_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    code = "import sys; sys.argv = ['segzoo']; from segzoo.cli import main; main(prog_name='segzoo')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment})
+    assert {line.split(",", 1)[1] for line in done.stdout.splitlines() if line} == expected
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [("info", "vit-x"), ("receipt", "check"), ("inspect", "nowhere.pth"), ("predict", "vit-t", "nowhere.jpg")])
+def test_with_json_a_failure_is_json_too(arguments):
+    done = run("--zoo", "mini", *arguments, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == done.exit_code != 0
+    assert error["message"] in done.stderr
+    assert set(error) == {"code", "message", "hint"}
