@@ -13,10 +13,12 @@ from typing import Any
 _PUBLIC = {
     "convert": ("segzoo.conversion", "convert"),
     "open": ("segzoo.formats", "open_weights"),
+    "fetch": ("segzoo.library", "fetch"),
+    "evaluate": ("segzoo.library", "evaluate"),
     "load": ("segzoo.loading", "load"),
     "backbone": ("segzoo.loading", "backbone"),
 }
-__all__ = ["backbone", "convert", "load", "open"]
+__all__ = ["backbone", "convert", "evaluate", "fetch", "load", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -50,5 +50,10 @@ class EnvironmentFault(SegzooError):
     exit_code = 8
 
 
+def of_code(code: int) -> type[SegzooError]:
+    """The branch of the tree that has this exit code."""
+    return next((kind for kind in SegzooError.__subclasses__() if kind.exit_code == code), SegzooError)
+
+
 class LostProcess(EnvironmentFault):
     """One of the processes of a run failed or is gone: there is no result, and nothing is written about one."""

@@ -92,8 +92,8 @@ class Climb:
 
 
 class Skip(Exception):
-    """A rung that could not run, and why."""
+    """A rung that could not run, or could not say anything, and why; with what it found all the same."""
 
-    def __init__(self, short: str, detail: str):
+    def __init__(self, short: str, detail: str, facts: dict[str, Any] | None = None):
         super().__init__(detail)
-        self.short, self.detail = short, detail
+        self.short, self.detail, self.facts = short, detail, facts or {}

@@ -183,7 +183,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         details += evaluator.notes[-1:]
     images = f"{len(question.chosen)} of {question.of} images on {setting.device}" + (f", {setting.precision}" if setting.precision != "fp32" else "")
     if undecided:
-        raise Skip("too few", f"{'; '.join(details)}; {images}")
+        raise Skip("too few", f"{'; '.join(details)}; {images}", facts)
     first = facts["modes"][setting.modes[0]]["measured"]["mIoU"]
     return Check("mIoU", "passed", f"{first:.2f}", f"{'; '.join(details)}; {images}", facts)
 

@@ -46,7 +46,7 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         try:
             check = act(climb)
         except Skip as skip:
-            check = Check(rung, "skipped", skip.short, skip.detail)
+            check = Check(rung, "skipped", skip.short, skip.detail, skip.facts)
         except LostProcess:
             raise
         except SegzooError as error:

@@ -18,7 +18,7 @@ ORDER = [
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
     {"loading", "doctor"},
-    {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify"},
+    {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify", "library"},
     {"cli"},
     {"__main__"},
 ]

@@ -12,7 +12,7 @@ from PIL import Image
 
 import segzoo
 from segzoo.cli import main
-from segzoo.errors import ConversionError, NotFoundError, UsageError
+from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.loading import loaded
 from segzoo.manifest import open_manifest
 from segzoo.prediction import disagreement, index_map, legend
@@ -170,3 +170,31 @@ def test_other_names_for_other_numbers_agree():
     assert disagreement(pair, [one, other]) == 0
     assert disagreement(pair, [one, one]) == 100
     assert index_map(pair[0].labels, one).getpalette()[:6] == [0, 0, 0, 9, 9, 9]
+
+
+def test_the_library_fetches_and_evaluates():
+    assert segzoo.fetch("mini-vit", zoo="mini").read_bytes() == (MINI / "mini.tame.npz").read_bytes()
+    with pytest.raises(NotFoundError, match="did you mean mini-vit"):
+        segzoo.fetch("mini-vot", zoo="mini")
+    facts = segzoo.evaluate("mini-linear", zoo="mini", modes=("ss", "whole"))
+    assert facts["modes"]["ss"]["measured"] == {"aAcc": 95.71, "mIoU": 86.71, "mAcc": 92.78}
+    assert facts["modes"]["ss"]["verdict"] == "confirmed"
+    assert facts["modes"]["whole"]["verdict"] is None
+    few = segzoo.evaluate("mini-linear", zoo="mini", images=2)
+    assert (few["images"], len(few["modes"]["ss"]["per_image"])) == (2, 2)
+    with pytest.raises(EnvironmentFault, match=r"mini-linear: mIoU: .*no such folder"):
+        segzoo.evaluate("mini-linear", zoo="mini", data="nowhere")
+
+
+def test_what_the_library_raises_is_of_the_rung_that_failed(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab")
+    text = (lab / "zoo.yaml").read_text()
+    (lab / "zoo.yaml").write_text(text.replace("miou: 86.71", "miou: 90.0"))
+    with pytest.raises(AccuracyError, match="refuted"):
+        segzoo.evaluate("mini-linear", zoo=lab / "zoo.yaml")
+    (lab / "zoo.yaml").write_text(text.replace("depth: 3, heads: 2, mlp: 512", "depth: 4, heads: 2, mlp: 512"))
+    with pytest.raises(ConversionError, match="names: geometry differs from the manifest: depth 3, expected 4"):
+        segzoo.evaluate("mini-linear", zoo=lab / "zoo.yaml")
+    (lab / "zoo.yaml").write_text(text.replace("    path: ade_mini\n", ""))
+    with pytest.raises(EnvironmentFault, match="data set ade-mini is not here"):
+        segzoo.evaluate("mini-linear", zoo=lab / "zoo.yaml")

@@ -140,6 +140,23 @@ def test_an_interrupted_run_goes_on_at_its_last_rung(monkeypatch):
     assert not path().with_suffix(".unfinished").exists()
 
 
+def test_a_run_that_could_not_finish_leaves_the_receipt_of_one_that_did(lab):
+    verify(zoo=lab)
+    receipt = path(label_of(lab))
+    before = receipt.read_bytes()
+    image = next((lab.parent / "ade_mini" / "images" / "validation").glob("*.jpg"))
+    image.write_bytes(image.read_bytes()[:300])
+    done = verify("--again", zoo=lab)
+    assert done.exit_code == 8
+    assert f"{image.name}: not a readable image" in done.stdout
+    assert receipt.read_bytes() == before
+    change(lab, "miou: 86.71", "miou: 80.0")
+    image.unlink()
+    shutil.copy(MINI / "ade_mini" / "images" / "validation" / image.name, image)
+    assert verify(zoo=lab).exit_code == 6  # this says something of the model, and is kept
+    assert checks(label_of(lab))["mIoU"]["code"] == 6
+
+
 def test_smoke_compares_with_the_receipts_own_counts():
     nothing = verify("--smoke", "3")
     assert nothing.exit_code == 7

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from segzoo.zoo import Entry
 
 
+# Exit codes of what says nothing of an entry: it could not be fetched, found, or evaluated here.
+UNFINISHED = (3, 7, 8)
+
+
 class Images(click.ParamType[int]):
     """A number of images, or `all`."""
 
@@ -82,8 +86,9 @@ def verify(
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
                 measured its published figures, ms+flip-1.x as 1.x does it
 
-    A receipt for each entry is written to $SEGZOO_HOME/receipts; a rung that it has passed with the same
-    bytes, data, settings and versions is not climbed again, so that a broken run goes on where it was.
+    A receipt for each entry is written to $SEGZOO_HOME/receipts, unless network, disk or data set kept the
+    run from its end; a rung that it has passed with the same bytes, data, settings and versions is not
+    climbed again, so that a broken run goes on where it was.
     Under torchrun the processes share the images, with the same result. Exit 0 when nothing failed.
 
     \b
@@ -143,7 +148,7 @@ def verify(
                 if first and not smoke:
                     write(receipt(name, entry.title, checks), receipts, finished=False)
             records.append(receipt(name, entry.title, checks))
-            if first and not smoke:
+            if first and not smoke and not any(check["code"] in UNFINISHED for check in checks):
                 write(records[-1], receipts)
     if first:
         if as_json:

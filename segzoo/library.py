@@ -1,0 +1,50 @@
+"""What a program asks of segzoo in one call, as the commands do it: the manifest opened, the store found, the network used."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segzoo.errors import EnvironmentFault, of_code
+from segzoo.ladder import Setting
+from segzoo.manifest import open_manifest
+from segzoo.verify import verify
+
+
+def fetch(name: str, *, zoo: str | Path | None = None, offline: bool = False) -> Path:
+    """The verified file of a backbone, model, data set or file of the zoo, in the store: what `segzoo fetch` gets.
+
+    `zoo` is a manifest's path or `mini`; the shipped one otherwise. Raises NotFoundError for an unknown name or, offline,
+    for what is not here, NetworkError, IntegrityError, EnvironmentFault.
+    """
+    manifest = open_manifest(zoo, offline)
+    artifact = manifest.chosen([name], False, manifest.zoo.artifacts)[name]
+    return manifest.fetch(artifact, lambda done, whole: None).path
+
+
+def evaluate(
+    name: str,
+    *,
+    data: str | Path | None = None,
+    images: int | None = None,
+    modes: tuple[str, ...] = ("ss",),
+    device: str = "cpu",
+    precision: str = "fp32",
+    zoo: str | Path | None = None,
+) -> Mapping[str, Any]:
+    """Climb the ladder for a model and give the facts of its mIoU: per mode `measured`, `reported`, `verdict`, `per_class`,
+    `confusion`, `per_image`, as `segzoo.receipt` describes them. No receipt is written or read.
+
+    `data` is the data set's folder, where the manifest does not know it; `images` a seeded number of its images, all if
+    None. Raises the error of the first rung that fails, and EnvironmentFault where one cannot be climbed for lack of
+    data or of a library.
+    """
+    manifest = open_manifest(zoo)
+    entry = manifest.chosen([name], False, manifest.zoo.models)[name]
+    folder = Path(data) if data is not None else None
+    setting = Setting(manifest.zoo, manifest.base, manifest.store, device=device, images=images, data=folder, modes=modes, precision=precision)
+    for check in verify(entry, setting):
+        if check.status == "failed":
+            raise of_code(check.code)(f"{name}: {check.rung}: {check.detail}")
+    if "modes" not in check.facts:
+        raise EnvironmentFault(f"{name}: {check.detail}")
+    return check.facts
