@@ -190,6 +190,18 @@ def test_every_command_has_help_that_fits(command):
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_quiet_leaves_results_and_errors():
+    loud, quiet = (segzoo(*more, "--zoo", "mini", "fetch", "--all") for more in ((), ("-q",)))
+    assert quiet.stdout != ""
+    assert quiet.stderr == ""
+    assert loud.exit_code == quiet.exit_code == 0
+    done = segzoo("-q", "--zoo", "mini", "verify", "mini-vit")
+    assert done.stderr == ""
+    assert "1 verified" in done.stdout
+    wrong = segzoo("-q", "--zoo", "mini", "info", "mini-vot")
+    assert wrong.stderr.startswith("error: no 'mini-vot' in this zoo")
+
+
 # bad input
 
 

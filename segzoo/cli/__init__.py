@@ -65,10 +65,11 @@ class Guarded(click.Group):
 
 @click.group(cls=Guarded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--zoo", metavar="PATH|mini", help="Manifest to use: a zoo.yaml, or 'mini' for the embedded one.  [default: the shipped zoo.yaml]")
+@click.option("-q", "--quiet", is_flag=True, help="Results and errors only: no progress.")
 @click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
 @click.version_option(package_name="segzoo")
 @click.pass_context
-def main(ctx: click.Context, zoo: str | None, verbose: int) -> None:
+def main(ctx: click.Context, zoo: str | None, quiet: bool, verbose: int) -> None:
     """Turn published ViT weights into segmentation models one can trust.
 
     segzoo fetches weights by content, converts them by a table that reads both ways, and proves the

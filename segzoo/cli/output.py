@@ -27,14 +27,21 @@ def show(text: str = "", style: str = "", err: bool = False) -> None:
     click.secho(printable(text), err=err, color=color, **_STYLES.get(style, {"fg": style}))
 
 
+def quiet() -> bool:
+    """Whether -q was given: results and errors, and nothing else."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.find_root().params.get("quiet"))
+
+
 def tell(text: str, style: str = "") -> None:
     """A line about the work, on stderr."""
-    show(text, style, err=True)
+    if not quiet():
+        show(text, style, err=True)
 
 
 def on_terminal() -> bool:
     """Whether a person watches the work."""
-    return sys.stderr.isatty()
+    return sys.stderr.isatty() and not quiet()
 
 
 def counted(number: int, noun: str) -> str:
