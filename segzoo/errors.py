@@ -7,7 +7,8 @@ SegzooError            1  a fault of segzoo itself
 ├── ConversionError    5  names, shapes or numbers do not fit
 ├── AccuracyError      6  the measured mIoU is off
 ├── NotFoundError      7  no such file, model or, offline, no such bytes
-└── EnvironmentFault   8  disk, permission, data set, device, missing extra
+├── EnvironmentFault   8  disk, permission, data set, device, missing extra
+└── Interrupted      130  Ctrl-C
 """
 
 
@@ -48,6 +49,10 @@ class NotFoundError(SegzooError):
 
 class EnvironmentFault(SegzooError):
     exit_code = 8
+
+
+class Interrupted(SegzooError):
+    exit_code = 130
 
 
 def of_code(code: int) -> type[SegzooError]:

@@ -6,12 +6,12 @@ Beside the receipt of a finished run lies, while one is under way, a part of the
 import importlib.metadata
 import json
 import platform
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from segzoo import jsontext
 from segzoo.atomic import replacing
 
 SCHEMA = "segzoo-receipt/2"
@@ -49,9 +49,8 @@ def _version(package: str) -> str | None:
 
 
 def dumps(record: Any) -> str:
-    """JSON with sorted keys, so that equal records are equal bytes; lists of numbers stay on one line."""
-    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"\[[-\d.eE+,\s]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+    """JSON with sorted keys, so that equal records are equal bytes."""
+    return jsontext.dumps(record, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def write(record: dict[str, Any], folder: Path, *, finished: bool = True) -> Path:

@@ -55,7 +55,7 @@ def test_convert_takes_a_name_of_the_zoo(tmp_path):
     assert segzoo("--zoo", "mini", "convert", "mini-vit", tmp_path / "a.safetensors", "--to", "timm").exit_code == 0
     assert segzoo("--zoo", "mini", "convert", "mini-mask", tmp_path / "b.npz", "--to", "augreg").exit_code == 0
     assert open_weights(tmp_path / "b.npz").specs["Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"].shape == (128, 2, 64)
-    report = json.loads(segzoo("convert", tmp_path / "a.safetensors", tmp_path / "c.npz", "--to", "augreg", "--json").stdout)
+    (report,) = json.loads(segzoo("convert", tmp_path / "a.safetensors", tmp_path / "c.npz", "--to", "augreg", "--json").stdout)["result"]
     assert (report["from"], report["to"], len(report["digests"]), report["dropped"]) == ("timm", "augreg", 56, [])
 
 
@@ -67,7 +67,7 @@ def test_convert_many_into_a_folder(tmp_path):
     assert "found an HTML page" in done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["mini_vit_p16_64.safetensors", "one.safetensors"]
     told = segzoo("--zoo", "mini", "convert", tmp_path / "one.npz", tmp_path / "bad.npz", f"{tmp_path}/new/", "--json")
-    assert [sorted(result) == ["error", "source"] for result in json.loads(told.stdout)] == [False, True]
+    assert [sorted(result) == ["error", "source"] for result in json.loads(told.stdout)["result"]] == [False, True]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["one.pth"]
     again = segzoo("convert", tmp_path / "one.npz", tmp_path / "new")
     assert (again.exit_code, "one.pth: exists already" in again.stderr) == (2, True)
@@ -148,7 +148,7 @@ def test_verify_prints_a_table_and_writes_receipts(monkeypatch):
     assert "to fetch: 4 files, 7.1 MB" in done.stderr
     receipts = Path(os.environ["SEGZOO_HOME"]) / "receipts" / "mini"
     assert sorted(path.name for path in receipts.iterdir()) == ["mini-linear.json", "mini-mask.json", "mini-vit.json"]
-    printed = json.loads(segzoo("--zoo", "mini", "verify", "mini-linear", "--json").stdout)
+    printed = json.loads(segzoo("--zoo", "mini", "verify", "mini-linear", "--json").stdout)["result"]
     kept = json.loads((receipts / "mini-linear.json").read_text())
     assert printed == [kept]
     assert kept["passed"] is True
@@ -169,10 +169,10 @@ def test_verify_can_require_a_rung(tmp_path):
 
 def test_list_and_info():
     assert re.search(r"mini-mask +model +.*85\.64 +90\.10 +3\.5 MB", segzoo("--zoo", "mini", "list").stdout)
-    rows = {row["name"]: row for row in json.loads(segzoo("--zoo", "mini", "list", "--json").stdout)}
+    rows = {row["name"]: row for row in json.loads(segzoo("--zoo", "mini", "list", "--json").stdout)["result"]}
     assert (rows["mini-vit"]["kind"], rows["mini-vit"]["size"], rows["mini-vit"]["in_store"]) == ("backbone", 823502, False)
     assert "checkpoint.sha256" in segzoo("--zoo", "mini", "info", "mini-mask").stdout
-    facts = json.loads(segzoo("--zoo", "mini", "info", "mini-mask", "--json").stdout)
+    facts = json.loads(segzoo("--zoo", "mini", "info", "mini-mask", "--json").stdout)["result"]
     assert (facts["head"]["kind"], facts["protocol"]["crop"], facts["reported"]["miou"]) == ("mask", 64, 85.64)
 
 

@@ -127,7 +127,7 @@ def test_at_the_terminal(tmp_path):
     assert "computed positions: 4x4 to 8x8, bicubic, half-pixel centres, as MMSegmentation and transformers" in done.stdout
     assert "computed dtype: float32 to float16, rounded to nearest" in done.stdout
     told = CliRunner().invoke(main, ["convert", str(TAME), str(tmp_path / "b.pth"), "--grid", "8x8", "--resample", "jax", "--json"])
-    assert json.loads(told.stdout)["computed"] == {"positions": "4x4 to 8x8, bilinear, corners aligned, as vit_jax"}
+    assert json.loads(told.stdout)["result"][0]["computed"] == {"positions": "4x4 to 8x8, bilinear, corners aligned, as vit_jax"}
     for wrong, said in (
         (["--grid", "8"], "'8' is not rows x columns of patches, such as 32x32"),
         (["--grid", "0x8"], "is not rows x columns"),

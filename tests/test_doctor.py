@@ -30,7 +30,7 @@ def run(*arguments, **environment):
 
 def findings(*arguments, **environment):
     done = run(*arguments, "doctor", "--json", **environment)
-    return done.exit_code, {one["what"]: one for one in json.loads(done.stdout)}
+    return done.exit_code, {one["what"]: one for one in json.loads(done.stdout)["result"]}
 
 
 def test_a_sound_machine_has_nothing_to_mend(tmp_path):

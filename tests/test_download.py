@@ -425,15 +425,15 @@ def test_one_that_fails_does_not_keep_the_rest(address, tmp_path, server):
     zoo = manifest(tmp_path, first=source(address("http:/404")), second=source("lost.npz"), third=source(address("http:/good")))
     done = run("--zoo", zoo, "fetch", "--all", "--json")
     assert done.exit_code == 3
-    assert [list(result) for result in json.loads(done.stdout)][:2] == [["name", "error", "hint", "code"]] * 2
-    assert json.loads(done.stdout)[2]["sha256"] == SHA
+    assert [list(result) for result in json.loads(done.stdout)["result"]][:2] == [["name", "error"]] * 2
+    assert json.loads(done.stdout)["result"][2]["sha256"] == SHA
     assert done.stderr.count("error: ") == 2
     assert kept() == [SHA]
 
 
 def test_the_command_in_json(address, tmp_path):
     zoo = manifest(tmp_path, tiny=source(address("http:/good")), small=source("good.npz", **PREFIXED))
-    printed = [json.loads(run("--zoo", zoo, "fetch", "--all", "--json").stdout) for _ in range(2)]
+    printed = [json.loads(run("--zoo", zoo, "fetch", "--all", "--json").stdout)["result"] for _ in range(2)]
     both = {"path": str(home() / "blobs" / SHA), **PIN}
     rows = [
         {

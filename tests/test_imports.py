@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 # Left never imports right; within a column all is allowed.
 ORDER = [
     {"errors", "__init__"},
-    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "partial", "checksums", "transfer", "archive"},
+    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "jsontext", "partial", "checksums", "transfer", "archive"},
     {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},

@@ -39,7 +39,7 @@ def test_what_is_in_a_file(path):
     printed = segzoo("inspect", path).stdout
     assert str(found.geometry) in printed
     assert f"{found.parameters:,} parameters" in printed
-    facts = json.loads(segzoo("inspect", path, "--json", "--keys").stdout)
+    facts = json.loads(segzoo("inspect", path, "--json", "--keys").stdout)["result"]
     assert (facts["layout"], len(facts["tensors"])) == (layout, tensors)
 
 
@@ -122,7 +122,7 @@ def test_where_weights_differ_is_named(tmp_path):
     assert done.exit_code == 5
     assert f"differs: {key}: values, at most 0.25 apart, at [5, 2, 3]" in done.stdout
     assert "different weights: 53 tensors equal bit for bit, 1 differ" in done.stdout
-    facts = json.loads(segzoo("diff", tmp_path / "a.npz", tmp_path / "b.safetensors", "--json").stdout)
+    facts = json.loads(segzoo("diff", tmp_path / "a.npz", tmp_path / "b.safetensors", "--json").stdout)["result"]
     assert (facts["same"], facts["equal"], facts["unequal"][0]["place"]) == (False, 53, [5, 2, 3])
 
 
@@ -135,7 +135,7 @@ def test_missing_tensors_dtypes_shapes_and_nan(tmp_path):
     done = segzoo("diff", tmp_path / "a.npz", tmp_path / "b.npz")
     assert "only in A: left" in done.stdout
     assert "only in B: right" in done.stdout
-    json.loads(segzoo("diff", tmp_path / "a.npz", tmp_path / "b.npz", "--json").stdout)
+    json.loads(segzoo("diff", tmp_path / "a.npz", tmp_path / "b.npz", "--json").stdout)["result"]
 
 
 def test_two_files_with_nothing_in_common(tmp_path):

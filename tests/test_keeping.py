@@ -79,9 +79,9 @@ def test_what_is_no_file_of_the_zoo_is_not_adopted(zoo, tmp_path):
     (tmp_path / "other").write_bytes(b"something else")
     done = segzoo("--zoo", zoo, "adopt", tmp_path / "other", tmp_path / "missing", tmp_path, tmp_path / "mine.bin", "--json")
     assert done.exit_code == 7
-    results = json.loads(done.stdout)
-    assert [result.get("code") for result in results] == [7, 7, 7, None]
-    assert hashlib.sha256(b"something else").hexdigest() in results[0]["error"]
+    results = json.loads(done.stdout)["result"]
+    assert [result.get("error", {}).get("code") for result in results] == [7, 7, 7, None]
+    assert hashlib.sha256(b"something else").hexdigest() in results[0]["error"]["message"]
     assert blobs() == [SHA]
 
 
@@ -108,7 +108,7 @@ def test_the_cache_is_listed_verified_and_emptied(zoo, tmp_path):
     (home() / "blobs" / SHA).write_bytes(DATA[:-1] + b"?")
     wrong = segzoo("--zoo", zoo, "cache", "verify")
     assert (wrong.exit_code, f"changed on disk: {SHA}  full" in wrong.stdout) == (4, True)
-    assert [row["right"] for row in json.loads(segzoo("--zoo", zoo, "cache", "verify", "--json").stdout)].count(False) == 1
+    assert [row["right"] for row in json.loads(segzoo("--zoo", zoo, "cache", "verify", "--json").stdout)["result"]].count(False) == 1
     assert segzoo("--zoo", zoo, "cache", "rm", "full").exit_code == 0
     assert blobs() == [hashlib.sha256(OTHER).hexdigest()]
     assert segzoo("--zoo", zoo, "cache", "rm", blobs()[0][:7]).exit_code == 7
@@ -248,7 +248,7 @@ def test_a_data_set_is_fetched_unpacked_counted_and_used(lab, tmp_path):
     before = segzoo("--zoo", path, "verify", "mini-linear", "--require", "mIoU")
     assert (before.exit_code, "segzoo fetch ade-mini" in before.output) == (8, True)
     done = segzoo("--zoo", path, "fetch", "ade-mini", "--json")
-    (result,) = json.loads(done.stdout)
+    (result,) = json.loads(done.stdout)["result"]
     assert done.exit_code == 0
     folder = Path(result["folder"])
     assert folder.parent == home() / "datasets"
@@ -329,7 +329,7 @@ def test_a_dry_run_fetches_nothing_and_says_what_would_be(zoo, tmp_path):
         "  http://127.0.0.1:9/x",
         "1 file to fetch: 0 B, and 1 of unknown size",
     ]
-    assert [one["here"] for one in json.loads(segzoo("--zoo", zoo, "fetch", "--all", "--dry-run", "--json").stdout)] == [True, False]
+    assert [one["here"] for one in json.loads(segzoo("--zoo", zoo, "fetch", "--all", "--dry-run", "--json").stdout)["result"]] == [True, False]
 
 
 def test_files_are_copied_out_under_their_published_names(zoo, tmp_path):
@@ -353,7 +353,7 @@ def test_offline_by_the_environment_too(zoo, monkeypatch):
 def test_a_mirror_by_option_and_environment(zoo, monkeypatch):
     with serve({"/mine/full.npz": Ranged(DATA)}) as server:
         done = segzoo("--zoo", zoo, "fetch", "full", "--mirror", f"{server.base}/mine", "--json")
-        assert json.loads(done.stdout)[0]["url"] == f"{server.base}/mine/full.npz"
+        assert json.loads(done.stdout)["result"][0]["url"] == f"{server.base}/mine/full.npz"
         segzoo("--zoo", zoo, "cache", "rm", "full")
         monkeypatch.setenv("SEGZOO_MIRROR", f"{server.base}/mine/")
         assert segzoo("--zoo", zoo, "fetch", "full", "-q").output == ""

@@ -47,7 +47,7 @@ def test_a_wheel_finds_its_own_files(unpacked, tmp_path):
 def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
     assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"segzoo"}
     assert (unpacked / "segzoo" / "py.typed").exists()
-    assert (unpacked / "segzoo" / "zoo.schema.json").exists()
+    assert {path.name for path in (unpacked / "segzoo").glob("*.schema.json")} == {"zoo.schema.json", "receipt.schema.json", "output.schema.json"}
     assert not list(unpacked.rglob("*.pyc"))
 
 

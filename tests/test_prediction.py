@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch):
 def test_label_map_overlay_and_shares_are_mmsegs(folder):
     done = predict("mini-mask", FIRST, "--json")
     assert done.exit_code == 0, done.output
-    (record,) = json.loads(done.stdout)
+    (record,) = json.loads(done.stdout)["result"]
     expected = np.load(GOLDEN / "mini_zoo" / "mask_ss" / "ADE_val_00000001.npz")["pred"].reshape(record["height"], record["width"])
     with Image.open(folder / record["labels"]) as labels:
         assert np.array_equal(np.array(labels), expected)
@@ -68,7 +68,7 @@ def test_folders_patterns_and_lists(folder):
 
 def test_two_models_side_by_side(folder):
     done = predict("--compare", "mini-mask", "mini-linear", FIRST, "--json")
-    (record,) = json.loads(done.stdout)
+    (record,) = json.loads(done.stdout)["result"]
     label = {name: np.load(GOLDEN / "mini_zoo" / f"{name}_ss" / "ADE_val_00000001.npz")["pred"] for name in ("mask", "linear")}
     assert record["differ_percent"] == round(100 * float((label["mask"] != label["linear"]).mean()), 2) > 0
     assert set(record["shares"]) == {"mini-mask", "mini-linear"}

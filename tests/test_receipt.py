@@ -217,7 +217,7 @@ def test_a_receipt_is_checked_again_offline():
     assert done.exit_code == 0, done.output
     held = re.findall(r": (receipt|bytes|names|mIoU, ss|mIoU, whole|data): holds: ", done.stdout)
     assert held == ["receipt", "bytes", "names", "mIoU, ss", "mIoU, whole", "data"]
-    assert json.loads(recheck("--json").stdout)[0]["status"] == "holds"
+    assert json.loads(recheck("--json").stdout)["result"][0]["status"] == "holds"
     (home() / "blobs" / checks()["bytes"]["facts"]["sha256"]).unlink()
     done = recheck()
     assert done.exit_code == 0

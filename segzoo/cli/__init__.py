@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from segzoo.cli.adopt import adopt
+from segzoo.cli.answer import command_words, show_failure
 from segzoo.cli.bundle import bundle
 from segzoo.cli.cache import cache
 from segzoo.cli.completion import completion
@@ -25,7 +26,7 @@ from segzoo.cli.manifest import Choice
 from segzoo.cli.predict import predict
 from segzoo.cli.receipt import receipt
 from segzoo.cli.verify import verify
-from segzoo.errors import EnvironmentFault, SegzooError
+from segzoo.errors import EnvironmentFault, Interrupted, SegzooError, UsageError
 
 EPILOG = """\b
 Exit codes: 0 ok, 1 a bug, 2 usage, 3 network, 4 integrity (hash, damaged or
@@ -41,26 +42,47 @@ Start here:
 
 
 class Guarded(click.Group):
-    """Shows an error as one message on stderr, with the exit code of its branch; -vv lets the traceback through."""
+    """Shows an error as one message on stderr, with the exit code of its branch; -vv lets the traceback through.
+
+    With --json, whatever ends a command is JSON on stdout too.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
-        as_json = "--json" in ctx.args
+        arguments, loud = [*ctx.args], ctx.params["verbose"] >= 2
+
+        def failed(error: SegzooError) -> None:
+            if "--json" in arguments:
+                show_failure(command_words(self, [ctx.invoked_subcommand or "", *arguments]), error)
+
         try:
             return super().invoke(ctx)
         except SegzooError as error:
-            if ctx.params["verbose"] >= 2:
+            failed(error)
+            if loud:
                 raise
-            show_error(error, as_json)
+            show_error(error)
             sys.exit(error.exit_code)
+        except (click.exceptions.Exit, click.exceptions.Abort):
+            raise
+        except click.ClickException as error:
+            failed(UsageError(error.format_message()))
+            raise
         except OSError as error:  # what no command expects of a path: a name too long, a folder one may not enter
-            if error.errno == errno.EPIPE or ctx.params["verbose"] >= 2 or error.filename is None:
+            if error.errno == errno.EPIPE or error.filename is None:
                 raise
             fault = EnvironmentFault(f"{error.filename}: {error.strerror}")
-            show_error(fault, as_json)
+            failed(fault)
+            if loud:
+                raise
+            show_error(fault)
             sys.exit(fault.exit_code)
         except KeyboardInterrupt:
+            failed(Interrupted("interrupted", hint="run the same command again to go on"))
             click.echo("\ninterrupted; what has arrived is kept. Run the same command again to go on.", err=True)
             sys.exit(130)
+        except Exception as error:
+            failed(SegzooError(f"a bug in segzoo: {error!r}", hint="report the traceback on stderr"))
+            raise
 
 
 @click.group(cls=Guarded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

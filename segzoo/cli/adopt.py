@@ -20,9 +20,8 @@ def adopt(choice: Choice, files: tuple[Path, ...], as_json: bool) -> None:
     Where only the eight hex digits of the published file name are known, they must fit, and the full
     hash is pinned in segzoo.lock.
     """
-    import json
-
     from segzoo.adopt import adopt as adopt_file
+    from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import megabytes, show
 
     manifest = choice.load()
@@ -33,13 +32,13 @@ def adopt(choice: Choice, files: tuple[Path, ...], as_json: bool) -> None:
             found = adopt_file(file, manifest.zoo.artifacts.values(), manifest.store)
         except SegzooError as error:
             codes.append(error.exit_code)
-            results.append({"file": str(file), "error": error.message, "hint": error.hint, "code": error.exit_code})
+            results.append({"file": str(file), "error": problem(error)})
             show_error(error)
             continue
         results.append({"file": str(file), "name": found.artifact.name, "sha256": found.sha256, "size": found.size, "path": str(found.path)})
         if not as_json:
             show(f"{file}: {found.artifact.name}, {megabytes(found.size)}, {found.evidence}")
+    code = min(codes, default=0)
     if as_json:
-        click.echo(json.dumps(results, indent=2))
-    if codes:
-        raise SystemExit(min(codes))
+        show_json(results, code)
+    raise SystemExit(code)

@@ -19,8 +19,9 @@ def bundle() -> None:
 @click.argument("names", nargs=-1, metavar="NAME...", type=Name("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool) -> None:
+def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool, as_json: bool) -> None:
     """Write an archive of what the store has of these names.
 
     \b
@@ -29,6 +30,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
       segzoo bundle create zoo.tar --all
     """
     from segzoo.bundle import create as create_bundle
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, counted, megabytes, show
 
     if target.exists() and not force:
@@ -38,18 +40,26 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
     chosen = manifest.chosen(names, every, {name: artifacts[name] for name in manifest.zoo.entries} if every else artifacts)
     with byte_progress(target.name) as said:
         count = create_bundle(target, chosen.values(), manifest.store, said)
-    show(f"{target}: {counted(count, 'file')}, {megabytes(target.stat().st_size)}")
+    if as_json:
+        show_json({"bundle": str(target), "files": count, "size": target.stat().st_size})
+    else:
+        show(f"{target}: {counted(count, 'file')}, {megabytes(target.stat().st_size)}")
 
 
 @bundle.command(short_help="Put an archive's files into the store.")
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def load(choice: Choice, source: Path) -> None:
+def load(choice: Choice, source: Path, as_json: bool) -> None:
     """Put an archive's files into the store. Each is hashed; what is not what its name says is refused."""
     from segzoo.bundle import load as load_bundle
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, counted, show
 
     manifest = choice.load()
     with byte_progress(source.name) as said:
         loaded = load_bundle(source, manifest.zoo.artifacts.values(), manifest.store, said)
-    show(f"{source}: {counted(len(loaded), 'file')} put into {manifest.store.home}")
+    if as_json:
+        show_json({"bundle": str(source), "files": len(loaded), "sha256": loaded})
+    else:
+        show(f"{source}: {counted(len(loaded), 'file')} put into {manifest.store.home}")

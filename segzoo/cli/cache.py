@@ -34,14 +34,13 @@ def dir_(choice: Choice) -> None:
 @click.pass_obj
 def ls(choice: Choice, as_json: bool) -> None:
     """List what is in the store, by the names that this zoo has for it, and what is left of broken downloads."""
-    import json
-
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import counted, megabytes, show
 
     manifest = choice.load()
     rows = _rows(manifest.store, manifest.zoo.artifacts)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        show_json(rows)
         return
     for row in rows:
         show(f"{row['sha256'][:12]}  {megabytes(row['size']):>9}  {', '.join(row['names']) or '(not in this zoo)'}")
@@ -59,8 +58,8 @@ def ls(choice: Choice, as_json: bool) -> None:
 def verify(choice: Choice, as_json: bool) -> None:
     """Hash every file in the store again; what has changed on disk is named and left for cache rm. Exit 4 if any has."""
     import hashlib
-    import json
 
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import counted, many_progress, show
 
     manifest = choice.load()
@@ -73,7 +72,7 @@ def verify(choice: Choice, as_json: bool) -> None:
             said("hashing", done := done + row["size"], whole)
     wrong = [row for row in rows if not row["right"]]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        show_json(rows, 4 if wrong else 0)
     for row in wrong:
         if not as_json:
             show(f"changed on disk: {row['sha256']}  {', '.join(row['names'])}", style="bold red")
@@ -87,9 +86,11 @@ def verify(choice: Choice, as_json: bool) -> None:
 
 @cache.command("prune", short_help="Remove unfinished downloads.")
 @click.option("--unused", is_flag=True, help="Remove files too that this zoo does not name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def prune(choice: Choice, unused: bool) -> None:
+def prune(choice: Choice, unused: bool, as_json: bool) -> None:
     """Remove what is left of broken downloads, unless a process is at it."""
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import counted, megabytes, show
     from segzoo.partial import held
 
@@ -101,25 +102,35 @@ def prune(choice: Choice, unused: bool) -> None:
     size = sum(path.stat().st_size for path in gone)
     for path in gone:
         path.unlink(missing_ok=True)
-    show(f"removed {counted(len(gone), 'file')}, {megabytes(size)}")
+    if as_json:
+        show_json({"removed": [str(path) for path in gone], "bytes": size})
+    else:
+        show(f"removed {counted(len(gone), 'file')}, {megabytes(size)}")
 
 
 @cache.command("rm", short_help="Remove files from the store.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|SHA256...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def rm(choice: Choice, names: tuple[str, ...]) -> None:
+def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
     """Remove files by a name of the zoo or the beginning of a hash, eight digits at least. What is pinned stays pinned."""
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import megabytes, show
 
     manifest = choice.load()
     rows = _rows(manifest.store, manifest.zoo.artifacts)
+    gone: list[dict[str, Any]] = []
     for name in names:
         found = [row for row in rows if name in row["names"] or (len(name) >= 8 and row["sha256"].startswith(name))]
         if not found:
             raise NotFoundError(f"nothing in the store goes by '{name}'", hint="segzoo cache ls shows what is there")
         for row in found:
             manifest.store.blob(row["sha256"]).unlink(missing_ok=True)
-            show(f"removed {row['sha256'][:12]}, {megabytes(row['size'])}: {', '.join(row['names']) or '(not in this zoo)'}")
+            gone.append(row)
+            if not as_json:
+                show(f"removed {row['sha256'][:12]}, {megabytes(row['size'])}: {', '.join(row['names']) or '(not in this zoo)'}")
+    if as_json:
+        show_json({"removed": [str(manifest.store.blob(row["sha256"])) for row in gone], "bytes": sum(row["size"] for row in gone)})
 
 
 def _rows(store: Store, artifacts: dict[str, Artifact]) -> list[dict[str, Any]]:

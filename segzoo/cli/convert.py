@@ -85,11 +85,11 @@ def convert(
       segzoo convert vit-t vit_tiny.safetensors --to timm
       segzoo convert --all pretrain/
     """
-    import json
     import os
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is multiplied here; a thread a core costs more than a small file
 
+    from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import byte_progress, on_terminal, tell
     from segzoo.conversion import convert as convert_file
 
@@ -122,14 +122,14 @@ def convert(
             if not folder or isinstance(error, EnvironmentFault):
                 raise
             codes.append(error.exit_code)
-            results.append({"source": source, "error": error.message})
+            results.append({"source": source, "error": problem(error)})
             show_error(error)
             continue
         results.append(_facts(source, last))
         if not as_json:
             _show(source, last)
     if as_json:
-        click.echo(json.dumps(results if folder else results[0], indent=2))
+        show_json(results, min(codes, default=0))
     elif last and options["to"] == "mmseg" and last.geometry.decoder is None and on_terminal():
         tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
     if codes:

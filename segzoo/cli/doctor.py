@@ -15,9 +15,9 @@ def doctor(choice: Choice, as_json: bool) -> None:
 
     Exit 8 when something must be mended; what only some commands need does not count.
     """
-    import json
     from dataclasses import asdict
 
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
     from segzoo.doctor import examine
 
@@ -29,6 +29,7 @@ def doctor(choice: Choice, as_json: bool) -> None:
             show(f"{finding.status:8}{finding.what}: {finding.detail}", style=styles[finding.status])
             if finding.fix:
                 show(f"        -> {finding.fix}")
+    code = 8 if any(finding.status == "wrong" for finding in findings) else 0
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    raise SystemExit(8 if any(finding.status == "wrong" for finding in findings) else 0)
+        show_json([asdict(finding) for finding in findings], code)
+    raise SystemExit(code)

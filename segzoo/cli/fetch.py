@@ -62,8 +62,7 @@ def fetch(
       segzoo fetch vit-b-mask -o checkpoints/
       segzoo --zoo mini fetch --all
     """
-    import json
-
+    from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import many_progress, on_terminal, tell
     from segzoo.download import fetch_many
 
@@ -74,7 +73,7 @@ def fetch(
     if dry_run:
         plan = [_planned(manifest, name, artifact) for name, artifact in wanted.items()]
         if as_json:
-            click.echo(json.dumps(plan, indent=2))
+            show_json(plan)
         elif not quiet:
             _show_plan(plan)
         return
@@ -93,10 +92,11 @@ def fetch(
                     results[name] |= _unpacked(manifest, name, outcome, said)
             except SegzooError as error:
                 errors.append(error)
-                results[name] = {"name": name, "error": error.message, "hint": error.hint, "code": error.exit_code}
+                results[name] = {"name": name, "error": problem(error)}
     ordered = [results[name] for name in wanted]
+    code = min((failed.exit_code for failed in errors), default=0)
     if as_json:
-        click.echo(json.dumps(ordered, indent=2))
+        show_json(ordered, code)
     elif not quiet:
         for result in ordered:
             if "path" in result:
@@ -104,7 +104,7 @@ def fetch(
     for failed in errors:
         show_error(failed)
     if errors:
-        raise SystemExit(min(failed.exit_code for failed in errors))
+        raise SystemExit(code)
     first = next((name for name in wanted if name in manifest.zoo.entries), None)
     if first and not as_json and not quiet and on_terminal():
         zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""

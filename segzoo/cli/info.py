@@ -15,8 +15,7 @@ from segzoo.cli.manifest import Choice
 @click.pass_obj
 def info(choice: Choice, name: str, as_json: bool) -> None:
     """Show everything the zoo says about one backbone, model or data set: files, hashes, geometry, protocol, figures."""
-    import json
-
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
 
     manifest = choice.load()
@@ -25,7 +24,7 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     entry = manifest.chosen([name], False, among)[name]
     facts = entry.model_dump(mode="json", exclude_none=True)
     if as_json:
-        click.echo(json.dumps({"name": name, **facts}, indent=2, ensure_ascii=False))
+        show_json({"name": name, **facts})
         return
     if "classes" in facts and isinstance(facts["classes"], Mapping):
         facts["classes"] = ", ".join(facts["classes"])

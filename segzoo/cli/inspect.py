@@ -19,9 +19,9 @@ def inspect(file: Path, keys: bool, as_json: bool) -> None:
       segzoo inspect checkpoint.pth
       segzoo inspect Ti_16-i21k-...-res_384.npz --keys
     """
-    import json
     from dataclasses import asdict
 
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import megabytes, show
     from segzoo.inspection import inspect as look
 
@@ -31,7 +31,7 @@ def inspect(file: Path, keys: bool, as_json: bool) -> None:
         facts = {"path": str(file), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
         facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
         facts |= {"trouble": found.trouble, "notes": found.notes, "metadata": dict(found.metadata)}
-        click.echo(json.dumps(facts | ({"tensors": tensors} if keys else {}), indent=2))
+        show_json(facts | ({"tensors": tensors} if keys else {}))
         return
     rows = [("format", f"{found.format}, {megabytes(found.size)}"), ("layout", found.layout or "none that segzoo knows")]
     rows += [("sections", ", ".join(found.sections))] if found.sections else []
@@ -63,9 +63,9 @@ def diff(left: Path, right: Path, as_json: bool) -> None:
     Example:
       segzoo diff Ti_16-i21k-...-res_384.npz vit_tiny_p16_384.pth
     """
-    import json
     from dataclasses import asdict
 
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
     from segzoo.difference import compare
     from segzoo.formats import open_weights
@@ -73,7 +73,7 @@ def diff(left: Path, right: Path, as_json: bool) -> None:
     found = compare(open_weights(left), open_weights(right))
     if as_json:
         unequal = [{**asdict(one), "largest": one.largest if one.largest == one.largest else None} for one in found.unequal]
-        click.echo(json.dumps({**asdict(found), "unequal": unequal, "same": found.same}, indent=2))
+        show_json({**asdict(found), "unequal": unequal, "same": found.same}, 0 if found.same else 5)
         raise SystemExit(0 if found.same else 5)
     for side, names in (("A", found.only_left), ("B", found.only_right)):
         for name in names:

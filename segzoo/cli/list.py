@@ -16,11 +16,10 @@ def list_(choice: Choice, as_json: bool) -> None:
 
     The last column says which files are in the store.
     """
-    import json
-
     from rich.console import Console
     from rich.table import Table
 
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import megabytes
 
     manifest = choice.load()
@@ -35,7 +34,7 @@ def list_(choice: Choice, as_json: bool) -> None:
             rows[-1]["decimals"] = reported and reported.decimals
             rows[-1]["in_store"] = artifact is not None and store.find(artifact) is not None
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        show_json(rows)
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)

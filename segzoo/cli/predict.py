@@ -63,10 +63,9 @@ def predict(
       segzoo predict work_dirs/latest.pth photos/ -o out/
       segzoo predict --compare vit-t-mask vit-s-mask photos/*.jpg
     """
-    import json
-
     import torch
 
+    from segzoo.cli.answer import show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
     from segzoo.datasets.decoding import read_image
@@ -110,7 +109,7 @@ def predict(
                 what = f"they differ in {record['differ_percent']} %" if compare else ", ".join(f"{n} {s:.1f} %" for n, s in list(shares.items())[:5])
                 show(f"{path.name}: {what}")
     if as_json:
-        click.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        show_json(records)
     else:
         tell(f"{counted(len(paths), 'image')} segmented; pictures in {output}{'' if str(output).endswith('/') else '/'}")
 

@@ -31,9 +31,9 @@ def check(choice: Choice, files: tuple[Path, ...], data: Path | None, as_json: b
     Nothing is evaluated anew; `segzoo verify NAME --smoke N` does that for some images. Exit 4 when anything is
     broken.
     """
-    import json
     from dataclasses import asdict
 
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
     from segzoo.recheck import recheck
 
@@ -43,11 +43,12 @@ def check(choice: Choice, files: tuple[Path, ...], data: Path | None, as_json: b
     if not paths:
         raise NotFoundError(f"{folder}: no receipts", hint="segzoo verify NAME writes one")
     found = {path: list(recheck(path, manifest.store, data)) for path in paths}
+    code = 4 if any(one.status == "broken" for findings in found.values() for one in findings) else 0
     if as_json:
-        click.echo(json.dumps([{"receipt": str(path), **asdict(one)} for path, findings in found.items() for one in findings], indent=2))
+        show_json([{"receipt": str(path), **asdict(one)} for path, findings in found.items() for one in findings], code)
     else:
         styles = {"holds": "green", "broken": "bold red", "not here": "yellow"}
         for path, findings in found.items():
             for one in findings:
                 show(f"{path.stem}: {one.what}: {one.status}: {one.detail}", style=styles[one.status])
-    raise SystemExit(4 if any(one.status == "broken" for findings in found.values() for one in findings) else 0)
+    raise SystemExit(code)

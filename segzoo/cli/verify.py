@@ -99,9 +99,10 @@ def verify(
       torchrun --nproc-per-node 4 -m segzoo verify vit-l-mask --precision bf16
     """
     from segzoo import ladder
+    from segzoo.cli.answer import show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
-    from segzoo.receipt import dumps, proved, receipt, write
+    from segzoo.receipt import proved, receipt, write
     from segzoo.verify import artifacts_of
     from segzoo.verify import verify as verify_entry
 
@@ -150,14 +151,14 @@ def verify(
             records.append(receipt(name, entry.title, checks))
             if first and not smoke and not any(check["code"] in UNFINISHED for check in checks):
                 write(records[-1], receipts)
-    if first:
-        if as_json:
-            click.echo(dumps(records), nl=False)
-        else:
-            board.summary(None if smoke else receipts)
     codes = [check.code for checks in board.checks.values() for check in checks if check.code]
     skipped = [check.rung for checks in board.checks.values() for check in checks if check.status == "skipped" and check.rung in require]
-    raise SystemExit(min(codes) if codes else 8 if skipped else 0)
+    code = min(codes) if codes else 8 if skipped else 0
+    if first and as_json:
+        show_json(records, code)
+    elif first:
+        board.summary(None if smoke else receipts)
+    raise SystemExit(code)
 
 
 def _world() -> World | None:

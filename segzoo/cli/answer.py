@@ -1,0 +1,44 @@
+"""What a command says to programs: the one shape that all have with --json, on failure too."""
+
+from typing import Any
+
+import click
+
+from segzoo.errors import SegzooError
+from segzoo.jsontext import dumps
+
+SCHEMA = "segzoo-output/1"
+
+
+def show_json(result: Any, code: int = 0) -> None:
+    """The result of the running command on stdout, as `output.schema.json` describes it; `code` is the exit code that follows."""
+    context = click.get_current_context()
+    words: list[str] = []
+    while context.parent is not None:
+        words, context = [context.info_name or "", *words], context.parent
+    _show(" ".join(words), code, None, result)
+
+
+def show_failure(command: str, error: SegzooError) -> None:
+    """The same for a command that has no result."""
+    _show(command, error.exit_code, problem(error), None)
+
+
+def problem(error: SegzooError) -> dict[str, Any]:
+    """An error for programs: of a whole command, or of one thing among several."""
+    return {"code": error.exit_code, "message": error.message, "hint": error.hint}
+
+
+def _show(command: str, code: int, error: dict[str, Any] | None, result: Any) -> None:
+    click.echo(dumps({"schema": SCHEMA, "command": command, "exit_code": code, "error": error, "result": result}))
+
+
+def command_words(group: click.Group, arguments: list[str]) -> str:
+    """The command that arguments name, with its sub-command."""
+    words: list[str] = []
+    command: click.Command = group
+    for argument in arguments:
+        if isinstance(command, click.Group) and argument in command.commands:
+            words.append(argument)
+            command = command.commands[argument]
+    return " ".join(words)
