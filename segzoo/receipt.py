@@ -14,7 +14,7 @@ from typing import Any
 from segzoo import jsontext
 from segzoo.atomic import replacing
 
-SCHEMA = "segzoo-receipt/2"
+SCHEMA = "segzoo-receipt/3"
 _PACKAGES = ("segzoo", "numpy", "torch", "jax", "pillow")
 
 

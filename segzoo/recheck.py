@@ -44,7 +44,7 @@ class CheckRecord(_Record):
 class Receipt(_Record):
     """What was proved of one entry of a zoo, with which versions, when, on what kind of machine."""
 
-    schema_: Literal["segzoo-receipt/2"] = Field(alias="schema")
+    schema_: Literal["segzoo-receipt/3"] = Field(alias="schema")
     name: str
     title: str
     passed: bool

@@ -53,6 +53,7 @@ WORKING = {
     "bundle create": [("zoo.tar", "mini-vit")],
     "bundle load": [("zoo.tar",)],
     "receipt check": [()],
+    "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
     "doctor": [("--offline",)],
 }
 

@@ -19,6 +19,7 @@ ORDER = [
     {"manifest", "reading"},
     {"loading", "doctor"},
     {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify", "library"},
+    {"gallery", "report", "plots", "statement"},
     {"cli"},
     {"__main__"},
 ]

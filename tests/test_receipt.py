@@ -1,5 +1,6 @@
 """What a receipt holds, when a rung is taken from it, and when it is not; the smoke run against its own counts."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -248,7 +249,7 @@ EDITS = {
     "damaged counts": (lambda record, rungs: single(rungs)["per_image"].update(x=[[99, 1, 1, 1]]), "the counts of an image are damaged"),
     "a field too many": (lambda record, rungs: record.update(more=1), "more: Extra inputs are not permitted"),
     "a rung of another name": (lambda record, rungs: rungs["mIoU"].update(rung="miou"), "checks.4.rung"),
-    "another schema": (lambda record, rungs: record.update(schema="segzoo-receipt/1"), "expected schema segzoo-receipt/2"),
+    "another schema": (lambda record, rungs: record.update(schema="segzoo-receipt/1"), "expected schema segzoo-receipt/3"),
     "no rungs": (lambda record, rungs: record.update(checks=[]), "no rung 'bytes' in it"),
 }
 
@@ -283,3 +284,37 @@ def test_the_schema_of_receipts_is_published_and_kept():
     assert published == schema()
     verify("--images", "20", "--speed", "--precision", "bf16")
     jsonschema.validate(json.loads(path().read_text()), published)
+
+
+def test_a_receipt_is_the_same_but_for_time_and_device_whether_the_file_was_here_or_not():
+    verify("--images", "5")
+    first = json.loads(path().read_text())
+    verify("--images", "5", "--again")
+    second = json.loads(path().read_text())
+    for record in (first, second):
+        record.pop("time")
+        for check in record["checks"]:
+            check.pop("seconds")
+            check["facts"].pop("peak_memory", None)
+    assert first == second
+    assert first["checks"][0]["facts"]["urls"] == ["segmenter_mini_linear-bce9da2d.pth"]
+
+
+def test_a_receipt_as_an_in_toto_statement():
+    def show(*arguments):
+        return CliRunner().invoke(main, ["--zoo", "mini", "receipt", "show", ENTRY, *arguments])
+
+    assert show().exit_code == 7
+    verify("--images", "5")
+    assert show().stdout == path().read_text()
+    statement = json.loads(show("--in-toto").stdout)
+    assert sorted(statement) == ["_type", "predicate", "predicateType", "subject"]
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "urn:segzoo:receipt:3"
+    file = MINI / "segmenter_mini_linear-bce9da2d.pth"
+    assert statement["subject"] == [{"name": file.name, "digest": {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}}]
+    assert statement["predicate"] == json.loads(path().read_text())
+    edited(lambda record, rungs: rungs["bytes"].update(status="failed", facts={}))
+    done = show("--in-toto")
+    assert done.exit_code == 4
+    assert "its first rung failed" in done.stderr

@@ -25,6 +25,7 @@ from segzoo.cli.list import list_
 from segzoo.cli.manifest import Choice
 from segzoo.cli.predict import predict
 from segzoo.cli.receipt import receipt
+from segzoo.cli.report import report
 from segzoo.cli.verify import verify
 from segzoo.errors import EnvironmentFault, Interrupted, SegzooError, UsageError
 
@@ -100,5 +101,5 @@ def main(ctx: click.Context, zoo: str | None, quiet: bool, verbose: int) -> None
     ctx.obj = Choice(zoo)
 
 
-for command in (fetch, convert, verify, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt, doctor, explain, completion):
+for command in (fetch, convert, verify, report, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt, doctor, explain, completion):
     main.add_command(command)

@@ -1,14 +1,15 @@
-"""`segzoo receipt`: what was proved, checked again."""
+"""`segzoo receipt`: what was proved, checked again, or handed to tools that sign."""
 
 from pathlib import Path
 
 import click
 
+from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice
 from segzoo.errors import NotFoundError
 
 
-@click.group(short_help="Check receipts again, offline.")
+@click.group(short_help="Check receipts again, offline; print one for signing.")
 def receipt() -> None:
     """Receipts of `segzoo verify`: JSON files under $SEGZOO_HOME/receipts; segzoo/receipt.schema.json says what is in them."""
 
@@ -52,3 +53,26 @@ def check(choice: Choice, files: tuple[Path, ...], data: Path | None, as_json: b
             for one in findings:
                 show(f"{path.stem}: {one.what}: {one.status}: {one.detail}", style=styles[one.status])
     raise SystemExit(code)
+
+
+@receipt.command(short_help="Print a receipt, or the statement to sign.")
+@click.argument("name", metavar="NAME", type=Name("backbones", "models"))
+@click.option("--in-toto", "in_toto", is_flag=True, help="As an in-toto statement about the weights, which existing tools can sign.")
+@click.pass_obj
+def show(choice: Choice, name: str, in_toto: bool) -> None:
+    """Print the receipt of an entry: the file itself, or what it says as an in-toto statement (v1), ready to be signed.
+
+    \b
+    Example:
+      segzoo receipt show vit-t-mask --in-toto > vit-t-mask.statement.json
+    """
+    from segzoo.receipt import dumps, read
+    from segzoo.statement import statement
+
+    manifest = choice.load()
+    manifest.chosen([name], False, manifest.zoo.entries)
+    path = manifest.store.home / "receipts" / manifest.label / f"{name}.json"
+    record = read(path)
+    if record is None:
+        raise NotFoundError(f"{path}: no receipt", hint=f"segzoo verify {name} writes one")
+    click.echo(dumps(statement(record) if in_toto else record), nl=False)

@@ -1,0 +1,150 @@
+"""`segzoo report`: what was proved, as a page to look at and to show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from segzoo.cli.completion import Name
+from segzoo.cli.manifest import Choice
+from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError
+
+if TYPE_CHECKING:
+    from segzoo.manifest import Manifest
+    from segzoo.report import Example, Section
+
+
+@click.command(short_help="Make a page of receipts: verdicts, plots, classes, images, provenance.")
+@click.argument("names", nargs=-1, metavar="[NAME]...", type=Name("backbones", "models"))
+@click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo, also those not verified yet.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder for the page.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
+@click.option("--device", help="cpu, cuda, cuda:N or mps, for the pictures of images.  [default: a GPU if there is one]")
+@click.option("--no-images", is_flag=True, help="Leave out the pictures of images; then no model runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+@click.pass_obj
+def report(
+    choice: Choice, names: tuple[str, ...], every: bool, output: Path, data: Path | None, device: str | None, no_images: bool, as_json: bool
+) -> None:
+    """Make a page of what `segzoo verify` proved: by default of all entries that have a receipt.
+
+    OUTPUT/index.html needs no other file and no network, follows light or dark, and prints; OUTPUT/report.md is the
+    same as Markdown, with its pictures in OUTPUT/pictures. Verdicts, reported against measured mIoU with intervals,
+    IoU of each class, the worst confusions, torch against JAX layer by layer, provenance, a line that reproduces
+    each receipt; and the best, the median and the worst image, for which the model runs on these three again.
+
+    \b
+    Examples:
+      segzoo --zoo mini verify --all && segzoo --zoo mini report
+      segzoo report vit-t-mask vit-s-mask --data ADEChallengeData2016 -o report/
+    """
+    from importlib.util import find_spec
+
+    from segzoo.atomic import replacing
+    from segzoo.cli.answer import show_json
+    from segzoo.cli.output import counted, show, tell, work_progress
+
+    for module in ("matplotlib", "jinja2", "torch"):
+        if find_spec(module) is None:
+            raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
+    from segzoo import plots
+    from segzoo.receipt import read
+    from segzoo.report import Illustrated, Picture, gather, render
+
+    manifest = choice.load()
+    zoo, folder = manifest.zoo, manifest.store.home / "receipts" / manifest.label
+    kept = {name: record for name in zoo.entries if (record := read(folder / f"{name}.json")) is not None}
+    entries = manifest.chosen(names or kept, every, zoo.entries) if names or every or kept else {}
+    if not entries:
+        raise NotFoundError(f"{folder}: no receipts", hint="segzoo verify NAME writes one")
+    option = f"--zoo {choice.zoo} " if choice.zoo else ""
+    sections = []
+    for name, entry in entries.items():
+        dataset = zoo.datasets[zoo.models[name].protocol.dataset] if name in zoo.models else None
+        try:
+            sections.append(gather(name, entry, dataset, kept.get(name), option))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise EnvironmentFault(f"{folder / name}.json: damaged: {error!r}", hint=f"segzoo {option}receipt check says more") from error
+    pictures: list[Picture] = []
+    illustrated = []
+    with work_progress("entries", len(sections)) as done:
+        for section in sections:
+            drawn = plots.parity(section)
+            curve = Picture(f"{section.name}-parity.svg", PARITY, drawn) if drawn else None
+            examples, missing = ([], "left out, as asked") if no_images else _examples(section, manifest, data, device)
+            illustrated.append((section, curve, examples, missing))
+            pictures += [curve] if curve else []
+            pictures += [picture for example in examples for picture in example.pictures]
+            done()
+    drawn = plots.figures(sections)
+    overview = Picture("miou.svg", OVERVIEW, drawn) if drawn else None
+    themed = [
+        Illustrated(section, curve and Picture(curve.file, curve.alt, plots.themed(curve.svg or "")), examples, missing)
+        for section, curve, examples, missing in illustrated
+    ]
+    html, markdown = render(themed, overview and Picture(overview.file, overview.alt, plots.themed(overview.svg or "")), manifest.label)
+    for picture in [*pictures, *([overview] if overview else [])]:
+        with replacing(output / "pictures" / picture.file) as part:
+            part.write_bytes(picture.jpeg if picture.jpeg is not None else plots.plain(picture.svg or "").encode())
+    for page, text in (("report.md", markdown), ("index.html", html)):
+        with replacing(output / page) as part:
+            part.write_text(text, encoding="utf-8")
+    if as_json:
+        verdicts = {section.name: section.verdict for section in sections}
+        show_json({"page": str(output / "index.html"), "markdown": str(output / "report.md"), "verdicts": verdicts})
+        return
+    for section in sections:
+        show(f"{section.name}: {section.verdict}", style={"good": "green", "bad": "bold red", "open": "yellow"}[section.kind])
+    for section, _, _, missing in illustrated:
+        if missing and section.scores and not no_images:
+            tell(f"{section.name}: no pictures of images: {missing}", style="yellow")
+    show(f"{output / 'index.html'}: {counted(len(sections), 'entry').replace('entrys', 'entries')}; the same as Markdown in report.md")
+
+
+OVERVIEW = (
+    "A dot is what was measured, the line through it the 95 % interval for the figure of all images where only some were measured; the bar "
+    "is the reported figure with the points that may lie between the two."
+)
+PARITY = (
+    "The largest difference between the torch model and the JAX reference after each step of the forward pass, relative to the largest value. "
+    "Dotted: what the number type resolves; dashed: what the rung allows."
+)
+
+
+def _examples(section: Section, manifest: Manifest, data: Path | None, device: str | None) -> tuple[list[Example], str | None]:
+    """The best, median and worst image of the first mode, or why there are none."""
+    if not section.scores:
+        return [], "no image was evaluated"
+    import torch
+
+    from segzoo.cli.device import best_device
+    from segzoo.datasets.samples import samples
+    from segzoo.evaluation import Evaluator
+    from segzoo.gallery import PANELS, extremes, look
+    from segzoo.ladder import Setting, Skip
+    from segzoo.loading import loaded
+    from segzoo.report import Example, Picture
+    from segzoo.scoring import dataset_folder
+
+    entry, score = manifest.zoo.models[section.name], section.scores[0]
+    dataset = manifest.zoo.datasets[entry.protocol.dataset]
+    examples = []
+    try:
+        folder = dataset_folder(entry.protocol.dataset, dataset, Setting(manifest.zoo, manifest.base, manifest.store, data=data))
+        found = {sample.name: sample for sample in samples(dataset.loader, folder, dataset.split, dataset.images)}
+        model = loaded(section.name, manifest).module
+        evaluator = Evaluator(model, entry.protocol, entry.head.classes, torch.device(device or best_device()), section.precision)
+        for which, image in extremes(score.per_image).items():
+            if image not in found:
+                return [], f"{folder} has no {image}: it is another data set than the receipt's"
+            seen = look(evaluator, found[image], which, score.per_image[image], dataset.classes, score.mode)
+            caption = f"{which}: {image}, mIoU {seen.iou:.2f} over the classes in it, {seen.wrong:.2f} % of its pixels wrong"
+            caption += "" if seen.same else "; seen again, its counts are not quite those of the receipt"
+            files = [f"{section.name}-{which}-{panel}.jpg" for panel in PANELS]
+            panels = [Picture(file, panel, jpeg=jpeg) for file, panel, jpeg in zip(files, PANELS, seen.panels, strict=True)]
+            examples.append(Example(which, caption, panels, seen.classes))
+    except (SegzooError, Skip) as problem:
+        return [], str(problem)
+    return examples, None

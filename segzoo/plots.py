@@ -1,0 +1,113 @@
+"""The plots of a report, as SVG: reported against measured mIoU, and torch against JAX layer by layer.
+
+Drawn in stand-in colours that `themed` turns into those of the page, light or dark, and `plain` into fixed ones.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from segzoo.parity import TOLERANCE
+from segzoo.report import Section
+
+# stand-in: (variable of the page, colour on white paper)
+_COLOURS = {
+    "#010203": ("--ink", "#1c2430"),
+    "#040506": ("--muted", "#5c6773"),
+    "#070809": ("--line", "#d5dae0"),
+    "#0a0b0c": ("--accent", "#1f6feb"),
+    "#0d0e0f": ("--second", "#bc4c00"),
+    "#101112": ("--band", "#b6d4fb"),
+}
+_INK, _MUTED, _LINE, _ACCENT, _SECOND, _BAND = _COLOURS
+
+
+def themed(svg: str) -> str:
+    """The plot in the colours of the page that it stands in."""
+    for colour, (variable, _) in _COLOURS.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg
+
+
+def plain(svg: str) -> str:
+    """The plot for a white page."""
+    for colour, (_, fixed) in _COLOURS.items():
+        svg = svg.replace(colour, fixed)
+    return svg
+
+
+def figures(sections: Sequence[Section]) -> str | None:
+    """Measured mIoU as a dot, with its 95 % interval where some images were measured; the reported figure as a bar as wide as what
+    is allowed beside it, or at least visible. None where nothing was measured.
+    """
+    rows = [(section, score) for section in sections for score in section.scores]
+    if not rows:
+        return None
+    chart = Figure(figsize=(7.2, 0.7 + 0.36 * len(rows)), layout="constrained")
+    axes = chart.subplots()
+    ends = [end for _, score in rows for end in (score.low, score.high, score.reported, score.measured["mIoU"]) if end is not None]
+    left, right = min(ends), max(ends)
+    margin = max(0.08 * (right - left), 1.0)
+    least = 0.004 * (right - left + 2 * margin)  # what the eye sees
+    for place, (_, score) in enumerate(rows):
+        if score.reported is not None:
+            half = max(score.allowed, least)
+            axes.barh(place, 2 * half, left=score.reported - half, height=0.62, color=_BAND, label="reported, and what may differ")
+        if score.low is not None and score.high is not None:
+            axes.plot([score.low, score.high], [place, place], color=_ACCENT, linewidth=1.6, label="95 % interval")
+        axes.plot(score.measured["mIoU"], place, "o", color=_ACCENT, markersize=5.5, label="measured", linestyle="none")
+    axes.set_yticks(range(len(rows)), [f"{section.name} {score.mode}" for section, score in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(left - margin, right + margin)
+    axes.set_xlabel("mIoU, percent")
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    chart.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=3, frameon=False, fontsize=9, labelcolor=_INK)
+    return _svg(chart, "x")
+
+
+def parity(section: Section) -> str | None:
+    """How far torch and JAX are apart after each step of the forward pass, with what the float types themselves resolve (dotted) and
+    what the rung allows (dashed). None where the rung was not climbed.
+    """
+    if not section.parity:
+        return None
+    chart = Figure(figsize=(7.2, 3.3), layout="constrained")
+    axes = chart.subplots()
+    names: list[str] = []
+    for (dtype, found), colour, marker in zip(section.parity.items(), (_ACCENT, _SECOND), "os", strict=False):
+        names = [name for name, _ in found]
+        floor = float(np.finfo(dtype).eps)
+        axes.plot([max(value, floor / 16) for _, value in found], marker=marker, markersize=4, color=colour, linewidth=1.4, label=dtype)
+        axes.axhline(floor, color=colour, linewidth=0.9, linestyle=":", label=f"{dtype} resolves {floor:.0e}")
+        axes.axhline(TOLERANCE[dtype], color=colour, linewidth=0.9, linestyle="--", label=f"{dtype} may differ {TOLERANCE[dtype]:.0e}")
+    axes.set_yscale("log")
+    step = max(len(names) // 14, 1)
+    shown = [index for index in range(len(names)) if index % step == 0 or index == len(names) - 1]
+    axes.set_xticks(shown, [names[index] for index in shown], rotation=35, ha="right")
+    axes.set_ylabel("largest difference, relative")
+    chart.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
+    return _svg(chart, "y")
+
+
+def _svg(chart: Figure, grid: str) -> str:
+    """The chart as SVG in stand-in colours, the same bytes for the same figures."""
+    for axes in chart.axes:
+        axes.set_facecolor("none")
+        axes.grid(axis=grid, color=_LINE, linewidth=0.8)  # type: ignore[arg-type]
+        axes.set_axisbelow(True)
+        axes.tick_params(colors=_MUTED, labelsize=9)
+        axes.xaxis.label.set_color(_INK)
+        axes.yaxis.label.set_color(_INK)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(_LINE)
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "segzoo", "svg.fonttype": "path"}):
+        chart.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2\3", svg, count=1)

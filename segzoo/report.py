@@ -1,0 +1,253 @@
+"""What receipts say of a zoo's entries, gathered for a page that people read: `gather` the facts, `render` the page.
+
+Nothing is measured here: figures are those of the receipts, and what has none is said to be not verified yet.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from segzoo.interval import interval
+from segzoo.ladder import RUNGS
+from segzoo.miou import Counts
+from segzoo.receipt import now
+from segzoo.verdict import tolerance
+from segzoo.zoo import Backbone, Dataset, Entry
+
+_CONFUSIONS = 10
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pixels of a class that are predicted as another, and their share of all pixels of that class, in percent."""
+
+    label: str
+    pred: str
+    pixels: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """One mode of the evaluation: figures in percent; `low` and `high` are the 95 % interval of a subset, `allowed` the points
+    by which a figure may differ from the reported one.
+    """
+
+    mode: str
+    measured: Mapping[str, float]
+    reported: float | None
+    allowed: float
+    verdict: str | None
+    low: float | None
+    high: float | None
+    images: int
+    of: int
+    per_class: Sequence[tuple[str, float | None, float | None]]
+    confusions: Sequence[Confusion]
+    per_image: Mapping[str, Counts]
+
+    @property
+    def said(self) -> str:
+        return self.verdict or "none reported"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One entry: its checks by rung, none of which there are before it is verified. `parity` gives for each float type the
+    intermediates in the order of the forward pass, each with its relative difference.
+    """
+
+    name: str
+    title: str
+    decimals: int
+    reported: Mapping[str, float]
+    passed: bool | None = None
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    scores: Sequence[Score] = ()
+    parity: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
+    provenance: Sequence[tuple[str, str]] = ()
+    precision: str = "fp32"
+    command: str = ""
+
+    @property
+    def single(self) -> Score | None:
+        """The figure beside which the reported one stands in a table: single scale."""
+        return next((score for score in self.scores if score.mode == "ss"), None)
+
+    @property
+    def verdict(self) -> str:
+        """The whole ladder in a word or two."""
+        if self.passed is None:
+            return "not verified yet"
+        if not self.passed:
+            return next(f"failed: {rung}" for rung, check in self.checks.items() if check["status"] == "failed")
+        skipped = [rung for rung, check in self.checks.items() if check["status"] == "skipped"]
+        judged = [score.verdict for score in self.scores if score.verdict]
+        return judged[0] if judged else f"passed, but for {', '.join(skipped)}" if skipped else "passed"
+
+    @property
+    def kind(self) -> str:
+        """What the verdict is worth: good, bad, or open."""
+        if self.passed is None or self.verdict.startswith("passed, but") or self.verdict == "undecided":
+            return "open"
+        return "good" if self.passed else "bad"
+
+
+def gather(name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str, Any] | None, zoo_option: str = "") -> Section:
+    """The facts of an entry from its receipt, None where there is none. `zoo_option` goes into the command that reproduces it."""
+    reported = {} if isinstance(entry, Backbone) else {mode: figure for mode in ("ss", "ms+flip") if (figure := entry.reported.of(mode)) is not None}
+    decimals = 2 if isinstance(entry, Backbone) else entry.reported.decimals
+    if record is None:
+        return Section(name, entry.title, decimals, reported, command=f"segzoo {zoo_option}verify {name}")
+    checks = {check["rung"]: check for check in record["checks"]}
+    score, numbers = checks.get("mIoU", {}), checks.get("numbers", {})
+    modes = score.get("facts", {}).get("modes", {})
+    parity: dict[str, list[tuple[str, float]]] = {}
+    for one in numbers.get("facts", {}).get("intermediates", ()):
+        parity.setdefault(one["dtype"], []).append((one["name"], one["relative"]))
+    classes = list(dataset.classes) if dataset else []
+    return Section(
+        name,
+        entry.title,
+        decimals,
+        reported,
+        record["passed"],
+        {rung: checks[rung] for rung in RUNGS if rung in checks},
+        [_score(mode, modes[mode], score["facts"]["of"], decimals, classes) for mode in score.get("basis", {}).get("modes", ()) if mode in modes],
+        parity,
+        list(_provenance(entry, record, checks)),
+        score.get("basis", {}).get("precision", "fp32"),
+        _command(name, score, zoo_option),
+    )
+
+
+def _score(mode: str, facts: Mapping[str, Any], of: int, decimals: int, classes: Sequence[str]) -> Score:
+    counts = {name: Counts.from_sparse(rows, len(classes)) for name, rows in facts["per_image"].items()}
+    low, high = (interval(list(counts.values()), of) if len(counts) < of else None) or (None, None)
+    per_class = [(name, values["IoU"], values["Acc"]) for name, values in facts["per_class"].items()]
+    per_class.sort(key=lambda row: -1.0 if row[1] is None else row[1], reverse=True)
+    confusions = _confusions(np.array(facts["confusion"], np.int64), classes)
+    allowed = tolerance(decimals)
+    return Score(mode, facts["measured"], facts["reported"], allowed, facts.get("verdict"), low, high, len(counts), of, per_class, confusions, counts)
+
+
+def _confusions(matrix: np.ndarray, classes: Sequence[str]) -> list[Confusion]:
+    """The commonest mistakes, by pixels."""
+    known = matrix[:-1]
+    wrong = known - np.diag(known.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
+    places = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    return [
+        Confusion(classes[row], classes[column], int(wrong[row, column]), 100 * float(wrong[row, column] / known[row].sum()))
+        for row, column in places
+        if wrong[row, column]
+    ]
+
+
+def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Rows of what was verified, from where, how and with what."""
+    file, trip, score = (checks.get(rung, {}).get("facts", {}) for rung in ("bytes", "round trip", "mIoU"))
+    if file:
+        yield "file", f"{file['artifact']}, {file['size']:,} bytes"
+        yield "sha256", file["sha256"]
+        yield "evidence", file["evidence"] + (f" ({file['provenance']})" if file.get("provenance") else "")
+        yield from (("address", url) for url in file["urls"])
+    if layout := checks.get("names", {}).get("facts", {}).get("layout"):
+        through = ", ".join(f"{name} ({count} tensors)" for name, count in trip.get("by_way_of", {}).items())
+        yield "mapping", f"{layout}" + (f"; there and back, bit for bit, by way of {through}" if through else "")
+    basis = checks.get("mIoU", {}).get("basis", {})
+    if score.get("modes"):
+        protocol = basis["protocol"]
+        yield "protocol", f"{protocol['by']}: scale {protocol['scale']}, windows of {protocol['crop']} every {protocol['stride']} px"
+        yield "data", f"{protocol['dataset']}, {basis['split']}, {score['images']} of {score['of']} images, digest {basis['data_digest']}"
+        yield "device", f"{basis['device']}, {basis['precision']}, {score['processes']} process{'es' if score['processes'] > 1 else ''}"
+        if memory := score.get("peak_memory", {}).get("bytes"):
+            yield "peak memory", f"{memory / 1e9:.2f} GB of {score['peak_memory']['of']}, in inference (published memory is of training)"
+        if speed := score.get("speed"):
+            yield "speed", f"{speed['images_per_second']} images/s, as MMSegmentation's benchmark measures"
+    if not isinstance(entry, Backbone):
+        yield "reported by", entry.reported.source
+    yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items() if version)
+    yield "machine", record["machine"]
+    yield "time", record["time"]
+
+
+def _command(name: str, score: Mapping[str, Any], zoo_option: str) -> str:
+    """What makes the same receipt again."""
+    basis = score.get("basis", {})
+    if "images" not in basis:
+        return f"segzoo {zoo_option}verify {name} --again"
+    count = "all" if basis["images"] == basis["of"] else str(basis["images"])
+    modes = " ".join(f"--mode {mode}" for mode in basis["modes"])
+    return f"segzoo {zoo_option}verify {name} --again --images {count} {modes} --device {basis['device']} --precision {basis['precision']}"
+
+
+def _figure(value: float | None, decimals: int = 2) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+# the page
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report: `svg` as text or `jpeg` as bytes, under a file name of its own; `alt` says what it shows."""
+
+    file: str
+    alt: str
+    svg: str | None = None
+    jpeg: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image: whether it is the best, the median or the worst, its figures in words, its four pictures from left to right, and the
+    classes in them with their colours.
+    """
+
+    which: str
+    caption: str
+    pictures: Sequence[Picture]
+    legend: Mapping[str, tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class Illustrated:
+    """A section with its pictures. `missing` says why there are no examples."""
+
+    section: Section
+    parity: Picture | None
+    examples: Sequence[Example]
+    missing: str | None
+
+
+def render(sections: Sequence[Illustrated], overview: Picture | None, label: str) -> tuple[str, str]:
+    """The page as HTML, which needs no other file and no network, and as Markdown, whose pictures lie in `pictures/`."""
+    import base64
+
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    def inline(picture: Picture) -> str:
+        return base64.b64encode(picture.jpeg or b"").decode()
+
+    def cell(text: object) -> str:
+        """A text that stays in a cell of a Markdown table, and is no markup."""
+        escaped = "".join("\\" + sign if sign in "\\`*_[]<>|" else sign for sign in str(text))
+        return escaped.replace("\n", " ")
+
+    facts = {"sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
+    pages = []
+    for name in ("report.html", "report.md"):
+        environment = Environment(
+            loader=PackageLoader("segzoo", "pages"),
+            autoescape=name.endswith(".html"),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        environment.filters |= {"inline": inline, "cell": cell, "figure": _figure}
+        pages.append(environment.get_template(name).render(facts))
+    return pages[0], pages[1]

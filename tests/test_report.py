@@ -1,0 +1,180 @@
+"""The page of a report: what it says is what receipts say, it needs nothing else, and hostile texts stay texts."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import MINI
+
+from segzoo.cli import main
+from segzoo.gallery import extremes
+from segzoo.miou import Counts, mean_iou
+from segzoo.store import home
+
+
+def segzoo(*arguments, zoo="mini"):
+    done = CliRunner().invoke(main, ["--zoo", str(zoo), *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+class Page(HTMLParser):
+    """The texts of a page, and all that it would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.texts, self.loads, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("src", "srcset", "data", "poster") or (name in ("href", "xlink:href") and tag != "a"):
+                self.loads.append(value)
+        assert tag != "script"
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture
+def verified():
+    segzoo("verify", "mini-vit", "mini-linear", "--images", "20", "--mode", "ss", "--mode", "ms+flip-1.x", "--device", "cpu")
+    return {path.stem: json.loads(path.read_text()) for path in (home() / "receipts" / "mini").glob("*.json")}
+
+
+def test_the_page_says_what_the_receipts_say(verified, tmp_path):
+    done = segzoo("report", "--device", "cpu", "-o", tmp_path / "page")
+    assert done.exit_code == 0, done.output
+    html = (tmp_path / "page" / "index.html").read_text()
+    page = Page(html)
+    assert page.open == []
+    assert all(source.startswith(("data:image/jpeg;base64,", "#")) for source in page.loads)
+    assert not re.search(r"@import|url\((?!#)", html)
+    said = re.sub(r"\s+", " ", " ".join(page.texts))
+    facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
+    score = facts["mIoU"]["facts"]["modes"]["ss"]
+    low, high = re.search(r"95 % interval ([\d.]+) to ([\d.]+)", facts["mIoU"]["detail"]).groups()
+    for text in (facts["bytes"]["facts"]["sha256"], facts["mIoU"]["basis"]["data_digest"], f"{low} to {high}", f"{score['measured']['mIoU']:.2f}"):
+        assert text in said
+    assert all(f"{values['IoU']:.2f}" in said and name in said for name, values in score["per_class"].items())
+    assert "segzoo --zoo mini verify mini-linear --again --images 20 --mode ss --mode ms+flip-1.x --device cpu --precision fp32" in said
+    assert page.texts.count("consistent") == 3  # in both tables and under the heading
+    matrix = np.array(score["confusion"])[:-1]
+    np.fill_diagonal(matrix, 0)
+    assert f"{matrix.max():,}" in said
+    # the pictures: best, median and worst of 20, four each, and the same files beside the Markdown
+    assert len([source for source in page.loads if source.startswith("data:")]) == 12
+    markdown = (tmp_path / "page" / "report.md").read_text()
+    named = re.findall(r"\]\(pictures/([^)]*)\)", markdown)
+    assert sorted(named) == sorted(path.name for path in (tmp_path / "page" / "pictures").iterdir())
+    assert len(named) == 12 + 2 + 1
+    assert "consistent" in markdown
+    assert not re.search(r"seen again, its counts", said)
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in tables)
+
+
+def test_its_command_makes_the_same_receipt_again(verified, tmp_path):
+    segzoo("report", "mini-linear", "--no-images", "-o", tmp_path)
+    (command,) = re.findall(r"^segzoo --zoo mini (verify .*)$", (tmp_path / "report.md").read_text(), re.MULTILINE)
+    segzoo(*command.split())
+    again = json.loads((home() / "receipts" / "mini" / "mini-linear.json").read_text())
+    changing = {"time", "seconds", "peak_memory"}
+
+    def still(record):
+        if isinstance(record, dict):
+            return {key: still(value) for key, value in record.items() if key not in changing}
+        return [still(one) for one in record] if isinstance(record, list) else record
+
+    assert still(again) == still(verified["mini-linear"])
+
+
+def test_what_is_not_verified_is_said_to_be_so(verified, tmp_path):
+    done = segzoo("report", "--all", "--no-images", "-o", tmp_path)
+    assert "mini-mask: not verified yet" in done.stdout
+    html = (tmp_path / "index.html").read_text()
+    assert "segzoo --zoo mini verify mini-mask" in html
+    assert "No pictures: left out, as asked" in html
+    assert "<img" not in html
+
+
+def test_without_receipts_there_is_no_page(tmp_path):
+    done = segzoo("report", "-o", tmp_path / "page")
+    assert done.exit_code == 7
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_failure_stands_on_the_page(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    lab.write_text(lab.read_text().replace("miou: 86.71", "miou: 80.0"))
+    assert segzoo("verify", "mini-linear", "--images", "all", "--device", "cpu", zoo=lab).exit_code == 6
+    done = segzoo("report", "-o", tmp_path / "page", zoo=lab)
+    assert done.exit_code == 0
+    assert "mini-linear: failed: mIoU" in done.stdout
+    assert "86.71 measured, 80.00 reported: refuted" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_data_that_are_not_here_or_others_leave_the_rest_of_the_page(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    segzoo("verify", "mini-linear", "--images", "12", "--device", "cpu", zoo=lab)
+    (lab.parent / "ade_mini" / "images" / "validation" / "ADE_val_00000003.jpg").unlink()
+    done = segzoo("report", "-o", tmp_path / "page", zoo=lab)
+    assert done.exit_code == 0
+    assert "no pictures of images: 1 labels have no image" in done.stderr
+    assert "No pictures: 1 labels have no image" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_strangers_texts_are_no_markup(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    text = lab.read_text().replace("title: Segmenter Linear, 3 blocks", "title: '<script>alert(1)</script> | [x](javascript:y)'")
+    lab.write_text(text.replace("      sky:", "      '<b>sky</b>|`x`':"))
+    segzoo("verify", "mini-linear", "--images", "12", "--device", "cpu", zoo=lab)
+    assert segzoo("report", "-o", tmp_path / "page", "--device", "cpu", zoo=lab).exit_code == 0
+    html = (tmp_path / "page" / "index.html").read_text()
+    assert Page(html).open == []
+    assert "<b>sky" not in html
+    assert "<script" not in html
+    markdown = (tmp_path / "page" / "report.md").read_text()
+    assert r"\<b\>sky\</b\>\|\`x\`" in markdown
+    assert "](javascript" not in markdown.replace(r"\]", "")
+
+
+def test_a_damaged_receipt_is_named(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    path.write_text(path.read_text().replace('"confusion"', '"konfusion"'))
+    done = segzoo("report", "-o", tmp_path / "page")
+    assert done.exit_code == 8
+    assert "mini-linear.json: damaged" in done.stderr
+    assert not (tmp_path / "page").exists()
+
+
+def test_best_median_and_worst_are_by_the_images_own_miou(verified):
+    facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}["mIoU"]["facts"]
+    counts = {name: Counts.from_sparse(rows, 8) for name, rows in facts["modes"]["ss"]["per_image"].items()}
+    scored = {name: mean_iou(one) for name, one in counts.items()}
+    found = extremes(counts)
+    assert scored[found["best"]] == max(scored.values())
+    assert scored[found["worst"]] == min(scored.values())
+    assert sum(score >= scored[found["median"]] for score in scored.values()) == 10
+    assert extremes({"dark": Counts(*np.zeros((3, 8), np.int64))}) == {}
+
+
+def test_the_same_receipts_give_the_same_plots(verified, tmp_path):
+    for name in "ab":
+        segzoo("report", "--no-images", "-o", tmp_path / name)
+    for path in (tmp_path / "a" / "pictures").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "pictures" / path.name).read_bytes()
+        assert not re.search(r'(height|width)="[\d.]+pt"', path.read_text().split(">")[0])
