@@ -12,6 +12,9 @@ HEAD = """# Commands
 
 What `--help` says of each command. Exit codes are explained under [Troubleshooting](troubleshooting.md).
 
+With `--json` a command prints one object: `schema`, `command`, `exit_code`, `error` (null, or its code, message and hint) and `result`. What
+the result of each command is, is in [segzoo/output.schema.json](../segzoo/output.schema.json).
+
 <!-- written by `python docs/commands.py`; a test holds it to the program -->
 """
 
