@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 from segzoo.cli import EPILOG, main
@@ -49,6 +51,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
     assert (unpacked / "segzoo" / "py.typed").exists()
     assert {path.name for path in (unpacked / "segzoo").glob("*.schema.json")} == {"zoo.schema.json", "receipt.schema.json", "output.schema.json"}
     assert not list(unpacked.rglob("*.pyc"))
+
+
+def test_the_source_distribution_holds_what_its_tests_read(tmp_path):
+    with tarfile.open(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path)))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "CONTRIBUTING.md", "zoo.yaml", "mkdocs.yml", "docs/index.md", "docs/commands.py", "examples/quickstart.py"} <= names
 
 
 def test_the_readmes_table_is_the_zoo():
