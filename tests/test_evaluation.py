@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -203,6 +205,36 @@ def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
         assert least < agreement["pixels_percent"] < 100
     with pytest.raises(EnvironmentFault, match="tf32 is a way in which NVIDIA's GPUs multiply"):
         mini_evaluator(entry, precision="tf32")
+
+
+TF32 = """
+import torch
+from segzoo.precision import arithmetic
+matmul, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+def now():
+    return [one.fp32_precision for one in (matmul, cudnn.conv, cudnn.rnn, cpu.matmul, cpu.conv)]
+{by_the_program}
+before = now()
+with arithmetic("tf32"):
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == (True, True)
+with arithmetic("fp32"):
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, False)
+    assert not {{"tf32", "bf16"}} & set(now()), now()
+assert now() == before
+"""
+BY_THE_PROGRAM = [
+    "",
+    "matmul.allow_tf32 = True; cudnn.allow_tf32 = False",
+    'matmul.fp32_precision = "tf32"; cudnn.conv.fp32_precision = "ieee"',
+    'torch.backends.fp32_precision = "tf32"',
+    'torch.set_float32_matmul_precision("medium")',
+]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9 has one name for it")
+@pytest.mark.parametrize("by_the_program", BY_THE_PROGRAM)
+def test_tf32_is_off_whatever_a_program_has_set_under_either_of_its_names(by_the_program):
+    subprocess.run([sys.executable, "-c", TF32.format(by_the_program=by_the_program)], check=True)
 
 
 def test_close_calls_explain_no_more_than_they_can(mini_zoo):
