@@ -13,6 +13,7 @@ import torch
 from conftest import GOLDEN, MINI
 from PIL import Image
 from test_model import golden_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from segzoo.datasets.choice import subset
 from segzoo.datasets.decoding import read_image, read_label, read_pair
@@ -235,6 +236,45 @@ BY_THE_PROGRAM = [
 @pytest.mark.parametrize("by_the_program", BY_THE_PROGRAM)
 def test_tf32_is_off_whatever_a_program_has_set_under_either_of_its_names(by_the_program):
     subprocess.run([sys.executable, "-c", TF32.format(by_the_program=by_the_program)], check=True)
+
+
+class Products(TorchDispatchMode):
+    """Notes whether matrix products may be rounded to TF32: in the network, and in all that follows it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.found = model, {True: set(), False: set()}
+
+    def __torch_dispatch__(self, function, types, arguments=(), more=None):
+        if any(product in str(function) for product in ("linear", "matmul", "mm.")):
+            self.found[self.model.running].add(torch.backends.cuda.matmul.allow_tf32)
+        return function(*arguments, **(more or {}))
+
+
+class Running(torch.nn.Module):
+    """A model that tells whether it runs."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.backbone, self.model, self.running = model.backbone, model, False
+
+    def scores(self, pixels):
+        self.running = True
+        found = self.model.scores(pixels)
+        self.running = False
+        return found
+
+
+def test_only_the_network_is_computed_in_tf32(mini_zoo):
+    """What upsamples its scores is a matrix product too, and must not depend on the precision."""
+    plain = mini_evaluator(mini_zoo.models["mini-linear"])
+    model = Running(plain.model)
+    evaluator = replace(plain, model=model)
+    evaluator.precision = "tf32"  # on a device that has none, where the switch shows all the same
+    with Products(model) as products:
+        list(evaluator.evaluate(mini_samples(2)))
+        evaluator.scores(read_image(PIXELS / "mini_00_64x64.png"), "ms+flip")
+    assert products.found == {True: {True}, False: {False}}
 
 
 def test_close_calls_explain_no_more_than_they_can(mini_zoo):
