@@ -1,4 +1,4 @@
-"""What a network computes in, and that nothing else decides it.
+"""Where a network computes and in what, and that nothing else decides it.
 
 float32 is the reference, with TF32 off for matrix products and for convolutions, where PyTorch has it on.
 """
@@ -12,6 +12,17 @@ import torch
 from segzoo.errors import EnvironmentFault
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def device_of(name: str) -> torch.device:
+    """The device of this name. Raises EnvironmentFault where there is none, or torch cannot compute on it."""
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # a build without CUDA answers with an assertion
+        reason = str(error).splitlines()[0]
+        raise EnvironmentFault(f"device '{name}' cannot be used: {reason}", hint="segzoo doctor says what is here; --device cpu always is") from error
+    return device
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:

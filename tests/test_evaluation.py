@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import GOLDEN, MINI
 from PIL import Image
 from test_model import golden_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from segzoo.cli import main
 from segzoo.datasets.choice import subset
 from segzoo.datasets.decoding import read_image, read_label, read_pair
 from segzoo.datasets.samples import FROM_ONE, Sample, digest, samples
@@ -24,6 +26,7 @@ from segzoo.formats import open_weights
 from segzoo.inference import windows
 from segzoo.miou import Counts, counts_of
 from segzoo.model import build
+from segzoo.precision import device_of
 
 CPU = torch.device("cpu")
 AWKWARD = sorted(path.stem for path in (GOLDEN / "mmseg" / "expected" / "mini_mask" / "ss").glob("*.npz"))
@@ -206,6 +209,21 @@ def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
         assert least < agreement["pixels_percent"] < 100
     with pytest.raises(EnvironmentFault, match="tf32 is a way in which NVIDIA's GPUs multiply"):
         mini_evaluator(entry, precision="tf32")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "meta", "gpu", "cpu:cpu"])
+def test_a_device_that_is_not_here_is_named(name):
+    with pytest.raises(EnvironmentFault, match=f"device '{name}' cannot be used: ") as raised:
+        device_of(name)
+    assert "--device cpu" in raised.value.hint
+    assert device_of("cpu") == CPU
+
+
+def test_a_run_on_a_device_that_is_not_here_ends_with_the_code_of_the_environment():
+    for arguments in (["verify", "mini-linear", "--images", "2"], ["predict", "mini-linear", str(PIXELS / "mini_00_64x64.png")]):
+        done = CliRunner().invoke(main, ["--zoo", "mini", *arguments, "--device", "cuda:99"])
+        assert done.exit_code == 8, done.exception
+        assert "device 'cuda:99' cannot be used" in done.output
 
 
 TF32 = """
