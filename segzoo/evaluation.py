@@ -120,7 +120,8 @@ class Evaluator:
         while done < len(pixels):
             count = max(self.tokens // each, 1)
             try:
-                parts.append(self.model.scores(pixels[done : done + count].to(self.dtype)))  # type: ignore[operator]
+                with arithmetic(self.precision):
+                    parts.append(self.model.scores(pixels[done : done + count].to(self.dtype)))  # type: ignore[operator]
             except torch.OutOfMemoryError as error:
                 if count == 1:
                     raise EnvironmentFault(
@@ -156,7 +157,7 @@ class Evaluator:
 
     def scores(self, image: np.ndarray, mode: str = "ss") -> Tensor:
         """Class scores (c, h, w) at the size of an RGB image uint8 (h, w, 3)."""
-        with torch.inference_mode(), arithmetic(self.precision):
+        with torch.inference_mode(), arithmetic("fp32"):
             return torch.cat(list(self.bands(self.views([self.looks(image, mode)])[0]))).transpose(0, 1)
 
     def labels(self, views: Sequence[View]) -> Tensor:
@@ -165,7 +166,7 @@ class Evaluator:
 
     def label_map(self, image: np.ndarray, mode: str = "ss") -> np.ndarray:
         """The class of each pixel of an RGB image uint8 (h, w, 3), as uint8 (h, w)."""
-        with torch.inference_mode(), arithmetic(self.precision):
+        with torch.inference_mode(), arithmetic("fp32"):
             return self.labels(self.views([self.looks(image, mode)])[0]).to(torch.uint8).cpu().numpy()
 
     # a data set
@@ -183,7 +184,7 @@ class Evaluator:
         for group in groups:
             decoded = [next(pairs) for _ in group]
             try:
-                with torch.inference_mode(), arithmetic(self.precision):
+                with torch.inference_mode(), arithmetic("fp32"):
                     views = self.views([self.looks(image, mode) for image, _ in decoded])
                     found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
                     counted = torch.stack(found).cpu().numpy()
@@ -219,7 +220,7 @@ def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, war
     prepared image to the label map, neither reading nor resizing; the mean over `images`, but for the first few.
     """
     seconds = []
-    with torch.inference_mode(), arithmetic(evaluator.precision):
+    with torch.inference_mode(), arithmetic("fp32"):
         for index in range(images if evaluator.device.type == "cuda" else min(images, len(chosen) + warmup)):
             looks = evaluator.looks(read_image(chosen[index % len(chosen)].image), "ss")
             _finish(evaluator.device)

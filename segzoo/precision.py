@@ -1,4 +1,4 @@
-"""What a network computes in, and that nothing else decides it.
+"""Where a network computes and in what, and that nothing else decides it.
 
 float32 is the reference, with TF32 off for matrix products and for convolutions, where PyTorch has it on.
 """
@@ -14,6 +14,17 @@ from segzoo.errors import EnvironmentFault
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def device_of(name: str) -> torch.device:
+    """The device of this name. Raises EnvironmentFault where there is none, or torch cannot compute on it."""
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # a build without CUDA answers with an assertion
+        reason = str(error).splitlines()[0]
+        raise EnvironmentFault(f"device '{name}' cannot be used: {reason}", hint="segzoo doctor says what is here; --device cpu always is") from error
+    return device
+
+
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     """What weights and activations are kept in. Raises EnvironmentFault where the device cannot do it."""
     if precision == "tf32" and device.type != "cuda":
@@ -23,13 +34,31 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def arithmetic(precision: str) -> Iterator[None]:
-    """Matrix products and convolutions in this precision and no other; the settings before are put back."""
-    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [switch.allow_tf32 for switch in switches]
+    """Matrix products and convolutions in this precision and no other; the settings before are put back.
+
+    From torch 2.9 on they have two names, of which the older refuses to be read once a program has set the newer:
+    that one is read, and both are set. A processor has settings of its own there, which
+    `torch.set_float32_matmul_precision("medium")` turns to bfloat16.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    gpu, processor, name = _switches()
+    before = [(switch, getattr(switch, name)) for switch in (*gpu, *processor)]
+    fast = precision == "tf32"
     try:
-        for switch in switches:
-            switch.allow_tf32 = precision == "tf32"
+        matmul.allow_tf32 = cudnn.allow_tf32 = fast
+        if name == "fp32_precision":
+            for switch, _ in before:
+                switch.fp32_precision = "tf32" if fast and switch in gpu else "ieee"
         yield
     finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.allow_tf32 = value
+        matmul.allow_tf32, cudnn.allow_tf32 = (value in (True, "tf32") for _, value in before[:2])
+        for switch, value in before:
+            setattr(switch, name, value)
+
+
+def _switches() -> tuple[tuple[Any, ...], tuple[Any, ...], str]:
+    """What decides on a GPU, matrix products and convolutions first, and on a processor; and the name to read it by."""
+    backends: Any = torch.backends
+    if not hasattr(backends.cuda.matmul, "fp32_precision"):
+        return (backends.cuda.matmul, backends.cudnn), (), "allow_tf32"
+    return (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn), (backends.mkldnn.matmul, backends.mkldnn.conv), "fp32_precision"

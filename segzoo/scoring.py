@@ -149,20 +149,20 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
 
 
 def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None], world: Any) -> Check:
-    import torch
-
     from segzoo.evaluation import Evaluator, peak_memory, speed
     from segzoo.loading import module
+    from segzoo.precision import device_of
 
     entry, setting = question.entry, climb.setting
-    device = torch.device(setting.device)
     if setting.smoke is not None:  # the receipt may be of some images only
         kept = set.intersection(*(set(known or ()) for known in stored.values()))
         question.chosen[:] = [sample for sample in question.chosen if sample.name in kept]
         if not question.chosen:
             raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
     source, classes = Read(climb.opened, climb.found, climb.geometry), entry.head.classes
-    evaluator = Evaluator(module(source, entry), entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
+    with world.together():
+        device = device_of(setting.device)
+        evaluator = Evaluator(module(source, entry), entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
     facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
     details, undecided = [], False
     for mode in setting.modes:

@@ -2,16 +2,21 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import GOLDEN, MINI
 from PIL import Image
 from test_model import golden_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from segzoo.cli import main
 from segzoo.datasets.choice import subset
 from segzoo.datasets.decoding import read_image, read_label, read_pair
 from segzoo.datasets.samples import FROM_ONE, Sample, digest, samples
@@ -21,6 +26,7 @@ from segzoo.formats import open_weights
 from segzoo.inference import windows
 from segzoo.miou import Counts, counts_of
 from segzoo.model import build
+from segzoo.precision import device_of
 
 CPU = torch.device("cpu")
 AWKWARD = sorted(path.stem for path in (GOLDEN / "mmseg" / "expected" / "mini_mask" / "ss").glob("*.npz"))
@@ -203,6 +209,90 @@ def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
         assert least < agreement["pixels_percent"] < 100
     with pytest.raises(EnvironmentFault, match="tf32 is a way in which NVIDIA's GPUs multiply"):
         mini_evaluator(entry, precision="tf32")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "meta", "gpu", "cpu:cpu"])
+def test_a_device_that_is_not_here_is_named(name):
+    with pytest.raises(EnvironmentFault, match=f"device '{name}' cannot be used: ") as raised:
+        device_of(name)
+    assert "--device cpu" in raised.value.hint
+    assert device_of("cpu") == CPU
+
+
+def test_a_run_on_a_device_that_is_not_here_ends_with_the_code_of_the_environment():
+    for arguments in (["verify", "mini-linear", "--images", "2"], ["predict", "mini-linear", str(PIXELS / "mini_00_64x64.png")]):
+        done = CliRunner().invoke(main, ["--zoo", "mini", *arguments, "--device", "cuda:99"])
+        assert done.exit_code == 8, done.exception
+        assert "device 'cuda:99' cannot be used" in done.output
+
+
+TF32 = """
+import torch
+from segzoo.precision import arithmetic
+matmul, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+def now():
+    return [one.fp32_precision for one in (matmul, cudnn.conv, cudnn.rnn, cpu.matmul, cpu.conv)]
+{by_the_program}
+before = now()
+with arithmetic("tf32"):
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == (True, True)
+with arithmetic("fp32"):
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, False)
+    assert not {{"tf32", "bf16"}} & set(now()), now()
+assert now() == before
+"""
+BY_THE_PROGRAM = [
+    "",
+    "matmul.allow_tf32 = True; cudnn.allow_tf32 = False",
+    'matmul.fp32_precision = "tf32"; cudnn.conv.fp32_precision = "ieee"',
+    'torch.backends.fp32_precision = "tf32"',
+    'torch.set_float32_matmul_precision("medium")',
+]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9 has one name for it")
+@pytest.mark.parametrize("by_the_program", BY_THE_PROGRAM)
+def test_tf32_is_off_whatever_a_program_has_set_under_either_of_its_names(by_the_program):
+    subprocess.run([sys.executable, "-c", TF32.format(by_the_program=by_the_program)], check=True)
+
+
+class Products(TorchDispatchMode):
+    """Notes whether matrix products may be rounded to TF32: in the network, and in all that follows it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.found = model, {True: set(), False: set()}
+
+    def __torch_dispatch__(self, function, types, arguments=(), more=None):
+        if any(product in str(function) for product in ("linear", "matmul", "mm.")):
+            self.found[self.model.running].add(torch.backends.cuda.matmul.allow_tf32)
+        return function(*arguments, **(more or {}))
+
+
+class Running(torch.nn.Module):
+    """A model that tells whether it runs."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.backbone, self.model, self.running = model.backbone, model, False
+
+    def scores(self, pixels):
+        self.running = True
+        found = self.model.scores(pixels)
+        self.running = False
+        return found
+
+
+def test_only_the_network_is_computed_in_tf32(mini_zoo):
+    """What upsamples its scores is a matrix product too, and must not depend on the precision."""
+    plain = mini_evaluator(mini_zoo.models["mini-linear"])
+    model = Running(plain.model)
+    evaluator = replace(plain, model=model)
+    evaluator.precision = "tf32"  # on a device that has none, where the switch shows all the same
+    with Products(model) as products:
+        list(evaluator.evaluate(mini_samples(2)))
+        evaluator.scores(read_image(PIXELS / "mini_00_64x64.png"), "ms+flip")
+    assert products.found == {True: {True}, False: {False}}
 
 
 def test_close_calls_explain_no_more_than_they_can(mini_zoo):

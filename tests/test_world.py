@@ -69,6 +69,16 @@ def test_a_process_that_fails_takes_all_with_it(tmp_path):
     assert not list(tmp_path.rglob("mini-linear.json"))
 
 
+def test_a_process_without_its_gpu_takes_all_with_it_before_the_next_entry(tmp_path):
+    first, second = members(2, tmp_path, {0: ("mini-mask",), 1: ("mini-mask", "--device", "cuda:99")})
+    _, mine = first.communicate(timeout=120)
+    _, theirs = second.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (8, 8)
+    assert "1 of 2 processes failed; each says why" in mine
+    assert "mini-linear: mIoU: failed: device 'cuda:99' cannot be used" in theirs
+    assert not list(tmp_path.rglob("mini-*.json"))
+
+
 def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
     first, second = members(2, tmp_path, {})
     for line in first.stderr:

@@ -63,14 +63,13 @@ def predict(
       segzoo predict work_dirs/latest.pth photos/ -o out/
       segzoo predict --compare vit-t-mask vit-s-mask photos/*.jpg
     """
-    import torch
-
     from segzoo.cli.answer import show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
     from segzoo.datasets.decoding import read_image
     from segzoo.evaluation import Evaluator
     from segzoo.loading import loaded
+    from segzoo.precision import device_of
     from segzoo.prediction import compared, disagreement, index_map, overlay
     from segzoo.prediction import predict as segment
 
@@ -78,7 +77,7 @@ def predict(
     paths = list(dict.fromkeys(images(arguments if compare else arguments[1:])))
     targets = _targets(paths, output)
     manifest = choice.load()
-    at = torch.device(device or best_device())
+    at = device_of(device or best_device())
     models = []
     for name in names:
         with byte_progress(name) as said:
