@@ -15,7 +15,7 @@ from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry, measure
 from segzoo.manifest import Manifest
 from segzoo.recorded import recorded
-from segzoo.zoo import Backbone, Entry, Model
+from segzoo.zoo import Entry, Model
 
 if TYPE_CHECKING:
     from segzoo.delivery import Fetched

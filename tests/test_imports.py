@@ -13,12 +13,29 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 # Left never imports right; within a column all is allowed.
 ORDER = [
     {"errors", "__init__"},
-    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "jsontext", "partial", "checksums", "transfer", "archive"},
+    {
+        *("atomic", "fields", "strict_yaml", "layouts", "geometry", "configuration", "standalone", "positions", "miou", "jsontext", "partial"),
+        *("checksums", "transfer", "archive"),
+    },
     {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
-    {"loading", "doctor"},
-    {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify", "library"},
+    {"loading", "doctor", "graph", "modelcard"},
+    {
+        "precision",
+        "world",
+        "inference",
+        "parity",
+        "evaluation",
+        "prediction",
+        "receipt",
+        "recheck",
+        "ladder",
+        "scoring",
+        "verify",
+        "publication",
+        "library",
+    },
     {"cli"},
     {"__main__"},
 ]
