@@ -63,6 +63,8 @@ def write(model: nn.Module, path: Path, patch: int, output: str, most: int = MOS
                 hint="these versions of torch, onnx and onnxscript do not fit together: pip install -U 'segzoo[export]'",
             ) from error
         assert program is not None  # it is with dynamo=True
+        for node in program.model.graph.all_nodes():  # they carry the traces of this machine's source files
+            node.metadata_props.clear()
         program.save(path, external_data=beside)
     return [path, *([path.with_name(path.name + ".data")] if beside else [])]
 
@@ -87,7 +89,7 @@ def compared(path: Path, model: nn.Module, patch: int, grid: int) -> str:
     Raises ConversionError where they differ by more than TOLERANCE of the largest value.
     """
     if find_spec("onnxruntime") is None:
-        return "not compared with torch: onnxruntime is not installed here"
+        return "It was not compared with torch: onnxruntime was not installed."
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -104,4 +106,4 @@ def compared(path: Path, model: nn.Module, patch: int, grid: int) -> str:
             raise ConversionError(f"{path.name}: differs from torch by {difference:.1e} at {batch} x {height} x {width}, largest value {largest:.1f}")
         worst = max(worst, difference)
     tried = ", ".join(f"{batch} x 3 x {height} x {width}" for batch, height, width in sizes)
-    return f"within {worst:.1e} of torch by ONNX Runtime {onnxruntime.__version__}, at {tried}"
+    return f"In ONNX Runtime {onnxruntime.__version__} its output was within {worst:.1e} of torch's, at {tried}."

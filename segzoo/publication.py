@@ -122,7 +122,7 @@ def _onnx(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
     output = "scores" if isinstance(it.entry, Model) else "features"
     write(model, folder / "model.onnx", told.geometry.patch, output)
     checked = compared(folder / "model.onnx", module(it.read, it.entry), told.geometry.patch, told.side // told.geometry.patch)
-    remarks = (f"Position embeddings are resized and sides padded inside the graph. It was found {checked}.",)
+    remarks = (f"Position embeddings are resized and sides padded inside the graph. {checked}",)
     return Made("onnx", OWN.name, len(it.read.opened), len(steps.steps), steps.dropped, remarks=remarks)
 
 

@@ -47,7 +47,8 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     with byte_progress(name) as said:
         made = publish(name, output, form, choice.load(), like, said)
     if as_json:
-        show_json({**asdict(made), "folder": str(made.folder)})
+        facts = asdict(made)
+        show_json({"as": facts.pop("form"), **facts, "folder": str(made.folder)})
     else:
         for file in made.files:
             show(f"{output / file.name}  {megabytes(file.size)}")
