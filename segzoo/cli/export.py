@@ -24,9 +24,9 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     """Write a backbone or model as a folder that another library loads as it is, with a model card.
 
     \b
-    hf           transformers: ViTForImageClassification, or ViTModel without a classifier
+    hf           transformers: ViTForImageClassification or ViTModel
     timm         timm.create_model("local-dir:DIR", pretrained=True)
-    safetensors  plain torch: weights, config, and a loader that needs no segzoo
+    safetensors  plain torch: weights, config, a loader that needs no segzoo
     onnx         ONNX Runtime: any batch and image size
 
     A Segmenter goes to safetensors and onnx; transformers and timm have no class for it. NAME may also be a
