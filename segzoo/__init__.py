@@ -2,7 +2,7 @@
 
 Read it in this order: layouts (the tables), geometry, detection, remap (their engine), formats, computed, conversion,
 inspection, difference; zoo, store, partial, transfer, delivery, download, adopt, bundle; model, reference, parity;
-datasets, inference, miou, evaluation; verify, receipt; cli.
+datasets, inference, miou, evaluation; verify, receipt; configuration, standalone, graph, modelcard, publication; cli.
 
 The public names below are functions; modules have other names, so that importing one hides none.
 """
@@ -15,10 +15,11 @@ _PUBLIC = {
     "open": ("segzoo.formats", "open_weights"),
     "fetch": ("segzoo.library", "fetch"),
     "evaluate": ("segzoo.library", "evaluate"),
+    "export": ("segzoo.library", "export"),
     "load": ("segzoo.loading", "load"),
     "backbone": ("segzoo.loading", "backbone"),
 }
-__all__ = ["backbone", "convert", "evaluate", "fetch", "load", "open"]
+__all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,12 +1,13 @@
 """Files appear under their final name only when they are complete and on disk."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segzoo.errors import EnvironmentFault
+from segzoo.errors import EnvironmentFault, UsageError
 
 
 @contextmanager
@@ -34,9 +35,7 @@ def keep(part: Path, path: Path) -> None:
     """Give a finished part file its name, once its bytes are on disk."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    part.chmod(0o666 & ~mask)
+    part.chmod(0o666 & ~_umask())
     part.replace(path)
 
 
@@ -46,3 +45,38 @@ def replacing(path: Path) -> Iterator[Path]:
     with part_file(path.parent, path.name) as part:
         yield part
         keep(part, path)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that takes its name, with all files on disk, if the block ends without an error; else it is gone.
+
+    Raises UsageError where something is there already (an empty folder is nothing), EnvironmentFault.
+    """
+    path = path.absolute()
+    if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
+        what = "exists already, and is not empty" if path.is_dir() else "is a file"
+        raise UsageError(f"{path}: {what}", hint="name a new folder, or remove this one first")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise EnvironmentFault(f"{path.parent}: cannot write here: {error.strerror}") from error
+    try:
+        yield part
+        for file in part.iterdir():
+            keep(file, file)
+        part.chmod(0o777 & ~_umask())
+        if path.is_dir():
+            path.rmdir()
+        part.replace(path)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint="free some space, or write elsewhere") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

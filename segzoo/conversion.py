@@ -17,7 +17,7 @@ from segzoo.detection import detect
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError
 from segzoo.formats import open_weights, writer
 from segzoo.geometry import Geometry, measure
-from segzoo.layouts import LAYOUTS
+from segzoo.layouts import LAYOUTS, Layout
 from segzoo.positions import METHODS
 from segzoo.recorded import METADATA_KEY, recorded
 from segzoo.remap import Dropped, Plan, copy, plan, run
@@ -66,10 +66,11 @@ def convert(
     source: str | Path,
     target: str | Path,
     *,
-    to: str = "mmseg",
+    to: str | Layout = "mmseg",
     source_layout: str | None = None,
     heads: int | None = None,
     positions: int | None = None,
+    eps: float | None = None,
     drop: Collection[str] = (),
     prefix: str | None = None,
     grid: tuple[int, int] | None = None,
@@ -79,10 +80,11 @@ def convert(
     digests: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Convert the weights in `source` to layout `to` and write them to `target`, in the format of its suffix.
+    """Convert the weights in `source` to layout `to`, a name or a table, and write them to `target`, in the format of its suffix.
 
     `source_layout` is detected where it is not given; `heads` and `positions` (of the grid) are needed where
-    neither names nor shapes nor the file's own metadata tell; `drop` names sections to leave out, `prefix` one
+    neither names nor shapes nor the file's own metadata tell; `eps` is that of the layer norms, where the caller
+    knows it; `drop` names sections to leave out, `prefix` one
     that the target's names stand under. Numbers are only moved, unless `grid` = (h, w) asks for position
     embeddings of as many patches (by `resample`, one of `positions.METHODS`), or `dtype` for another one.
     Every tensor is read back from the finished file and compared before the file takes its name; on any
@@ -94,7 +96,7 @@ def convert(
     started = perf_counter()
     source, target = Path(source), Path(target)
     for value, among, what in (
-        (to, LAYOUTS, "layout"),
+        (None if isinstance(to, Layout) else to, LAYOUTS, "layout"),
         (source_layout, LAYOUTS, "layout"),
         (resample, METHODS, "resampling"),
         (dtype, DTYPES, "dtype"),
@@ -126,9 +128,9 @@ def convert(
             read, computed["dtype"] = cast(read, dtype)
         steps = plan(read.specs, to, found=found, heads=heads, drop=drop, prefix=prefix)
         made, _ = measure({step.rule.key: step.rule for step in steps.steps}, steps.specs, found.depths, steps.geometry.heads)
-    metadata = {
-        METADATA_KEY: json.dumps({"layout": to, **_facts(made), "eps": known.eps or found.layout.eps} | ({"computed": computed} if computed else {}))
-    }
+    eps = eps or known.eps
+    facts = {"layout": steps.target.name, **_facts(made), "eps": eps or found.layout.eps} | ({"computed": computed} if computed else {})
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(facts)}  # transformers 4 refuses a file that does not name its framework
     said = progress or (lambda doing, done, whole: None)
     whole = sum(spec.nbytes for spec in steps.specs.values())
     checksums: dict[str, int] = {}
@@ -161,7 +163,7 @@ def convert(
         source,
         target,
         steps.source.layout.name,
-        to,
+        steps.target.name,
         geometry,
         made,
         len(opened),
@@ -171,7 +173,7 @@ def convert(
         sha256,
         steps.dropped,
         computed,
-        (*opened.notes, *([found.unsure] if found.unsure else []), *_eps_note(steps, known.eps)),
+        (*opened.notes, *([found.unsure] if found.unsure else []), *_eps_note(steps, eps)),
         tuple(not_finite),
         perf_counter() - started,
     )

@@ -20,7 +20,7 @@ from segzoo.manifest import Manifest
 from segzoo.transfer import Client, Patience, Trouble, shown
 
 _ROOM = 5 << 30  # bytes: the largest files, twice
-_EXTRAS = {"eval": "the numbers and mIoU rungs, predict", "jax": "the numbers rung", "report": "reports"}
+_EXTRAS = {"eval": "the numbers and mIoU rungs, predict", "jax": "the numbers rung", "report": "reports", "export": "export --as onnx"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from segzoo.errors import EnvironmentFault, of_code
 from segzoo.ladder import Setting
 from segzoo.manifest import open_manifest
+from segzoo.publication import Publication, publish
 from segzoo.verify import verify
 
 
@@ -19,6 +20,16 @@ def fetch(name: str, *, zoo: str | Path | None = None, offline: bool = False) ->
     manifest = open_manifest(zoo, offline)
     artifact = manifest.chosen([name], False, manifest.zoo.artifacts)[name]
     return manifest.fetch(artifact, lambda done, whole: None).path
+
+
+def export(name: str | Path, folder: str | Path, *, form: str, zoo: str | Path | None = None, like: str | None = None) -> Publication:
+    """Write a backbone or model of the zoo, or a file of one's own, as a folder that another library loads: what `segzoo export` does.
+
+    `form` is `safetensors`, `hf`, `timm` or `onnx`; `like` names the entry that a file is like, where that is not clear. Raises
+    UsageError where the folder is there already, ConversionError where the form cannot hold the model, NotFoundError,
+    EnvironmentFault, and what fetching raises.
+    """
+    return publish(name, Path(folder), form, open_manifest(zoo), like)
 
 
 def evaluate(

@@ -6,32 +6,29 @@ geometry, and that is said.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from segzoo.detection import detect
-from segzoo.errors import ConversionError, NotFoundError, UsageError
-from segzoo.formats import open_weights
-from segzoo.geometry import Geometry, measure
+from segzoo.errors import UsageError
 from segzoo.layouts import OWN
 from segzoo.manifest import Manifest, open_manifest
-from segzoo.model import build
-from segzoo.reading import Read, read
-from segzoo.recorded import recorded
+from segzoo.model import VisionTransformer, build
+from segzoo.reading import Read, known, read
 from segzoo.remap import plan, run
-from segzoo.zoo import Model, Protocol
+from segzoo.zoo import Entry, Model, Protocol
 
 Said = Callable[[int, int | None], None]
 
 
-def module(source: Read, entry: Model) -> nn.Module:
-    """The Segmenter with these weights, in float32 on the CPU, ready to run."""
+def module(source: Read, entry: Entry, vit: type[VisionTransformer] = VisionTransformer) -> nn.Module:
+    """The Segmenter or backbone with these weights, in float32 on the CPU, ready to run. `vit` is the class of its backbone."""
     tensors = dict(run(plan(source.opened.specs, OWN, found=source.found, heads=source.geometry.heads), source.opened))
-    resample = "bilinear" if entry.protocol.by == "rstrudel" else "bicubic"
-    return build(source.geometry, tensors, entry.backbone.eps, entry.head.eps or 1e-5, resample)
+    if not isinstance(entry, Model):
+        return build(source.geometry, tensors, entry.eps, vit=vit)
+    return build(source.geometry, tensors, entry.eps, entry.head.eps or 1e-5, entry.resample, vit)
 
 
 @dataclass(frozen=True)
@@ -52,48 +49,11 @@ def loaded(source: str | Path, manifest: Manifest, like: str | None = None, said
     Raises NotFoundError, ConversionError, and what fetching raises.
     """
     zoo = manifest.zoo
-    if isinstance(source, str) and source in zoo.models:
-        known = source
-        weights = read(zoo.models[known], manifest.fetch(zoo.models[known].checkpoint, said).path)
-    elif isinstance(source, str) and source in zoo.backbones:
+    if isinstance(source, str) and source in zoo.backbones:
         raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(zoo.models)}")
-    elif not Path(source).is_file():
-        manifest.chosen([str(source)], False, zoo.models)  # says what is near
-        raise NotFoundError(f"{source}: no such file")
-    else:
-        known, weights = _recognised(Path(source), manifest, like)
-    entry = zoo.models[known]
-    return Loaded(str(source), known, module(weights, entry), entry.protocol, zoo.datasets[entry.protocol.dataset].classes)
-
-
-def _recognised(path: Path, manifest: Manifest, like: str | None) -> tuple[str, Read]:
-    """The model of the zoo that a file is like, and the file."""
-    opened = open_weights(path)
-    found = detect(opened.specs, positions=recorded(opened).positions)
-    measured, _ = measure(found.rules, opened.specs, found.depths, recorded(opened).heads)
-    if measured.decoder is None:
-        raise ConversionError(f"{path}: a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
-    models = manifest.chosen([like], False, manifest.zoo.models) if like else manifest.zoo.models
-    fitting = {name: entry for name, entry in models.items() if _bare(entry.geometry.geometry(entry.decoder)) == _bare(measured)}
-    if not like:  # of models alike, those whose own checkpoints are in this layout
-        fitting = {name: entry for name, entry in fitting.items() if entry.checkpoint.layout == found.layout.name} or fitting
-    if not fitting:
-        raise ConversionError(
-            f"{path}: {measured}: {f'not like {like}' if like else 'like no model of this zoo'}",
-            hint="heads, classes and protocol show in no tensor: describe the model in a zoo of your own, and give it with --zoo",
-        )
-    if len(fitting) > 1:
-        raise ConversionError(f"{path}: like {' and like '.join(fitting)}", hint="say which with --like NAME")
-    ((name, entry),) = fitting.items()
-    measured, _ = measure(found.rules, opened.specs, found.depths, entry.backbone.heads)
-    assert measured.decoder is not None
-    return name, Read(opened, found, replace(measured, decoder=replace(measured.decoder, heads=entry.head.heads)))
-
-
-def _bare(geometry: Geometry) -> Geometry:
-    """Without what tensors may not show, and without a classifier that may be left over."""
-    assert geometry.decoder is not None
-    return replace(geometry, heads=None, classes=None, decoder=replace(geometry.decoder, heads=None))
+    it = known(source, manifest, zoo.models, like, said)
+    entry = zoo.models[it.like]
+    return Loaded(it.name, it.like, module(it.read, entry), entry.protocol, zoo.datasets[entry.protocol.dataset].classes)
 
 
 def load(source: str | Path, *, zoo: str | Path | None = None, like: str | None = None) -> nn.Module:

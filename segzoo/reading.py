@@ -1,13 +1,26 @@
-"""A zoo entry's file, opened and held to what the manifest says of its layout, geometry and dtype."""
+"""A file of weights, opened, with the zoo's entry that says of it what its tensors do not.
 
+An entry's own file is held to what the manifest says of its layout, geometry and dtype. A file of one's own is taken for the
+entry that has its geometry, which tells attention heads, eps, protocol and classes.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segzoo.detection import Found, detect
-from segzoo.errors import ConversionError
+from segzoo.errors import ConversionError, NotFoundError
 from segzoo.formats import Weights, open_weights
 from segzoo.geometry import Geometry, measure
-from segzoo.zoo import Backbone, Entry, Model
+from segzoo.manifest import Manifest
+from segzoo.recorded import recorded
+from segzoo.zoo import Entry, Model
+
+if TYPE_CHECKING:
+    from segzoo.delivery import Fetched
+
+Said = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,36 @@ class Read:
     geometry: Geometry
 
 
+@dataclass(frozen=True)
+class Known:
+    """A file, as the user called it, and the entry of the zoo that it is, or is like.
+
+    `fetched` is how an entry's own file came; None for a file of one's own.
+    """
+
+    name: str
+    like: str
+    entry: Entry
+    read: Read
+    fetched: "Fetched | None" = None
+
+
+def known(source: str | Path, manifest: Manifest, among: Mapping[str, Entry], like: str | None, said: Said) -> Known:
+    """One of the zoo's entries `among` by name, or a file of one's own in any layout that is like one of them.
+
+    `like` names the entry to take a file for, where several or none have its geometry. Raises NotFoundError, ConversionError,
+    and what fetching raises.
+    """
+    if isinstance(source, str) and source in among:
+        fetched = manifest.fetch(among[source].artifact, said)
+        return Known(source, source, among[source], read(among[source], fetched.path), fetched)
+    if not Path(source).is_file():
+        manifest.chosen([str(source)], False, among)  # says what is near
+        raise NotFoundError(f"{source}: no such file")
+    name, recognised = _recognised(Path(source), manifest.chosen([like], False, among) if like else among, like)
+    return Known(str(source), name, among[name], recognised)
+
+
 def read(entry: Entry, path: Path) -> Read:
     """An entry's file, opened and measured. Raises ConversionError where layout, geometry or dtype are not the manifest's."""
     artifact, decoder = entry.artifact, entry.decoder if isinstance(entry, Model) else None
@@ -27,10 +70,7 @@ def read(entry: Entry, path: Path) -> Read:
     found = detect(opened.specs, positions=grid * grid)
     if artifact.layout is not None and found.layout.name != artifact.layout:
         raise ConversionError(f"layout '{found.layout.name}', the manifest says '{artifact.layout}'")
-    heads = entry.geometry.heads if isinstance(entry, Backbone) else entry.backbone.heads
-    measured, _ = measure(found.rules, opened.specs, found.depths, heads)
-    if measured.decoder is not None and decoder is not None:  # its heads show in no tensor
-        measured = replace(measured, decoder=replace(measured.decoder, heads=decoder.heads))
+    measured = _measured(opened, found, entry)
     expected = entry.geometry.geometry(decoder)
     if measured != expected:
         raise ConversionError(f"geometry differs from the manifest: {_differences(expected, measured)}")
@@ -39,6 +79,44 @@ def read(entry: Entry, path: Path) -> Read:
     return Read(opened, found, measured)
 
 
+def _measured(opened: Weights, found: Found, entry: Entry) -> Geometry:
+    """The geometry of a file, with the heads that an entry has: those of a decoder show in no tensor."""
+    measured, _ = measure(found.rules, opened.specs, found.depths, entry.geometry.heads)
+    if measured.decoder is None or not isinstance(entry, Model):
+        return measured
+    return replace(measured, decoder=replace(measured.decoder, heads=entry.decoder.heads))
+
+
 def _differences(expected: Geometry, measured: Geometry) -> str:
     wanted, found = asdict(expected), asdict(measured)
     return "; ".join(f"{name} {found[name]}, expected {wanted[name]}" for name in wanted if wanted[name] != found[name])
+
+
+def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tuple[str, Read]:
+    """The entry that a file is like, and the file."""
+    opened = open_weights(path)
+    found = detect(opened.specs, positions=recorded(opened).positions)
+    measured, _ = measure(found.rules, opened.specs, found.depths, recorded(opened).heads)
+    if measured.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
+        raise ConversionError(f"{path}: a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
+    fitting = {name: entry for name, entry in among.items() if _bare(_expected(entry)) == _bare(measured)}
+    if not like:  # of entries alike, those whose own files are in this layout
+        fitting = {name: entry for name, entry in fitting.items() if entry.artifact.layout == found.layout.name} or fitting
+    if not fitting:
+        raise ConversionError(
+            f"{path}: {measured}: {f'not like {like}' if like else 'like no model of this zoo'}",
+            hint="heads, classes and protocol show in no tensor: describe the model in a zoo of your own, and give it with --zoo",
+        )
+    if len(fitting) > 1:
+        raise ConversionError(f"{path}: like {' and like '.join(fitting)}", hint="say which with --like NAME")
+    ((name, entry),) = fitting.items()
+    return name, Read(opened, found, _measured(opened, found, entry))
+
+
+def _expected(entry: Entry) -> Geometry:
+    return entry.geometry.geometry(entry.decoder if isinstance(entry, Model) else None)
+
+
+def _bare(geometry: Geometry) -> Geometry:
+    """Without what tensors may not show, and without a classifier that may be left over."""
+    return replace(geometry, heads=None, classes=None, decoder=geometry.decoder and replace(geometry.decoder, heads=None))

@@ -262,6 +262,16 @@ class Model(Record):
         return Sizes(**sides, grid=self.backbone.image // self.backbone.patch)
 
     @property
+    def eps(self) -> float:
+        """Of the backbone's layer norms, as a backbone's own entry has it."""
+        return self.backbone.eps
+
+    @property
+    def resample(self) -> str:
+        """How the program that made it resizes position embeddings to another grid."""
+        return "bilinear" if self.protocol.by == "rstrudel" else "bicubic"
+
+    @property
     def decoder(self) -> Decoder:
         width = self.backbone.width if self.head.kind == "mask" else None
         return Decoder(self.head.kind, self.head.classes, self.head.depth or 0, width, self.head.mlp, self.head.heads)

@@ -39,6 +39,7 @@ def with_json(command, words=()):
 WORKING = {
     "fetch": [("mini-vit",), ("mini-vit", "--dry-run"), ("mini-vit", "-o", "copies")],
     "convert": [("mini-vit", "vit.pth"), ("mini-vit", "vit.safetensors", "--to", "timm", "--dtype", "bfloat16", "--drop", "classifier")],
+    "export": [("mini-vit", "-o", "vit-hf", "--as", "hf"), ("mini-mask", "-o", "mask", "--as", "safetensors")],
     "verify": [("mini-linear", "mini-vit", "--images", "2", "--device", "cpu")],
     "predict": [("mini-linear", IMAGE, "--device", "cpu"), ("--compare", "mini-linear", "mini-mask", IMAGE, "--device", "cpu")],
     "list": [()],

@@ -36,7 +36,7 @@ def findings(*arguments, **environment):
 def test_a_sound_machine_has_nothing_to_mend(tmp_path):
     code, found = findings("--zoo", "mini")
     assert code == 0
-    assert list(found)[:6] == ["python", "packages", "extra eval", "extra jax", "extra report", "device"]
+    assert list(found)[:7] == ["python", "packages", "extra eval", "extra jax", "extra report", "extra export", "device"]
     assert {one["status"] for name, one in found.items() if name != "store"} == {"ok"}
     assert "torch" in found["extra eval"]["detail"]
     assert "this zoo has no addresses" in found["network"]["detail"]

@@ -13,13 +13,16 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 # Left never imports right; within a column all is allowed.
 ORDER = [
     {"errors", "__init__"},
-    {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "jsontext", "partial", "checksums", "transfer", "archive"},
+    {
+        *("atomic", "fields", "strict_yaml", "layouts", "geometry", "configuration", "standalone", "positions", "miou", "jsontext", "partial"),
+        *("checksums", "transfer", "archive"),
+    },
     {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
-    {"loading", "doctor"},
+    {"loading", "doctor", "graph", "modelcard"},
     {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify", "library"},
-    {"gallery", "report", "plots", "statement"},
+    {"gallery", "report", "plots", "statement", "publication"},
     {"cli"},
     {"__main__"},
 ]

@@ -17,6 +17,7 @@ from segzoo.cli.completion import completion
 from segzoo.cli.convert import convert
 from segzoo.cli.doctor import doctor
 from segzoo.cli.explain import explain
+from segzoo.cli.export import export
 from segzoo.cli.failure import show_error
 from segzoo.cli.fetch import fetch
 from segzoo.cli.info import info
@@ -101,5 +102,6 @@ def main(ctx: click.Context, zoo: str | None, quiet: bool, verbose: int) -> None
     ctx.obj = Choice(zoo)
 
 
-for command in (fetch, convert, verify, report, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt, doctor, explain, completion):
+_COMMANDS = (fetch, convert, export, verify, report, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt, doctor, explain, completion)
+for command in _COMMANDS:
     main.add_command(command)

@@ -117,14 +117,13 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     """The best, median and worst image of the first mode, or why there are none."""
     if not section.scores:
         return [], "no image was evaluated"
-    import torch
-
     from segzoo.cli.device import best_device
     from segzoo.datasets.samples import samples
     from segzoo.evaluation import Evaluator
     from segzoo.gallery import PANELS, extremes, look
     from segzoo.ladder import Setting, Skip
     from segzoo.loading import loaded
+    from segzoo.precision import device_of
     from segzoo.report import Example, Picture
     from segzoo.scoring import dataset_folder
 
@@ -135,7 +134,7 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
         folder = dataset_folder(entry.protocol.dataset, dataset, Setting(manifest.zoo, manifest.base, manifest.store, data=data))
         found = {sample.name: sample for sample in samples(dataset.loader, folder, dataset.split, dataset.images)}
         model = loaded(section.name, manifest).module
-        evaluator = Evaluator(model, entry.protocol, entry.head.classes, torch.device(device or best_device()), section.precision)
+        evaluator = Evaluator(model, entry.protocol, entry.head.classes, device_of(device or best_device()), section.precision)
         for which, image in extremes(score.per_image).items():
             if image not in found:
                 return [], f"{folder} has no {image}: it is another data set than the receipt's"

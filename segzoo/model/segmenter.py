@@ -35,13 +35,15 @@ class Segmenter(nn.Module):
         return seen["crop_logits"]
 
 
-def backbone(geometry: Geometry, eps: float = 1e-6, distilled: bool = False, resample: str = "bicubic") -> VisionTransformer:
-    """An empty backbone of this geometry. Raises ConversionError where heads or a square grid are unknown."""
+def backbone(
+    geometry: Geometry, eps: float = 1e-6, distilled: bool = False, resample: str = "bicubic", vit: type[VisionTransformer] = VisionTransformer
+) -> VisionTransformer:
+    """An empty backbone of this geometry, of the class `vit`. Raises ConversionError where heads or a square grid are unknown."""
     if geometry.heads is None:
         raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
     if geometry.grid is None:
         raise ConversionError(f"{geometry.positions} positions are no square grid")
-    return VisionTransformer(
+    return vit(
         width=geometry.width,
         depth=geometry.depth,
         heads=geometry.heads,
@@ -72,7 +74,12 @@ def decoder(geometry: Decoder, features: int, eps: float = 1e-5) -> nn.Module:
 
 
 def build(
-    geometry: Geometry, tensors: Mapping[str, np.ndarray], eps: float = 1e-6, decoder_eps: float = 1e-5, resample: str = "bicubic"
+    geometry: Geometry,
+    tensors: Mapping[str, np.ndarray],
+    eps: float = 1e-6,
+    decoder_eps: float = 1e-5,
+    resample: str = "bicubic",
+    vit: type[VisionTransformer] = VisionTransformer,
 ) -> nn.Module:
     """The module of this geometry with these tensors (names of layout `OWN`) in it: a Segmenter, or a backbone alone.
 
@@ -80,7 +87,7 @@ def build(
     """
     distilled = any(name.endswith("dist_token") for name in tensors)
     with torch.device("meta"):
-        module: nn.Module = backbone(geometry, eps, distilled, resample)
+        module: nn.Module = backbone(geometry, eps, distilled, resample, vit)
         if geometry.decoder is not None:
             module = Segmenter(module, decoder(geometry.decoder, geometry.width, decoder_eps))  # type: ignore[arg-type]
     state = {name: torch.from_numpy(np.array(array, np.promote_types(array.dtype, np.float32))) for name, array in tensors.items()}

@@ -108,7 +108,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         p = self.patch_embed.patch
-        h, w = -(-image.shape[-2] // p), -(-image.shape[-1] // p)
+        h, w = (image.shape[-2] + p - 1) // p, (image.shape[-1] + p - 1) // p  # no negative numerator: ONNX divides towards zero
         return self.tokens(image, seen)[:, self.extra :].transpose(1, 2).unflatten(2, (h, w))
 
     def positions(self, h: int, w: int) -> Tensor:

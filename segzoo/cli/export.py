@@ -1,0 +1,62 @@
+"""`segzoo export`: an entry of the zoo as a folder for another library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from segzoo.cli.completion import Name
+from segzoo.cli.manifest import Choice, network_options
+
+FORMS = ("safetensors", "hf", "timm", "onnx")  # as publication has them, which imports numpy; held equal by a test
+
+
+@click.command(short_help="Write a folder that transformers, timm, ONNX Runtime or plain torch loads.")
+@click.argument("name", metavar="NAME", type=Name("backbones", "models", or_file=True))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The folder to write; there must be none yet.")
+@click.option("--as", "form", required=True, type=click.Choice(FORMS), help="What is to load it.")
+@click.option("--like", metavar="NAME", type=Name("backbones", "models"), help="The entry of the zoo that a file of your own is like.")
+@click.option("--json", "as_json", is_flag=True, help="Print the files with their hashes as JSON.")
+@network_options
+@click.pass_obj
+def export(choice: Choice, name: str, output: Path, form: str, like: str | None, as_json: bool) -> None:
+    """Write a backbone or model as a folder that another library loads as it is, with a model card.
+
+    \b
+    hf           transformers: ViTForImageClassification or ViTModel
+    timm         timm.create_model("local-dir:DIR", pretrained=True)
+    safetensors  plain torch: weights, config, a loader that needs no segzoo
+    onnx         ONNX Runtime: any batch and image size
+
+    A Segmenter goes to safetensors and onnx; transformers and timm have no class for it. NAME may also be a
+    file of your own, in any layout. The card (README.md) says where the weights are from, what was done to them,
+    and what segzoo verify has proved of them on this machine. The folder appears whole or not at all.
+
+    \b
+    Examples:
+      segzoo export vit-b -o vit-b-hf/ --as hf
+      segzoo export vit-b-mask -o vit-b-mask-onnx/ --as onnx
+    """
+    from dataclasses import asdict
+
+    from segzoo.cli.answer import show_json
+    from segzoo.cli.output import byte_progress, megabytes, show, tell
+    from segzoo.publication import publish
+
+    with byte_progress(name) as said:
+        made = publish(name, output, form, choice.load(), like, said)
+    if as_json:
+        facts = asdict(made)
+        show_json({"as": facts.pop("form"), **facts, "folder": str(made.folder)})
+    else:
+        for file in made.files:
+            show(f"{output / file.name}  {megabytes(file.size)}")
+    if made.like != name:
+        tell(f"{name}: taken for {made.like}, whose geometry it has")
+    for section in made.left_out:
+        tell(f"left out: {section}, for which it has no place")
+    if made.verified is None:
+        tell(f"not verified yet, as its card says: segzoo verify {made.like}", style="yellow")
+    elif not made.verified:
+        tell("its receipt says that a rung failed, and so does its card", style="yellow")

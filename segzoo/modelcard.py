@@ -1,0 +1,257 @@
+"""The README.md of an exported folder: what the model is, where it is from, what was done to it, what was proved of it.
+
+Whatever a manifest says is a stranger's text: it reaches the card as text, never as markup.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from segzoo.reading import Known
+from segzoo.remap import Dropped
+from segzoo.zoo import Backbone, Dataset, Model
+
+_LIBRARY = {"hf": "transformers", "timm": "timm", "onnx": "onnx", "safetensors": "pytorch"}
+_FLAX = ("augreg", "bigvision")  # layouts of models that were trained in flax, whose GELU is the tanh form
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was written: the form, the layout of its tensors, how many were read and written, what did not come along.
+
+    `classes` are those of an image classifier, where one came along; `reproduce` is the command that makes the folder again,
+    `remarks` what whoever uses it must know.
+    """
+
+    form: str
+    layout: str
+    read: int
+    written: int
+    dropped: tuple[Dropped, ...]
+    classes: int | None = None
+    remarks: tuple[str, ...] = ()
+    reproduce: str = ""
+    verify: str = ""
+    version: str = ""
+
+
+def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, receipt: Mapping[str, Any] | None) -> str:
+    """The whole text. `receipt` is the newest of the entry; it speaks for this folder only if it is of the same bytes."""
+    proved = receipt if receipt and _sha256(receipt) == sha256 else None
+    blocks = [
+        _front_matter(known, made, dataset, proved),
+        f"# {prose(known.entry.title)}",
+        _what(known, made),
+        "## Use",
+        _use(known, made),
+        *(["## Input and output", *_protocol(known.entry, dataset)] if isinstance(known.entry, Model) else []),
+        "## Origin",
+        _list(_origin(known, sha256)),
+        "## Conversion",
+        _list(_conversion(known, made, proved)),
+        "## Verification",
+        *_verification(made, receipt, proved),
+        "## Licence",
+        _licence(dataset),
+        "## Make it again",
+        f"```sh\n{made.reproduce}\n{made.verify}\n```",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def prose(text: object) -> str:
+    """A text as Markdown that shows just it: on one line, no character of it a sign."""
+    return re.sub(r"([\\`*_\[\]<>|#&~!$])", r"\\\1", _line(text))
+
+
+def code(text: object) -> str:
+    """A text as a code span, whatever backticks are in it."""
+    plain = _line(text)
+    fence = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
+    space = " " if plain[:1] in "`" or plain[-1:] in "`" else ""
+    return f"{fence}{space}{plain}{space}{fence}"
+
+
+def _line(text: object) -> str:
+    return "".join(character if character.isprintable() else " " for character in str(text)).strip()
+
+
+def _link(url: str) -> str:
+    """An address as a link. One relative to the manifest, or on the machine of whoever wrote it, leads nowhere and stays out."""
+    return f"<{quote(url, safe=':/?#[]@!$&()*+,;=%~')}>" if re.match("https?://", url) else "an address beside the manifest"
+
+
+def _list(lines: Iterator[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _sha256(receipt: Mapping[str, Any]) -> str | None:
+    return next((check["facts"].get("sha256") for check in receipt["checks"] if check["rung"] == "bytes"), None)
+
+
+def _front_matter(known: Known, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None) -> str:
+    """The block that hubs read; JSON, which is YAML too, so that no text can break out of it."""
+    segmenter = isinstance(known.entry, Model)
+    task = "image-segmentation" if segmenter else "image-classification" if made.classes else "image-feature-extraction"
+    facts: dict[str, Any] = {"license": "unknown", "library_name": _LIBRARY[made.form], "pipeline_tag": task}
+    facts["tags"] = ["segzoo", "vision-transformer", *(["semantic-segmentation", "segmenter"] if segmenter else ["backbone"])]
+    if isinstance(known.entry, Model) and dataset is not None:
+        facts["datasets"] = [known.entry.protocol.dataset]
+        facts["metrics"] = ["mean_iou"]
+        whole = {mode: one["measured"]["mIoU"] for mode, one in _modes(proved).items() if one.get("verdict") in ("confirmed", "refuted")}
+        if whole:  # measured on all images: those of a subset are no figure of the data set
+            results = {
+                "task": {"type": "image-segmentation"},
+                "dataset": {"name": dataset.title, "type": known.entry.protocol.dataset, "split": dataset.split},
+                "metrics": [{"type": "mean_iou", "name": f"mIoU, {mode}", "value": figure} for mode, figure in whole.items()],
+            }
+            facts["model-index"] = [{"name": known.entry.title, "results": [results]}]
+    return "---\n" + "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items()) + "\n---"
+
+
+def _what(known: Known, made: Made) -> str:
+    sizes = f"{known.read.geometry}."
+    if isinstance(known.entry, Backbone):
+        what = f"A Vision Transformer with a classifier of {made.classes} classes" if made.classes else "A Vision Transformer without a classifier"
+    else:
+        what = f"A Segmenter with a {known.entry.head.kind} head, from an image to scores of {known.entry.head.classes} classes of pixels"
+    named = f"{code(known.like)} of segzoo's zoo" if known.fetched else f"a file like {code(known.like)} of segzoo's zoo"
+    return f"{what}: {named}, written by segzoo {made.version} for {_LIBRARY[made.form]}. {sizes[0].upper()}{sizes[1:]}"
+
+
+def _use(known: Known, made: Made) -> str:
+    segmenter = isinstance(known.entry, Model)
+    shown = {
+        "hf": _TRANSFORMERS if made.classes else _TRANSFORMERS_FEATURES,
+        "timm": _TIMM,
+        "onnx": _ONNX.format(output="scores" if segmenter else "features"),
+        "safetensors": _TORCH.format(module="segmenter" if segmenter else "vit"),
+    }[made.form]
+    return f"```python\n{shown.strip()}\n```" + "".join(f"\n\n{remark}" for remark in made.remarks)
+
+
+def _protocol(entry: Model, dataset: Dataset | None) -> Iterator[str]:
+    protocol = entry.protocol
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (protocol.mean, protocol.std))
+    yield (
+        f"Input: RGB, float32, (b, 3, H, W), from 0 to 255, minus the mean ({mean}), divided by the deviation ({std}). Output: scores at the "
+        "size of the input, before any softmax; their arg-max is the class."
+    )
+    by = {"mmseg": "MMSegmentation", "rstrudel": "rstrudel/segmenter, which enlarges images until a window fits"}[protocol.by]
+    scale, crop = protocol.scale, protocol.crop
+    yield (
+        f"Its figures are measured by the protocol of {by}: on images resized to fit {scale[0]} x {scale[1]}, seen through windows of "
+        f"{crop} pixels every {protocol.stride}, whose scores are averaged where they overlap. One window is one input here."
+    )
+    if dataset is not None:
+        yield f"Classes, of {prose(dataset.title)}: {', '.join(prose(name) for name in dataset.classes)}. config.json has them with their colours."
+
+
+def _origin(known: Known, sha256: str) -> Iterator[str]:
+    """Where the weights are from: of an entry what the manifest says, of a file of one's own only its name."""
+    artifact, fetched = known.entry.artifact, known.fetched
+    yield f"File: {code(known.read.opened.path.name if fetched is None else artifact.name)}, layout {code(known.read.found.layout.name)}"
+    yield f"SHA-256: {code(sha256)}"
+    if fetched is None:
+        yield f"A file of somebody's own. Heads, eps and protocol, which no tensor shows, are those of {code(known.like)}."
+        return
+    yield f"Held to: {prose(fetched.evidence)}" + (f" ({prose(artifact.provenance)})" if artifact.provenance else "")
+    for mirror in artifact.urls:
+        yield f"From: {_link(mirror.url)}" + (f" ({prose(mirror.unverified)})" if mirror.unverified else "")
+    if isinstance(known.entry, Model):
+        for what, url in (("Config", known.entry.config), ("Log", known.entry.log), ("Reported in", known.entry.reported.source)):
+            if url is not None and url.startswith("http"):
+                yield f"{what}: {_link(url)}"
+
+
+def _conversion(known: Known, made: Made, proved: Mapping[str, Any] | None) -> Iterator[str]:
+    source = known.read.found.layout.name
+    yield f"{code(source)} to {code(made.layout)}: {made.read} tensors read, {made.written} written. Numbers were moved, never computed."
+    for drop in made.dropped:
+        yield f"Left out: {prose(drop.section)} ({prose(drop.reason)}): {', '.join(code(key) for key in drop.keys)}"
+    yield f"Layer norms have eps {known.entry.eps:g}, which shows in no tensor" + (
+        f"; those of the head {known.entry.head.eps:g}" if isinstance(known.entry, Model) and known.entry.head.eps else ""
+    )
+    if source in _FLAX:
+        drift = next((check["facts"].get("gelu_tanh_drift") for check in (proved or {"checks": []})["checks"] if check["rung"] == "numbers"), None)
+        moved = f": measured, it moves the tokens by {drift:.1e}" if drift else ""
+        yield f"GELU: flax trained it with the tanh form; here it is the exact, erf form, as in timm, transformers and MMSegmentation{moved}"
+
+
+def _verification(made: Made, receipt: Mapping[str, Any] | None, proved: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the receipt of the same bytes says, rung by rung."""
+    if proved is None:
+        other = "There is a receipt, but of other bytes than these. " if receipt else ""
+        yield f"{other}Not verified yet: {code(made.verify)}"
+        return
+    if not proved["passed"]:
+        failed = ", ".join(check["rung"] for check in proved["checks"] if check["status"] == "failed")
+        yield f"**Verification failed**, at: {prose(failed)}."
+    rows = ["| rung | status | |", "|---|---|---|"]
+    for check in proved["checks"]:  # what failed or was skipped may name folders of the machine in its detail
+        rows.append(
+            f"| {prose(check['rung'])} | {prose(check['status'])} | {prose(check['detail'] if check['status'] == 'passed' else check['short'])} |"
+        )
+    yield "\n".join(rows)
+    if modes := _modes(proved):
+        score = next(check for check in proved["checks"] if check["rung"] == "mIoU")
+        basis, facts = score["basis"], score["facts"]
+        rows = ["| mode | mIoU measured | reported | verdict |", "|---|---|---|---|"]
+        for mode, one in modes.items():
+            reported = "" if one.get("reported") is None else f"{one['reported']:.{basis['reported']['decimals']}f}"
+            rows.append(f"| {prose(mode)} | {one['measured']['mIoU']:.2f} | {reported} | {prose(one.get('verdict') or '')} |")
+        yield "\n".join(rows)
+        yield (
+            f"On {facts['images']} of {facts['of']} images of {prose(basis['loader'])} {prose(basis['split'])}, in {prose(basis['precision'])} on "
+            f"{prose(basis['device'])}; digest of the data {code(basis['data_digest'])}."
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in proved["versions"].items() if version)
+    yield f"The receipt is of {prose(proved['time'])}, by {prose(versions)}, on {prose(proved['machine'])}."
+
+
+def _modes(receipt: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    checks = receipt["checks"] if receipt else []
+    return next((check["facts"].get("modes", {}) for check in checks if check["rung"] == "mIoU" and check["status"] in ("passed", "failed")), {})
+
+
+def _licence(dataset: Dataset | None) -> str:
+    said = f" Of its data set, {prose(dataset.title)}: {prose(dataset.licence)}." if dataset is not None and dataset.licence else ""
+    return f"Of the weights: not stated in the zoo; ask whoever published them.{said} segzoo, which wrote this folder, is under Apache-2.0."
+
+
+_TRANSFORMERS = """
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+folder = "path/to/this/folder"
+model = AutoModelForImageClassification.from_pretrained(folder).eval()
+inputs = AutoImageProcessor.from_pretrained(folder)(Image.open("image.jpg").convert("RGB"), return_tensors="pt")
+logits = model(**inputs).logits
+"""
+_TRANSFORMERS_FEATURES = """
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("path/to/this/folder", add_pooling_layer=False).eval()
+tokens = model(pixel_values).last_hidden_state  # the class token, then the patches
+"""
+_TIMM = """
+import timm
+
+model = timm.create_model("local-dir:path/to/this/folder", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+"""
+_ONNX = """
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+({output},) = session.run(None, {{"image": image}})  # image: float32 (b, 3, H, W), normalised; any b, H and W
+"""
+_TORCH = """
+from {module} import load  # the file in this folder; needs torch and safetensors
+
+model = load()
+out = model(image)  # image: float32 (b, 3, H, W), normalised
+"""
