@@ -7,14 +7,15 @@ from typing import Any
 from segzoo.errors import EnvironmentFault, of_code
 from segzoo.ladder import Setting
 from segzoo.manifest import open_manifest
+from segzoo.merging import Zoos
 from segzoo.verify import verify
 
 
-def fetch(name: str, *, zoo: str | Path | None = None, offline: bool = False) -> Path:
+def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
     """The verified file of a backbone, model, data set or file of the zoo, in the store: what `segzoo fetch` gets.
 
-    `zoo` is a manifest's path or `mini`; the shipped one otherwise. Raises NotFoundError for an unknown name or, offline,
-    for what is not here, NetworkError, IntegrityError, EnvironmentFault.
+    `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. Raises NotFoundError for an unknown
+    name or, offline, for what is not here, NetworkError, IntegrityError, EnvironmentFault.
     """
     manifest = open_manifest(zoo, offline)
     artifact = manifest.chosen([name], False, manifest.zoo.artifacts)[name]
@@ -29,7 +30,7 @@ def evaluate(
     modes: tuple[str, ...] = ("ss",),
     device: str = "cpu",
     precision: str = "fp32",
-    zoo: str | Path | None = None,
+    zoo: Zoos = None,
 ) -> Mapping[str, Any]:
     """Climb the ladder for a model and give the facts of its mIoU: per mode `measured`, `reported`, `verdict`, `per_class`,
     `confusion`, `per_image`, as `segzoo.receipt` describes them. No receipt is written or read.

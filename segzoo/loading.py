@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from segzoo.detection import detect
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import open_weights
-from segzoo.geometry import Geometry, measure
+from segzoo.geometry import measure
 from segzoo.layouts import OWN
 from segzoo.manifest import Manifest, open_manifest
+from segzoo.merging import Zoos
 from segzoo.model import build
 from segzoo.reading import Read, read
 from segzoo.recorded import recorded
@@ -74,7 +75,7 @@ def _recognised(path: Path, manifest: Manifest, like: str | None) -> tuple[str, 
     if measured.decoder is None:
         raise ConversionError(f"{path}: a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
     models = manifest.chosen([like], False, manifest.zoo.models) if like else manifest.zoo.models
-    fitting = {name: entry for name, entry in models.items() if _bare(entry.geometry.geometry(entry.decoder)) == _bare(measured)}
+    fitting = {name: entry for name, entry in models.items() if entry.geometry.geometry(entry.decoder).bare == measured.bare}
     if not like:  # of models alike, those whose own checkpoints are in this layout
         fitting = {name: entry for name, entry in fitting.items() if entry.checkpoint.layout == found.layout.name} or fitting
     if not fitting:
@@ -90,22 +91,16 @@ def _recognised(path: Path, manifest: Manifest, like: str | None) -> tuple[str, 
     return name, Read(opened, found, replace(measured, decoder=replace(measured.decoder, heads=entry.head.heads)))
 
 
-def _bare(geometry: Geometry) -> Geometry:
-    """Without what tensors may not show, and without a classifier that may be left over."""
-    assert geometry.decoder is not None
-    return replace(geometry, heads=None, classes=None, decoder=replace(geometry.decoder, heads=None))
-
-
-def load(source: str | Path, *, zoo: str | Path | None = None, like: str | None = None) -> nn.Module:
+def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:
     """A Segmenter as a torch module, ready to run: fetched and checked if it is of the zoo, read if it is a file.
 
     It takes normalised RGB (b, 3, H, W) float32, (x - mean) / std of 0 to 255 as its protocol says, and gives scores
-    (b, classes, H, W). `zoo` is a manifest's path or `mini`; the shipped one otherwise. `like` is as in `loaded`.
+    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. `like` is as in `loaded`.
     """
     return loaded(source, open_manifest(zoo), like).module
 
 
-def backbone(name: str, layout: str = "timm", *, zoo: str | Path | None = None) -> dict[str, Tensor]:
+def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
     """The tensors of a backbone of the zoo, or of a model's, in a layout: a state dict that the library in question loads.
 
     Raises NotFoundError, ConversionError, and what fetching raises.

@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).parent.parent / "segzoo"
 ORDER = [
     {"errors", "__init__"},
     {"atomic", "fields", "strict_yaml", "layouts", "geometry", "positions", "miou", "jsontext", "partial", "checksums", "transfer", "archive"},
-    {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict"},
+    {"detection", "remap", "zoo", "formats", "recorded", "store", "interval", "verdict", "merging", "spelling"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
-    {"loading", "doctor"},
+    {"loading", "doctor", "review", "addition", "proposal"},
     {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify", "library"},
     {"cli"},
     {"__main__"},
