@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segzoo.errors import ConversionError
@@ -66,6 +66,11 @@ class Geometry:
     def stride(self) -> int:
         """Pixels from one token to the next: the root of a ResNet takes 4, each stage after its first 2."""
         return self.patch if self.residual is None else self.patch * 4 * 2 ** max(len(self.residual) - 1, 0)
+
+    @property
+    def bare(self) -> "Geometry":
+        """Without the heads, which tensors may not show, and without a classifier, which may be left over."""
+        return replace(self, heads=None, classes=None, decoder=self.decoder and replace(self.decoder, heads=None))
 
     def __str__(self) -> str:
         heads = self.heads if self.heads is not None else "unknown"

@@ -7,22 +7,23 @@ from typing import Any
 from segzoo.errors import EnvironmentFault, of_code
 from segzoo.ladder import Setting
 from segzoo.manifest import open_manifest
+from segzoo.merging import Zoos
 from segzoo.publication import Publication, publish
 from segzoo.verify import verify
 
 
-def fetch(name: str, *, zoo: str | Path | None = None, offline: bool = False) -> Path:
+def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
     """The verified file of a backbone, model, data set or file of the zoo, in the store: what `segzoo fetch` gets.
 
-    `zoo` is a manifest's path or `mini`; the shipped one otherwise. Raises NotFoundError for an unknown name or, offline,
-    for what is not here, NetworkError, IntegrityError, EnvironmentFault.
+    `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. Raises NotFoundError for an unknown
+    name or, offline, for what is not here, NetworkError, IntegrityError, EnvironmentFault.
     """
     manifest = open_manifest(zoo, offline)
     artifact = manifest.chosen([name], False, manifest.zoo.artifacts)[name]
     return manifest.fetch(artifact, lambda done, whole: None).path
 
 
-def export(name: str | Path, folder: str | Path, *, form: str, zoo: str | Path | None = None, like: str | None = None) -> Publication:
+def export(name: str | Path, folder: str | Path, *, form: str, zoo: Zoos = None, like: str | None = None) -> Publication:
     """Write a backbone or model of the zoo, or a file of one's own, as a folder that another library loads: what `segzoo export` does.
 
     `form` is `safetensors`, `hf`, `timm` or `onnx`; `like` names the entry that a file is like, where that is not clear. Raises
@@ -40,7 +41,7 @@ def evaluate(
     modes: tuple[str, ...] = ("ss",),
     device: str = "cpu",
     precision: str = "fp32",
-    zoo: str | Path | None = None,
+    zoo: Zoos = None,
 ) -> Mapping[str, Any]:
     """Climb the ladder for a model and give the facts of its mIoU: per mode `measured`, `reported`, `verdict`, `per_class`,
     `confusion`, `per_image`, as `segzoo.receipt` describes them. No receipt is written or read.

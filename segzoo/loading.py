@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segzoo.errors import UsageError
 from segzoo.layouts import OWN
 from segzoo.manifest import Manifest, open_manifest
+from segzoo.merging import Zoos
 from segzoo.model import VisionTransformer, build
 from segzoo.reading import Read, known, read
 from segzoo.remap import plan, run
@@ -56,16 +57,16 @@ def loaded(source: str | Path, manifest: Manifest, like: str | None = None, said
     return Loaded(it.name, it.like, module(it.read, entry), entry.protocol, zoo.datasets[entry.protocol.dataset].classes)
 
 
-def load(source: str | Path, *, zoo: str | Path | None = None, like: str | None = None) -> nn.Module:
+def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:
     """A Segmenter as a torch module, ready to run: fetched and checked if it is of the zoo, read if it is a file.
 
     It takes normalised RGB (b, 3, H, W) float32, (x - mean) / std of 0 to 255 as its protocol says, and gives scores
-    (b, classes, H, W). `zoo` is a manifest's path or `mini`; the shipped one otherwise. `like` is as in `loaded`.
+    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. `like` is as in `loaded`.
     """
     return loaded(source, open_manifest(zoo), like).module
 
 
-def backbone(name: str, layout: str = "timm", *, zoo: str | Path | None = None) -> dict[str, Tensor]:
+def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
     """The tensors of a backbone of the zoo, or of a model's, in a layout: a state dict that the library in question loads.
 
     Raises NotFoundError, ConversionError, and what fetching raises.

@@ -1,4 +1,4 @@
-"""A manifest in use: the zoo it describes, the folder its addresses start from, the store, and what the network may be asked.
+"""A manifest in use, or several as one: the zoo, the folder its addresses start from, the store, and what the network may be asked.
 
 What downloads is imported when something is: `list` and `info` need no arrays and no HTTP.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from segzoo.errors import NotFoundError, UsageError
+from segzoo.merging import Part, Zoos, merged, parts_of
 from segzoo.store import LOCK_NAME, Store, home
-from segzoo.zoo import Artifact, Zoo, load, packaged
+from segzoo.zoo import Artifact, Zoo
 
 if TYPE_CHECKING:
     from segzoo.delivery import Fetched, Policy
@@ -23,7 +24,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Manifest:
-    """`label` is a short name for it; its receipts lie in a folder of that name."""
+    """`label` is a short name for it; its receipts lie in a folder of that name. `origins` says for each name
+    which of the `parts` it is from, `hidden` what of later ones does not count.
+    """
 
     zoo: Zoo
     base: Path
@@ -31,6 +34,9 @@ class Manifest:
     label: str
     offline: bool = False
     mirrors: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    origins: Mapping[str, Part] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""
@@ -61,12 +67,21 @@ class Manifest:
         return {name: among[name] for name in names}
 
 
-def open_manifest(zoo: str | Path | None = None, offline: bool = False, mirrors: tuple[str, ...] = ()) -> Manifest:
-    """The manifest at a path, the embedded one for `mini`, or the shipped one; never the working folder's unasked."""
-    own = Path(zoo) if zoo not in (None, "mini") else None
-    path = own or packaged("mini/zoo.yaml" if zoo == "mini" else "zoo.yaml")
-    lock = path.resolve().parent / LOCK_NAME if own else home() / LOCK_NAME
-    label = path.resolve().parent.name if own else str(zoo or "shipped")
+def open_manifest(zoo: Zoos = None, offline: bool = False, mirrors: tuple[str, ...] = ()) -> Manifest:
+    """The manifest at a path, the embedded one for `mini`, the shipped one for `shipped` or where none is named; never the
+    working folder's unasked. Of several the earlier ones count, name by name.
+
+    Pins are kept beside the first manifest of one's own, else in the store's folder.
+    """
+    parts = parts_of(zoo)
+    whole = merged(parts)
+    label = "+".join(dict.fromkeys(part.label for part in parts))
     if wrong := [url for url in mirrors if not url.startswith(("http://", "https://"))]:
         raise UsageError(f"mirror '{wrong[0]}' is no http or https address")
-    return Manifest(load(path), path.resolve().parent, Store(home(), lock), label, offline, mirrors)
+    return Manifest(whole.zoo, parts[0].folder, store_of(parts), label, offline, mirrors, tuple(parts), whole.origins, whole.hidden)
+
+
+def store_of(parts: Iterable[Part]) -> Store:
+    """The store, with the pins that are kept for these manifests."""
+    own = next((part for part in parts if part.own), None)
+    return Store(home(), (own.folder if own else home()) / LOCK_NAME)

@@ -162,7 +162,8 @@ def _origin(known: Known, sha256: str) -> Iterator[str]:
     for mirror in artifact.urls:
         yield f"From: {_link(mirror.url)}" + (f" ({prose(mirror.unverified)})" if mirror.unverified else "")
     if isinstance(known.entry, Model):
-        for what, url in (("Config", known.entry.config), ("Log", known.entry.log), ("Reported in", known.entry.reported.source)):
+        reported = known.entry.reported.source if known.entry.reported else None
+        for what, url in (("Config", known.entry.config), ("Log", known.entry.log), ("Reported in", reported)):
             if url is not None and url.startswith("http"):
                 yield f"{what}: {_link(url)}"
 

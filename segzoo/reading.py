@@ -99,7 +99,7 @@ def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tup
     measured, _ = measure(found.rules, opened.specs, found.depths, recorded(opened).heads)
     if measured.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
         raise ConversionError(f"{path}: a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
-    fitting = {name: entry for name, entry in among.items() if _bare(_expected(entry)) == _bare(measured)}
+    fitting = {name: entry for name, entry in among.items() if _expected(entry).bare == measured.bare}
     if not like:  # of entries alike, those whose own files are in this layout
         fitting = {name: entry for name, entry in fitting.items() if entry.artifact.layout == found.layout.name} or fitting
     if not fitting:
@@ -115,8 +115,3 @@ def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tup
 
 def _expected(entry: Entry) -> Geometry:
     return entry.geometry.geometry(entry.decoder if isinstance(entry, Model) else None)
-
-
-def _bare(geometry: Geometry) -> Geometry:
-    """Without what tensors may not show, and without a classifier that may be left over."""
-    return replace(geometry, heads=None, classes=None, decoder=geometry.decoder and replace(geometry.decoder, heads=None))

@@ -97,8 +97,9 @@ class Section:
 
 def gather(name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str, Any] | None, zoo_option: str = "") -> Section:
     """The facts of an entry from its receipt, None where there is none. `zoo_option` goes into the command that reproduces it."""
-    reported = {} if isinstance(entry, Backbone) else {mode: figure for mode in ("ss", "ms+flip") if (figure := entry.reported.of(mode)) is not None}
-    decimals = 2 if isinstance(entry, Backbone) else entry.reported.decimals
+    figures = None if isinstance(entry, Backbone) else entry.reported
+    reported = {mode: figure for mode in ("ss", "ms+flip") if figures and (figure := figures.of(mode)) is not None}
+    decimals = figures.decimals if figures else 2
     if record is None:
         return Section(name, entry.title, decimals, reported, command=f"segzoo {zoo_option}verify {name}")
     checks = {check["rung"]: check for check in record["checks"]}
@@ -167,7 +168,7 @@ def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Ma
             yield "peak memory", f"{memory / 1e9:.2f} GB of {score['peak_memory']['of']}, in inference (published memory is of training)"
         if speed := score.get("speed"):
             yield "speed", f"{speed['images_per_second']} images/s, as MMSegmentation's benchmark measures"
-    if not isinstance(entry, Backbone):
+    if not isinstance(entry, Backbone) and entry.reported:
         yield "reported by", entry.reported.source
     yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items() if version)
     yield "machine", record["machine"]

@@ -102,7 +102,7 @@ def _basis(climb: Climb, question: Question) -> dict[str, Any]:
         "geometry": asdict(climb.geometry),
         "eps": [entry.backbone.eps, entry.head.eps],
         "protocol": entry.protocol.model_dump(mode="json"),
-        "reported": entry.reported.model_dump(mode="json"),
+        "reported": entry.reported.model_dump(mode="json") if entry.reported else None,
         "counts": entry.counts.model_dump(mode="json") if entry.counts else None,
         "data_digest": question.digest,
         "loader": dataset.loader,
@@ -190,7 +190,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
 
 def _beside(entry: Model) -> str:
     reported = entry.reported
-    return f" ({reported.fps} reported on {reported.device or 'another device'})" if reported.fps else ""
+    return f" ({reported.fps} reported on {reported.device or 'another device'})" if reported and reported.fps else ""
 
 
 def _in_mode(
@@ -200,7 +200,7 @@ def _in_mode(
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
-    measured, reported = metrics(whole), entry.reported.of(mode)
+    measured, reported = metrics(whole), entry.reported.of(mode) if entry.reported else None
     facts: dict[str, Any] = {"measured": measured, "reported": reported}
     names = list(setting.zoo.datasets[entry.protocol.dataset].classes)
     percent = {"IoU": iou(whole), "Acc": accuracy(whole)}
@@ -217,7 +217,7 @@ def _in_mode(
     extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}"
     if setting.smoke is not None:
         return facts, f"{same}; {figures}", True
-    if reported is None:
+    if entry.reported is None or reported is None:
         facts["verdict"] = None
         return facts, "; ".join(filter(None, [f"{figures}, none reported", same, extra])), True
     verdict, why = judge(list(counts.values()), reported, entry.reported.decimals, question.of)

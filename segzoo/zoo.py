@@ -4,7 +4,8 @@ The records are the schema: strict types, no unknown fields.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,6 +45,11 @@ class Mirror(Record):
 
     url: Url
     unverified: Text | None = None
+
+    @property
+    def relative(self) -> bool:
+        """Whether it starts from the manifest's folder."""
+        return not self.url.startswith(("http://", "https://", "file:"))
 
 
 Urls = Annotated[tuple[Annotated[Mirror, BeforeValidator(_mirror, json_schema_input_type=str | Mirror)], ...], Field(min_length=1)]
@@ -246,7 +252,7 @@ class Model(Record):
     backbone: ModelBackbone
     head: Head
     protocol: Protocol
-    reported: Reported
+    reported: Reported | None = None
     counts: Counts | None = None
     pretrained: Identifier | None = None
     config: Url | None = None
@@ -288,20 +294,20 @@ class Zoo(Record):
     backbones: dict[Identifier, Backbone] = {}
     models: dict[Identifier, Model] = {}
 
-    @model_validator(mode="after")
-    def _refers(self) -> "Zoo":
+    def misfits(self) -> Iterator[tuple[strict_yaml.Where, str]]:
+        """Where its parts do not fit together, and what is wrong there; a record alone cannot tell, since manifests are merged."""
         for name, model in self.models.items():
-            if model.protocol.dataset not in self.datasets:
-                raise ValueError(f"models.{name}.protocol.dataset: no data set '{model.protocol.dataset}' in this file")
-            if len(self.datasets[model.protocol.dataset].classes) != model.head.classes:
-                raise ValueError(f"models.{name}.head.classes: {model.head.classes}, but the data set has another number of classes")
+            dataset = self.datasets.get(model.protocol.dataset)
+            if dataset is None:
+                yield ("models", name, "protocol", "dataset"), f"no data set '{model.protocol.dataset}' in this zoo"
+            elif len(dataset.classes) != model.head.classes:
+                yield ("models", name, "head", "classes"), f"{model.head.classes}, but data set '{model.protocol.dataset}' has {len(dataset.classes)}"
             if model.pretrained is not None and model.pretrained not in self.backbones:
-                raise ValueError(f"models.{name}.pretrained: no backbone '{model.pretrained}' in this file")
-        kinds: tuple[dict[str, Any], ...] = (self.datasets, self.backbones, self.models)
-        if twice := sorted(name for i, kind in enumerate(kinds) for name in kind if any(name in other for other in kinds[i + 1 :])):
-            kind = "models" if twice[0] in self.models else "backbones"
-            raise ValueError(f"{kind}.{twice[0]}: this name stands for two things")
-        return self
+                yield ("models", name, "pretrained"), f"no backbone '{model.pretrained}' in this zoo"
+        for kind, others in (("backbones", self.datasets), ("models", {**self.datasets, **self.backbones})):
+            for name in getattr(self, kind):
+                if name in others:
+                    yield (kind, name), "this name stands for two things"
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -318,14 +324,59 @@ class Zoo(Record):
         return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts)}}
 
 
-def load(path: Path) -> Zoo:
-    """The manifest at `path`. Raises UsageError with `file:line` and field, or NotFoundError."""
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What somebody should know of one field of a manifest."""
+
+    path: Path
+    line: int
+    field: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.field}: {self.message}"
+
+    @property
+    def error(self) -> UsageError:
+        return UsageError(str(self), self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A manifest as it was read. `complaints` are about its fields one by one; where there are any, `zoo` is None."""
+
+    path: Path
+    lines: strict_yaml.Lines
+    zoo: Zoo | None
+    complaints: tuple[Complaint, ...] = ()
+
+    def at(self, where: strict_yaml.Where, message: str, hint: str | None = None) -> Complaint:
+        """A complaint about a field, or about the nearest around it that is written down."""
+        shown = where
+        while shown not in self.lines and shown:
+            shown = shown[:-1]
+        return Complaint(self.path, self.lines[shown], strict_yaml.dotted(where), message, hint)
+
+
+def examine(path: Path) -> Source:
+    """The manifest at `path` and every complaint about its fields. Raises UsageError where it is no YAML, or NotFoundError."""
     plain, lines = strict_yaml.read(path)
     try:
-        return Zoo.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{path}:{_complaint(first, lines)}", _hint(first)) from error
+        return Source(path, lines, Zoo.model_validate(plain))
+    except ValidationError as invalid:
+        unread = Source(path, lines, None)
+        return Source(path, lines, None, tuple(_complaint(error, unread) for error in invalid.errors()))
+
+
+def load(path: Path) -> Zoo:
+    """The manifest at `path`, which needs no other. Raises UsageError with `file:line` and field, or NotFoundError."""
+    source = examine(path)
+    if source.zoo is None:
+        raise source.complaints[0].error
+    for where, message in source.zoo.misfits():
+        raise source.at(where, message).error
+    return source.zoo
 
 
 def schema() -> dict[str, Any]:
@@ -336,17 +387,10 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}
 
 
-def _complaint(error: Mapping[str, Any], lines: strict_yaml.Lines) -> str:
-    where, message = tuple(error["loc"]), error["msg"].removeprefix("Value error, ")
-    if not where:  # a complaint about how parts fit together begins with the field
-        field, _, rest = message.partition(": ")
-        where, message = next(((known, rest) for known in lines if known and strict_yaml.dotted(known) == field), (where, message))
-    shown = where
-    while shown not in lines and shown:
-        shown = shown[:-1]
+def _complaint(error: Mapping[str, Any], source: Source) -> Complaint:
     found = error["input"]
     said = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
-    return f"{lines[shown]}: {strict_yaml.dotted(where)}: {message}{said}"
+    return source.at(tuple(error["loc"]), error["msg"].removeprefix("Value error, ") + said, _hint(error))
 
 
 def _hint(error: Mapping[str, Any]) -> str | None:

@@ -53,6 +53,9 @@ WORKING = {
     "adopt": [(TAME,)],
     "bundle create": [("zoo.tar", "mini-vit")],
     "bundle load": [("zoo.tar",)],
+    "manifest check": [()],
+    "manifest lock": [()],
+    "manifest add": [(TAME,), (TAME, MINI / "segmenter_mini_mask-6a6bc5f4.pth", "--to", "zoo.yaml")],
     "receipt check": [()],
     "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
     "doctor": [("--offline",)],
@@ -66,6 +69,7 @@ def test_every_command_with_json_is_tried_and_published():
 
 def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "zoo.yaml").write_text("version: 1\n")
     order = ["fetch", *(command for command in WORKING if command not in ("fetch", "cache rm")), "cache rm"]
     for command in order:
         for arguments in WORKING[command]:

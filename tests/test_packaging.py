@@ -50,6 +50,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
     assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"segzoo"}
     assert (unpacked / "segzoo" / "py.typed").exists()
     assert {path.name for path in (unpacked / "segzoo").glob("*.schema.json")} == {"zoo.schema.json", "receipt.schema.json", "output.schema.json"}
+    assert (unpacked / "segzoo" / "zoo.template.yaml").exists()
     assert not list(unpacked.rglob("*.pyc"))
 
 

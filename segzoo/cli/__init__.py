@@ -28,6 +28,7 @@ from segzoo.cli.predict import predict
 from segzoo.cli.receipt import receipt
 from segzoo.cli.report import report
 from segzoo.cli.verify import verify
+from segzoo.cli.zoos import manifest
 from segzoo.errors import EnvironmentFault, Interrupted, SegzooError, UsageError
 
 EPILOG = """\b
@@ -88,12 +89,20 @@ class Guarded(click.Group):
 
 
 @click.group(cls=Guarded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--zoo", metavar="PATH|mini", help="Manifest to use: a zoo.yaml, or 'mini' for the embedded one.  [default: the shipped zoo.yaml]")
+@click.option(
+    "--zoo",
+    type=click.Path(),  # a list in the environment is then one of paths
+    multiple=True,
+    metavar="PATH|mini|shipped",
+    envvar="SEGZOO_ZOO",
+    help="Manifest to use: a zoo.yaml, 'mini' for the embedded one, or 'shipped', the default. May be given again: of two things of one "
+    "name that of the earlier counts. SEGZOO_ZOO, a list as PATH is, stands for it.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Results and errors only: no progress.")
 @click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
 @click.version_option(package_name="segzoo")
 @click.pass_context
-def main(ctx: click.Context, zoo: str | None, quiet: bool, verbose: int) -> None:
+def main(ctx: click.Context, zoo: tuple[str, ...], quiet: bool, verbose: int) -> None:
     """Turn published ViT weights into segmentation models one can trust.
 
     segzoo fetches weights by content, converts them by a table that reads both ways, and proves the
@@ -102,6 +111,11 @@ def main(ctx: click.Context, zoo: str | None, quiet: bool, verbose: int) -> None
     ctx.obj = Choice(zoo)
 
 
-_COMMANDS = (fetch, convert, export, verify, report, predict, list_, info, inspect, diff, cache, adopt, bundle, receipt, doctor, explain, completion)
+_COMMANDS = (
+    *(fetch, convert, verify, report, predict, export),
+    *(list_, info, inspect, diff),
+    *(cache, adopt, bundle, manifest, receipt),
+    *(doctor, explain, completion),
+)
 for command in _COMMANDS:
     main.add_command(command)

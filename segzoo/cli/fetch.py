@@ -107,8 +107,7 @@ def fetch(
         raise SystemExit(code)
     first = next((name for name in wanted if name in manifest.zoo.entries), None)
     if first and not as_json and not quiet and on_terminal():
-        zoo_option = f"--zoo {choice.zoo} " if choice.zoo else ""
-        tell(f"next: segzoo {zoo_option}verify {first}", style="dim")
+        tell(f"next: segzoo {choice.option}verify {first}", style="dim")
 
 
 def _wanted(manifest: Manifest, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:

@@ -1,11 +1,16 @@
 """`segzoo list`: what the zoo holds."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from segzoo.cli.manifest import Choice
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command("list", short_help="List the backbones, models and data sets of the zoo.")
@@ -14,13 +19,12 @@ from segzoo.cli.manifest import Choice
 def list_(choice: Choice, as_json: bool) -> None:
     """List the backbones, models and data sets of the zoo, with their reported figures.
 
-    The last column says which files are in the store.
+    The last column says which files are in the store. Of several manifests each has its own table, without what an
+    earlier one hides.
     """
     from rich.console import Console
-    from rich.table import Table
 
     from segzoo.cli.answer import show_json
-    from segzoo.cli.output import megabytes
 
     manifest = choice.load()
     zoo, store = manifest.zoo, manifest.store
@@ -33,17 +37,31 @@ def list_(choice: Choice, as_json: bool) -> None:
             rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
             rows[-1]["decimals"] = reported and reported.decimals
             rows[-1]["in_store"] = artifact is not None and store.find(artifact) is not None
+            rows[-1]["manifest"] = manifest.origins[name].given
     if as_json:
         show_json(rows)
         return
+    console = Console(highlight=False)
+    for part in manifest.parts:
+        mine = [row for row in rows if row["manifest"] == part.given]
+        if len(manifest.parts) > 1:
+            console.print(f"from {part.given}", style="bold", markup=False)
+        console.print(_table(mine))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    from segzoo.cli.output import megabytes
+
     table = Table(box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    for column in ("kind", "title"):
-        table.add_column(column, overflow="fold")
+    for column in ("name", "kind"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("title", overflow="fold")
     for column in ("mIoU", "ms+flip", "size", "here"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         figures = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
         size = "" if row["size"] is None else megabytes(row["size"])
         table.add_row(row["name"], row["kind"], row["title"], *figures, size, "yes" if row["in_store"] else "")
-    Console(highlight=False).print(table)
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from segzoo.manifest import Manifest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_SAID = "segzoo: what is hidden was said"
 
 
 def network_options(command: Command) -> Command:
@@ -32,13 +34,26 @@ def network_options(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class Choice:
-    """The value of `--zoo`, and what `--offline` and `--mirror` say of the network."""
+    """The values of `--zoo`, and what `--offline` and `--mirror` say of the network."""
 
-    zoo: str | None
+    zoo: tuple[str, ...] = ()
     offline: bool = False
     mirrors: tuple[str, ...] = ()
 
+    @property
+    def option(self) -> str:
+        """The choice of manifests as it stands in a command that one is told to give next, with a space after it."""
+        return "".join(f"--zoo {shlex.quote(zoo)} " for zoo in self.zoo)
+
     def load(self) -> Manifest:
+        """The manifests, opened; what hides what is said once, with -v."""
+        from segzoo.cli.output import tell
         from segzoo.manifest import open_manifest
 
-        return open_manifest(self.zoo, self.offline, self.mirrors)
+        manifest = open_manifest(self.zoo, self.offline, self.mirrors)
+        root = click.get_current_context().find_root()
+        if root.params["verbose"] and not root.meta.get(_SAID):
+            root.meta[_SAID] = True
+            for sentence in manifest.hidden:
+                tell(sentence)
+        return manifest

@@ -59,14 +59,13 @@ def report(
     entries = manifest.chosen(names or kept, every, zoo.entries) if names or every or kept else {}
     if not entries:
         raise NotFoundError(f"{folder}: no receipts", hint="segzoo verify NAME writes one")
-    option = f"--zoo {choice.zoo} " if choice.zoo else ""
     sections = []
     for name, entry in entries.items():
         dataset = zoo.datasets[zoo.models[name].protocol.dataset] if name in zoo.models else None
         try:
-            sections.append(gather(name, entry, dataset, kept.get(name), option))
+            sections.append(gather(name, entry, dataset, kept.get(name), choice.option))
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise EnvironmentFault(f"{folder / name}.json: damaged: {error!r}", hint=f"segzoo {option}receipt check says more") from error
+            raise EnvironmentFault(f"{folder / name}.json: damaged: {error!r}", hint=f"segzoo {choice.option}receipt check says more") from error
     pictures: list[Picture] = []
     illustrated = []
     with work_progress("entries", len(sections)) as done:

@@ -1,0 +1,158 @@
+"""A file for a manifest, hashed where it lies or as it comes; and the manifest with new entries, which is loaded before it counts."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+
+from segzoo.atomic import replacing
+from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError, UsageError
+from segzoo.fields import FileName, Url
+from segzoo.manifest import Manifest
+from segzoo.merging import Part, merged
+from segzoo.spelling import inserted
+from segzoo.store import LOCK_NAME
+from segzoo.zoo import Artifact, Mirror, examine
+
+Said = Callable[[int, int | None], None]
+_FILE_NAME: TypeAdapter[str] = TypeAdapter(FileName)
+_URL: TypeAdapter[str] = TypeAdapter(Url)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file at hand. `url` is how a manifest in a certain folder names it, `name` how it calls it."""
+
+    path: Path
+    name: str
+    size: int
+    sha256: str
+    url: str
+    provenance: str | None = None
+
+
+def take(source: str, folder: Path, manifest: Manifest, said: Said) -> Taken:
+    """A file by address or path, for a manifest in `folder`. An address is fetched into the store; a local file stays where it is.
+
+    Raises UsageError (an address or a name that no manifest can have), NotFoundError, EnvironmentFault, and what fetching raises.
+    """
+    if not source.startswith(("http://", "https://")):
+        if "://" in source and not source.startswith("file:"):
+            raise UsageError(f"{source}: must be a file, or an address by http or https")
+        return _local(Path(unquote(urlsplit(source).path)) if source.startswith("file:") else Path(source), folder)
+    from segzoo.download import fetch
+
+    url, name = valid(_URL, source), valid(_FILE_NAME, unquote(urlsplit(source).path).rsplit("/", 1)[-1], source)
+    with TemporaryDirectory() as scratch:  # the lock may have pinned another file of this name
+        store = replace(manifest.store, lock=Path(scratch) / LOCK_NAME)
+        fetched = fetch(Artifact(name=name, urls=(Mirror(url=url),)), store, folder, said, policy=manifest.policy())
+    return Taken(fetched.path, name, fetched.size, fetched.sha256, url, f"sha256 of what {urlsplit(fetched.url or url).hostname} gave")
+
+
+def _local(path: Path, folder: Path) -> Taken:
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: not readable: {error.strerror}") from error
+    whole = path.resolve()
+    url = whole.relative_to(folder.resolve()).as_posix() if whole.is_relative_to(folder.resolve()) else whole.as_uri()
+    try:
+        url = _URL.validate_python(url)
+    except ValidationError:  # such as a name with a colon
+        url = whole.as_uri()
+    return Taken(path, valid(_FILE_NAME, path.name), size, sha256, url)
+
+
+def valid(kind: TypeAdapter[str], value: str, source: str = "") -> str:
+    """A text that a manifest may have there. Raises UsageError."""
+    try:
+        return kind.validate_python(value)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{source or value!r}: no manifest can name it: {said}") from error
+
+
+@dataclass(frozen=True)
+class Addition:
+    """One entry to be put into a section of a manifest, in plain form, with the comments above its fields."""
+
+    section: str
+    name: str
+    plain: Mapping[str, Any]
+    notes: Mapping[str, str]
+
+
+def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) -> None:
+    """Put entries into a manifest's text and nothing else: comments and layout stay. What comes of it is loaded as a manifest
+    and compared with what was wanted, and only then takes the file's place. `others` are those that it is used with.
+
+    Raises UsageError where the manifest is wrong before or would be after, NotFoundError; the file is then as it was.
+    """
+    before = examine(path)
+    if before.zoo is None:
+        raise before.complaints[0].error
+    content = path.read_bytes()
+    text = content.decode("utf-8")
+    wanted = before.zoo.model_dump(exclude_unset=True)
+    for one in additions:
+        if one.name in {**before.zoo.entries, **before.zoo.datasets}:
+            raise UsageError(f"{path}: it has a '{one.name}' already", hint="give the new one another name: --name NAME")
+        try:
+            text = inserted(text, one.section, one.name, one.plain, one.notes)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.message}", error.hint) from error
+    target = path.resolve()  # a link stays a link
+    with replacing(target) as part:
+        part.write_text(text, encoding="utf-8", newline="")
+        try:
+            after = examine(part)
+            made = Part(str(path), True, replace(after, path=path))
+            merged([made, *others])
+        except SegzooError as error:
+            raise UsageError(str(error.message).replace(str(part), str(path)), error.hint) from error
+        _compare(made, wanted, additions, path)
+        if path.read_bytes() != content:
+            raise UsageError(f"{path}: somebody else has changed it meanwhile; it is left as it is", hint="run the command again")
+        mode = target.stat().st_mode
+    target.chmod(mode)
+
+
+def _compare(made: Part, wanted: dict[str, Any], additions: Sequence[Addition], path: Path) -> None:
+    """Whether what is in the file now is what was there and what was to be added."""
+    found = made.zoo.model_dump(exclude_unset=True)
+    new = {(one.section, one.name): found.get(one.section, {}).pop(one.name, None) for one in additions}
+    found = {section: entries for section, entries in found.items() if entries != {}}
+    wanted = {section: entries for section, entries in wanted.items() if entries != {}}
+    if found != wanted or None in new.values():
+        hint = "paste what segzoo manifest add prints without --to"
+        raise UsageError(f"{path}: it is written in a way that nothing can be put into; it is left as it is", hint)
+
+
+def copied(name: str, dataset: Any, origin: str) -> Addition:
+    """A data set of another manifest for one of one's own: all but the folder that it has beside that manifest."""
+    plain = dataset.model_dump(mode="json", exclude_unset=True, exclude={"path"})
+    if archive := plain.get("archive"):
+        archive["urls"] = [url["url"] if set(url) == {"url"} else url for url in archive["urls"]]
+    notes = {"title": f"copied from the zoo '{origin}'"}
+    notes |= {"classes": "path: the folder that it is in, relative to this file; or give --data DIR"} if "archive" not in plain else {}
+    return Addition("datasets", name, plain, notes)
+
+
+def copy_schema(folder: Path, schema: Path) -> bool:
+    """Put the published schema beside a manifest, for editors; False where there is one already."""
+    target = folder / schema.name
+    if target.exists():
+        return False
+    with replacing(target) as part:
+        shutil.copyfile(schema, part)
+    return True

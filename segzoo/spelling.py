@@ -1,0 +1,103 @@
+"""An entry as a person would write it into a manifest, and the place in a manifest's text where it goes; all else stays as it is."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from segzoo.errors import UsageError
+
+_WIDEST = 110  # columns, of a mapping in one line
+_AFTER_A_LINE = r"(?<=\n)|(?<=\r)(?!\n)|(?<=[\x85\u2028\u2029])"  # as YAML counts lines
+AFTER = ""  # the note that goes below an entry
+
+
+def spelt(plain: Mapping[str, Any], indent: int = 0, notes: Mapping[str, str] | None = None) -> list[str]:
+    """A mapping in lines of YAML: short mappings and lists in one, others spread out. `notes` are comments above fields."""
+    margin = " " * indent
+    notes = notes or {}
+    lines = []
+    for key, value in plain.items():
+        lines += [f"{margin}# {notes[key]}"] if key in notes else []
+        head = f"{margin}{_scalar(key)}:"
+        if not isinstance(value, Mapping | list | tuple):
+            lines.append(f"{head} {_scalar(value)}")
+        elif len(flow := f"{head} {_flow(value)}") <= _WIDEST:
+            lines.append(flow)
+        elif isinstance(value, Mapping):
+            lines += [head, *spelt(value, indent + 2)]
+        else:
+            lines += [head, *(f"{margin}  - {_flow(one) if isinstance(one, Mapping) else _scalar(one)}" for one in value)]
+    return [*lines, f"{margin}# {notes[AFTER]}"] if AFTER in notes else lines
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_scalar(key)}: {_flow(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_flow, value))}]"
+    return _scalar(value, flow=True)
+
+
+def _scalar(value: Any, flow: bool = False) -> str:
+    if isinstance(value, float):
+        mantissa, _, exponent = repr(value).partition("e")
+        mantissa += "" if "." in mantissa else ".0"
+        return f"{mantissa}e{int(exponent):+d}" if exponent else mantissa  # YAML 1.1 wants both the dot and the sign
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{8}|[0-9a-f]{64}", value):
+        return f'"{value}"'  # a hash, whether or not it could be a number
+    plain = yaml.safe_dump([value] if flow else value, default_flow_style=flow, allow_unicode=True, width=1 << 30).strip()
+    return plain[1:-1] if flow else plain.removesuffix("\n...")
+
+
+def inserted(text: str, section: str, name: str, plain: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> str:
+    """The manifest's text with an entry more, the last of its section; a section that is not there begins at the end.
+
+    Raises UsageError where the section is written in a way that nothing can be put into.
+    """
+    ending = "\r\n" if "\r\n" in text else "\n"
+    lines = re.split(_AFTER_A_LINE, text)
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)  # it was read as a manifest before
+    value = next((value for key, value in root.value if key.value == section), None)
+    margin, before = 2, ""
+    if value is None:
+        lines = [line for line in lines if line]
+        lines[-1] += "" if lines[-1].endswith(("\n", "\r")) else ending
+        lines += [ending] if lines[-1].strip() else []
+        lines += [f"{section}:{ending}"]
+        position = len(lines)
+    elif not value.value and value.start_mark.line == value.end_mark.line:  # {}
+        line, start, end = value.start_mark.line, value.start_mark.column, value.end_mark.column
+        lines[line] = f"{lines[line][:start].rstrip()}{lines[line][end:]}"
+        position = line + 1
+    elif isinstance(value, yaml.MappingNode) and not value.flow_style:
+        margin, before = value.start_mark.column, ending
+        position = _behind_comments(lines, _end(value), margin)
+    else:
+        raise UsageError(f"line {value.start_mark.line + 1}: {section} is written in braces", hint="write it as a block, a name a line")
+    if not lines[position - 1].endswith(("\n", "\r")):
+        lines[position - 1] += ending
+    entry = [f"{' ' * margin}{_scalar(name)}:", *spelt(plain, margin + 2, notes)]
+    below = ending if "".join(lines[position : position + 1]).strip() else ""
+    return "".join([*lines[:position], before, *(f"{line}{ending}" for line in entry), below, *lines[position:]])
+
+
+def _end(node: yaml.Node) -> int:
+    """The number of the line after the last that a node is written on; a block's own mark is behind the comments after it."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
+    assert node.end_mark is not None
+    return int(node.end_mark.line) + (1 if node.end_mark.column else 0)
+
+
+def _behind_comments(lines: list[str], position: int, margin: int) -> int:
+    """Behind the comments that are indented deeper than the names of entries: they belong to the last one."""
+    for line in range(position, len(lines)):
+        if lines[line].strip():
+            if not re.match(rf" {{{margin + 1},}}#", lines[line]):
+                break
+            position = line + 1
+    return position
