@@ -21,8 +21,8 @@ ORDER = [
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
     {"loading", "doctor", "graph", "modelcard", "review", "addition", "proposal"},
-    {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify", "library"},
-    {"gallery", "report", "plots", "statement", "publication"},
+    {"precision", "world", "inference", "parity", "evaluation", "prediction", "receipt", "recheck", "ladder", "scoring", "verify"},
+    {"gallery", "report", "plots", "statement", "publication", "library"},
     {"cli"},
     {"__main__"},
 ]
