@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +16,6 @@ from segzoo.fields import FileName, Url
 from segzoo.manifest import Manifest
 from segzoo.merging import Part, merged
 from segzoo.spelling import inserted
-from segzoo.store import LOCK_NAME
 from segzoo.zoo import Artifact, Mirror, examine
 
 Said = Callable[[int, int | None], None]
@@ -27,7 +25,9 @@ _URL: TypeAdapter[str] = TypeAdapter(Url)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A file at hand. `url` is how a manifest in a certain folder names it, `name` how it calls it."""
+    """A file at hand. `url` is how a manifest in a certain folder names it, `name` how it calls it. `memory` keeps what came from
+    an address until it is in a manifest: who has looked at a proposal need not fetch again to take it.
+    """
 
     path: Path
     name: str
@@ -35,6 +35,13 @@ class Taken:
     sha256: str
     url: str
     provenance: str | None = None
+    memory: Path | None = None
+    remark: str | None = None
+
+    def forget(self) -> None:
+        """The next time it is fetched anew."""
+        if self.memory is not None:
+            self.memory.unlink(missing_ok=True)
 
 
 def take(source: str, folder: Path, manifest: Manifest, said: Said) -> Taken:
@@ -49,10 +56,15 @@ def take(source: str, folder: Path, manifest: Manifest, said: Said) -> Taken:
     from segzoo.download import fetch
 
     url, name = valid(_URL, source), valid(_FILE_NAME, unquote(urlsplit(source).path).rsplit("/", 1)[-1], source)
-    with TemporaryDirectory() as scratch:  # the lock may have pinned another file of this name
-        store = replace(manifest.store, lock=Path(scratch) / LOCK_NAME)
-        fetched = fetch(Artifact(name=name, urls=(Mirror(url=url),)), store, folder, said, policy=manifest.policy())
-    return Taken(fetched.path, name, fetched.size, fetched.sha256, url, f"sha256 of what {urlsplit(fetched.url or url).hostname} gave")
+    artifact = Artifact(name=name, urls=(Mirror(url=url),))
+    memory = manifest.store.home / "proposals" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
+    store = replace(manifest.store, lock=memory)  # the manifest's own may have pinned another file of this name
+    if store.find(artifact) is None:
+        memory.unlink(missing_ok=True)
+    fetched = fetch(artifact, store, folder, said, policy=manifest.policy())
+    remark = f"as it came before, without asking the address again; after segzoo cache rm {fetched.sha256[:12]} it is" if fetched.cached else None
+    host = urlsplit(fetched.url or url).hostname
+    return Taken(fetched.path, name, fetched.size, fetched.sha256, url, f"sha256 of what {host} gave", memory, remark)
 
 
 def _local(path: Path, folder: Path) -> Taken:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
+from urllib.parse import unquote, urlsplit
 
 from pydantic import TypeAdapter
 
@@ -71,13 +72,13 @@ def propose(taken: Taken, zoo: Zoo, wishes: Wishes) -> Proposal:
     artifact |= {"size": taken.size, "sha256": taken.sha256}
     artifact |= {"provenance": taken.provenance} if taken.provenance else {}
     artifact["urls"] = (taken.url,)
-    name = valid(_IDENTIFIER, wishes.name or _name(taken.name))
+    name = valid(_IDENTIFIER, wishes.name or name_of(taken.name))
     describe = _backbone if measured.decoder is None else _model
     plain, notes = describe(name, taken, artifact, found, measured, known, zoo, wishes)
     kind: type[Entry] = Backbone if measured.decoder is None else Model
     entry = kind.model_validate(plain)
     geometry = read(entry, taken.path).geometry
-    remarks = (*opened.notes, *([found.unsure] if found.unsure else []), *_of_the_name(taken))
+    remarks = (*([taken.remark] if taken.remark else []), *opened.notes, *([found.unsure] if found.unsure else []), *_of_the_name(taken))
     notes = {field: notes[field] for field in (*plain, AFTER) if field in notes}  # in the order in which they are written
     return Proposal("backbones" if measured.decoder is None else "models", name, entry, plain, notes, remarks, geometry)
 
@@ -133,7 +134,9 @@ def _model(
     if decoder.kind == "mask":
         same_head = model.head.kind == "mask" and model.backbone.width == measured.width
         head |= {"depth": decoder.depth, "heads": model.head.heads if same_head else heads, "mlp": decoder.mlp}
-        notes["head"] = f"heads and eps are assumed: {'as in ' + like if same_head else f'heads as those of the backbone, eps as in {like} or 1e-5'}"
+        eps_of = like if model.head.kind == "mask" else "every mask head known"
+        from_whom = f"as in {like}" if same_head else f"heads as those of the backbone, eps as in {eps_of}"
+        notes["head"] = f"heads and eps are assumed: {from_whom}"
     head |= {"classes": decoder.classes} | ({"eps": model.head.eps or 1e-5} if decoder.kind == "mask" else {})
     assumed = ["heads"] * (measured.heads is None) + ["eps"] * (known.eps is None)
     if assumed:
@@ -186,8 +189,9 @@ def _check_classes(taken: Taken, name: str, datasets: Mapping[str, Dataset], cla
         raise UsageError(said, hint)
 
 
-def _name(file: str) -> str:
-    """A name made of a file's: without suffix and digits of its hash, in the letters that a name may have."""
+def name_of(source: str) -> str:
+    """The name for a file or an address, made of its own: without suffix and digits of its hash, in the letters that a name may have."""
+    file = unquote(urlsplit(source).path if "://" in source else source).rsplit("/", 1)[-1]
     stem = re.sub(r"\.(npz|pth|pt|safetensors)$", "", file, flags=re.IGNORECASE)
     stem = re.sub(r"[-_.][0-9a-f]{8}$", "", stem)
     return re.sub(r"^[^a-z0-9]+|[^a-z0-9]+$", "", re.sub(r"[^a-z0-9._]+", "-", stem.lower().replace("_", "-")))[:64] or "model"

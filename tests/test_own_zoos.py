@@ -152,7 +152,7 @@ def test_a_training_checkpoint_of_the_segmenters_authors(lab):
     assert entry["checkpoint"]["layout"] == "segmenter"
     sizes = {"width": 64, "depth": 2, "heads": 2, "patch": 8, "image": 64, "eps": 1e-6, "classes": 16, "mlp": 256}
     assert (entry["backbone"], entry["head"]["classes"], entry["head"]["heads"]) == (sizes, 8, 2)
-    assert "# heads and eps are assumed: heads as those of the backbone, eps as in mini-mask or 1e-5" in done.stdout
+    assert "# heads and eps are assumed: heads as those of the backbone, eps as in mini-mask" in done.stdout
     other = wrong(2, "6 classes, but data set ade-mini of mini-mask has 8", "--zoo", "mini", "manifest", "add", GOLDEN / "segmenter" / "mask.pth",
                   "--like", "mini-mask", "--heads", 2)  # fmt: skip
     assert "describe the data set in the manifest first" in other.stderr
@@ -215,7 +215,11 @@ def test_an_address_is_fetched_hashed_and_written_down(lab):
     table = {"/weights/Ti_16.npz?v=2": Ranged(data), "/other/Ti_16.npz": Ranged(MASK.read_bytes()), "/page.npz": Ranged(b"<html>no</html>")}
     with serve(table) as server:
         url = f"{server.base}/weights/Ti_16.npz?v=2"
-        added = json.loads(right("manifest", "add", url, "--to", "zoo.yaml", "--json").stdout)["result"]["added"][0]
+        shown = yaml.safe_load(right("manifest", "add", url).stdout)["backbones"]["ti-16"]
+        done = right("manifest", "add", url, "--to", "zoo.yaml", "--json")  # who has looked at it need not fetch again
+        added = json.loads(done.stdout)["result"]["added"][0]
+        assert (added["entry"], server.seen) == (shown, [url.removeprefix(server.base)])
+        assert "as it came before, without asking the address again" in done.stderr
         assert (added["name"], added["entry"]["source"]["urls"]) == ("ti-16", [url])
         source = load(lab / "zoo.yaml").backbones["ti-16"].source
         assert (source.sha256, source.size) == (hashlib.sha256(data).hexdigest(), len(data))
@@ -224,7 +228,11 @@ def test_an_address_is_fetched_hashed_and_written_down(lab):
         # another file of the same name is not held to the first
         assert "models:" in right("--zoo", "mini", "manifest", "add", f"{server.base}/other/Ti_16.npz").stdout
         wrong(4, "it looks like an HTML page", "manifest", "add", f"{server.base}/page.npz")
+        asked = len(server.seen)
         wrong(2, "it has a 'ti-16' already", "manifest", "add", url, "--to", "zoo.yaml")
+        assert len(server.seen) == asked  # said before anything is fetched
+        right("manifest", "add", url)  # it is in the manifest: from now on the address is asked again
+        assert len(server.seen) > asked
     assert right("--zoo", "zoo.yaml", "fetch", "ti-16", "--offline").stdout.startswith("ti-16: here already")
 
 

@@ -176,22 +176,28 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
     from segzoo.addition import put, take
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, show, tell
-    from segzoo.proposal import Wishes, propose
+    from segzoo.proposal import Wishes, name_of, propose
 
     if len(sources) > 1 and (wished["name"] or wished["title"]):
         raise UsageError("--name and --title go with one file")
     used, others = _around(choice, to)
     folder = to.parent if to else Path()
-    proposals = []
+    there = {**used.parts[0].zoo.entries, **used.parts[0].zoo.datasets} if to else {}
+    if to and (twice := [name for name in (wished["name"] or name_of(source) for source in sources) if name in there]):
+        raise UsageError(f"{to}: it has a '{twice[0]}' already", hint="give the new one another name: --name NAME")
+    proposals, files = [], []
     for source in sources:
         with byte_progress(source.rsplit("/", 1)[-1]) as said:
             taken = take(source, folder, used, said)
+        files.append(taken)
         proposals.append(propose(taken, used.zoo, Wishes(**wished)))
         for remark in proposals[-1].remarks:
             tell(f"{source}: {remark}", style="yellow")
     additions = _additions(proposals, used, to, others)
     if to:
         put(to, additions, others)
+        for taken in files:
+            taken.forget()
     if as_json:
         entries = {one.name: one for one in proposals}
         show_json({"manifest": to and str(to), "added": [_added(addition, entries.get(addition.name)) for addition in additions]})
