@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -388,6 +389,20 @@ def test_images_are_turned_as_exif_says_and_labels_are_not(tmp_path):
     assert read_label(sample, 8).shape == (4, 6)
     with pytest.raises(EnvironmentFault, match="6x4 pixels, its image has 4x6"):
         read_pair(sample, 8)
+
+
+def entry(tag, kind, value):
+    """An entry of EXIF with one value of a kind: 3 is a number of 16 bits, 5 a ratio, whose bytes follow the two entries there are."""
+    return struct.pack("<HHII", tag, kind, 1, value)
+
+
+@pytest.mark.parametrize("turn", range(10))
+@pytest.mark.parametrize("beside", [entry(0x0100, 3, 6), entry(0x010E, 5, 38)], ids=["whole", "a title that is a ratio"])
+def test_every_orientation_is_cv2s_whatever_else_exif_holds(beside, turn, tmp_path):
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entry(0x0112, 3, turn) + beside + struct.pack("<III", 0, 6, 0)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)).save(path, exif=exif)
+    assert np.array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
 
 
 KINDS = ["RGB.jpg", "L.jpg", "CMYK.jpg", "P.png", "RGBA.png", "LA.png", "1.png", "turned.jpg", "rgb16.png", "l16.png"]
