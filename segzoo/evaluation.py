@@ -71,7 +71,12 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self.dtype = dtype_of(self.precision, self.device)
-        self.model = self.model.to(self.device, self.dtype)
+        try:
+            self.model = self.model.to(self.device, self.dtype)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            raise EnvironmentFault(f"out of memory: the model does not fit on {self.device}", hint="--device cpu, or another GPU") from error
         backbone: Any = self.model.backbone
         self.patch: int = backbone.patch_embed.patch
         self.tokens = _TOKENS.get(self.device.type, _TOKENS_ELSEWHERE)
@@ -122,7 +127,9 @@ class Evaluator:
             try:
                 with arithmetic(self.precision):
                     parts.append(self.model.scores(pixels[done : done + count].to(self.dtype)))  # type: ignore[operator]
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
                 if count == 1:
                     raise EnvironmentFault(
                         f"out of memory with a single window on {self.device}", hint="--device cpu, or --precision bf16 where the GPU has it"
@@ -188,7 +195,9 @@ class Evaluator:
                     views = self.views([self.looks(image, mode) for image, _ in decoded])
                     found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
                     counted = torch.stack(found).cpu().numpy()
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
                 largest = max(image.shape[:2] for image, _ in decoded)
                 raise EnvironmentFault(f"out of memory on {self.device} with images of {largest[1]}x{largest[0]}", hint="--device cpu") from error
             yield from zip(group, counted, strict=True)
@@ -213,6 +222,12 @@ class Evaluator:
             mine, theirs = (one.scores(image, mode).argmax(0).cpu() for one in (self, reference))
             same, pixels = same + int((mine == theirs).sum()), pixels + mine.numel()
         return {"images": len(chosen), "pixels_percent": round(100 * same / pixels, 4)}
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has an exception of its own for it; Apple's GPUs and processors say it in words only."""
+    words = ("MPS backend out of memory", "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(one in str(error) for one in words)
 
 
 def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, warmup: int = 5) -> dict[str, Any]:

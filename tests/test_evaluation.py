@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -176,27 +177,49 @@ def test_shards_are_parts_of_the_whole(mini_zoo):
 class SmallMemory(torch.nn.Module):
     """A model on a device that holds the activations of so many windows."""
 
-    def __init__(self, model, room):
+    def __init__(self, model, room, beyond):
         super().__init__()
-        self.backbone, self.model, self.room = model.backbone, model, room
+        self.backbone, self.model, self.room, self.beyond = model.backbone, model, room, beyond
 
     def scores(self, pixels):
         if len(pixels) > self.room:
-            raise torch.OutOfMemoryError
+            self.beyond()
         return self.model.scores(pixels)
 
 
-def test_out_of_memory_halves_what_goes_at_once_and_says_so(mini_zoo):
+def on_cuda():
+    raise torch.OutOfMemoryError
+
+
+def on_apples_gpu():
+    raise RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB, other allocations: 1.00 MB, max allowed: 9.07 GB).")
+
+
+def on_a_processor():
+    torch.empty(1 << 60, dtype=torch.uint8)  # what no machine has
+
+
+@pytest.mark.parametrize("beyond", [on_cuda, on_apples_gpu, on_a_processor])
+def test_out_of_memory_halves_what_goes_at_once_and_says_so(beyond, mini_zoo):
     said = []
     plenty = mini_evaluator(mini_zoo.models["mini-mask"])
-    scarce = replace(plenty, model=SmallMemory(plenty.model, 3), warn=said.append)
+    scarce = replace(plenty, model=SmallMemory(plenty.model, 3, beyond), warn=said.append)
     rgb = np.concatenate([read_image(PIXELS / "mini_03_33x200.png")] * 2, axis=1)
     assert torch.allclose(scarce.scores(rgb, "ms+flip"), plenty.scores(rgb, "ms+flip"), atol=1e-6)
     assert said == scarce.notes
     assert said[-1] in ("out of memory: on with 2 windows at once", "out of memory: on with 3 windows at once")
-    none = replace(plenty, model=SmallMemory(plenty.model, 0))
+    none = replace(plenty, model=SmallMemory(plenty.model, 0, beyond))
     with pytest.raises(EnvironmentFault, match="out of memory with a single window on cpu"):
         none.scores(rgb)
+
+
+def test_other_errors_of_a_device_are_not_taken_for_want_of_memory(mini_zoo):
+    def assertion():
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    plenty = mini_evaluator(mini_zoo.models["mini-linear"])
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        next(replace(plenty, model=SmallMemory(plenty.model, 0, assertion)).evaluate(mini_samples(1)))
 
 
 def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
@@ -366,6 +389,20 @@ def test_images_are_turned_as_exif_says_and_labels_are_not(tmp_path):
     assert read_label(sample, 8).shape == (4, 6)
     with pytest.raises(EnvironmentFault, match="6x4 pixels, its image has 4x6"):
         read_pair(sample, 8)
+
+
+def entry(tag, kind, value):
+    """An entry of EXIF with one value of a kind: 3 is a number of 16 bits, 5 a ratio, whose bytes follow the two entries there are."""
+    return struct.pack("<HHII", tag, kind, 1, value)
+
+
+@pytest.mark.parametrize("turn", range(10))
+@pytest.mark.parametrize("beside", [entry(0x0100, 3, 6), entry(0x010E, 5, 38)], ids=["whole", "a title that is a ratio"])
+def test_every_orientation_is_cv2s_whatever_else_exif_holds(beside, turn, tmp_path):
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entry(0x0112, 3, turn) + beside + struct.pack("<III", 0, 6, 0)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)).save(path, exif=exif)
+    assert np.array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
 
 
 KINDS = ["RGB.jpg", "L.jpg", "CMYK.jpg", "P.png", "RGBA.png", "LA.png", "1.png", "turned.jpg", "rgb16.png", "l16.png"]

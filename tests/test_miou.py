@@ -61,6 +61,15 @@ def test_the_verdict():
     assert judge(images, 60.0, 2, of=2000)[0] == "inconsistent"
 
 
+@pytest.mark.parametrize(("measured", "reported", "decimals"), [(38.2, 38.1, 1), (38.0, 38.1, 1), (46.9, 47.0, 1), (79.2, 79.1, 1), (50.0, 49.9, 1)])
+def test_the_tolerance_is_inclusive(measured, reported, decimals):
+    whole = 1000
+    right = round(measured * whole / 100)
+    one = Counts(*(np.array([value]) for value in (right, right, whole)))
+    assert judge([one], reported, decimals, 1)[0] == "confirmed"
+    assert judge([one], reported + (0.01 if reported > measured else -0.01), decimals, 1)[0] == "refuted"
+
+
 def test_a_figure_is_taken_for_as_exact_as_it_is_printed():
     assert [tolerance(decimals) for decimals in (0, 1, 2)] == [0.55, 0.1, 0.055]
 

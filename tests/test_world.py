@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 
 import pytest
+from conftest import MINI
 
 RUN = ["--zoo", "mini", "verify", "mini-linear", "--images", "all", "--device", "cpu"]
 
@@ -21,8 +23,8 @@ def torchrun(processes, *arguments, home):
     return subprocess.run(command, capture_output=True, text=True, env=environment(SEGZOO_HOME=home), timeout=300)
 
 
-def members(count, home, own):
-    """The processes of one run, each with its own arguments besides, as torchrun starts them."""
+def members(count, home, own, zoos=None):
+    """The processes of one run, each with its own arguments besides and perhaps its own zoo, as torchrun starts them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -30,7 +32,7 @@ def members(count, home, own):
     command = [sys.executable, "-m", "segzoo", *RUN]
     return [
         subprocess.Popen(
-            [*command, *own.get(rank, ())],
+            [(zoos or {}).get(rank, word) if word == "mini" else word for word in command] + [*own.get(rank, ())],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -77,6 +79,19 @@ def test_a_process_without_its_gpu_takes_all_with_it_before_the_next_entry(tmp_p
     assert "1 of 2 processes failed; each says why" in mine
     assert "mini-linear: mIoU: failed: device 'cuda:99' cannot be used" in theirs
     assert not list(tmp_path.rglob("mini-*.json"))
+
+
+def test_a_file_that_only_one_process_finds_damaged_leaves_no_receipt(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab")
+    checkpoint = next(lab.glob("segmenter_mini_linear-*.pth"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
+    first, second = members(2, tmp_path, {}, {1: str(lab / "zoo.yaml")})
+    _, mine = first.communicate(timeout=120)
+    _, theirs = second.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (8, 4)
+    assert "a rung failed in another process" in mine
+    assert "mini-linear: bytes: failed" in theirs
+    assert not list(tmp_path.rglob("mini-linear.json"))
 
 
 def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):

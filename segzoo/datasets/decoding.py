@@ -7,7 +7,7 @@ Pillow gives them: 8-bit values or palette indices, never turned or resized.
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from segzoo.datasets.samples import Sample
 from segzoo.errors import EnvironmentFault
@@ -15,12 +15,24 @@ from segzoo.miou import IGNORED
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
+# By EXIF's orientation. Not Pillow's `exif_transpose`, which also writes the EXIF anew, and fails on what cameras put there.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 
 def read_image(path: Path) -> np.ndarray:
     """RGB uint8 (h, w, 3). Raises EnvironmentFault, as all here."""
     try:
         with Image.open(path) as image:
-            turned = ImageOps.exif_transpose(image)
+            turned = image.transpose(_TURNS[turn]) if (turn := image.getexif().get(_ORIENTATION)) in _TURNS else image
             if turned.mode == "CMYK":
                 return _from_cmyk(np.array(turned), "adobe" in image.info)
             if turned.mode.startswith("I;16"):
