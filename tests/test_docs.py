@@ -176,6 +176,7 @@ def test_receipts_are_described_field_by_field():
     schema = json.loads(packaged("receipt.schema.json").read_text())
     for field in (*schema["properties"], *schema["$defs"]["CheckRecord"]["properties"]):
         assert f"`{field}`" in PAGES["docs/concepts/receipts.md"], field
+    assert f"`{schema['properties']['schema']['const']}`" in PAGES["docs/concepts/receipts.md"]
 
 
 def test_the_library_page_gives_the_signatures_that_there_are():
