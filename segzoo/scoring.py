@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segzoo.errors import AccuracyError, EnvironmentFault, IntegrityError, NotFoundError
-from segzoo.ladder import Check, Climb, Setting, Skip
+from segzoo.ladder import Check, Climb, Setting, Skip, Status
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.reading import Read
 from segzoo.verdict import judge
@@ -42,7 +42,8 @@ class Question:
 def score(climb: Climb) -> Check:
     """The rung: the data set through the model in each mode, and what that says.
 
-    Raises AccuracyError, EnvironmentFault, IntegrityError (other data), NotFoundError (no receipt to compare with).
+    A figure that is off fails with all its counts, which say where. Raises EnvironmentFault, IntegrityError (other
+    data), NotFoundError (no receipt to compare with).
     """
     entry, setting = climb.entry, climb.setting
     if isinstance(entry, Backbone):
@@ -62,7 +63,7 @@ def score(climb: Climb) -> Check:
         if world.any(earlier is not None):
             return earlier or Check("mIoU", "passed", "", "known to the first process")
     check = _scored(climb, question, stored, world)
-    return Check(check.rung, check.status, check.short, check.detail, check.facts, basis)
+    return replace(check, basis=basis)
 
 
 def ask(entry: Model, setting: Setting) -> Question:
@@ -164,12 +165,15 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         device = device_of(setting.device)
         evaluator = Evaluator(module(source, entry), entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
     facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
-    details, undecided = [], False
+    details: list[str] = []
+    statuses: list[Status] = []
     for mode in setting.modes:
-        outcome, detail, decided = _in_mode(evaluator, question, mode, stored[mode], setting, world)
+        outcome, detail, status = _in_mode(evaluator, question, mode, stored[mode], setting, world)
         facts["modes"][mode] = outcome
         details.append(detail if mode == "ss" else f"{mode}: {detail}")
-        undecided |= not decided
+        statuses.append(status)
+        if status == "failed":
+            return Check("mIoU", "failed", "failed", details[-1], facts, code=AccuracyError.exit_code)
     if setting.speed and world.rank == 0:
         facts["speed"] = speed(evaluator, question.chosen)
         details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(entry))
@@ -182,8 +186,8 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         facts["notes"] = evaluator.notes
         details += evaluator.notes[-1:]
     images = f"{len(question.chosen)} of {question.of} images on {setting.device}" + (f", {setting.precision}" if setting.precision != "fp32" else "")
-    if undecided:
-        raise Skip("too few", f"{'; '.join(details)}; {images}", facts)
+    if "skipped" in statuses:
+        return Check("mIoU", "skipped", "too few", f"{'; '.join(details)}; {images}", facts)
     first = facts["modes"][setting.modes[0]]["measured"]["mIoU"]
     return Check("mIoU", "passed", f"{first:.2f}", f"{'; '.join(details)}; {images}", facts)
 
@@ -195,8 +199,8 @@ def _beside(entry: Model) -> str:
 
 def _in_mode(
     evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any
-) -> tuple[dict[str, Any], str, bool]:
-    """The facts of one mode, the same in words, and whether anything could be said of the reported figure."""
+) -> tuple[dict[str, Any], str, Status]:
+    """The facts of one mode, the same in words, and what they say of the reported figure: `skipped` if nothing."""
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
@@ -209,23 +213,26 @@ def _in_mode(
     facts["per_image"] = {name: one.sparse for name, one in counts.items()}
     same = ""
     if stored:
-        close = _compare(evaluator, question, counts, stored, mode, measured["mIoU"])
+        close, wrong = _compare(evaluator, question, counts, stored, mode)
+        facts["stored_counts"] = {"equal": not wrong, "close_calls": close}
+        if wrong:
+            apart = f"the pixel counts of {len(wrong)} of {len(question.chosen)} images differ from those stored, the first {wrong[0]}"
+            return facts, f"{apart}; {mode} mIoU {measured['mIoU']:.2f}", "failed"
         whose = "those of the receipt" if setting.smoke is not None else "those stored"
         same = f"the pixel counts of every image equal {whose}" + (f", but for {close} close calls" if close else "")
-        facts["stored_counts"] = {"equal": True, "close_calls": close}
     figures = f"{measured['mIoU']:.2f} measured"
     extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}"
     if setting.smoke is not None:
-        return facts, f"{same}; {figures}", True
+        return facts, f"{same}; {figures}", "passed"
     if entry.reported is None or reported is None:
         facts["verdict"] = None
-        return facts, "; ".join(filter(None, [f"{figures}, none reported", same, extra])), True
+        return facts, "; ".join(filter(None, [f"{figures}, none reported", same, extra])), "passed"
     verdict, why = judge(list(counts.values()), reported, entry.reported.decimals, question.of)
     facts["verdict"] = verdict
     detail = "; ".join(filter(None, [f"{figures}, {reported:.{entry.reported.decimals}f} reported: {why}", same, extra]))
     if verdict == "refuted" or (verdict == "inconsistent" and not stored):  # equal counts are the stronger evidence
-        raise AccuracyError(detail if mode == "ss" else f"{mode}: {detail}")
-    return facts, detail, verdict != "undecided" or bool(stored)
+        return facts, detail, "failed"
+    return facts, detail, "skipped" if verdict == "undecided" and not stored else "passed"
 
 
 def _finite(value: float) -> float | None:
@@ -250,9 +257,10 @@ def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setti
     return {sample.name: Counts(*each[index].numpy()) for index, sample in enumerate(chosen)}, confusion.numpy()
 
 
-def _compare(evaluator: Evaluator, question: Question, counts: Known, stored: Known, mode: str, measured: float) -> int:
-    """How many close calls explain what differs. Raises AccuracyError where they do not."""
-    close, wrong = 0, []
+def _compare(evaluator: Evaluator, question: Question, counts: Known, stored: Known, mode: str) -> tuple[int, list[str]]:
+    """How many close calls explain what differs, and the images where they do not."""
+    close = 0
+    wrong: list[str] = []
     for sample in question.chosen:
         if sample.name not in stored:
             raise EnvironmentFault(f"the stored counts have no image {sample.name}")
@@ -260,7 +268,4 @@ def _compare(evaluator: Evaluator, question: Question, counts: Known, stored: Kn
             allowed, calls = evaluator.explained(sample, counts[sample.name], stored[sample.name], mode)
             close += calls
             wrong += [] if allowed else [sample.name]
-    if wrong:
-        apart = f"the pixel counts of {len(wrong)} of {len(question.chosen)} images differ from those stored, the first {wrong[0]}"
-        raise AccuracyError(f"{apart}; {mode} mIoU {measured:.2f}")
-    return close
+    return close, wrong

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from conftest import MINI
 
@@ -223,6 +224,35 @@ def test_a_receipt_is_checked_again_offline():
     done = recheck()
     assert done.exit_code == 0
     assert "bytes: not here" in done.stdout
+
+
+def test_a_receipt_of_a_refuted_figure_has_its_counts_too(lab):
+    """They say where it went wrong, and a figure can only be argued with by them."""
+    change(lab, "miou: 86.71", "miou: 80.0")
+    done = verify("--images", "all", zoo=lab)
+    assert done.exit_code == 6
+    check = checks(label_of(lab))["mIoU"]
+    single = check["facts"]["modes"]["ss"]
+    assert (check["status"], check["code"], single["verdict"]) == ("failed", 6, "refuted")
+    assert len(single["per_image"]) == 40
+    assert check["basis"]["reported"]["miou"] == 80.0
+    again = CliRunner().invoke(main, ["--zoo", str(lab), "receipt", "check"])
+    assert again.exit_code == 0, again.output
+    assert "40 of 40 images, mIoU 86.71, refuted" in again.stdout
+    assert from_receipts(verify("--images", "all", zoo=lab)) == 2  # what failed is tried again
+    assert "equal those of the receipt" in verify("--smoke", "2", zoo=lab).stdout
+
+
+def test_a_receipt_of_too_few_images_can_be_checked_and_gone_on_from(lab):
+    plain = yaml.safe_load(lab.read_text())
+    del plain["models"][ENTRY]["counts"]
+    lab.write_text(yaml.safe_dump(plain))
+    assert verify("--images", "3", zoo=lab).exit_code == 0
+    assert checks(label_of(lab))["mIoU"]["status"] == "skipped"
+    again = CliRunner().invoke(main, ["--zoo", str(lab), "receipt", "check"])
+    assert again.exit_code == 0, again.output
+    assert "3 of 40 images" in again.stdout
+    assert "equal those of the receipt" in verify("--smoke", "3", zoo=lab).stdout
 
 
 def edited(change):
