@@ -92,3 +92,14 @@ def test_half_precision_weights_run_in_float32():
     halves = {name: array.astype(np.float16) for name, array in weights.items()}
     model = build(plan(weights.specs, "mmseg", heads=2).geometry, halves)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_position_embeddings_in_half_precision_are_rounded_once(dtype, resample):
+    """The table is; resizing it is computed in float32, as on every other way to the same grid."""
+    rounded = golden_model("mask").backbone
+    rounded.resample = resample
+    rounded.pos_embed = torch.nn.Parameter(rounded.pos_embed.to(dtype).float(), requires_grad=False)
+    expected = rounded.positions(6, 11).to(dtype)
+    assert torch.equal(rounded.to(dtype).positions(6, 11), expected)

@@ -131,5 +131,6 @@ class VisionTransformer(nn.Module):
         first, table = self.pos_embed[:, : self.extra], self.pos_embed[:, self.extra :]
         side = math.isqrt(table.shape[1])
         table = table.transpose(1, 2).unflatten(2, (side, side))
-        table = F.interpolate(table, size=(h, w), mode=self.resample, align_corners=False)
+        exact = table.to(torch.promote_types(table.dtype, torch.float32))  # half precision's own kernel rounds the weights too
+        table = F.interpolate(exact, size=(h, w), mode=self.resample, align_corners=False).to(table.dtype)
         return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)
