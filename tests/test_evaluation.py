@@ -465,3 +465,17 @@ def test_a_damaged_image_a_wrong_label_and_a_wrong_size_are_named(ade, mini_zoo)
     with pytest.raises(EnvironmentFault, match="not a readable image"):
         next(evaluator.evaluate(found))
     assert digest(found) != whole
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_close_calls_in_half_precision_are_those_that_its_rounding_decides(precision, mini_zoo):
+    """As on another device: the same rounded weights, but sums that are rounded elsewhere. A model without its patch bias is another."""
+    entry = mini_zoo.models["mini-mask"]
+    evaluator, elsewhere, other = (mini_evaluator(entry, precision=precision) for _ in range(3))
+    elsewhere.model, elsewhere.dtype = elsewhere.model.float(), torch.float32
+    other.model.backbone.patch_embed.projection.bias.zero_()
+    mine, same, wrong = (counted(one, mini_samples()) for one in (evaluator, elsewhere, other))
+    differing = [sample for sample in mini_samples() if mine[sample.name] != same[sample.name]]
+    assert differing
+    assert all(evaluator.explained(sample, mine[sample.name], same[sample.name])[0] for sample in differing)
+    assert not all(evaluator.explained(sample, mine[sample.name], wrong[sample.name])[0] for sample in mini_samples())
