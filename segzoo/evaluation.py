@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -89,10 +90,7 @@ class Evaluator:
 
     def looks(self, image: np.ndarray, mode: str) -> list[Look]:
         """All views of an RGB image uint8 (h, w, 3), in the order in which their probabilities are added."""
-        pixels = torch.from_numpy(image)
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        pixels = pixels.to(self.device, non_blocking=True)
+        pixels = _sent(image, self.device)
         size = image.shape[0], image.shape[1]
         found = []
         for sized in sizes(size, self.protocol.scale, mode):
@@ -194,8 +192,9 @@ class Evaluator:
             decoded = [next(pairs) for _ in group]
             try:
                 with torch.inference_mode(), arithmetic("fp32"):
+                    labels = [_sent(label, self.device) for _, label in decoded]  # early: a copy in between would wait for the network
                     views = self.views([self.looks(image, mode) for image, _ in decoded])
-                    found = [confusion(self.labels(seen), label, self.classes) for seen, (_, label) in zip(views, decoded, strict=True)]
+                    found = [confusion(self.labels(seen), label, self.classes) for seen, label in zip(views, labels, strict=True)]
                     counted = torch.stack(found).cpu().numpy()
             except RuntimeError as error:
                 if not _out_of_memory(error):
@@ -254,6 +253,8 @@ def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, war
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def peak_memory(device: torch.device) -> dict[str, Any]:
@@ -277,17 +278,29 @@ def sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tupl
     return [rescaled(size, scale)]
 
 
-def confusion(pred: Tensor, label: np.ndarray, classes: int) -> Tensor:
+def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
     """Pixels by label (row) and prediction (column), int64 (classes + 1, classes), on the device of `pred`.
 
     The last row counts labels beyond the classes, which are no class's pixels but not ignored either.
     """
-    row = torch.arange(256).clamp_(max=classes)
-    row[IGNORED] = classes + 1
-    place = (row * classes).to(pred.device)[torch.from_numpy(label).to(pred.device).long()].add_(pred)
+    place = _rows(classes, pred.device)[torch.as_tensor(label, device=pred.device).long()].add_(pred)
     counts = torch.zeros((classes + 2) * classes, dtype=torch.int64, device=pred.device)
     counts.scatter_add_(0, place.flatten(), torch.ones_like(place).flatten())
     return counts.view(classes + 2, classes)[:-1]
+
+
+@lru_cache(16)
+def _rows(classes: int, device: torch.device) -> Tensor:
+    """Where the row of each of the 256 labels begins, int64; the one after all others is of what is ignored."""
+    row = torch.arange(256).clamp_(max=classes)
+    row[IGNORED] = classes + 1
+    return (row * classes).to(device)
+
+
+def _sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array on a device; to NVIDIA's GPUs from pinned memory, so that neither side waits for the copy."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _ahead(read: Callable[[Sample], Any], chosen: Sequence[Sample]) -> Iterator[Any]:
