@@ -257,8 +257,14 @@ def _finish(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def forget_peak(device: torch.device) -> None:
+    """From here on `peak_memory` is of what follows, on a GPU; the most that a process had resident is not forgotten."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> dict[str, Any]:
-    """The most memory that this process has had so far: on a GPU in tensors, else all that is resident, in bytes."""
+    """The most memory in bytes: on a GPU in tensors since `forget_peak`, else all that this process has had resident so far."""
     if device.type == "cuda":
         return {"bytes": torch.cuda.max_memory_allocated(device), "of": "tensors on the GPU"}
     try:

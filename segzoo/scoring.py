@@ -150,7 +150,7 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
 
 
 def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None], world: Any) -> Check:
-    from segzoo.evaluation import Evaluator, peak_memory, speed
+    from segzoo.evaluation import Evaluator, forget_peak, peak_memory, speed
     from segzoo.loading import module
     from segzoo.precision import device_of
 
@@ -163,6 +163,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
     source, classes = Read(climb.opened, climb.found, climb.geometry), entry.head.classes
     with world.together():
         device = device_of(setting.device)
+        forget_peak(device)
         evaluator = Evaluator(module(source, entry), entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
     facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
     details: list[str] = []
@@ -174,6 +175,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         statuses.append(status)
         if status == "failed":
             return Check("mIoU", "failed", "failed", details[-1], facts, code=AccuracyError.exit_code)
+    facts["peak_memory"] = peak_memory(device)  # before the float32 model that another precision is compared with
     if setting.speed and world.rank == 0:
         facts["speed"] = speed(evaluator, question.chosen)
         details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(entry))
@@ -181,7 +183,6 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         reference = Evaluator(module(source, entry), entry.protocol, classes, device)
         facts["agreement_with_fp32"] = agreement = evaluator.agreement(reference, question.chosen[:20], setting.modes[0])
         details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
-    facts["peak_memory"] = peak_memory(device)
     if evaluator.notes:
         facts["notes"] = evaluator.notes
         details += evaluator.notes[-1:]
