@@ -205,6 +205,8 @@ def _in_mode(
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
+    if not whole.label.any():
+        raise EnvironmentFault(f"no pixel of the {len(counts)} images is labelled: there is nothing to measure", hint="--images with a larger number")
     measured, reported = metrics(whole), entry.reported.of(mode) if entry.reported else None
     facts: dict[str, Any] = {"measured": measured, "reported": reported}
     names = list(setting.zoo.datasets[entry.protocol.dataset].classes)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from conftest import GOLDEN, MINI, TAME, same, specs_of
+from PIL import Image
 
 from segzoo.conversion import convert
 from segzoo.formats import open_weights
@@ -199,6 +200,17 @@ def test_another_data_set_than_the_manifest_names(lab):
     check = climb(lab.folder, "mini-linear")["mIoU"]
     assert (check.status, check.code) == ("failed", 4)
     assert "not the one that the manifest names" in check.detail
+
+
+def test_images_without_a_labelled_pixel_measure_nothing(lab):
+    for path in (lab.folder / "ade_mini" / "annotations" / "validation").glob("*.png"):
+        with Image.open(path) as label:
+            empty = Image.new("L", label.size)
+        empty.save(path)
+    lab.manifest(lambda plain: [plain["datasets"]["ade-mini"].pop("digest", None), plain["models"]["mini-linear"].pop("counts")])
+    check = climb(lab.folder, "mini-linear", images=2)["mIoU"]
+    assert (check.status, check.code) == ("failed", 8)
+    assert "no pixel of the 2 images is labelled" in check.detail
 
 
 @pytest.mark.parametrize("lie", [False, True], ids=["as reported", "another figure reported"])
