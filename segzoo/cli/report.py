@@ -56,9 +56,9 @@ def report(
     manifest = choice.load()
     zoo, folder = manifest.zoo, manifest.store.home / "receipts" / manifest.label
     kept = {name: record for name in zoo.entries if (record := read(folder / f"{name}.json")) is not None}
-    entries = manifest.chosen(names or kept, every, zoo.entries) if names or every or kept else {}
-    if not entries:
+    if not (names or every or kept):
         raise NotFoundError(f"{folder}: no receipts", hint="segzoo verify NAME writes one")
+    entries = manifest.chosen(names or (() if every else kept), every, zoo.entries)
     sections = []
     for name, entry in entries.items():
         dataset = zoo.datasets[zoo.models[name].protocol.dataset] if name in zoo.models else None
