@@ -1,6 +1,9 @@
 """A clean environment for every test, and the things that many of them start from."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core runs the tests: more threads would wait for each other
 
 import numpy as np
 import pytest

@@ -29,6 +29,7 @@ def members(count, home, own, zoos=None):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "SEGZOO_HOME": home}
+    apart = {rank: {"SEGZOO_HOME": home / "apart"} for rank in zoos or {}}  # or it would find the file that another has fetched
     command = [sys.executable, "-m", "segzoo", *RUN]
     return [
         subprocess.Popen(
@@ -36,7 +37,7 @@ def members(count, home, own, zoos=None):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(RANK=rank, LOCAL_RANK=rank, **shared),
+            env=environment(RANK=rank, LOCAL_RANK=rank, **{**shared, **apart.get(rank, {})}),
         )
         for rank in range(count)
     ]
