@@ -69,21 +69,10 @@ def checkpoint(folder: Path, model: str) -> None:
 
 def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     """mmseg's own test loop (Runner.test), its own config, its own metric."""
-    import importlib.machinery
-    import types
-
+    import mmcv_stand_in
     import torch
 
-    class Absent(types.ModuleType):
-        """Stands in for mmcv's compiled operations, of which a Segmenter uses none."""
-
-        def __getattr__(self, name: str) -> object:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return lambda *arguments: None
-
-    sys.modules["mmcv._ext"] = Absent("mmcv._ext")
-    sys.modules["mmcv._ext"].__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
+    mmcv_stand_in.install()
     import mmseg
     from mmengine.config import Config
     from mmengine.runner import Runner

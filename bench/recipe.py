@@ -71,21 +71,10 @@ def made(folder: Path) -> None:
 
 def peer_side(folder: Path, recipe: str) -> dict[str, object]:
     """The user's config, loaded as mmseg's own tools do it; what was said meanwhile, and what differs."""
-    import importlib.machinery
-    import types
-
+    import mmcv_stand_in
     import torch
 
-    class Absent(types.ModuleType):
-        """Stands in for mmcv's compiled operations, of which a Segmenter uses none."""
-
-        def __getattr__(self, name: str) -> object:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return lambda *arguments: None
-
-    sys.modules["mmcv._ext"] = Absent("mmcv._ext")
-    sys.modules["mmcv._ext"].__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
+    mmcv_stand_in.install()
     import mmseg
     from mmengine.config import Config
     from mmengine.runner import Runner

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from segzoo.adopt import hashed
 from segzoo.atomic import replacing
-from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError, UsageError
+from segzoo.errors import SegzooError, UsageError
 from segzoo.fields import FileName, Url
 from segzoo.manifest import Manifest
 from segzoo.merging import Part, merged
 from segzoo.spelling import inserted
-from segzoo.zoo import Artifact, Mirror, examine
+from segzoo.zoo import Artifact, Mirror, Zoo, examine
 
 Said = Callable[[int, int | None], None]
 _FILE_NAME: TypeAdapter[str] = TypeAdapter(FileName)
@@ -68,14 +69,7 @@ def take(source: str, folder: Path, manifest: Manifest, said: Said) -> Taken:
 
 
 def _local(path: Path, folder: Path) -> Taken:
-    if not path.is_file():
-        raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: not readable: {error.strerror}") from error
+    sha256, size = hashed(path)
     whole = path.resolve()
     url = whole.relative_to(folder.resolve()).as_posix() if whole.is_relative_to(folder.resolve()) else whole.as_uri()
     try:
@@ -104,6 +98,13 @@ class Addition:
     notes: Mapping[str, str]
 
 
+def refuse_taken(path: Path, zoo: Zoo, names: Iterable[str]) -> None:
+    """Raises UsageError for a name that the manifest has already."""
+    for name in names:
+        if name in zoo.entries or name in zoo.datasets:
+            raise UsageError(f"{path}: it has a '{name}' already", hint="give the new one another name: --name NAME")
+
+
 def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) -> None:
     """Put entries into a manifest's text and nothing else: comments and layout stay. What comes of it is loaded as a manifest
     and compared with what was wanted, and only then takes the file's place. `others` are those that it is used with.
@@ -116,9 +117,8 @@ def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) 
     content = path.read_bytes()
     text = content.decode("utf-8")
     wanted = before.zoo.model_dump(exclude_unset=True)
+    refuse_taken(path, before.zoo, (one.name for one in additions))
     for one in additions:
-        if one.name in {**before.zoo.entries, **before.zoo.datasets}:
-            raise UsageError(f"{path}: it has a '{one.name}' already", hint="give the new one another name: --name NAME")
         try:
             text = inserted(text, one.section, one.name, one.plain, one.notes)
         except UsageError as error:

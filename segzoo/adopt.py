@@ -33,14 +33,7 @@ def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
     Raises NotFoundError (no such file, or it is none of the artifacts), IntegrityError (the digits fit, but
     not the size or what is pinned), EnvironmentFault.
     """
-    if not source.is_file():
-        raise NotFoundError(f"{source}: no such file" if not source.exists() else f"{source}: not a file")
-    try:
-        with source.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-    except OSError as error:
-        raise EnvironmentFault(f"{source}: not readable: {error.strerror}") from error
+    sha256, size = hashed(source)
     artifacts = list(artifacts)
     exact = [one for one in artifacts if store.expected(one) == sha256]
     named = [one for one in artifacts if one.sha256_prefix and sha256.startswith(one.sha256_prefix)]
@@ -59,6 +52,17 @@ def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
     if not artifact.sha256:
         store.pin(artifact, sha256, size, f"adopted: {source.name}")
     return Adopted(source, artifact, store.blob(sha256), sha256, size, evidence(artifact))
+
+
+def hashed(source: Path) -> tuple[str, int]:
+    """The sha256 and the size of a file of the user's. Raises NotFoundError, EnvironmentFault."""
+    if not source.is_file():
+        raise NotFoundError(f"{source}: no such file" if not source.exists() else f"{source}: not a file")
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except OSError as error:
+        raise EnvironmentFault(f"{source}: not readable: {error.strerror}") from error
 
 
 def keep(file: IO[bytes], sha256: str, otherwise: str, store: Store) -> None:

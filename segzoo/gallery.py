@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 
 from segzoo.datasets.decoding import read_pair
 from segzoo.datasets.samples import Sample
-from segzoo.evaluation import Evaluator
-from segzoo.miou import IGNORED, Counts, mean_iou
+from segzoo.evaluation import Evaluator, confusion
+from segzoo.miou import IGNORED, Counts, counts_of, mean_iou
 from segzoo.prediction import Classes, tinted
 
 PANELS = ("image", "label", "prediction", "disagreement")
@@ -56,16 +57,10 @@ def look(evaluator: Evaluator, sample: Sample, which: str, expected: Counts, cla
         sample.name,
         mean_iou(expected),
         100 * float(wrong.sum() / max(known.sum(), 1)),
-        _counts(found, label, len(classes)) == expected,
+        counts_of(confusion(torch.from_numpy(found).long(), label, evaluator.classes).numpy()) == expected,
         [_jpeg(panel) for panel in panels],
         {names[index]: classes[names[index]] for index in occurring},
     )
-
-
-def _counts(found: np.ndarray, label: np.ndarray, classes: int) -> Counts:
-    known = label != IGNORED
-    parts = (label[known & (found == label)], found[known], label[known])
-    return Counts(*(np.bincount(part, minlength=classes) for part in parts))
 
 
 def _labelled(image: np.ndarray, label: np.ndarray, known: np.ndarray, classes: Classes) -> Image.Image:

@@ -5,7 +5,6 @@ scores brought to the image's size inside the graph, by the same rules as in `mo
 """
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, EnvironmentFault
@@ -28,13 +26,10 @@ class AnySize(VisionTransformer):
     """The backbone for tracing: which table of positions is right is decided in the graph, for each image."""
 
     def positions(self, h: int, w: int) -> Tensor:
-        first, table = self.pos_embed[:, : self.extra], self.pos_embed[:, self.extra :]
-        count = table.shape[1]
-        side = math.isqrt(count)
-        resized = F.interpolate(table.transpose(1, 2).unflatten(2, (side, side)), size=(h, w), mode=self.resample, align_corners=False)
-        stored = table[:, torch.arange(h * w).clamp(max=count - 1)]  # as long as the other, so that `where` takes both; right if it fits
-        fits = torch.scalar_tensor(h * w, dtype=torch.int64) == count
-        return torch.cat([first, torch.where(fits, stored, resized.flatten(2).transpose(1, 2))], 1)
+        count, tokens = self.pos_embed.shape[1], h * w + self.extra
+        stored = self.pos_embed[:, torch.arange(tokens).clamp(max=count - 1)]  # as long as the other, so that `where` takes both; right if it fits
+        fits = torch.scalar_tensor(tokens, dtype=torch.int64) == count
+        return torch.where(fits, stored, self._resize(h, w))
 
 
 def write(model: nn.Module, path: Path, patch: int, output: str, most: int = MOST_IN_ONE_FILE) -> list[Path]:

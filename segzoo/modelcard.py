@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from segzoo.reading import Known
+from segzoo.receipt import facts_of
 from segzoo.remap import Dropped
 from segzoo.zoo import Backbone, Dataset, Model
 
@@ -40,7 +41,7 @@ class Made:
 
 def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, receipt: Mapping[str, Any] | None) -> str:
     """The whole text. `receipt` is the newest of the entry; it speaks for this folder only if it is of the same bytes."""
-    proved = receipt if receipt and _sha256(receipt) == sha256 else None
+    proved = receipt if receipt and facts_of(receipt, "bytes").get("sha256") == sha256 else None
     blocks = [
         _front_matter(known, made, dataset, proved),
         f"# {prose(known.entry.title)}",
@@ -86,10 +87,6 @@ def _link(url: str) -> str:
 
 def _list(lines: Iterator[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _sha256(receipt: Mapping[str, Any]) -> str | None:
-    return next((check["facts"].get("sha256") for check in receipt["checks"] if check["rung"] == "bytes"), None)
 
 
 def _front_matter(known: Known, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None) -> str:
@@ -177,7 +174,7 @@ def _conversion(known: Known, made: Made, proved: Mapping[str, Any] | None) -> I
         f"; those of the head {known.entry.head.eps:g}" if isinstance(known.entry, Model) and known.entry.head.eps else ""
     )
     if source in _FLAX:
-        drift = next((check["facts"].get("gelu_tanh_drift") for check in (proved or {"checks": []})["checks"] if check["rung"] == "numbers"), None)
+        drift = facts_of(proved, "numbers").get("gelu_tanh_drift") if proved else None
         moved = f": measured, it moves the tokens by {drift:.1e}" if drift else ""
         yield f"GELU: flax trained it with the tanh form; here it is the exact, erf form, as in timm, transformers and MMSegmentation{moved}"
 

@@ -23,6 +23,7 @@ from segzoo.layouts import OWN, Layout
 from segzoo.manifest import Manifest
 from segzoo.modelcard import Made, card
 from segzoo.reading import Known, Said, known
+from segzoo.receipt import facts_of
 from segzoo.receipt import read as read_receipt
 from segzoo.remap import Plan, plan
 from segzoo.zoo import Dataset, Model
@@ -71,7 +72,7 @@ def publish(
         receipt = read_receipt(manifest.store.home / "receipts" / manifest.label / f"{it.like}.json")
         (part / "README.md").write_text(card(it, sha256, made, dataset, receipt), encoding="utf-8")
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
-    verified = receipt["passed"] if receipt and receipt["checks"][0]["facts"].get("sha256") == sha256 else None
+    verified = receipt["passed"] if receipt and facts_of(receipt, "bytes").get("sha256") == sha256 else None
     return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified)
 
 

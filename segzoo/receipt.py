@@ -73,6 +73,11 @@ def read(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("schema") == SCHEMA else None
 
 
+def facts_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
+    """What a rung of a receipt found; nothing where it was not climbed."""
+    return next((check["facts"] for check in record["checks"] if check["rung"] == rung), {})
+
+
 def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
     """The checks of an entry that earlier runs made, by rung, with these versions of the programs; the newest of each."""
     found: dict[str, Mapping[str, Any]] = {}

@@ -3,7 +3,7 @@
 Nothing is measured here: figures are those of the receipts, and what has none is said to be not verified yet.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,9 +223,16 @@ class Illustrated:
     examples: Sequence[Example]
     missing: str | None
 
+    @property
+    def pictures(self) -> list[Picture]:
+        return [*([self.parity] if self.parity else []), *(picture for example in self.examples for picture in example.pictures)]
 
-def render(sections: Sequence[Illustrated], overview: Picture | None, label: str) -> tuple[str, str]:
-    """The page as HTML, which needs no other file and no network, and as Markdown, whose pictures lie in `pictures/`."""
+
+def render(sections: Sequence[Illustrated], overview: Picture | None, label: str, themed: Callable[[str], str]) -> tuple[str, str]:
+    """The page as HTML, which needs no other file and no network, and as Markdown, whose pictures lie in `pictures/`.
+
+    `themed` gives a plot the colours of the page.
+    """
     import base64
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -249,6 +256,6 @@ def render(sections: Sequence[Illustrated], overview: Picture | None, label: str
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        environment.filters |= {"inline": inline, "cell": cell, "figure": _figure}
+        environment.filters |= {"inline": inline, "cell": cell, "figure": _figure, "themed": themed}
         pages.append(environment.get_template(name).render(facts))
     return pages[0], pages[1]

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from segzoo.errors import IntegrityError
+from segzoo.receipt import facts_of
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 
 
 def statement(receipt: Mapping[str, Any]) -> dict[str, Any]:
     """The statement that a receipt makes of its weights. Raises IntegrityError where they have no hash, since they never came."""
-    facts: Mapping[str, Any] = next((check["facts"] for check in receipt["checks"] if check["rung"] == "bytes"), {})
+    facts = facts_of(receipt, "bytes")
     if "sha256" not in facts:
         raise IntegrityError(f"the receipt of {receipt['name']} is of no bytes: its first rung failed", hint="segzoo verify NAME makes a new one")
     subject = {"name": facts["artifact"], "digest": {"sha256": facts["sha256"]}}

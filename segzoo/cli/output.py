@@ -44,8 +44,8 @@ def on_terminal() -> bool:
     return sys.stderr.isatty() and not quiet()
 
 
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, many: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else many or noun + 's'}"
 
 
 def megabytes(size: int | None) -> str:

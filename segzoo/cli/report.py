@@ -66,25 +66,18 @@ def report(
             sections.append(gather(name, entry, dataset, kept.get(name), choice.option))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise EnvironmentFault(f"{folder / name}.json: damaged: {error!r}", hint=f"segzoo {choice.option}receipt check says more") from error
-    pictures: list[Picture] = []
     illustrated = []
     with work_progress("entries", len(sections)) as done:
         for section in sections:
             drawn = plots.parity(section)
             curve = Picture(f"{section.name}-parity.svg", PARITY, drawn) if drawn else None
             examples, missing = ([], "left out, as asked") if no_images else _examples(section, manifest, data, device)
-            illustrated.append((section, curve, examples, missing))
-            pictures += [curve] if curve else []
-            pictures += [picture for example in examples for picture in example.pictures]
+            illustrated.append(Illustrated(section, curve, examples, missing))
             done()
     drawn = plots.figures(sections)
     overview = Picture("miou.svg", OVERVIEW, drawn) if drawn else None
-    themed = [
-        Illustrated(section, curve and Picture(curve.file, curve.alt, plots.themed(curve.svg or "")), examples, missing)
-        for section, curve, examples, missing in illustrated
-    ]
-    html, markdown = render(themed, overview and Picture(overview.file, overview.alt, plots.themed(overview.svg or "")), manifest.label)
-    for picture in [*pictures, *([overview] if overview else [])]:
+    html, markdown = render(illustrated, overview, manifest.label, plots.themed)
+    for picture in [*(picture for one in illustrated for picture in one.pictures), *([overview] if overview else [])]:
         with replacing(output / "pictures" / picture.file) as part:
             part.write_bytes(picture.jpeg if picture.jpeg is not None else plots.plain(picture.svg or "").encode())
     for page, text in (("report.md", markdown), ("index.html", html)):
@@ -96,10 +89,10 @@ def report(
         return
     for section in sections:
         show(f"{section.name}: {section.verdict}", style={"good": "green", "bad": "bold red", "open": "yellow"}[section.kind])
-    for section, _, _, missing in illustrated:
-        if missing and section.scores and not no_images:
-            tell(f"{section.name}: no pictures of images: {missing}", style="yellow")
-    show(f"{output / 'index.html'}: {counted(len(sections), 'entry').replace('entrys', 'entries')}; the same as Markdown in report.md")
+    for one in illustrated:
+        if one.missing and one.section.scores and not no_images:
+            tell(f"{one.section.name}: no pictures of images: {one.missing}", style="yellow")
+    show(f"{output / 'index.html'}: {counted(len(sections), 'entry', 'entries')}; the same as Markdown in report.md")
 
 
 OVERVIEW = (

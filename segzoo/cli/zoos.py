@@ -173,7 +173,7 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
       segzoo manifest add https://host/vit.npz --to zoo.yaml --name our-vit
       segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
     """
-    from segzoo.addition import put, take
+    from segzoo.addition import put, refuse_taken, take
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, show, tell
     from segzoo.proposal import Wishes, name_of, propose
@@ -182,9 +182,8 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
         raise UsageError("--name and --title go with one file")
     used, others = _around(choice, to)
     folder = to.parent if to else Path()
-    there = {**used.parts[0].zoo.entries, **used.parts[0].zoo.datasets} if to else {}
-    if to and (twice := [name for name in (wished["name"] or name_of(source) for source in sources) if name in there]):
-        raise UsageError(f"{to}: it has a '{twice[0]}' already", hint="give the new one another name: --name NAME")
+    if to:  # before anything is fetched
+        refuse_taken(to, used.parts[0].zoo, (wished["name"] or name_of(source) for source in sources))
     proposals, files = [], []
     for source in sources:
         with byte_progress(source.rsplit("/", 1)[-1]) as said:
