@@ -49,9 +49,19 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with the receipts of two entries, made once."""
+    folder = tmp_path_factory.mktemp("verified")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGZOO_HOME", str(folder))
+        segzoo("verify", "mini-vit", "mini-linear", "--images", "20", "--mode", "ss", "--mode", "ms+flip-1.x", "--device", "cpu")
+    return folder
+
+
 @pytest.fixture
-def verified():
-    segzoo("verify", "mini-vit", "mini-linear", "--images", "20", "--mode", "ss", "--mode", "ms+flip-1.x", "--device", "cpu")
+def verified(store):
+    shutil.copytree(store, home(), dirs_exist_ok=True)
     return {path.stem: json.loads(path.read_text()) for path in (home() / "receipts" / "mini").glob("*.json")}
 
 
