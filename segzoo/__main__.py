@@ -1,6 +1,16 @@
 """`python -m segzoo` and the `segzoo` command."""
 
-from segzoo.cli import main
+import sys
+
+
+def main() -> None:
+    """The command. Ctrl-C while it is loaded ends it without a traceback, as it does later."""
+    try:
+        from segzoo.cli import main as command
+    except KeyboardInterrupt:
+        sys.exit(130)
+    command()
+
 
 if __name__ == "__main__":
     main()

@@ -368,6 +368,23 @@ def test_ctrl_c_leaves_nothing_half_written():
     assert not list(Path(os.environ["SEGZOO_HOME"]).rglob("*.part"))
 
 
+LOADING = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "segzoo.cli.predict":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from segzoo.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_no_traceback():
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     running = process("--zoo", "mini", "info", "mini-mask")
     running.stdout.close()
