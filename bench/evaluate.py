@@ -1,14 +1,14 @@
 """Evaluation by segzoo against the real mmseg 1.2.2: the same checkpoint, the same images, from files to pixel counts.
 
     python bench/evaluate.py --peer PYTHON [--models T] [--modes ss ms+flip-1.x] [--threads 1 2] [--images 4]
-                             [--sizes 512x683 | ade20k] [--device cpu] [--precision fp32]
+                             [--sizes 512x683 | ade20k] [--device cpu] [--precision fp32] [--batches 1 4 16]
 
 PYTHON is that of an environment with torch, mmengine 0.10.7, mmcv-lite 2.1.0, mmsegmentation 1.2.2, ftfy, regex
 and opencv-python-headless; without --peer segzoo alone is measured. Weights are random, of the published
 geometry; images are made, one size or ADE20K's own distribution of sizes. Each side runs in a process of its own:
 images a second after a warm-up, the most memory, and what a cold process takes in all; then how many pixels' counts
-differ, and where segzoo's time goes, beside the arithmetic floor: the network's operations at the speed that one large
-matrix product reaches on the same device.
+differ, and where the time of each goes, beside the arithmetic floor: the network's operations at the speed that one large
+matrix product reaches on the same device. `--batches` also shows how images a second change with how many go at once.
 """
 
 import argparse
@@ -105,6 +105,12 @@ def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         config.model = config.tta_model
     config.log_level = "ERROR"
     runner = Runner.from_cfg(config)
+    parts = dict.fromkeys(("read, resize and cut", "network", "count"), 0.0)
+    segmentor = runner.model.module if options.mode == "ms+flip-1.x" else runner.model
+    watch(type(runner.test_dataloader.dataset), "__getitem__", parts, "read, resize and cut")
+    watch(type(segmentor), "extract_feat", parts, "network")
+    watch(type(segmentor.decode_head), "forward", parts, "network")
+    watch(IoUMetric, "process", parts, "count")
     with torch.autocast(
         options.device,
         getattr(torch, {"bf16": "bfloat16", "fp16": "float16"}.get(options.precision, "float32")),
@@ -113,10 +119,40 @@ def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         seconds = []
         for _ in range(2 if options.warm else 1):
             kept.clear()
+            parts.update(dict.fromkeys(parts, 0.0))
             started = time.perf_counter()
             runner.test()
             seconds.append(time.perf_counter() - started)
-    return {"seconds": seconds[-1], "counts": np.array(kept).tolist()}
+    parts["upsample, arg-max and all else"] = seconds[-1] - sum(parts.values())
+    each = {part: took / options.images for part, took in parts.items()}
+    return {"seconds": seconds[-1], "counts": np.array(kept).tolist(), "memory": most_memory(options.device), "parts": each}
+
+
+def most_memory(device: str) -> float:
+    """MB, so far: of tensors on a GPU, or resident."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e3 if sys.platform != "darwin" else 1e6)
+
+
+def watch(kind: type, method: str, parts: dict[str, float], part: str) -> None:
+    """Add the seconds that a method takes to a part."""
+    import torch
+
+    inner = getattr(kind, method)
+
+    def timed(*arguments: object, **named: object) -> object:
+        started = time.perf_counter()
+        try:
+            return inner(*arguments, **named)
+        finally:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            parts[part] += time.perf_counter() - started
+
+    setattr(kind, method, timed)
 
 
 def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
@@ -136,13 +172,16 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     model = build(entry.geometry.geometry(entry.decoder), open_weights(folder / f"{options.model}.pth"), entry.backbone.eps, entry.head.eps or 1e-5)
     device = torch.device(options.device)
     evaluator = Evaluator(model, entry.protocol, entry.head.classes, device, options.precision)
+    if options.batch:
+        evaluator.together = options.batch
+        evaluator.tokens = 2 * options.batch * (entry.protocol.crop // evaluator.patch) ** 2  # most images have two windows
     chosen = samples("ade20k", folder / "data", "validation", options.images)
     seconds = []
     for _ in range(2 if options.warm else 1):
         started = time.perf_counter()
         counts = [counts_of(one).arrays for _, one in evaluator.evaluate(chosen, options.mode)]
         seconds.append(time.perf_counter() - started)
-    found: dict[str, object] = {"seconds": seconds[-1], "counts": np.array(counts).tolist()}
+    found: dict[str, object] = {"seconds": seconds[-1], "counts": np.array(counts).tolist(), "memory": most_memory(options.device)}
     if not options.warm:
         return found
 
@@ -151,6 +190,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             torch.cuda.synchronize()
 
     parts = dict.fromkeys(("read", "resize and cut", "network", "upsample and arg-max", "count"), 0.0)
+    windows = 0
     with torch.inference_mode(), arithmetic(options.precision):
         for start in range(0, min(len(chosen), 64), evaluator.together):
             group = chosen[start : start + evaluator.together]
@@ -158,6 +198,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             pairs = [read_pair(sample, entry.head.classes) for sample in group]
             clock.append(time.perf_counter())
             looks = [evaluator.looks(image, options.mode) for image, _ in pairs]
+            windows += sum(len(look.crops) for one in looks for look in one)
             wait()
             clock.append(time.perf_counter())
             views = evaluator.views(looks)
@@ -172,7 +213,6 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             clock.append(time.perf_counter())
             for part, took in zip(parts, np.diff(clock), strict=True):
                 parts[part] += took
-        windows = sum(len(look.crops) for look in evaluator.looks(pairs[-1][0], options.mode))
         side = 8192 if device.type == "cuda" else 1536
         left, right = (torch.randn(side, side, device=device, dtype=evaluator.dtype) for _ in range(2))
         products = []
@@ -185,7 +225,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     timed = min(len(chosen), 64)
     found["parts"] = {part: took / timed for part, took in parts.items()}
     found["ceiling"] = 2 * side**3 / min(products)
-    found["operations"] = windows * operations(entry)
+    found["operations"] = windows / timed * operations(entry)
     return found
 
 
@@ -207,10 +247,10 @@ def operations(entry: object) -> float:
 
 
 def run(
-    python: str, side: str, folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace, warm: bool = True
+    python: str, side: str, folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace, warm: bool = True, batch: int = 0
 ) -> dict[str, object]:
-    """One side in a process of its own; its memory and wall seconds are added."""
-    command = [python, __file__, "--side", side, "--folder", folder, "--model", model, "--mode", mode, "--threads", threads]
+    """One side in a process of its own; its wall seconds are added."""
+    command = [python, __file__, "--side", side, "--folder", folder, "--model", model, "--mode", mode, "--threads", threads, "--batch", batch]
     command += ["--images", options.images, "--device", options.device, "--precision", options.precision, "--workers", options.workers]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if options.device == "cpu" else {}
     environment = {**os.environ, **hidden, "OMP_NUM_THREADS": str(threads)}
@@ -232,6 +272,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--workers", type=int, default=0, help="of mmseg's data loader")
+    parser.add_argument("--batches", nargs="*", type=int, default=[], help="how many images of segzoo's go at once, besides its own choice")
     options = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print(f"{options.images} images of {options.sizes} on {options.device}, {options.precision}")
@@ -263,29 +304,32 @@ def report(folder: Path, model: str, mode: str, threads: int, options: argparse.
         print(f"{model + ' ' + mode:20}{threads:8}{row}{cold_peer:7.1f}{cold:7.1f}{differ:>15}")
     else:
         print(f"{model + ' ' + mode:20}{threads:8}{'':9}{speed:10.3f}{'':17}{memory:8.0f}{'':14}{cold:7.1f}")
-    whole = sum(ours["parts"].values())
+    if options.peer:
+        print(f"    an image in mmseg:  {shares(theirs['parts'])}")
     floor = ours["operations"] / ours["ceiling"]
-    parts = ", ".join(f"{part} {took:.4f} s ({100 * took / whole:.0f} %)" for part, took in ours["parts"].items())
     share = 100 * floor / ours["parts"]["network"]
-    print(f"    an image: {parts}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, network at {share:.0f} % of it")
+    print(f"    an image in segzoo: {shares(ours['parts'])}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, {share:.0f} % of it reached")
+    for batch in options.batches:
+        found = run(sys.executable, "segzoo", folder, model, mode, threads, options, batch=batch)
+        print(f"    {batch:4} images at once: {options.images / found['seconds']:8.3f} images/s, {found['memory']:6.0f} MB")
+
+
+def shares(parts: dict[str, float]) -> str:
+    whole = sum(parts.values())
+    return ", ".join(f"{part} {took:.4f} s ({100 * took / whole:.0f} %)" for part, took in parts.items())
 
 
 def side() -> None:
     parser = argparse.ArgumentParser()
     for flag in ("--side", "--model", "--mode", "--device", "--precision"):
         parser.add_argument(flag)
-    for flag in ("--threads", "--images", "--workers"):
+    for flag in ("--threads", "--images", "--workers", "--batch"):
         parser.add_argument(flag, type=int)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--warm", action="store_true")
     options = parser.parse_args()
     found = {"mmseg": mmseg_side, "segzoo": segzoo_side}[options.side](options.folder, options)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e3 if sys.platform != "darwin" else 1e6)
-    if options.device != "cpu":
-        import torch
-
-        memory = torch.cuda.max_memory_allocated() / 1e6
-    print(json.dumps({**found, "memory": memory}))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,11 @@ in one piece instead of windows.
 """
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -231,48 +229,6 @@ def _out_of_memory(error: RuntimeError) -> bool:
     """CUDA has an exception of its own for it; Apple's GPUs and processors say it in words only."""
     words = ("MPS backend out of memory", "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
     return isinstance(error, torch.OutOfMemoryError) or any(one in str(error) for one in words)
-
-
-def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, warmup: int = 5) -> dict[str, Any]:
-    """Images a second as MMSegmentation's `benchmark.py` (1.2.2) measures them: one at a time, single scale, from the
-    prepared image to the label map, neither reading nor resizing; the mean over `images`, but for the first few.
-    """
-    seconds = []
-    with torch.inference_mode(), arithmetic("fp32"):
-        for index in range(images if evaluator.device.type == "cuda" else min(images, len(chosen) + warmup)):
-            looks = evaluator.looks(read_image(chosen[index % len(chosen)].image), "ss")
-            _finish(evaluator.device)
-            started = perf_counter()
-            evaluator.labels(evaluator.views([looks])[0])
-            _finish(evaluator.device)
-            seconds.append(perf_counter() - started)
-    timed = seconds[warmup:] or seconds
-    return {"images_per_second": round(len(timed) / sum(timed), 2), "images": len(timed), "threads": torch.get_num_threads()}
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def forget_peak(device: torch.device) -> None:
-    """From here on `peak_memory` is of what follows, on a GPU; the most that a process had resident is not forgotten."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> dict[str, Any]:
-    """The most memory in bytes: on a GPU in tensors since `forget_peak`, else all that this process has had resident so far."""
-    if device.type == "cuda":
-        return {"bytes": torch.cuda.max_memory_allocated(device), "of": "tensors on the GPU"}
-    try:
-        import resource
-    except ImportError:  # Windows has no such count
-        return {"bytes": None, "of": "the process"}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "the process"}
 
 
 def sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tuple[int, int]]:

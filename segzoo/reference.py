@@ -3,10 +3,13 @@
 The other opinion: it reads the published names and orientation itself and shares no code with `model`.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Literal
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a jax built for GPUs would take most of the memory that torch needs
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +29,16 @@ def forward(
     """
     cpu = jax.devices("cpu")[0]
     with jax.enable_x64(dtype is np.float64), jax.default_device(cpu), jax.default_matmul_precision("highest"):
-        params = {name: jnp.asarray(np.asarray(array, dtype)) for name, array in tensors.items()}
-        return {name: np.asarray(value) for name, value in _forward(params, jnp.asarray(image, dtype), eps, gelu).items()}
+        params = {name: jax.device_put(np.asarray(array, dtype)) for name, array in tensors.items()}
+        return {name: np.asarray(value) for name, value in _forward(params, jax.device_put(np.asarray(image, dtype)), eps, gelu).items()}
 
 
 def _forward(params: Params, image: jax.Array, eps: float, gelu: Gelu) -> dict[str, jax.Array]:
     seen = {}
-    x = seen["patch_embed"] = _patches(image, params["embedding/kernel"]) + params["embedding/bias"]
-    x = jnp.concatenate([jnp.broadcast_to(params["cls"], (len(x), 1, x.shape[-1])), x], axis=1)
-    x = seen["after_pos"] = x + params["Transformer/posembed_input/pos_embedding"]
+    seen["patch_embed"], x = _embedded(
+        image, params["embedding/kernel"], params["embedding/bias"], params["cls"], params["Transformer/posembed_input/pos_embedding"]
+    )
+    seen["after_pos"] = x
     blocks = {int(match[1]) for name in params if (match := re.match(r"Transformer/encoderblock_(\d+)/", name))}
     for index in sorted(blocks):
         prefix = f"Transformer/encoderblock_{index}/"
@@ -49,12 +53,14 @@ def _forward(params: Params, image: jax.Array, eps: float, gelu: Gelu) -> dict[s
     return seen
 
 
-def _patches(image: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Patch embedding as a matrix product: a convolution whose stride is its size."""
+@jax.jit
+def _embedded(image: jax.Array, kernel: jax.Array, bias: jax.Array, cls: jax.Array, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Patch embedding as a matrix product, a convolution whose stride is its size; and with class token and positions."""
     b, height, width, _ = image.shape
     p = kernel.shape[0]
     cut = image.reshape(b, height // p, p, width // p, p, 3).transpose(0, 1, 3, 2, 4, 5)
-    return cut.reshape(b, -1, p * p * 3) @ kernel.reshape(p * p * 3, -1)
+    patches = cut.reshape(b, -1, p * p * 3) @ kernel.reshape(p * p * 3, -1) + bias
+    return patches, jnp.concatenate([jnp.broadcast_to(cls, (b, 1, cls.shape[-1])), patches], axis=1) + positions
 
 
 @partial(jax.jit, static_argnames=("eps", "gelu"))
@@ -75,6 +81,7 @@ def _block(own: Params, x: jax.Array, eps: float, gelu: Gelu) -> jax.Array:
     return x + y @ own["MlpBlock_3/Dense_1/kernel"] + own["MlpBlock_3/Dense_1/bias"]
 
 
+@partial(jax.jit, static_argnames="eps")
 def _norm(x: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> jax.Array:
     mean = x.mean(-1, keepdims=True)
     variance = jnp.square(x - mean).mean(-1, keepdims=True)

@@ -163,7 +163,10 @@ def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Ma
         protocol = basis["protocol"]
         yield "protocol", f"{protocol['by']}: scale {protocol['scale']}, windows of {protocol['crop']} every {protocol['stride']} px"
         yield "data", f"{protocol['dataset']}, {basis['split']}, {score['images']} of {score['of']} images, digest {basis['data_digest']}"
-        yield "device", f"{basis['device']}, {basis['precision']}, {score['processes']} process{'es' if score['processes'] > 1 else ''}"
+        many = f", {score['processes']} processes" if score["processes"] > 1 else ""
+        yield "device", f"{basis['device']}, {basis['precision']}{many}"
+        if "hardware" in score:
+            yield "hardware", score["hardware"]
         if memory := score.get("peak_memory", {}).get("bytes"):
             yield "peak memory", f"{memory / 1e9:.2f} GB of {score['peak_memory']['of']}, in inference (published memory is of training)"
         if speed := score.get("speed"):

@@ -150,8 +150,9 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
 
 
 def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None], world: Any) -> Check:
-    from segzoo.evaluation import Evaluator, forget_peak, peak_memory, speed
+    from segzoo.evaluation import Evaluator
     from segzoo.loading import module
+    from segzoo.measurement import forget_peak, hardware, peak_memory, speed
     from segzoo.precision import device_of
 
     entry, setting = question.entry, climb.setting
@@ -166,6 +167,7 @@ def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None]
         forget_peak(device)
         evaluator = Evaluator(module(source, entry), entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
     facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
+    facts["hardware"] = hardware(device)
     details: list[str] = []
     statuses: list[Status] = []
     for mode in setting.modes:

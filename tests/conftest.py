@@ -1,15 +1,25 @@
 """A clean environment for every test, and the things that many of them start from."""
 
+import atexit
 import os
+import shutil
+import signal
+import tempfile
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core runs the tests: more threads would wait for each other
 
 import numpy as np
 import pytest
 
 from segzoo.geometry import Spec
 from segzoo.zoo import Zoo, load, packaged
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core runs the tests: more threads would wait for each other
+if "PYTEST_XDIST_WORKER" not in os.environ:  # what JAX compiles for one process serves them all
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="segzoo-jax-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts with "&", and so would our children
 
 GOLDEN = Path(__file__).parent / "data"
 MINI = packaged("mini/zoo.yaml").parent

@@ -103,3 +103,12 @@ def test_position_embeddings_in_half_precision_are_rounded_once(dtype, resample)
     rounded.pos_embed = torch.nn.Parameter(rounded.pos_embed.to(dtype).float(), requires_grad=False)
     expected = rounded.positions(6, 11).to(dtype)
     assert torch.equal(rounded.to(dtype).positions(6, 11), expected)
+
+
+def test_position_tables_of_many_grids_do_not_pile_up():
+    """Images seen in one piece have a grid each: two thousand tables of ViT-L would be gigabytes."""
+    backbone = golden_model("mask").backbone.requires_grad_(False)
+    tables = [backbone.positions(7, width) for width in range(2, 100)]
+    assert len(backbone._resized) == 64
+    assert torch.equal(backbone.positions(7, 2), tables[0])
+    assert backbone.positions(7, 99) is tables[-1]

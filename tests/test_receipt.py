@@ -53,6 +53,7 @@ def test_it_holds_every_images_counts_and_what_follows_from_them():
     assert list(single["per_class"]) == sorted(["sky", "grass", "sand", "disc", "box", "triangle", "ring", "stripes"])
     assert single["per_class"]["sky"]["IoU"] == round(100 * whole.intersect[0] / whole.union[0], 2)
     assert facts["peak_memory"]["bytes"] > 1e8
+    assert facts["hardware"] == f"CPU with {torch.backends.cpu.get_cpu_capability()}, threads: {torch.get_num_threads()}"
     assert (facts["images"], facts["of"], facts["processes"]) == (40, 40, 1)
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Seen = dict[str, Tensor]
+_KEPT = 64  # position tables of other grids
 
 
 class Attention(nn.Module):
@@ -99,7 +100,7 @@ class VisionTransformer(nn.Module):
         patches = self.patch_embed(image)
         seen["patch_embed"] = patches.flatten(2).transpose(1, 2)
         first = [self.cls_token, self.dist_token] if self.extra == 2 else [self.cls_token]
-        x = torch.cat([*(token.expand(len(image), -1, -1) for token in first), seen["patch_embed"]], 1)
+        x = torch.cat([*(token.expand(image.shape[0], -1, -1) for token in first), seen["patch_embed"]], 1)  # len() would be a constant to a tracer
         x = seen["after_pos"] = x + self.positions(*patches.shape[-2:])
         for index, block in enumerate(self.layers):
             x = seen[f"block{index}"] = block(x)
@@ -124,6 +125,8 @@ class VisionTransformer(nn.Module):
             return self._resize(h, w)
         key = (h, w, table.device, table.dtype, table.data_ptr(), table._version)
         if key not in self._resized:
+            if len(self._resized) == _KEPT:  # windows need a few; images in one piece nearly one each
+                del self._resized[next(iter(self._resized))]
             self._resized[key] = self._resize(h, w)
         return self._resized[key]
 

@@ -1,0 +1,64 @@
+"""How fast a device is and how much memory it takes, and which it was: what a receipt says beside the figures."""
+
+import sys
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from segzoo.datasets.decoding import read_image
+from segzoo.datasets.samples import Sample
+from segzoo.evaluation import Evaluator
+from segzoo.precision import arithmetic
+
+
+def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, warmup: int = 5) -> dict[str, Any]:
+    """Images a second as MMSegmentation's `benchmark.py` (1.2.2) measures them: one at a time, single scale, from the
+    prepared image to the label map, neither reading nor resizing; the mean over `images`, but for the first few.
+    """
+    seconds = []
+    with torch.inference_mode(), arithmetic("fp32"):
+        for index in range(images if evaluator.device.type == "cuda" else min(images, len(chosen) + warmup)):
+            looks = evaluator.looks(read_image(chosen[index % len(chosen)].image), "ss")
+            _finish(evaluator.device)
+            started = perf_counter()
+            evaluator.labels(evaluator.views([looks])[0])
+            _finish(evaluator.device)
+            seconds.append(perf_counter() - started)
+    timed = seconds[warmup:] or seconds
+    return {"images_per_second": round(len(timed) / sum(timed), 2), "images": len(timed), "threads": torch.get_num_threads()}
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def forget_peak(device: torch.device) -> None:
+    """From here on `peak_memory` is of what follows, on a GPU; the most that a process had resident is not forgotten."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> dict[str, Any]:
+    """The most memory in bytes: on a GPU in tensors since `forget_peak`, else all that this process has had resident so far."""
+    if device.type == "cuda":
+        return {"bytes": torch.cuda.max_memory_allocated(device), "of": "tensors on the GPU"}
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return {"bytes": None, "of": "the process"}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "the process"}
+
+
+def hardware(device: torch.device) -> str:
+    """What computes: a GPU's name and the CUDA that torch was built for, or a processor's best vector instructions and the threads."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+    if device.type == "mps":
+        return "Apple's GPU"
+    return f"CPU with {torch.backends.cpu.get_cpu_capability()}, threads: {torch.get_num_threads()}"
