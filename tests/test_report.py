@@ -14,6 +14,7 @@ from segzoo.cli import main
 from segzoo.gallery import extremes
 from segzoo.miou import Counts, mean_iou
 from segzoo.store import home
+from segzoo.zoo import packaged
 
 
 def segzoo(*arguments, zoo="mini"):
@@ -95,6 +96,13 @@ def test_the_page_says_what_the_receipts_say(verified, tmp_path):
     assert not re.search(r"seen again, its counts", said)
     tables = [line for line in markdown.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
+
+
+def test_the_rules_for_print_come_last():
+    """Of two rules of the same weight the later counts: above the others they would set nothing."""
+    style = (packaged("mini/zoo.yaml").parents[1] / "pages" / "report.html").read_text().split("<style>")[1].split("</style>")[0]
+    assert style.count("@media print") == 1
+    assert not re.search(r"^\S", style.split("@media print {")[1].split("\n}\n")[1], re.MULTILINE)
 
 
 def test_its_command_makes_the_same_receipt_again(verified, tmp_path):
