@@ -103,6 +103,8 @@ def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         loader.dataset.pipeline = config.tta_pipeline
         config.tta_model.module = config.model
         config.model = config.tta_model
+    elif options.mode == "whole":
+        config.model.test_cfg = {"mode": "whole"}
     config.log_level = "ERROR"
     runner = Runner.from_cfg(config)
     parts = dict.fromkeys(("read, resize and cut", "network", "count"), 0.0)

@@ -22,7 +22,7 @@ from segzoo.datasets.choice import subset
 from segzoo.datasets.decoding import read_image, read_label, read_pair
 from segzoo.datasets.samples import FROM_ONE, Sample, digest, samples
 from segzoo.errors import EnvironmentFault
-from segzoo.evaluation import MARGIN, Evaluator, confusion
+from segzoo.evaluation import MARGIN, MODES, Evaluator, confusion
 from segzoo.formats import open_weights
 from segzoo.inference import windows
 from segzoo.miou import Counts, counts_of
@@ -163,6 +163,20 @@ def test_images_seen_together_are_as_if_seen_alone(mini_zoo):
     assert list(together) == list(alone)
     for sample in mini_samples(12):
         assert together[sample.name] == alone[sample.name] or evaluator.explained(sample, together[sample.name], alone[sample.name])[0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("mode", MODES)
+def test_on_another_device_nothing_is_left_on_the_processor(mode, precision, mini_zoo):
+    """torch's meta device has shapes but no numbers, and as a GPU does it refuses to add what lies elsewhere."""
+    meta = torch.device("meta")
+    entry = mini_zoo.models["mini-mask"]
+    evaluator = Evaluator(golden_model("mask"), entry.protocol, 8, meta, precision)
+    images = [np.zeros((height, width, 3), np.uint8) for height, width in ((97, 131), (64, 64), (33, 200))]
+    for image, seen in zip(images, evaluator.views([evaluator.looks(image, mode) for image in images]), strict=True):
+        labels = evaluator.labels(seen)
+        counts = confusion(labels, torch.zeros(labels.shape, dtype=torch.uint8, device=meta), 8)
+        assert (labels.shape, counts.device, counts.dtype, counts.shape) == (image.shape[:2], meta, torch.int64, (9, 8))
 
 
 def test_shards_are_parts_of_the_whole(mini_zoo):
