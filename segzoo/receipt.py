@@ -15,6 +15,7 @@ from segzoo import jsontext
 from segzoo.atomic import replacing
 
 SCHEMA = "segzoo-receipt/3"
+SAME = ("sha256", "data_digest", "precision", "protocol", "eps")  # of the basis of an mIoU, without which counts cannot be compared
 _PACKAGES = ("segzoo", "numpy", "torch", "jax", "pillow")
 
 
@@ -86,3 +87,19 @@ def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str
         if record is not None and (any_version or record["versions"] == versions()):
             found |= {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}
     return found
+
+
+def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str | None:
+    """What an earlier receipt has proved of the same bytes that this one, which broke nothing, has not: the mIoU, or that of more images."""
+    if earlier is None or not record["passed"]:
+        return None
+    now, then = ({check["rung"]: check for check in one["checks"]} for one in (record, earlier))
+    score, before = now["mIoU"], then.get("mIoU")
+    if before is None or before["status"] != "passed" or not before["basis"] or facts_of(record, "bytes").get("sha256") != before["basis"]["sha256"]:
+        return None
+    if not score["basis"]:
+        return f"the mIoU of {before['facts']['images']} images" if score["status"] == "skipped" else None
+    fewer = score["basis"]["images"] < before["basis"]["images"]
+    if fewer and all(score["basis"][what] == before["basis"][what] for what in SAME if what != "precision"):
+        return f"the mIoU of {before['facts']['images']} images, not {score['facts']['images']}"
+    return None

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -19,14 +19,16 @@ from segzoo.errors import AccuracyError, EnvironmentFault, IntegrityError, NotFo
 from segzoo.ladder import Check, Climb, Setting, Skip, Status
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.reading import Read
+from segzoo.receipt import SAME
 from segzoo.verdict import judge
-from segzoo.zoo import Backbone, Dataset, Model
+from segzoo.zoo import Backbone, Dataset, Mode, Model
 
 if TYPE_CHECKING:
     from segzoo.datasets.samples import Sample
     from segzoo.evaluation import Evaluator
 
 Known = Mapping[str, Counts]
+_OTHERS = Check("mIoU", "passed", "", "the first process says it")
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,22 @@ def score(climb: Climb) -> Check:
     with world.together():
         question = ask(entry, setting)
         basis = _basis(climb, question)
-        stored = {mode: _stored(climb, question, mode) for mode in setting.modes}
-    if setting.smoke is None:
-        earlier = climb.known("mIoU", basis)
-        if world.any(earlier is not None):
-            return earlier or Check("mIoU", "passed", "", "known to the first process")
-    check = _scored(climb, question, stored, world)
-    return replace(check, basis=basis)
+        kept = {} if setting.smoke else _kept(climb, basis)
+    known = kept.get("modes", {}).keys() if not setting.again else ()
+    modes = [mode for mode in setting.modes if not world.any(mode in known)]
+    if not modes and not (setting.speed and not world.any("speed" in kept)):
+        record = climb.previous.get("mIoU", {})
+        return _OTHERS if world.rank else replace(_told(question, setting, kept, basis), time=record["time"], seconds=record["seconds"])
+    return _scored(climb, question, modes, kept, basis, world)
+
+
+def _kept(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The facts of an earlier run that asked the same, perhaps in other modes."""
+    record = climb.previous.get("mIoU")
+    if record is None or record["status"] != "passed":
+        return {}
+    apart = {"modes": None, "speed": None}
+    return record["facts"] if {**record["basis"], **apart} == json.loads(json.dumps({**basis, **apart})) else {}
 
 
 def ask(entry: Model, setting: Setting) -> Question:
@@ -139,7 +150,7 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
     if record is None or mode not in record["facts"].get("modes", {}):
         raise NotFoundError(f"no receipt has the counts of each image in mode {mode}", hint=again)
     mine = _basis(climb, question)
-    for what in ("sha256", "data_digest", "precision", "protocol", "eps"):
+    for what in SAME:
         if record["basis"][what] != json.loads(json.dumps(mine[what])):
             raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {record['basis'][what]}, now {mine[what]}", hint=again)
     images = record["facts"]["modes"][mode]["per_image"]
@@ -149,50 +160,73 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
         raise IntegrityError(f"the receipt of {record['time']} is damaged: {error}", hint=again) from error
 
 
-def _scored(climb: Climb, question: Question, stored: Mapping[str, Known | None], world: Any) -> Check:
+def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mapping[str, Any], basis: dict[str, Any], world: Any) -> Check:
+    """Measure in these modes. What is kept of others goes with it into the receipt."""
     from segzoo.evaluation import Evaluator
     from segzoo.loading import module
     from segzoo.measurement import forget_peak, hardware, peak_memory, speed
     from segzoo.precision import device_of
 
     entry, setting = question.entry, climb.setting
-    if setting.smoke is not None:  # the receipt may be of some images only
-        kept = set.intersection(*(set(known or ()) for known in stored.values()))
-        question.chosen[:] = [sample for sample in question.chosen if sample.name in kept]
-        if not question.chosen:
-            raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
-    source, classes = Read(climb.opened, climb.found, climb.geometry), entry.head.classes
     with world.together():
+        stored = {mode: _stored(climb, question, mode) for mode in modes}
+        if setting.smoke is not None:  # the receipt may be of some images only
+            common = set.intersection(*(set(known or ()) for known in stored.values()))
+            question.chosen[:] = [sample for sample in question.chosen if sample.name in common]
+            if not question.chosen:
+                raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
         device = device_of(setting.device)
         forget_peak(device)
-        evaluator = Evaluator(module(source, entry), entry.protocol, classes, device, setting.precision, lambda note: setting.said(note, 0, None))
-    facts: dict[str, Any] = {"images": len(question.chosen), "of": question.of, "processes": world.size, "modes": {}}
-    facts["hardware"] = hardware(device)
-    details: list[str] = []
+        source = Read(climb.opened, climb.found, climb.geometry)
+        evaluator = Evaluator(
+            module(source, entry), entry.protocol, entry.head.classes, device, setting.precision, lambda note: setting.said(note, 0, None)
+        )
+    facts: dict[str, Any] = {**kept, "images": len(question.chosen), "of": question.of, "processes": world.size, "hardware": hardware(device)}
+    facts["modes"] = dict(kept.get("modes", {}))
     statuses: list[Status] = []
-    for mode in setting.modes:
-        outcome, detail, status = _in_mode(evaluator, question, mode, stored[mode], setting, world)
-        facts["modes"][mode] = outcome
-        details.append(detail if mode == "ss" else f"{mode}: {detail}")
+    for mode in modes:
+        facts["modes"][mode], status = _in_mode(evaluator, question, mode, stored[mode], setting, world)
         statuses.append(status)
         if status == "failed":
-            return Check("mIoU", "failed", "failed", details[-1], facts, code=AccuracyError.exit_code)
+            said = _titled(mode, facts["modes"][mode]["said"])
+            return Check("mIoU", "failed", "failed", said, facts, _of_modes(basis, facts), code=AccuracyError.exit_code)
     facts["peak_memory"] = peak_memory(device)  # before the float32 model that another precision is compared with
-    if setting.speed and world.rank == 0:
+    if world.rank:
+        return _OTHERS
+    if setting.speed:
         facts["speed"] = speed(evaluator, question.chosen)
-        details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(entry))
-    if setting.precision != "fp32" and world.rank == 0:
-        reference = Evaluator(module(source, entry), entry.protocol, classes, device)
-        facts["agreement_with_fp32"] = agreement = evaluator.agreement(reference, question.chosen[:20], setting.modes[0])
-        details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
+    if setting.precision != "fp32" and modes:
+        reference = Evaluator(module(source, entry), entry.protocol, entry.head.classes, device)
+        facts["agreement_with_fp32"] = evaluator.agreement(reference, question.chosen[:20], modes[0])
     if evaluator.notes:
         facts["notes"] = evaluator.notes
-        details += evaluator.notes[-1:]
-    images = f"{len(question.chosen)} of {question.of} images on {setting.device}" + (f", {setting.precision}" if setting.precision != "fp32" else "")
-    if "skipped" in statuses:
-        return Check("mIoU", "skipped", "too few", f"{'; '.join(details)}; {images}", facts)
-    first = facts["modes"][setting.modes[0]]["measured"]["mIoU"]
-    return Check("mIoU", "passed", f"{first:.2f}", f"{'; '.join(details)}; {images}", facts)
+    check = _told(question, setting, facts, basis)
+    return replace(check, status="skipped", short="too few") if "skipped" in statuses else check
+
+
+def _of_modes(basis: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The basis of all modes that the facts hold, in one order."""
+    return {**basis, "modes": [mode for mode in get_args(Mode) if mode in facts["modes"]], "speed": "speed" in facts}
+
+
+def _titled(mode: str, said: str) -> str:
+    return said if mode == "ss" else f"{mode}: {said}"
+
+
+def _told(question: Question, setting: Setting, facts: Mapping[str, Any], basis: Mapping[str, Any]) -> Check:
+    """The check that these facts make, in the words of every mode; its short form is the first figure that was asked for."""
+    basis = _of_modes(basis, facts)
+    details = [_titled(mode, facts["modes"][mode]["said"]) for mode in basis["modes"]]
+    if "speed" in facts:
+        details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(question.entry))
+    if agreement := facts.get("agreement_with_fp32"):
+        details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
+    details += facts.get("notes", [])[-1:]
+    precision = f", {setting.precision}" if setting.precision != "fp32" else ""
+    images = f"{facts['images']} of {facts['of']} images on {setting.device}{precision}"
+    first = setting.modes[0]
+    short = f"{facts['modes'][first]['measured']['mIoU']:.2f}" + (f" {first}" if first != "ss" else "")
+    return Check("mIoU", "passed", short, f"{'; '.join(details)}; {images}", dict(facts), basis)
 
 
 def _beside(entry: Model) -> str:
@@ -202,8 +236,8 @@ def _beside(entry: Model) -> str:
 
 def _in_mode(
     evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any
-) -> tuple[dict[str, Any], str, Status]:
-    """The facts of one mode, the same in words, and what they say of the reported figure: `skipped` if nothing."""
+) -> tuple[dict[str, Any], Status]:
+    """The facts of one mode, with what is said of them, and what they say of the reported figure: `skipped` if nothing."""
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
@@ -222,22 +256,22 @@ def _in_mode(
         facts["stored_counts"] = {"equal": not wrong, "close_calls": close}
         if wrong:
             apart = f"the pixel counts of {len(wrong)} of {len(question.chosen)} images differ from those stored, the first {wrong[0]}"
-            return facts, f"{apart}; {mode} mIoU {measured['mIoU']:.2f}", "failed"
+            return facts | {"said": f"{apart}; {mode} mIoU {measured['mIoU']:.2f}"}, "failed"
         whose = "those of the receipt" if setting.smoke is not None else "those stored"
         same = f"the pixel counts of every image equal {whose}" + (f", but for {close} close calls" if close else "")
     figures = f"{measured['mIoU']:.2f} measured"
     extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}"
     if setting.smoke is not None:
-        return facts, f"{same}; {figures}", "passed"
+        return facts | {"said": f"{same}; {figures}"}, "passed"
     if entry.reported is None or reported is None:
         facts["verdict"] = None
-        return facts, "; ".join(filter(None, [f"{figures}, none reported", same, extra])), "passed"
+        return facts | {"said": "; ".join(filter(None, [f"{figures}, none reported", same, extra]))}, "passed"
     verdict, why = judge(list(counts.values()), reported, entry.reported.decimals, question.of)
     facts["verdict"] = verdict
-    detail = "; ".join(filter(None, [f"{figures}, {reported:.{entry.reported.decimals}f} reported: {why}", same, extra]))
+    facts["said"] = "; ".join(filter(None, [f"{figures}, {reported:.{entry.reported.decimals}f} reported: {why}", same, extra]))
     if verdict == "refuted" or (verdict == "inconsistent" and not stored):  # equal counts are the stronger evidence
-        return facts, detail, "failed"
-    return facts, detail, "skipped" if verdict == "undecided" and not stored else "passed"
+        return facts, "failed"
+    return facts, "skipped" if verdict == "undecided" and not stored else "passed"
 
 
 def _finite(value: float) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from segzoo.detection import detect
 from segzoo.difference import identical
-from segzoo.errors import ConversionError, LostProcess, SegzooError
+from segzoo.errors import ConversionError, LostProcess, NetworkError, NotFoundError, SegzooError
 from segzoo.formats import Weights, open_weights
 from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
 from segzoo.layouts import LAYOUTS
@@ -21,6 +21,8 @@ from segzoo.reading import read
 from segzoo.remap import fill, make, plan, refusal, run
 from segzoo.scoring import score
 from segzoo.zoo import Artifact, Backbone, Entry, Model
+
+_SHORT = {NetworkError.exit_code: "not fetched", NotFoundError.exit_code: "not found"}
 
 Previous = Mapping[str, Mapping[str, Any]]
 
@@ -52,7 +54,9 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         except LostProcess:
             raise
         except SegzooError as error:
-            check = Check(rung, "failed", "failed", "; ".join(filter(None, [error.message, error.hint])), code=error.exit_code)
+            check = Check(
+                rung, "failed", _SHORT.get(error.exit_code, "failed"), "; ".join(filter(None, [error.message, error.hint])), code=error.exit_code
+            )
             broken = rung
         yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
 

@@ -80,6 +80,59 @@ def test_what_is_proved_is_not_proved_again_unless_asked():
     assert from_receipts(verify("--images", "10", "--mode", "whole", "--precision", "bf16")) == 2
 
 
+def test_modes_are_measured_one_at_a_time_and_stand_side_by_side():
+    verify("--mode", "whole")
+    alone = checks()["mIoU"]["facts"]["modes"]["whole"]
+    both = verify("--mode", "ss", "--mode", "whole")
+    assert from_receipts(both) == 2  # not the mIoU, whose one mode is new
+    assert "86.71 measured" in both.stdout
+    record = checks()["mIoU"]
+    assert record["basis"]["modes"] == ["ss", "whole"]
+    assert record["facts"]["modes"]["whole"] == alone
+    assert record["facts"]["modes"]["ss"]["measured"]["mIoU"] == 86.71
+    again = verify("--mode", "whole")
+    assert from_receipts(again) == 3
+    assert f"{alone['measured']['mIoU']:.2f} whole" in again.stdout  # the table's figure is of the mode that was asked for
+    verify("--mode", "whole", "--again")
+    assert checks()["mIoU"]["basis"]["modes"] == ["ss", "whole"]
+    verify("--speed")
+    assert "speed" in checks()["mIoU"]["facts"]
+    assert from_receipts(verify("--speed")) == 3
+
+
+def test_a_run_that_proves_less_leaves_the_receipt(lab):
+    verify("--images", "all", zoo=lab)
+    whole = path(label_of(lab)).read_bytes()
+    done = verify("--images", "10", zoo=lab)
+    assert "the receipt stays as it was, since it has the mIoU of 40 images, not 10" in done.stdout
+    assert "receipts:" not in done.stdout
+    lower = verify("--images", "10", "--precision", "bf16", zoo=lab)
+    assert "the receipt stays as it was" in lower.stdout
+    assert path(label_of(lab)).read_bytes() == whole
+    assert not path(label_of(lab)).with_suffix(".unfinished").exists()
+    (lab.parent / "ade_mini").rename(lab.parent / "elsewhere")
+    assert verify(zoo=lab).exit_code == 8
+    change(lab, "    path: ade_mini\n", "")
+    without = verify(zoo=lab)
+    assert "no data" in without.stdout
+    assert "since it has the mIoU of 40 images" in without.stdout
+    assert path(label_of(lab)).read_bytes() == whole
+    moved = verify("--images", "10", "--data", str(lab.parent / "elsewhere"), zoo=lab)
+    assert "the receipt stays" in moved.stdout
+    change(lab, "miou: 86.71", "miou: 46.71")
+    assert verify("--images", "10", "--data", str(lab.parent / "elsewhere"), zoo=lab).exit_code == 0  # its counts are those stored
+    image = next((lab.parent / "elsewhere" / "images" / "validation").glob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert "receipts:" in verify("--images", "10", "--data", str(lab.parent / "elsewhere"), zoo=lab).stdout  # other data
+
+
+def test_a_folder_of_data_that_is_not_there_is_named_before_anything_else(tmp_path):
+    done = verify("--data", str(tmp_path / "nowhere"))
+    assert done.exit_code == 8
+    assert f"{tmp_path}/nowhere: no such folder" in str(done.exception) + done.stderr
+    assert "bytes:" not in done.stdout + done.stderr
+
+
 @pytest.fixture
 def lab(tmp_path):
     """A copy of the mini zoo to change."""

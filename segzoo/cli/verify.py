@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def verify(
     from segzoo.cli.answer import show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
-    from segzoo.receipt import proved, receipt, write
+    from segzoo.receipt import outweighed, proved, read, receipt, write
     from segzoo.verify import artifacts_of
     from segzoo.verify import verify as verify_entry
 
@@ -115,6 +116,9 @@ def verify(
     device = device or best_device()
     count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
     board = Board(manifest, entries, silent=not first)
+    with world.together() if world else nullcontext():
+        if data is not None and not data.is_dir():
+            raise EnvironmentFault(f"{data}: no such folder", hint="--data names the folder of the data set, or the one that it is in")
     setting = ladder.Setting(
         manifest.zoo,
         manifest.base,
@@ -126,6 +130,7 @@ def verify(
         precision=precision,
         smoke=smoke,
         speed=speed,
+        again=again,
         world=world,
         said=board.said,
         policy=manifest.policy(),
@@ -141,7 +146,7 @@ def verify(
     records = []
     with board.live():
         for name, entry in entries.items():
-            previous = proved(name, receipts, any_version=smoke is not None) if first and (smoke or not again) else {}
+            previous = proved(name, receipts, any_version=smoke is not None) if first else {}
             checks: list[dict[str, Any]] = []
             for check in verify_entry(entry, setting, previous):
                 checks.append(check.record())
@@ -150,14 +155,20 @@ def verify(
                     write(receipt(name, entry.title, checks), receipts, finished=False)
             records.append(receipt(name, entry.title, checks))
             if first and not smoke and not any(check["code"] in UNFINISHED for check in checks):
-                write(records[-1], receipts)
+                path = receipts / f"{name}.json"
+                if more := outweighed(records[-1], read(path)):
+                    board.notes.append(f"{name}: the receipt stays as it was, since it has {more}")
+                    path.with_suffix(".unfinished").unlink(missing_ok=True)
+                else:
+                    write(records[-1], receipts)
+                    board.receipts = receipts
     codes = [check.code for checks in board.checks.values() for check in checks if check.code]
     skipped = [check.rung for checks in board.checks.values() for check in checks if check.status == "skipped" and check.rung in require]
     code = min(codes) if codes else 8 if skipped else 0
     if first and as_json:
         show_json(records, code)
     elif first:
-        board.summary(None if smoke else receipts)
+        board.summary()
     raise SystemExit(code)
 
 
@@ -187,14 +198,14 @@ class Board:
         self.entries = entries
         self.checks: dict[str, list[Check]] = {name: [] for name in entries}
         self.doing = ""
+        self.notes: list[str] = []
+        self.receipts: Path | None = None
         self._live: Any = None
         self._silent = silent
         self._lively = on_terminal() and not silent
 
     def live(self) -> Any:
         """The table on a terminal, redrawn; elsewhere nothing, and `add` prints lines."""
-        from contextlib import nullcontext
-
         from rich.console import Console
         from rich.live import Live
 
@@ -238,7 +249,7 @@ class Board:
         """Green is for what is proved; bytes that nobody hashed in full are not."""
         return "yellow" if check.short.endswith("pinned") else self.STYLES[check.status]
 
-    def summary(self, receipts: Path | None) -> None:
+    def summary(self) -> None:
         """The finished table, measured against reported figures, what failed or was skipped and why, and where receipts are."""
         from rich.console import Console
 
@@ -262,5 +273,7 @@ class Board:
         show(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
         if earlier := [check for checks in self.checks.values() for check in checks if check.time]:
             show(f"{len(earlier)} of them from receipts, as of {min(str(check.time) for check in earlier)}; --again climbs them anew", style="dim")
-        if receipts:
-            show(f"receipts: {receipts}")
+        for note in self.notes:
+            show(note)
+        if self.receipts:
+            show(f"receipts: {self.receipts}")
