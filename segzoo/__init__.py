@@ -23,7 +23,13 @@ _PUBLIC = {
 __all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open"]
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("segzoo")
     if name in _PUBLIC:
         module, function = _PUBLIC[name]
         return getattr(import_module(module), function)

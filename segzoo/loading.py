@@ -61,7 +61,9 @@ def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn
     """A Segmenter as a torch module, ready to run: fetched and checked if it is of the zoo, read if it is a file.
 
     It takes normalised RGB (b, 3, H, W) float32, (x - mean) / std of 0 to 255 as its protocol says, and gives scores
-    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. `like` is as in `loaded`.
+    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. `like` names
+    the entry of the zoo that a file is like, where its geometry alone does not tell. Raises NotFoundError, ConversionError, and what
+    fetching raises.
     """
     return loaded(source, open_manifest(zoo), like).module
 

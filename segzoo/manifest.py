@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from segzoo.errors import NotFoundError, UsageError
-from segzoo.merging import Part, Zoos, merged, parts_of
+from segzoo.merging import PACKAGED, Part, Zoos, merged, parts_of
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.zoo import Artifact, Zoo
 
@@ -61,10 +61,26 @@ class Manifest:
             raise UsageError("nothing named", hint=f"name one or more of {', '.join(among)}; or give --all")
         for name in names:
             if name not in among:
-                near = difflib.get_close_matches(name, list(among), n=1)
-                guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(among)}"
-                raise NotFoundError(f"no '{name}' in this zoo; {guess}", hint="segzoo list shows what there is")
+                raise self._unknown(name, among)
         return {name: among[name] for name in names}
+
+    def _unknown(self, name: str, among: Iterable[str]) -> NotFoundError:
+        """What a name that is not among these may be: a data set, a name of segzoo's other zoo, a file of one's own, a slip."""
+        if dataset := self.zoo.datasets.get(name):
+            way = f"segzoo fetch {name}" if dataset.archive else "it lies beside the manifest" if dataset.path else "it is got by hand"
+            where = f", from {dataset.home}" if dataset.home and not dataset.archive else ""
+            return NotFoundError(f"'{name}' is a data set, no model", hint=f"{way}{where}; --data DIR of verify and report names a folder")
+        for label in PACKAGED.keys() - {part.label for part in self.parts}:
+            other = parts_of(label)[0].zoo
+            if name in other.entries or name in other.datasets:
+                return NotFoundError(f"no '{name}' in this zoo, but in the {label} one", hint=f"segzoo --zoo {label} ..., or zoo='{label}' in Python")
+        if Path(name).is_file():
+            return NotFoundError(
+                f"no '{name}' in this zoo; it is a file", hint=f"segzoo manifest add {name} --to zoo.yaml makes it an entry of your own zoo"
+            )
+        near = difflib.get_close_matches(name, list(among), n=1)
+        guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(among)}"
+        return NotFoundError(f"no '{name}' in this zoo; {guess}", hint="segzoo list shows what there is")
 
 
 def open_manifest(zoo: Zoos = None, offline: bool = False, mirrors: tuple[str, ...] = ()) -> Manifest:

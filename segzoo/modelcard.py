@@ -44,7 +44,7 @@ def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, receipt
     proved = receipt if receipt and facts_of(receipt, "bytes").get("sha256") == sha256 else None
     blocks = [
         _front_matter(known, made, dataset, proved),
-        f"# {prose(known.entry.title)}",
+        f"# {prose(_title(known))}",
         _what(known, made),
         "## Use",
         _use(known, made),
@@ -105,8 +105,13 @@ def _front_matter(known: Known, made: Made, dataset: Dataset | None, proved: Map
                 "dataset": {"name": dataset.title, "type": known.entry.protocol.dataset, "split": dataset.split},
                 "metrics": [{"type": "mean_iou", "name": f"mIoU, {mode}", "value": figure} for mode, figure in whole.items()],
             }
-            facts["model-index"] = [{"name": known.entry.title, "results": [results]}]
+            facts["model-index"] = [{"name": _title(known), "results": [results]}]
     return "---\n" + "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items()) + "\n---"
+
+
+def _title(known: Known) -> str:
+    """Of an entry its own; a file of one's own is not the model that it is like."""
+    return known.entry.title if known.fetched else known.read.opened.path.name
 
 
 def _what(known: Known, made: Made) -> str:

@@ -41,7 +41,7 @@ class File:
 @dataclass(frozen=True)
 class Publication:
     """A folder that was written. `left_out` are the sections that did not come along, `verified` whether a receipt of the same
-    bytes says that nothing failed, None where there is none.
+    bytes says that nothing failed, None where there is none, `verify` the command that makes one.
     """
 
     folder: Path
@@ -52,6 +52,7 @@ class Publication:
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
     verified: bool | None
+    verify: str
 
 
 def publish(
@@ -73,7 +74,7 @@ def publish(
         (part / "README.md").write_text(card(it, sha256, made, dataset, receipt), encoding="utf-8")
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
     verified = receipt["passed"] if receipt and facts_of(receipt, "bytes").get("sha256") == sha256 else None
-    return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified)
+    return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, made.verify)
 
 
 def _transformers(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
@@ -196,7 +197,8 @@ def _commands(it: Known, form: str, folder: Path, manifest: Manifest) -> dict[st
     name = shlex.quote(Path(it.name).name)
     like = "" if it.fetched else f" --like {it.like}"
     made = f"segzoo{zoo} export {name}{like} -o {shlex.quote(folder.absolute().name)} --as {form}"
-    return {"reproduce": made, "verify": f"segzoo{zoo} verify {it.like}", "version": version("segzoo")}
+    verify = f"segzoo{zoo} verify {it.like}" if it.fetched else f"segzoo manifest add {name} --to zoo.yaml && segzoo --zoo zoo.yaml verify --all"
+    return {"reproduce": made, "verify": verify, "version": version("segzoo")}
 
 
 def _json(path: Path, facts: Mapping[str, Any]) -> None:

@@ -285,6 +285,9 @@ def test_a_file_of_ones_own_is_taken_for_what_it_is_like(tmp_path):
     assert "A file of somebody's own" in text
     assert str(tmp_path) not in text
     assert "segzoo --zoo mini export mine.safetensors --like mini-vit -o out --as hf" in text
+    assert "# mine.safetensors\n" in text
+    assert made.verify == "segzoo manifest add mine.safetensors --to zoo.yaml && segzoo --zoo zoo.yaml verify --all"
+    assert f"Not verified yet: `{made.verify}`" in text
 
 
 def test_the_card_says_what_a_receipt_proves_of_these_bytes(tmp_path):

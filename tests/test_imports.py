@@ -74,3 +74,12 @@ def test_help_loads_nothing_heavy(command):
 
 def test_list_loads_no_arrays():
     assert not modules_after("--zoo", "mini", "list") & {"numpy", "torch", "jax", "requests"}
+
+
+def test_the_package_shows_its_public_names_and_its_version():
+    import importlib.metadata
+
+    import segzoo
+
+    assert dir(segzoo) == sorted([*segzoo.__all__, "__version__"])
+    assert segzoo.__version__ == importlib.metadata.version("segzoo")

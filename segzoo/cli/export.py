@@ -44,6 +44,8 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     from segzoo.cli.output import byte_progress, megabytes, show, tell
     from segzoo.publication import publish
 
+    if form == "onnx":
+        tell("torch traces the graph, which takes it half a minute")
     with byte_progress(name) as said:
         made = publish(name, output, form, choice.load(), like, said)
     if as_json:
@@ -57,6 +59,6 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     for section in made.left_out:
         tell(f"left out: {section}, for which it has no place")
     if made.verified is None:
-        tell(f"not verified yet, as its card says: segzoo verify {made.like}", style="yellow")
+        tell(f"not verified yet, as its card says: {made.verify}", style="yellow")
     elif not made.verified:
         tell("its receipt says that a rung failed, and so does its card", style="yellow")

@@ -200,6 +200,8 @@ class Board:
         self.doing = ""
         self.notes: list[str] = []
         self.receipts: Path | None = None
+        utf = (sys.stdout.encoding or "").lower().startswith("utf")  # asked now: the live table puts something of its own there
+        self._marks = {"passed": "\u2713 ", "failed": "\u2717 "} if utf else {"passed": "ok ", "failed": "X "}
         self._live: Any = None
         self._silent = silent
         self._lively = on_terminal() and not silent
@@ -229,9 +231,6 @@ class Board:
         from rich.table import Table
         from rich.text import Text
 
-        marks = (
-            {"passed": "\u2713 ", "failed": "\u2717 "} if (sys.stdout.encoding or "").lower().startswith("utf") else {"passed": "ok ", "failed": "X "}
-        )
         table = Table(box=None, pad_edge=False)
         table.add_column("", no_wrap=True)
         rungs = ("bytes", "names", "round trip", "numbers", "mIoU")
@@ -239,7 +238,7 @@ class Board:
             table.add_column(rung, no_wrap=True)
         busy = next((name for name, checks in self.checks.items() if len(checks) < len(rungs)), None)
         for name, checks in self.checks.items():
-            cells = [Text(marks.get(check.status, "") + check.short, style=self.style(check)) for check in checks]
+            cells = [Text(self._marks.get(check.status, "") + check.short, style=self.style(check)) for check in checks]
             if name == busy:
                 cells.append(Text(self.doing or "...", style="cyan"))
             table.add_row(name, *cells)
