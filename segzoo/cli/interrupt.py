@@ -1,0 +1,38 @@
+"""Ctrl-C that comes through, and ends the program as a Ctrl-C does.
+
+A compiled library that is interrupted while it is loaded may crash; JAX, interrupted in what it does at each collection of
+garbage, swallows it. There a Ctrl-C waits until that is over.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130
+_LATER = 0.05  # seconds
+
+
+def listen() -> None:
+    """From here on. Where the shell has Ctrl-C ignored, it stays so; Windows has no such timer, and goes on as Python does."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGALRM, _interrupt)
+
+
+def leave() -> NoReturn:
+    """End the process at once, with what was written written: all is put away, and libraries that are half loaded need not be."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(INTERRUPTED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    place = frame
+    while place is not None:
+        if place.f_code.co_filename.startswith("<frozen importlib") or place.f_code.co_name == "_xla_gc_callback":
+            signal.setitimer(signal.ITIMER_REAL, _LATER)
+            return
+        place = place.f_back
+    raise KeyboardInterrupt
