@@ -419,3 +419,32 @@ def test_a_terminal_gets_a_live_table():
 def test_two_v_show_the_traceback():
     with pytest.raises(Exception, match="no such manifest"):
         segzoo("-vv", "--zoo", "none.yaml", "list")
+
+
+# the output
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("arguments", [("list",), ("info", "seg-b-deit-linear")])
+def test_what_the_terminal_cannot_show_is_replaced(arguments, encoding):
+    done = subprocess.run([sys.executable, "-m", "segzoo", *arguments], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "Seg-B?/16" in done.stdout.decode(encoding)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("buffering", ["", "1"])
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("explain", "4"), ("--help",)])
+def test_output_that_cannot_be_written_is_one_error(arguments, buffering):
+    command = [sys.executable, "-m", "segzoo", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": buffering})
+    assert done.returncode == 8
+    first, second = done.stderr.splitlines()
+    assert first == "error: the output could not be written: No space left on device"
+    assert second.startswith("hint: ")
+
+
+def test_the_version_is_that_of_segzoo_however_it_is_started():
+    stdout, _ = process("--version").communicate(timeout=30)
+    assert stdout.startswith("segzoo, version ")
