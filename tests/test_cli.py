@@ -416,9 +416,38 @@ def test_a_terminal_gets_a_live_table():
     assert b"\x1b[" in shown
 
 
-def test_two_v_show_the_traceback():
-    with pytest.raises(Exception, match="no such manifest"):
-        segzoo("-vv", "--zoo", "none.yaml", "list")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--zoo", "none.yaml", "list"), 7),
+        (("fetch", "vit-t", "--offline"), 7),
+        (("convert", "none.npz", "nor.npz", "out/"), 7),
+        (("inspect", "a" * 300), 8),
+    ],
+)
+def test_two_v_show_the_traceback_and_keep_the_exit_code(arguments, code):
+    """Of an error that ends a command, and of those that a command goes on after."""
+    plain, loud = segzoo(*arguments), segzoo("-vv", *arguments)
+    assert plain.exit_code == loud.exit_code == code
+    assert "Traceback" not in plain.stderr
+    assert "Traceback (most recent call last)" in loud.stderr
+    assert loud.stderr.endswith(plain.stderr.splitlines()[-1] + "\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("verify", "--zoo", "mini", "--all"), "hint: --zoo stands before the command: segzoo --zoo mini verify ..."),
+        (("cache", "ls", "--zoo=mini"), "hint: --zoo stands before the command: segzoo --zoo mini cache ls ..."),
+        (("list", "-q"), "hint: -q stands before the command: segzoo -q list ..."),
+        (("list", "-vv"), "hint: -v stands before the command: segzoo -v list ..."),
+    ],
+)
+def test_an_option_of_the_program_after_a_command_is_told_its_place(arguments, said):
+    done = segzoo(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"'.\n{said}\n")
+    assert "hint" not in segzoo("list", "--frob").stderr
 
 
 # the output
