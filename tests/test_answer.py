@@ -59,6 +59,7 @@ WORKING = {
     "receipt check": [()],
     "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
     "doctor": [("--offline",)],
+    "explain": [(), ("4",)],
 }
 
 
