@@ -13,7 +13,7 @@ from segzoo.cli.adopt import adopt
 from segzoo.cli.answer import command_words, show_failure
 from segzoo.cli.bundle import bundle
 from segzoo.cli.cache import cache
-from segzoo.cli.completion import completion
+from segzoo.cli.completion import ManifestPath, completion
 from segzoo.cli.convert import convert
 from segzoo.cli.doctor import doctor
 from segzoo.cli.explain import explain
@@ -101,7 +101,7 @@ def misplaced(group: click.Group, option: str, words: str) -> str | None:
 @click.group(cls=Guarded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--zoo",
-    type=click.Path(),  # a list in the environment is then one of paths
+    type=ManifestPath(),
     multiple=True,
     metavar="PATH|mini|shipped",
     envvar="SEGZOO_ZOO",

@@ -8,16 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import Name, with_files
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import NotFoundError, UsageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
+class ModelThenImages(Name):
+    """After the model, or the two of --compare, the shell completes files only."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        if ctx.params.get("arguments") or ctx.params.get("compare"):
+            return with_files(incomplete, [])
+        return super().shell_complete(ctx, param, incomplete)
+
+
 @click.command(short_help="Segment images: overlays with a legend, label maps, class shares.")
-@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...", type=Name("models", or_file=True))
+@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...", type=ModelThenImages("models", or_file=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("predictions"), show_default=True, help="Folder for the pictures.")
 @click.option(
     "--compare",
