@@ -1,6 +1,12 @@
 """`python -m segzoo` and the `segzoo` command."""
 
+import errno
+import io
+import os
 import sys
+from contextlib import suppress
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
@@ -11,12 +17,33 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     interrupt.listen()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # names and titles may have what a terminal's encoding has not
     try:
-        command()
+        command(prog_name="segzoo")
     except SystemExit as end:
         if end.code == interrupt.INTERRUPTED:
             interrupt.leave()
         raise
+    except OSError as error:  # what our own files meet names them; this is of the output
+        if error.errno not in FULL or error.filename is not None:
+            raise
+        give_up_output(error)
+
+
+def give_up_output(error: OSError) -> None:
+    """Ends the program with one line on why its output cannot be written, and drops what waits, on which Python would fail again."""
+    from segzoo.cli.failure import show_error
+    from segzoo.errors import EnvironmentFault
+
+    fault = EnvironmentFault(f"the output could not be written: {error.strerror}", hint="make room where it goes, or send it elsewhere")
+    with suppress(OSError):  # stderr may go there too
+        show_error(fault)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    sys.exit(fault.exit_code)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def compared(image: np.ndarray, pair: Sequence[Prediction], names: Sequence[str]
     faded = (image.astype(np.float32) * 0.25 + 255 * 0.75).astype(np.uint8)
     panels = [tinted(image, one.labels, its) for one, its in zip(pair, classes, strict=True)]
     panels.append(Image.fromarray(np.where(apart[..., None], image, faded)))
-    titles = [*names, f"they differ in {100 * apart.mean():.1f} %"]
+    titles = [*names, f"they differ in {100 * apart.mean():.2f} %"]
     both: dict[str, list[float]] = {name: [one.shares.get(name, 0.0) for one in pair] for one in pair for name in one.shares}
     column = legend(both, {**classes[1], **classes[0]}, image.shape[0])
     return beside([titled(panel, title) for panel, title in zip(panels, titles, strict=True)], column)

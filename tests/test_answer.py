@@ -59,6 +59,7 @@ WORKING = {
     "receipt check": [()],
     "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
     "doctor": [("--offline",)],
+    "explain": [(), ("4",)],
 }
 
 
@@ -103,6 +104,10 @@ def test_a_failure_among_several_keeps_the_others(tmp_path):
     assert Path(fine["target"]).exists()
     answer = segzoo("--zoo", "mini", "adopt", TAME, tmp_path / "broken.npz", "--json")
     assert [("error" in one) for one in answer["result"]] == [False, True]
+    (tmp_path / "broken.jpg").write_bytes(IMAGE.read_bytes()[:300])
+    answer = segzoo("--zoo", "mini", "predict", "mini-linear", tmp_path / "broken.jpg", IMAGE, "--device", "cpu", "-o", tmp_path / "out", "--json")
+    assert answer["exit_code"] == answer["result"][0]["error"]["code"] == 8
+    assert [(one["image"], "error" in one) for one in answer["result"]] == [(str(tmp_path / "broken.jpg"), True), (str(IMAGE), False)]
 
 
 def test_a_bug_is_said_and_raised(monkeypatch):

@@ -372,6 +372,42 @@ def test_ctrl_c_leaves_nothing_half_written():
     assert not list(Path(os.environ["SEGZOO_HOME"]).rglob("*.part"))
 
 
+IN_AN_IMPORT = """
+import os, signal, sys
+from segzoo.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "segzoo.verify":
+            os.kill(os.getpid(), signal.SIGINT)
+            sys.stderr.write("on with it\\n")
+sys.meta_path.insert(0, Interrupting())
+main()
+"""
+IN_A_CALLBACK = """
+import gc, os, signal, sys
+from segzoo.__main__ import main
+
+def _xla_gc_callback(phase, info):
+    if "segzoo.verify" in sys.modules:
+        gc.callbacks.remove(_xla_gc_callback)
+        os.kill(os.getpid(), signal.SIGINT)
+        sys.stderr.write("on with it\\n")
+gc.callbacks.append(_xla_gc_callback)
+main()
+"""
+
+
+@pytest.mark.parametrize("where", [IN_AN_IMPORT, IN_A_CALLBACK])
+def test_ctrl_c_waits_where_it_would_crash_a_library_or_be_lost(where):
+    done = subprocess.run([sys.executable, "-c", where, "--zoo", "mini", "verify", "mini-mask"], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert "on with it" in done.stderr
+    assert "interrupted; what has arrived is kept" in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert "mini-mask: mIoU" not in done.stderr
+
+
 LOADING = """
 import sys
 class Interrupting:
@@ -420,6 +456,64 @@ def test_a_terminal_gets_a_live_table():
     assert b"\x1b[" in shown
 
 
-def test_two_v_show_the_traceback():
-    with pytest.raises(Exception, match="no such manifest"):
-        segzoo("-vv", "--zoo", "none.yaml", "list")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--zoo", "none.yaml", "list"), 7),
+        (("fetch", "vit-t", "--offline"), 7),
+        (("convert", "none.npz", "nor.npz", "out/"), 7),
+        (("inspect", "a" * 300), 8),
+    ],
+)
+def test_two_v_show_the_traceback_and_keep_the_exit_code(arguments, code):
+    """Of an error that ends a command, and of those that a command goes on after."""
+    plain, loud = segzoo(*arguments), segzoo("-vv", *arguments)
+    assert plain.exit_code == loud.exit_code == code
+    assert "Traceback" not in plain.stderr
+    assert "Traceback (most recent call last)" in loud.stderr
+    assert loud.stderr.endswith(plain.stderr.splitlines()[-1] + "\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("verify", "--zoo", "mini", "--all"), "hint: --zoo stands before the command: segzoo --zoo mini verify ..."),
+        (("cache", "ls", "--zoo=mini"), "hint: --zoo stands before the command: segzoo --zoo mini cache ls ..."),
+        (("list", "-q"), "hint: -q stands before the command: segzoo -q list ..."),
+        (("list", "-vv"), "hint: -v stands before the command: segzoo -v list ..."),
+    ],
+)
+def test_an_option_of_the_program_after_a_command_is_told_its_place(arguments, said):
+    done = segzoo(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"'.\n{said}\n")
+    assert "hint" not in segzoo("list", "--frob").stderr
+
+
+# the output
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("arguments", [("list",), ("info", "seg-b-deit-linear")])
+def test_what_the_terminal_cannot_show_is_replaced(arguments, encoding):
+    done = subprocess.run([sys.executable, "-m", "segzoo", *arguments], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "Seg-B?/16" in done.stdout.decode(encoding)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("buffering", ["", "1"])
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("explain", "4"), ("--help",)])
+def test_output_that_cannot_be_written_is_one_error(arguments, buffering):
+    command = [sys.executable, "-m", "segzoo", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": buffering})
+    assert done.returncode == 8
+    first, second = done.stderr.splitlines()
+    assert first == "error: the output could not be written: No space left on device"
+    assert second.startswith("hint: ")
+
+
+def test_the_version_is_that_of_segzoo_however_it_is_started():
+    stdout, _ = process("--version").communicate(timeout=30)
+    assert stdout.startswith("segzoo, version ")

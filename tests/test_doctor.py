@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -89,6 +91,15 @@ def test_every_exit_code_is_explained(code):
     assert f"{code} {MEANINGS[code][0].split()[0]}" in " ".join(EPILOG.split())
 
 
+def test_without_a_code_all_are_shown_one_a_line():
+    lines = run("explain").stdout.splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(MEANINGS)
+    assert all(title in line and len(line) < 80 for line, (title, _) in zip(lines, MEANINGS.values(), strict=True))
+    answers = [json.loads(run("explain", *code, "--json").stdout)["result"] for code in ((), ("4",))]
+    assert answers[0] == [{"code": code, "title": title, "advice": advice} for code, (title, advice) in MEANINGS.items()]
+    assert answers[1] == [answers[0][4]]
+
+
 def test_another_code_is_none():
     assert run("explain", 9).exit_code == 7
 
@@ -98,23 +109,86 @@ def test_a_completion_script_for_each_shell(shell):
     assert "_SEGZOO_COMPLETE" in run("completion", shell).stdout
 
 
+def completed(words, shell="bash"):
+    """What the program answers to the shell that completes the last word: its kinds and values, in order."""
+    last = {"bash": str(len(words.split(" ")) - 1), "fish": words.split(" ")[-1]}[shell]
+    environment = {"_SEGZOO_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": last}
+    done = subprocess.run([sys.executable, "-m", "segzoo"], capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.stderr == ""
+    return [line.partition("\t")[0] for line in done.stdout.splitlines() if line]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("segzoo ver", {"verify"}),
-        ("segzoo --zoo mini verify mini-", {"mini-vit", "mini-mask", "mini-linear"}),
-        ("segzoo info vit-t", {"vit-t", "vit-t-mask"}),
-        ("segzoo fetch ade", {"ade20k"}),
-        ("segzoo predict seg-b8", {"seg-b8-linear", "seg-b8"}),  # the last stands for a file
-        ("segzoo --zoo nowhere.yaml verify v", set()),
+        ("segzoo ver", "plain,verify"),
+        ("segzoo --zoo mini verify mini-", "plain,mini-vit plain,mini-mask plain,mini-linear"),
+        ("segzoo info vit-t", "plain,vit-t plain,vit-t-mask"),
+        ("segzoo fetch ade", "plain,ade20k"),
+        ("segzoo --zoo nowhere.yaml verify v", ""),
+        ("segzoo explain 1", "plain,1 plain,130"),
+        ("segzoo explain ", " ".join(f"plain,{code}" for code in MEANINGS)),
     ],
 )
-def test_the_shell_completes_commands_and_names(words, expected):
-    environment = {"_SEGZOO_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    code = "import sys; sys.argv = ['segzoo']; from segzoo.cli import main; main(prog_name='segzoo')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment})
-    assert {line.split(",", 1)[1] for line in done.stdout.splitlines() if line} == expected
+def test_the_shell_completes_commands_names_and_codes(words, expected):
+    assert completed(words) == expected.split()
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("segzoo --zoo mini convert mini-v", "plain,mini-vit"),
+        ("segzoo convert timm_t", ""),
+        ("segzoo convert vit-t out", ""),
+        ("segzoo export vit-t", "plain,vit-t plain,vit-t-mask"),
+        ("segzoo predict seg-b-mask", "plain,seg-b-mask"),
+        ("segzoo predict seg-b-mask seg-b", ""),  # an image
+        ("segzoo --zoo mini predict --compare mini-m", "plain,mini-mask"),
+        ("segzoo --zoo mini predict --compare mini-mask mini-l", "plain,mini-linear"),
+        ("segzoo --zoo mini predict --compare mini-mask mini-linear mini-l", ""),
+        ("segzoo --zoo nowhere.yaml predict m", ""),
+        ("segzoo --zoo mi", "plain,mini"),
+        ("segzoo --zoo mini --zoo s", "plain,shipped"),
+    ],
+)
+def test_the_shell_completes_files_beside_names(words, expected, shell):
+    """Files come first: click's script for bash forgets at them what came before."""
+    assert completed(words, shell) == [f"file,{words.split(' ')[-1]}", *expected.split()]
+
+
+BASH = """
+eval "$(segzoo completion bash)"
+compopt() { local IFS=" "; echo "compopt $*"; }  # it works only while a person completes
+COMP_WORDS=(segzoo --zoo mini %s) COMP_CWORD=%d
+_segzoo_completion segzoo '%s' ''
+printf '%%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("convert mini", {"mini-vit", "mini-mask", "mini-linear", "mini notes.pth"}),
+        ("predict mini", {"mini-mask", "mini-linear", "mini notes.pth"}),
+        ("predict mini-mask mini", {"mini notes.pth"}),
+        ("export other", {"other.pth"}),
+    ],
+)
+def test_bash_offers_names_and_files(words, expected, tmp_path):
+    for name in ("mini notes.pth", "other.pth"):
+        (tmp_path / name).touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "segzoo").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m segzoo "$@"\n')
+    (tmp_path / "bin" / "segzoo").chmod(0o755)
+    script = BASH % (words, len(words.split()) + 2, words.split()[-1])
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.stderr == ""
+    first, *offered = done.stdout.splitlines()
+    assert first == "compopt -o default -o filenames"
+    assert set(offered) == expected
 
 
 @pytest.mark.parametrize("arguments", [("info", "vit-x"), ("receipt", "check"), ("inspect", "nowhere.pth"), ("predict", "vit-t", "nowhere.jpg")])

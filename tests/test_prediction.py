@@ -79,7 +79,8 @@ def test_two_models_side_by_side(folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("mini-mask",), 2, "no image named"),
+        (("mini-mask",), 2, "no image named\nhint: segzoo predict MODEL IMAGE..., where - reads a list of images from stdin"),
+        (("mini-mask", "-"), 2, "the list of images on stdin is empty"),
         (("mini-mask", "nowhere.jpg"), 7, "nowhere.jpg: no such image"),
         (("mini-mask", "*.jpg"), 7, "*.jpg: no images there"),
         (("mini-mosk", FIRST), 7, "did you mean mini-mask?"),
@@ -106,7 +107,34 @@ def test_images_of_one_name_do_not_overwrite_each_other(folder):
     assert {path.name.split(".")[0] for path in (folder / "out").iterdir()} == {"a", "b_jpg", "b_png"}
     clash = predict("mini-linear", "one", "two", "-o", "out")
     assert clash.exit_code == 2
-    assert "two images are named a_jpg" in clash.output
+    assert "one/a.jpg and two/a.jpg: the pictures of both would be out/a_jpg.*" in clash.output
+    assert "hint: segment them in two runs" in clash.output
+    assert "-o DIR" in clash.output
+
+
+def broken_among(folder):
+    """A folder with an image, one that is cut short, and another."""
+    (folder / "photos").mkdir()
+    shutil.copy(FIRST, folder / "photos" / "a.jpg")
+    (folder / "photos" / "b.jpg").write_bytes(FIRST.read_bytes()[:300])
+    shutil.copy(FIRST, folder / "photos" / "c.jpg")
+    return folder / "photos"
+
+
+@pytest.mark.parametrize("models", [("mini-linear",), ("--compare", "mini-linear", "mini-mask")])
+def test_a_broken_image_does_not_keep_the_others_from_being_segmented(models, folder):
+    done = predict(*models, broken_among(folder), "-o", "out")
+    assert done.exit_code == 8
+    assert {path.name.split(".")[0] for path in (folder / "out").iterdir()} == {"a", "c"}
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["a.jpg", "c.jpg"]
+    assert f"error: {folder}/photos/b.jpg: not a readable image" in done.stderr
+    assert "data set" not in done.stderr
+    assert done.stderr.endswith("2 of 3 images done; pictures in out/\n")
+
+
+def test_two_models_differences_have_the_same_decimals_however_large(folder):
+    done = predict("--compare", "mini-linear", "mini-linear", FIRST)
+    assert done.stdout == f"{FIRST.name}: they differ in 0.00 %\n"
 
 
 def converted(tmp_path, name, to, suffix):

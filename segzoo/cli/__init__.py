@@ -13,7 +13,7 @@ from segzoo.cli.adopt import adopt
 from segzoo.cli.answer import command_words, show_failure
 from segzoo.cli.bundle import bundle
 from segzoo.cli.cache import cache
-from segzoo.cli.completion import completion
+from segzoo.cli.completion import ManifestPath, completion
 from segzoo.cli.convert import convert
 from segzoo.cli.doctor import doctor
 from segzoo.cli.explain import explain
@@ -45,28 +45,33 @@ Start here:
 
 
 class Guarded(click.Group):
-    """Shows an error as one message on stderr, with the exit code of its branch; -vv lets the traceback through.
+    """Shows an error as one message on stderr, with the exit code of its branch.
 
     With --json, whatever ends a command is JSON on stdout too.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        arguments, loud = [*ctx.args], ctx.params["verbose"] >= 2
+        arguments = [*ctx.args]
+
+        def words() -> str:
+            return command_words(self, [ctx.invoked_subcommand or "", *arguments])
 
         def failed(error: SegzooError) -> None:
             if "--json" in arguments:
-                show_failure(command_words(self, [ctx.invoked_subcommand or "", *arguments]), error)
+                show_failure(words(), error)
 
         try:
             return super().invoke(ctx)
         except SegzooError as error:
             failed(error)
-            if loud:
-                raise
             show_error(error)
             sys.exit(error.exit_code)
         except (click.exceptions.Exit, click.exceptions.Abort):
             raise
+        except click.NoSuchOption as error:
+            hint = misplaced(self, error.option_name, words())
+            failed(UsageError(error.format_message(), hint))
+            raise click.UsageError(f"{error.format_message()}\nhint: {hint}", error.ctx) if hint else error from None
         except click.ClickException as error:
             failed(UsageError(error.format_message()))
             raise
@@ -75,9 +80,7 @@ class Guarded(click.Group):
                 raise
             fault = EnvironmentFault(f"{error.filename}: {error.strerror}")
             failed(fault)
-            if loud:
-                raise
-            show_error(fault)
+            show_error(fault.with_traceback(error.__traceback__))
             sys.exit(fault.exit_code)
         except KeyboardInterrupt:
             failed(Interrupted("interrupted", hint="run the same command again to go on"))
@@ -88,10 +91,17 @@ class Guarded(click.Group):
             raise
 
 
+def misplaced(group: click.Group, option: str, words: str) -> str | None:
+    """What to do about an unknown option of a command, where it is one of the main program's."""
+    if not any(option in parameter.opts for parameter in group.params):
+        return None
+    return f"{option} stands before the command: segzoo {option}{' mini' if option == '--zoo' else ''} {words} ..."
+
+
 @click.group(cls=Guarded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--zoo",
-    type=click.Path(),  # a list in the environment is then one of paths
+    type=ManifestPath(),
     multiple=True,
     metavar="PATH|mini|shipped",
     envvar="SEGZOO_ZOO",

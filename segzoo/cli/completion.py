@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, get_completion_class
 
 
 @click.command(short_help="Print the shell's completion script.")
@@ -17,9 +17,23 @@ def completion(context: click.Context, shell: str) -> None:
     zsh   eval "$(segzoo completion zsh)"     in ~/.zshrc
     fish  segzoo completion fish | source     in ~/.config/fish/config.fish
     """
-    kind = get_completion_class(shell)
+    kind = Bash if shell == "bash" else get_completion_class(shell)
     assert kind is not None  # click knows all three
     click.echo(kind(context.find_root().command, {}, "segzoo", "_SEGZOO_COMPLETE").source())
+
+
+class Bash(BashComplete):
+    """click's script looks for files only where nothing else fits; with this one files stand beside names, as in zsh and fish."""
+
+    source_template = BashComplete.source_template.replace(
+        "COMPREPLY=()\n            compopt -o default",
+        'COMPREPLY=($(compgen -f -- "$2"))\n            compopt -o default -o filenames',
+    )
+
+
+def with_files(incomplete: str, items: list[CompletionItem]) -> list[CompletionItem]:
+    """The files that the shell knows, and these. Files come first: at them click's script for bash forgets what came before."""
+    return [CompletionItem(incomplete, type="file"), *items]
 
 
 class Name(click.ParamType[str]):
@@ -33,6 +47,10 @@ class Name(click.ParamType[str]):
         self.kinds, self.or_file = kinds, or_file
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        items = [CompletionItem(name, help=title) for name, title in self._entries(ctx) if name.startswith(incomplete)]
+        return with_files(incomplete, items) if self.or_file else items
+
+    def _entries(self, ctx: click.Context) -> list[tuple[str, str]]:
         from segzoo.errors import SegzooError
         from segzoo.manifest import open_manifest
 
@@ -40,6 +58,13 @@ class Name(click.ParamType[str]):
             zoo = open_manifest(ctx.find_root().params.get("zoo")).zoo
         except SegzooError:  # a shell that completes has nowhere to show it
             return []
-        found = [(name, entry.title) for kind in self.kinds for name, entry in getattr(zoo, kind).items()]
-        items = [CompletionItem(name, help=title) for name, title in found if name.startswith(incomplete)]
-        return [*items, CompletionItem(incomplete, type="file")] if self.or_file else items
+        return [(name, entry.title) for kind in self.kinds for name, entry in getattr(zoo, kind).items()]
+
+
+class ManifestPath(click.Path):
+    """A manifest: one of those that come with segzoo, or a file. A list of them in the environment is one of paths."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from segzoo.merging import PACKAGED
+
+        return with_files(incomplete, [CompletionItem(name) for name in PACKAGED if name.startswith(incomplete)])

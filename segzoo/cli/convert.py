@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segzoo.cli.completion import Name
 from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError, UsageError
@@ -42,7 +43,7 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 
 
 @click.command(short_help="Convert weights to another layout or file format.")
-@click.argument("paths", nargs=-1, metavar="SRC... DST")
+@click.argument("paths", nargs=-1, metavar="SRC... DST", type=Name("backbones", "models", or_file=True))
 @click.option("--to", type=click.Choice(list(LAYOUTS)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(LAYOUTS)), help="Layout of SRC.  [default: detected]")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")

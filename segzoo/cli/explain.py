@@ -1,12 +1,15 @@
 """`segzoo explain`: what an exit code means, and what to do next."""
 
+from __future__ import annotations
+
 import click
+from click.shell_completion import CompletionItem
 
 from segzoo.errors import NotFoundError
 
 MEANINGS = {
     0: ("ok", "Nothing failed. With verify, look whether rungs were skipped: --require RUNG makes that an error."),
-    1: ("a bug in segzoo", "Run the command again with -vv before its name, and report the traceback."),
+    1: ("a bug in segzoo", "An error that segzoo did not foresee. Run the command again with -vv before its name, and report the traceback."),
     2: (
         "usage",
         "The call or the manifest is wrong. segzoo COMMAND --help shows what a command takes; a manifest's fault is named by file, line and field.",
@@ -18,7 +21,7 @@ MEANINGS = {
     ),
     4: (
         "integrity",
-        "The bytes are not what they should be: another hash than the manifest's or the pinned one, a damaged or unsafe file, a receipt that "
+        "The bytes are not what they should be. Another hash than the manifest's or the pinned one, a damaged or unsafe file, or a receipt that "
         "contradicts itself. Do not use the file. Where the server's own checksum fits, a third party's hash may be wrong: --pin SHA256.",
     ),
     5: (
@@ -30,7 +33,7 @@ MEANINGS = {
         "The measured mIoU or the counts of some images are off. Where bytes, names and numbers passed, look at the data set's digest, the protocol "
         "in segzoo info NAME, the device and --precision.",
     ),
-    7: ("not found", "No such file, model, receipt or, offline, no such bytes in the store. segzoo list shows the names."),
+    7: ("not found", "No such file, name or receipt; offline, no such bytes. segzoo list shows the names."),
     8: (
         "environment",
         "Disk, permission, device, data set or a missing extra. segzoo doctor says what to mend.",
@@ -39,19 +42,35 @@ MEANINGS = {
 }
 
 
+class Code(click.types.IntParamType):
+    """A number; the shell completes those that are exit codes."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(str(code), help=title) for code, (title, _) in MEANINGS.items() if str(code).startswith(incomplete)]
+
+
 @click.command(short_help="Say what an exit code means, and what to do.")
-@click.argument("code", type=int)
-def explain(code: int) -> None:
-    """Say what an exit code of segzoo means, and what to do next.
+@click.argument("code", type=Code(), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(code: int | None, as_json: bool) -> None:
+    """Say what an exit code of segzoo means, and what to do next; without CODE, all of them, one a line.
 
     \b
     Examples:
       segzoo verify vit-t-mask || segzoo explain $?
     """
+    from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
 
-    if code not in MEANINGS:
-        raise NotFoundError(f"segzoo never exits with {code}; it does with {', '.join(map(str, MEANINGS))}")
-    title, advice = MEANINGS[code]
-    show(f"{code}: {title}", style="bold")
-    show(click.wrap_text(advice, 79))
+    if code is not None and code not in MEANINGS:
+        raise NotFoundError(f"segzoo never exits with {code}; it does with {', '.join(map(str, MEANINGS))}", hint="segzoo explain shows them all")
+    chosen = MEANINGS if code is None else {code: MEANINGS[code]}
+    if as_json:
+        show_json([{"code": one, "title": title, "advice": advice} for one, (title, advice) in chosen.items()])
+    elif code is None:
+        for one, (title, advice) in chosen.items():
+            show(f"{one:>3}  {title:<15}  {advice.partition('. ')[0].rstrip('.')}")
+    else:
+        title, advice = chosen[code]
+        show(f"{code}: {title}", style="bold")
+        show(click.wrap_text(advice, 79))

@@ -7,6 +7,7 @@ garbage, swallows it. There a Ctrl-C waits until that is over.
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -24,7 +25,8 @@ def listen() -> None:
 def leave() -> NoReturn:
     """End the process at once, with what was written written: all is put away, and libraries that are half loaded need not be."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError):
+            stream.flush()
     os._exit(INTERRUPTED)
 
 

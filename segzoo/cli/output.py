@@ -22,9 +22,11 @@ def printable(text: str) -> str:
 
 
 def show(text: str = "", style: str = "", err: bool = False) -> None:
-    """A line of the result, on stdout."""
+    """A line of the result, on stdout; what its encoding has not is replaced, also where click takes ASCII for a mistake."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    text = printable(text).encode(encoding, "replace").decode(encoding)
     color = False if os.environ.get("NO_COLOR") else None  # None: as the stream allows
-    click.secho(printable(text), err=err, color=color, **_STYLES.get(style, {"fg": style}))
+    click.secho(text, err=err, color=color, **_STYLES.get(style, {"fg": style}))
 
 
 def quiet() -> bool:

@@ -5,19 +5,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import Name, with_files
+from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice, network_options
-from segzoo.errors import NotFoundError, UsageError
+from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
+class ModelThenImages(Name):
+    """After the model, or the two of --compare, the shell completes files only."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        if ctx.params.get("arguments") or ctx.params.get("compare"):
+            return with_files(incomplete, [])
+        return super().shell_complete(ctx, param, incomplete)
+
+
 @click.command(short_help="Segment images: overlays with a legend, label maps, class shares.")
-@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...", type=Name("models", or_file=True))
+@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...", type=ModelThenImages("models", or_file=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("predictions"), show_default=True, help="Folder for the pictures.")
 @click.option(
     "--compare",
@@ -55,7 +69,8 @@ def predict(
 
     MODEL is a name in the zoo or a checkpoint in any layout that holds a Segmenter; IMAGE a file, a folder, a
     pattern such as 'photos/*.jpg', or - for a list on stdin. For each image the output folder gets
-    NAME.overlay.png, tinted by class with a legend, and NAME.labels.png, whose values are the class indices.
+    NAME.overlay.png, tinted by class with a legend, and NAME.labels.png, whose values are the class indices. An
+    image that cannot be read does not keep the rest from being segmented.
 
     \b
     Examples:
@@ -63,10 +78,9 @@ def predict(
       segzoo predict work_dirs/latest.pth photos/ -o out/
       segzoo predict --compare vit-t-mask vit-s-mask photos/*.jpg
     """
-    from segzoo.cli.answer import show_json
+    from segzoo.cli.answer import problem, show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
-    from segzoo.datasets.decoding import read_image
     from segzoo.evaluation import Evaluator
     from segzoo.loading import loaded
     from segzoo.precision import device_of
@@ -87,9 +101,17 @@ def predict(
     evaluators = [Evaluator(one.module, one.protocol, len(one.classes), at, precision, tell) for one in models]
     output.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
+    failed: list[EnvironmentFault] = []
     with work_progress("images", len(paths)) as done:
         for path in paths:
-            image = read_image(path)
+            try:
+                image = _read(path)
+            except EnvironmentFault as error:
+                failed.append(error)
+                records.append({"image": str(path), "error": problem(error)})
+                show_error(error)
+                done()
+                continue
             found = [segment(evaluator, image, one.classes, mode) for evaluator, one in zip(evaluators, models, strict=True)]
             record: dict[str, Any] = {"image": str(path), "height": image.shape[0], "width": image.shape[1]}
             if compare:
@@ -104,23 +126,43 @@ def predict(
             records.append(record)
             done()
             if not as_json:
-                shares = next(iter(record["shares"].values())) if compare else record["shares"]
-                what = f"they differ in {record['differ_percent']} %" if compare else ", ".join(f"{n} {s:.1f} %" for n, s in list(shares.items())[:5])
-                show(f"{path.name}: {what}")
+                show(f"{path.name}: {_in_words(record)}")
+    code = min((error.exit_code for error in failed), default=0)
     if as_json:
-        show_json(records)
-    else:
-        tell(f"{counted(len(paths), 'image')} segmented; pictures in {output}{'' if str(output).endswith('/') else '/'}")
+        show_json(records, code)
+    place = f"pictures in {output}{'' if str(output).endswith('/') else '/'}"
+    if failed:
+        tell(f"{len(paths) - len(failed)} of {counted(len(paths), 'image')} done; {place}")
+        raise SystemExit(code)
+    if not as_json:
+        tell(f"{counted(len(paths), 'image')} segmented; {place}")
+
+
+def _read(path: Path) -> np.ndarray:
+    """An image of the user's own, not of a data set."""
+    from segzoo.datasets.decoding import read_image
+
+    try:
+        return read_image(path)
+    except EnvironmentFault as error:
+        raise EnvironmentFault(error.message, hint="the file is damaged or no image: leave it out, or get it again from where it came") from error
+
+
+def _in_words(record: dict[str, Any]) -> str:
+    """What was found in an image, in one line."""
+    if "differ_percent" in record:
+        return f"they differ in {record['differ_percent']:.2f} %"
+    return ", ".join(f"{name} {share:.1f} %" for name, share in list(record["shares"].items())[:5])
 
 
 def images(given: Iterable[str]) -> Iterator[Path]:
     """The files that arguments name: files, all images of a folder, patterns, or a list on stdin for -."""
     named = list(given)
     if not named:
-        raise UsageError("no image named", hint="segzoo predict MODEL IMAGE...")
+        raise UsageError("no image named", hint="segzoo predict MODEL IMAGE..., where - reads a list of images from stdin")
     for name in named:
         if name == "-":
-            yield from images(line.strip() for line in sys.stdin if line.strip())
+            yield from images(_listed())
             continue
         path = Path(name)
         if path.is_dir():
@@ -137,13 +179,26 @@ def images(given: Iterable[str]) -> Iterator[Path]:
         yield from found
 
 
+def _listed() -> list[str]:
+    """The list on stdin."""
+    lines = [line.strip() for line in sys.stdin if line.strip()]
+    if not lines:
+        raise UsageError("the list of images on stdin is empty", hint="- reads one name a line: ls photos/*.jpg | segzoo predict MODEL -")
+    return lines
+
+
 def _targets(paths: list[Path], output: Path) -> dict[Path, Path]:
     """Where the pictures of each image go, without a suffix; images of one name keep their suffix to stay apart."""
     stems = [path.stem for path in paths]
     targets = {path: output / (path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_")) for path in paths}
-    if len(set(targets.values())) < len(targets):
-        twice = next(name for name in (target.name for target in targets.values()) if [one.name for one in targets.values()].count(name) > 1)
-        raise UsageError(f"two images are named {twice}: their pictures would overwrite each other", hint="segment one folder at a time")
+    first: dict[Path, Path] = {}
+    for path, target in targets.items():
+        if target in first:
+            raise UsageError(
+                f"{first[target]} and {path}: the pictures of both would be {target}.*",
+                hint="segment them in two runs, each with a folder of its own: -o DIR",
+            )
+        first[target] = path
     return targets
 
 
