@@ -48,7 +48,7 @@ class Trouble(Exception):
 
     `again`: it may do so later, after `wait` seconds. `lost`: there was no connection, or no longer one.
     `wrong`: it delivers something else. `absent`: a local file that is not there. `anew`: what it has is to
-    be had from the start only, `ranges` saying whether in ranges.
+    be had from the start only, `ranges` saying whether in ranges. `hint` is what to do, where that is not the usual.
     """
 
     def __init__(
@@ -62,9 +62,11 @@ class Trouble(Exception):
         absent: bool = False,
         anew: bool = False,
         ranges: bool = True,
+        hint: str | None = None,
     ):
         super().__init__("".join(letter if letter.isprintable() else "?" for letter in shown(reason)))  # a server may send escape codes
         self.again, self.wait, self.lost, self.wrong, self.absent, self.anew, self.ranges = again, wait, lost, wrong, absent, anew, ranges
+        self.hint = hint
 
 
 def shown(text: str) -> str:
