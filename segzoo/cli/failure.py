@@ -1,12 +1,34 @@
 """How an error looks to the person at the terminal."""
 
+from collections.abc import Iterable
+
 from segzoo.errors import SegzooError
 
 
 def show_error(error: SegzooError) -> None:
     """One message on stderr, and what to do next."""
+    show_errors([error])
+
+
+def show_errors(errors: Iterable[SegzooError]) -> None:
+    """Several, with what to do next once for all those that it is the same for."""
+    alike: dict[str | None, list[SegzooError]] = {}
+    for error in errors:
+        alike.setdefault(error.hint, []).append(error)
+    for same in alike.values():
+        for error in same:
+            show_message(error)
+        show_hint(same[0])
+
+
+def show_message(error: SegzooError) -> None:
     from segzoo.cli.output import show
 
     show(f"error: {error.message}", style="red", err=True)
+
+
+def show_hint(error: SegzooError) -> None:
+    from segzoo.cli.output import show
+
     if error.hint:
         show(f"hint: {error.hint}", err=True)
