@@ -345,7 +345,8 @@ def _undelivered(artifact: Artifact, failures: dict[str, Trouble]) -> SegzooErro
     tried = "\n".join(f"  {shown(url)}: {trouble}" for url, trouble in failures.items())
     hint = {
         IntegrityError: "the bytes are not those that the manifest names; nothing of them was kept",
-        NetworkError: "check the connection and the proxy settings, or try again later: what has arrived is kept",
+        NetworkError: "check the connection and the proxy settings (segzoo doctor tries the hosts), or try again later: what has arrived is kept;"
+        " --mirror URL gives another address, segzoo adopt FILE takes a file that you have",
         NotFoundError: "the manifest names a file that is not there",
     }[kind]
     own = next((trouble.hint for trouble in failures.values() if trouble.hint), None)

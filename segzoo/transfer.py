@@ -5,6 +5,7 @@ connection does not limit the whole, and what has arrived is always a beginning 
 """
 
 import re
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -241,6 +242,8 @@ def _cause(error: BaseException) -> str:
     """The innermost reason of a chain of network errors, which is the one a person can use."""
     while (inner := error.__cause__ or error.__context__) is not None and str(inner):
         error = inner
+    if isinstance(error, socket.gaierror):
+        return f"{'no name server answers' if error.errno == socket.EAI_AGAIN else 'host name not known'} (errno {error.errno})"
     return f"{type(error).__name__}: {error}"[:200]
 
 

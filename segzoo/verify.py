@@ -52,7 +52,8 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         except LostProcess:
             raise
         except SegzooError as error:
-            check = Check(rung, "failed", "failed", "; ".join(filter(None, [error.message, error.hint])), code=error.exit_code)
+            joint = "\nhint: " if "\n" in error.message else "; "  # after a list of addresses it has a line of its own
+            check = Check(rung, "failed", "failed", joint.join(filter(None, [error.message, error.hint])), code=error.exit_code)
             broken = rung
         yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
 

@@ -543,6 +543,29 @@ def test_the_command_in_json(address, tmp_path):
     assert printed == [rows, [{**row, "url": None, "cached": True, "received": 0} for row in rows]]
 
 
+def test_the_hint_is_shown_once_for_all_that_fail_alike(closed, address, tmp_path):
+    zoo = manifest(tmp_path, first=source(f"{closed}/x"), second=source(address("http:/404")), third=source(address("http:/wrong")))
+    done = run("--zoo", zoo, "fetch", "--all")
+    lines = done.stderr.splitlines()
+    (network,) = [line for line in lines if line.startswith("hint: check the connection")]
+    assert [line[:6] for line in lines if not line.startswith(" ")].count("hint: ") == 2
+    assert [line.split(": ")[1] for line in lines[: lines.index(network)][-4::2]] in (["first.npz", "second.npz"], ["second.npz", "first.npz"])
+    for way in ("--mirror URL", "segzoo adopt FILE", "segzoo doctor"):
+        assert way in network
+    assert network in run("--zoo", zoo, "verify", "first").stderr.splitlines()  # not at the end of the last address
+
+
+@pytest.mark.parametrize(("number", "words"), [(socket.EAI_NONAME, "host name not known"), (socket.EAI_AGAIN, "no name server answers")])
+def test_a_host_without_an_address_is_said_in_words(number, words, store, tmp_path, monkeypatch):
+    def unresolved(*_, **__):
+        raise socket.gaierror(number, "as the resolver puts it")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unresolved)  # whether there is a name server is the machine's affair
+    with pytest.raises(NetworkError) as caught:
+        fetch(artifact("http://host.invalid/x"), store, tmp_path)
+    assert caught.value.message.endswith(f"  http://host.invalid/x: {words} (errno {number})")
+
+
 def small_files_only(*arguments):
     """A limit on file size stands for a full disk: writes fail half way, with an error from the system."""
     command = [sys.executable, "-m", "segzoo", *map(str, arguments)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.failure import show_error
+from segzoo.cli.failure import show_errors
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import SegzooError, UsageError
 
@@ -102,8 +102,7 @@ def fetch(
         for result in ordered:
             if "path" in result:
                 _show(result)
-    for failed in errors:
-        show_error(failed)
+    show_errors(errors)
     if errors:
         raise SystemExit(code)
     first = next((name for name in wanted if name in manifest.zoo.entries), None)
