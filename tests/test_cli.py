@@ -176,6 +176,23 @@ def test_list_and_info():
     assert (facts["head"]["kind"], facts["protocol"]["crop"], facts["reported"]["miou"]) == ("mask", 64, 85.64)
 
 
+def test_info_says_the_licence_or_that_none_is_known(tmp_path):
+    plain = yaml.safe_load((MINI / "zoo.yaml").read_text())
+    plain["backbones"]["mini-vit"]["licence"] = "CC0-1.0"
+    path = tmp_path / "zoo.yaml"
+    path.write_text(yaml.safe_dump(plain))
+    for name, licence in {"mini-vit": "CC0-1.0", "mini-mask": "not known", "ade-mini": "Apache-2.0"}.items():
+        assert re.findall("^licence +(.+)$", segzoo("--zoo", path, "info", name).stdout, re.MULTILINE) == [licence]
+    assert json.loads(segzoo("--zoo", path, "info", "mini-vit", "--json").stdout)["result"]["licence"] == "CC0-1.0"
+
+
+@pytest.mark.parametrize(
+    ("zoo", "name", "dtypes"), [("shipped", "ade20k", []), ("mini", "mini-mask", ["checkpoint"]), ("mini", "mini-vit", ["source"])]
+)
+def test_info_gives_a_dtype_to_files_of_weights_only(zoo, name, dtypes):
+    assert re.findall(r"^(\S+)\.dtype ", segzoo("--zoo", zoo, "info", name).stdout, re.MULTILINE) == dtypes
+
+
 def test_the_working_folders_manifest_is_not_used_by_accident(tmp_path, monkeypatch):
     shutil.copy(MINI / "zoo.yaml", tmp_path / "zoo.yaml")
     monkeypatch.chdir(tmp_path)
