@@ -1,4 +1,4 @@
-"""Files that a user still has, put into the store: recognised by their content, never by their name."""
+"""Files that a user still has, put into the store: recognised by their content, never by their name; or what the user says they are."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from segzoo.delivery import evidence
+from segzoo.delivery import Look, evidence
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.partial import Partial
 from segzoo.store import Store
 from segzoo.zoo import Artifact
 
 _CHUNK = 1 << 20
+_SEEN = "segzoo inspect FILE shows what is in it; segzoo fetch NAME --pin SHA256 accepts it all the same"
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,15 @@ class Adopted:
     evidence: str
 
 
+class Unknown(NotFoundError):
+    """A file that by its hash is none of the zoo's."""
+
+
 def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
     """Copy a file into the store as the artifact whose hash it has, or whose eight published digits its hash begins with.
 
-    Raises NotFoundError (no such file, or it is none of the artifacts), IntegrityError (the digits fit, but
-    not the size or what is pinned), EnvironmentFault.
+    Raises NotFoundError (no such file, or Unknown: it is none of the artifacts), IntegrityError (the digits
+    fit, but not the size or what is pinned), EnvironmentFault.
     """
     sha256, size = hashed(source)
     artifacts = list(artifacts)
@@ -39,19 +44,53 @@ def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
     named = [one for one in artifacts if one.sha256_prefix and sha256.startswith(one.sha256_prefix)]
     artifact = next(iter(exact + named), None)
     if artifact is None:
-        raise NotFoundError(
-            f"{source}: sha256 {sha256} is of no file in this zoo", hint="segzoo info NAME shows what a file must have; --zoo chooses another zoo"
-        )
+        raise Unknown(f"{source}: sha256 {sha256} is of no file in this zoo", hint=_elsewhere(artifacts, store))
+    _compare(source, artifact, sha256, size, store)
+    return _kept(source, artifact, sha256, size, store)
+
+
+def adopt_as(source: Path, artifact: Artifact, store: Store, look: Look) -> Adopted:
+    """Copy a file into the store as this artifact, because the user says that it is. Where no hash is known that could
+    tell, it must pass `look`, and its own is pinned.
+
+    Raises NotFoundError (no such file), IntegrityError (it is not what is known of the artifact), EnvironmentFault.
+    """
+    sha256, size = hashed(source)
+    _compare(source, artifact, sha256, size, store)
+    if not store.held(artifact):
+        try:
+            look(artifact, source)
+        except IntegrityError as error:
+            raise IntegrityError(error.message, f"no hash of {artifact.name} is known, so it must open as that: {_SEEN}") from error
+    return _kept(source, artifact, sha256, size, store)
+
+
+def _compare(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> None:
+    """Raises IntegrityError where a file is not what is known of an artifact."""
     if artifact.size is not None and size != artifact.size:
-        raise IntegrityError(f"{source}: its hash begins as that of {artifact.name}, but expected {artifact.size:,} bytes, found {size:,}")
+        raise IntegrityError(f"{source}: expected {artifact.size:,} bytes of {artifact.name}, found {size:,}")
     if (expected := store.expected(artifact)) is not None and expected != sha256:
-        raise IntegrityError(f"{source}: expected sha256 {expected} of {artifact.name}, found {sha256}")
+        raise IntegrityError(f"{source}: expected sha256 {expected} of {artifact.name}, found {sha256}", store.way_on(artifact))
+    if not sha256.startswith(artifact.sha256_prefix or ""):
+        raise IntegrityError(f"{source}: expected a sha256 that begins {artifact.sha256_prefix} of {artifact.name}, found {sha256}")
+
+
+def _kept(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> Adopted:
     if not store.blob(sha256).is_file():
         with source.open("rb") as file:
             keep(file, sha256, f"{source}: changed while it was copied", store)
     if not artifact.sha256:
         store.pin(artifact, sha256, size, f"adopted: {source.name}")
     return Adopted(source, artifact, store.blob(sha256), sha256, size, evidence(artifact))
+
+
+def _elsewhere(artifacts: Iterable[Artifact], store: Store) -> str:
+    """What to do with a file that no hash of this zoo's is of."""
+    hint = "segzoo info NAME shows what a file must have; --zoo chooses another zoo"
+    if unheld := {one.name for one in artifacts if not store.held(one)}:
+        number = "1 file" if len(unheld) == 1 else f"{len(unheld)} files"
+        hint = f"of {number} in this zoo no hash is known: if it is one of these, segzoo adopt --as NAME FILE; {hint}"
+    return hint
 
 
 def hashed(source: Path) -> tuple[str, int]:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from time import perf_counter
 
@@ -16,7 +17,7 @@ from segzoo.computed import DTYPES, cast, regridded
 from segzoo.detection import detect
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError
 from segzoo.formats import open_weights, writer
-from segzoo.geometry import Geometry, measure
+from segzoo.geometry import Geometry, Spec, measure
 from segzoo.layouts import LAYOUTS, Layout
 from segzoo.positions import METHODS
 from segzoo.recorded import METADATA_KEY, recorded
@@ -84,7 +85,7 @@ def convert(
 
     `source_layout` is detected where it is not given; `heads` and `positions` (of the grid) are needed where
     neither names nor shapes nor the file's own metadata tell; `eps` is that of the layer norms, where the caller
-    knows it; `drop` names sections to leave out, `prefix` one
+    knows it; `drop` names sections, or tensors by name or pattern, to leave out, `prefix` one
     that the target's names stand under. Numbers are only moved, unless `grid` = (h, w) asks for position
     embeddings of as many patches (by `resample`, one of `positions.METHODS`), or `dtype` for another one.
     Every tensor is read back from the finished file and compared before the file takes its name; on any
@@ -104,7 +105,7 @@ def convert(
         if value is not None and value not in among:
             raise UsageError(f"no {what} '{value}'; there are {', '.join(among)}")
     if isinstance(drop, str) or (grid is not None and (len(grid) != 2 or min(grid) < 1)):
-        raise UsageError("drop is a collection of sections, grid a pair of positive numbers")
+        raise UsageError("drop is a collection of names, grid a pair of positive numbers")
     write = writer(target)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
@@ -118,15 +119,17 @@ def convert(
         if heads is not None and known.heads not in (None, heads):
             raise ConversionError(f"the file itself records {known.heads} heads, but {heads} were given")
         heads = heads or known.heads
-        found = detect(opened.specs, source_layout, positions or known.positions)
-        geometry, _ = measure(found.rules, opened.specs, found.depths, heads)
+        sections = [one for one in drop if any(one in layout.sections for layout in LAYOUTS.values())]
+        specs, aside = _set_aside(opened.specs, [one for one in drop if one not in sections])
+        found = detect(specs, source_layout, positions or known.positions)
+        geometry, _ = measure(found.rules, specs, found.depths, heads)
         read = opened
         computed = {}
         if grid is not None:
             read, computed["positions"] = regridded(read, found, grid, resample)
         if dtype is not None:
             read, computed["dtype"] = cast(read, dtype)
-        steps = plan(read.specs, to, found=found, heads=heads, drop=drop, prefix=prefix)
+        steps = plan(read.specs, to, found=found, heads=heads, drop=sections, prefix=prefix)
         made, _ = measure({step.rule.key: step.rule for step in steps.steps}, steps.specs, found.depths, steps.geometry.heads)
     eps = eps or known.eps
     facts = {"layout": steps.target.name, **_facts(made), "eps": eps or found.layout.eps} | ({"computed": computed} if computed else {})
@@ -171,12 +174,25 @@ def convert(
         written,
         len(steps.steps),
         sha256,
-        steps.dropped,
+        (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
         computed,
         (*opened.notes, *([found.unsure] if found.unsure else []), *_eps_note(steps, eps)),
         tuple(not_finite),
         perf_counter() - started,
     )
+
+
+def _set_aside(specs: Mapping[str, Spec], patterns: Collection[str]) -> tuple[dict[str, Spec], list[str]]:
+    """The tensors to read, and those that the patterns leave out. Raises ConversionError for a pattern that fits none."""
+    aside: list[str] = []
+    for pattern in patterns:
+        fitting = [name for name in specs if fnmatchcase(name, pattern)]
+        if not fitting:
+            raise ConversionError(
+                f"'{pattern}' cannot be dropped: no section and no tensor has this name", hint="segzoo inspect FILE --keys lists them"
+            )
+        aside += [name for name in fitting if name not in aside]
+    return {name: spec for name, spec in specs.items() if name not in aside}, aside
 
 
 @contextmanager

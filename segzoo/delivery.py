@@ -7,6 +7,7 @@ is not, a file is tied to its address and version (ETag and size), and its hash 
 import hashlib
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,18 +21,43 @@ from segzoo.transfer import Answer, Client, Patience, Trouble, shown
 from segzoo.zoo import Artifact
 
 Progress = Callable[[int, int | None], None]
+Look = Callable[[Artifact, Path], None]
 _CHUNK = 1 << 20
 _LARGEST = 64 << 30  # of a file whose size nobody says
+UNSEEN = (
+    "the manifest names no hash of it, so it must open as what the manifest says that it is; nothing of it was kept or pinned."
+    " Where you know that a file is right all the same: segzoo fetch NAME --pin SHA256"
+)
+
+
+def opens(artifact: Artifact, path: Path) -> None:
+    """Open a file as what its published name says that it is: weights by their headers, an archive by its list of contents.
+
+    Raises IntegrityError where it is something else, or not whole.
+    """
+    from segzoo.formats import kind_of, open_weights, suffixes  # numpy, which a file with a hash does not need
+
+    if artifact.layout or artifact.name.lower().endswith(suffixes):
+        open_weights(path)
+    elif artifact.name.lower().endswith(".zip"):
+        try:
+            zipfile.ZipFile(path).close()
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            raise IntegrityError(f"{path}: expected a whole zip, found {kind_of(path)}") from error
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What the user allows. `mirrors` are tried first: the beginnings of addresses that end in the published file name."""
+    """What the user allows. `mirrors` are tried first: the beginnings of addresses that end in the published file name.
+
+    `look` is what a file of which no hash is known must pass before it is pinned; it raises IntegrityError.
+    """
 
     offline: bool = False
     require_hashes: bool = False
     mirrors: tuple[str, ...] = ()
     patience: Patience = field(default_factory=Patience)
+    look: Look = opens
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +296,7 @@ class Delivery:
         promised = checksums.promised(answer.headers) if answer and not answer.encoded and (third_party or not artifact.sha256) else {}
         differing = checksums.differing(whole.path, promised) if promised else []
         try:
-            _compare(artifact, self.expected, size, sha256, whole.head)
+            _compare(artifact, self.expected, size, sha256, whole.head, self.store.way_on(artifact))
         except Trouble as trouble:
             if promised and not differing and third_party and self.origins == {url}:
                 fits = f"{trouble}; but the bytes fit the server's own {' and '.join(promised)}, and the sha256 expected is from a third party"
@@ -278,11 +304,22 @@ class Delivery:
             raise
         if differing:
             raise Trouble(f"the bytes that came do not fit the server's own {' and '.join(differing)}", wrong=True)
+        if self.expected is None and not artifact.sha256_prefix:
+            self._look(whole.path)
         path = self.store.blob(sha256)
         whole.finish(path)
         if not artifact.sha256:
             self.store.pin(artifact, sha256, size, shown(url))
         return artifact, path, sha256, size, evidence(artifact, tuple(promised))
+
+    def _look(self, path: Path) -> None:
+        """A file that no hash tells from another is not pinned unseen: what is pinned is all that is accepted later."""
+        try:
+            self.policy.look(self.artifact, path)
+        except NotFoundError:  # swept by another process that finished the same content first
+            return
+        except IntegrityError as error:
+            raise Trouble(error.message.removeprefix(f"{path}: "), wrong=True, hint=UNSEEN) from error
 
 
 def remote(url: str) -> bool:
@@ -308,18 +345,21 @@ def _undelivered(artifact: Artifact, failures: dict[str, Trouble]) -> SegzooErro
     tried = "\n".join(f"  {shown(url)}: {trouble}" for url, trouble in failures.items())
     hint = {
         IntegrityError: "the bytes are not those that the manifest names; nothing of them was kept",
-        NetworkError: "check the connection and the proxy settings, or try again later: what has arrived is kept",
+        NetworkError: "check the connection and the proxy settings (segzoo doctor tries the hosts), or try again later: what has arrived is kept;"
+        " --mirror URL gives another address, segzoo adopt FILE takes a file that you have",
         NotFoundError: "the manifest names a file that is not there",
     }[kind]
-    return kind(f"{artifact.name}: no address delivered it:\n{tried}", hint)
+    own = next((trouble.hint for trouble in failures.values() if trouble.hint), None)
+    return kind(f"{artifact.name}: no address delivered it:\n{tried}", own or hint)
 
 
-def _compare(artifact: Artifact, expected: str | None, size: int, sha256: str, head: bytes) -> None:
+def _compare(artifact: Artifact, expected: str | None, size: int, sha256: str, head: bytes, way_on: str | None) -> None:
+    """Raises Trouble. `way_on` is what to do where the hash is that of a first download only."""
     if artifact.size is not None and size != artifact.size:
         raise Trouble(f"expected {artifact.size:,} bytes, found {size:,}{_looks(head)}", wrong=True)
     if expected is not None and sha256 != expected:
-        pinned = "" if expected == artifact.sha256 else " pinned on first use"
-        raise Trouble(f"expected sha256 {expected}{pinned}, found {sha256}{_looks(head)}", wrong=True)
+        pinned = "" if expected == artifact.sha256 else " pinned on first use" if way_on else " pinned by hand"
+        raise Trouble(f"expected sha256 {expected}{pinned}, found {sha256}{_looks(head)}", wrong=True, hint=way_on)
     if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
         raise Trouble(f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}{_looks(head)}", wrong=True)
     if size == 0:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from segzoo.errors import NotFoundError, UsageError
+from segzoo.errors import ConversionError, IntegrityError, NotFoundError, UsageError
 from segzoo.merging import PACKAGED, Part, Zoos, merged, parts_of
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.zoo import Artifact, Zoo
@@ -42,7 +42,21 @@ class Manifest:
         """What the user allows of the network."""
         from segzoo.delivery import Policy
 
-        return Policy(offline=self.offline, mirrors=self.mirrors, **more)
+        return Policy(offline=self.offline, mirrors=self.mirrors, look=self.look, **more)
+
+    def look(self, artifact: Artifact, path: Path) -> None:
+        """Open a file as this artifact, and hold it to the layout, geometry and dtype that its entry has. Raises IntegrityError."""
+        from segzoo.delivery import opens
+        from segzoo.reading import read
+
+        entry = next((entry for entry in self.zoo.entries.values() if entry.artifact == artifact), None)
+        if entry is None:
+            opens(artifact, path)
+            return
+        try:
+            read(entry, path)
+        except ConversionError as error:
+            raise IntegrityError(f"{path}: {error.message}") from error
 
     def fetch(self, artifact: Artifact, said: Callable[[int, int | None], None]) -> Fetched:
         """The artifact in the store, as the user allows."""

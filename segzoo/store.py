@@ -56,6 +56,20 @@ class Store:
             raise IntegrityError(f"{artifact.name}: {said}", hint="find out which of them is right")
         return pin["sha256"] if pin else None
 
+    def held(self, artifact: Artifact) -> bool:
+        """Whether any hash, or a part of one, tells an artifact from other files."""
+        return artifact.sha256_prefix is not None or self.expected(artifact) is not None
+
+    def way_on(self, artifact: Artifact) -> str | None:
+        """What to do where bytes differ from a hash that is that of a first download; None where somebody gave the hash."""
+        pin = self.pins().get(artifact.name)
+        if artifact.sha256 or pin is None or pin.get("by") == BY_HAND:
+            return None
+        return (
+            f"the manifest names no {'full ' if artifact.sha256_prefix else ''}hash of it: this one is that of the first file that came, and"
+            f" stands in {self.lock}; if that file was the wrong one: segzoo fetch NAME --pin SHA256, or remove '{artifact.name}' from there"
+        )
+
     def find(self, artifact: Artifact) -> Path | None:
         """Where the artifact is, if it is here; its bytes are not looked at."""
         sha256 = self.expected(artifact)
@@ -82,7 +96,8 @@ class Store:
         """Remember the hash of a first download. Raises IntegrityError where another is pinned already."""
         with self._pinning(artifact) as pins:
             if artifact.name in pins and pins[artifact.name]["sha256"] != sha256:
-                raise IntegrityError(f"{artifact.name}: {pins[artifact.name]['sha256']} is pinned in {self.lock}, found {sha256}")
+                was = f"{pins[artifact.name]['sha256']} is pinned in {self.lock}"
+                raise IntegrityError(f"{artifact.name}: {was}, found {sha256}", self.way_on(artifact))
             pins[artifact.name] = {**pins.get(artifact.name, {}), "sha256": sha256, "size": size, "url": url}
 
     def pin_by_hand(self, artifact: Artifact, sha256: str) -> None:

@@ -5,6 +5,7 @@ connection does not limit the whole, and what has arrived is always a beginning 
 """
 
 import re
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +49,7 @@ class Trouble(Exception):
 
     `again`: it may do so later, after `wait` seconds. `lost`: there was no connection, or no longer one.
     `wrong`: it delivers something else. `absent`: a local file that is not there. `anew`: what it has is to
-    be had from the start only, `ranges` saying whether in ranges.
+    be had from the start only, `ranges` saying whether in ranges. `hint` is what to do, where that is not the usual.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Trouble(Exception):
         absent: bool = False,
         anew: bool = False,
         ranges: bool = True,
+        hint: str | None = None,
     ):
         super().__init__("".join(letter if letter.isprintable() else "?" for letter in shown(reason)))  # a server may send escape codes
         self.again, self.wait, self.lost, self.wrong, self.absent, self.anew, self.ranges = again, wait, lost, wrong, absent, anew, ranges
+        self.hint = hint
 
 
 def shown(text: str) -> str:
@@ -239,6 +242,8 @@ def _cause(error: BaseException) -> str:
     """The innermost reason of a chain of network errors, which is the one a person can use."""
     while (inner := error.__cause__ or error.__context__) is not None and str(inner):
         error = inner
+    if isinstance(error, socket.gaierror):
+        return f"{'no name server answers' if error.errno == socket.EAI_AGAIN else 'host name not known'} (errno {error.errno})"
     return f"{type(error).__name__}: {error}"[:200]
 
 

@@ -54,9 +54,9 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         except LostProcess:
             raise
         except SegzooError as error:
-            check = Check(
-                rung, "failed", _SHORT.get(error.exit_code, "failed"), "; ".join(filter(None, [error.message, error.hint])), code=error.exit_code
-            )
+            joint = "\nhint: " if "\n" in error.message else "; "  # after a list of addresses it has a line of its own
+            said = joint.join(filter(None, [error.message, error.hint]))
+            check = Check(rung, "failed", _SHORT.get(error.exit_code, "failed"), said, code=error.exit_code)
             broken = rung
         yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
 

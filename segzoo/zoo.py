@@ -130,6 +130,7 @@ class Sizes(Record):
 
 class Backbone(Record):
     title: Text
+    licence: Text | None = None
     file: FileName
     source: Artifact
     published: Artifact | None = None
@@ -248,6 +249,7 @@ class Counts(Record):
 
 class Model(Record):
     title: Text
+    licence: Text | None = None
     checkpoint: Artifact
     backbone: ModelBackbone
     head: Head

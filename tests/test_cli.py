@@ -1,5 +1,6 @@
 """The commands as a person meets them: what is printed, exit codes, bad input, pipes, Ctrl-C, a full disk."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -17,7 +18,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from conftest import MINI, TAME
+from conftest import GOLDEN, MINI, TAME, same
 
 from segzoo.cli import main
 from segzoo.formats import open_weights
@@ -176,6 +177,23 @@ def test_list_and_info():
     assert (facts["head"]["kind"], facts["protocol"]["crop"], facts["reported"]["miou"]) == ("mask", 64, 85.64)
 
 
+def test_info_says_the_licence_or_that_none_is_known(tmp_path):
+    plain = yaml.safe_load((MINI / "zoo.yaml").read_text())
+    plain["backbones"]["mini-vit"]["licence"] = "CC0-1.0"
+    path = tmp_path / "zoo.yaml"
+    path.write_text(yaml.safe_dump(plain))
+    for name, licence in {"mini-vit": "CC0-1.0", "mini-mask": "not known", "ade-mini": "Apache-2.0"}.items():
+        assert re.findall("^licence +(.+)$", segzoo("--zoo", path, "info", name).stdout, re.MULTILINE) == [licence]
+    assert json.loads(segzoo("--zoo", path, "info", "mini-vit", "--json").stdout)["result"]["licence"] == "CC0-1.0"
+
+
+@pytest.mark.parametrize(
+    ("zoo", "name", "dtypes"), [("shipped", "ade20k", []), ("mini", "mini-mask", ["checkpoint"]), ("mini", "mini-vit", ["source"])]
+)
+def test_info_gives_a_dtype_to_files_of_weights_only(zoo, name, dtypes):
+    assert re.findall(r"^(\S+)\.dtype ", segzoo("--zoo", zoo, "info", name).stdout, re.MULTILINE) == dtypes
+
+
 def test_the_working_folders_manifest_is_not_used_by_accident(tmp_path, monkeypatch):
     shutil.copy(MINI / "zoo.yaml", tmp_path / "zoo.yaml")
     monkeypatch.chdir(tmp_path)
@@ -275,7 +293,8 @@ def test_verify_names_the_rung_that_a_bad_file_breaks(name, tmp_path):
     folder = shutil.copytree(MINI, tmp_path / "lab")
     write(folder / name)
     plain = yaml.safe_load((folder / "zoo.yaml").read_text())
-    plain["backbones"]["mini-vit"]["source"] = {"name": name, "layout": "augreg", "urls": [name]}
+    known = {"sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()} if (folder / name).is_file() else {}
+    plain["backbones"]["mini-vit"]["source"] = {"name": name, "layout": "augreg", "urls": [name], **known}
     (folder / "zoo.yaml").write_text(yaml.safe_dump(plain))
     done = segzoo("--zoo", folder / "zoo.yaml", "verify", "mini-vit")
     assert done.exit_code == code
@@ -309,6 +328,27 @@ def test_a_wrong_call(arguments, code, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one_error(segzoo("--zoo", "mini", *arguments), code, said)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tensor_that_no_layout_has_can_be_left_out(tmp_path):
+    from segzoo.formats import open_weights
+
+    tensors = dict(np.load(GOLDEN / "augreg" / "mini.hf_state_dict.npz")) | {
+        "ema.decay": np.zeros(1, np.float32),
+        "ema.step": np.zeros(1, np.float32),
+    }
+    np.savez(tmp_path / "ours.npz", **tensors)
+    refused = segzoo("convert", tmp_path / "ours.npz", tmp_path / "vit.pth")
+    one_error(refused, 5, "unexpected 2: ema.decay, ema.step")
+    assert "convert --drop NAME leaves a tensor out, by name or pattern ('ema.*')" in refused.stderr
+    one_error(segzoo("convert", tmp_path / "ours.npz", tmp_path / "vit.pth", "--drop", "emma.*"), 5, "'emma.*' cannot be dropped")
+    one_error(segzoo("convert", tmp_path / "ours.npz", tmp_path / "vit.pth", "--drop", "ema.decay"), 5, "unexpected 1: ema.step")
+    done = segzoo("convert", tmp_path / "ours.npz", tmp_path / "vit.pth", "--drop", "ema.*")
+    assert done.exit_code == 0
+    assert "dropped  tensors: ema.decay, ema.step" in done.stdout
+    plain = segzoo("convert", GOLDEN / "augreg" / "mini.hf_state_dict.npz", tmp_path / "plain.pth")
+    assert plain.exit_code == 0
+    assert same(dict(open_weights(tmp_path / "vit.pth")), dict(open_weights(tmp_path / "plain.pth")))
 
 
 @pytest.mark.parametrize(

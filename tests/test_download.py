@@ -3,6 +3,7 @@
 import gc
 import gzip
 import hashlib
+import io
 import json
 import random
 import signal
@@ -12,10 +13,13 @@ import sys
 import threading
 import time
 import warnings
+import zipfile
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from conftest import MINI, TAME
 from server import body, endless, raw, redirect, serve, stalling, status
 
 from segzoo import download
@@ -33,7 +37,18 @@ def fetch(wanted, store, base, said=None, **policy):
     return download.fetch(wanted, store, base, said, policy=Policy(**{"patience": HASTE, **policy}))
 
 
-GOOD = random.Random(7).randbytes(2_500_000)  # three chunks
+def weights(size):
+    """A file of weights of just so many bytes: one tensor of noise."""
+
+    def made(count):
+        file = io.BytesIO()
+        np.savez(file, noise=np.frombuffer(random.Random(7).randbytes(count), np.uint8))
+        return file.getvalue()
+
+    return made(2 * size - len(made(size)))
+
+
+GOOD = weights(2_500_000)  # three chunks
 WRONG = GOOD[:-1] + bytes([GOOD[-1] ^ 1])
 HTML = b"\n <!DOCTYPE html><title>This domain is for sale</title>"
 PADDED = HTML + b" " * (len(GOOD) - len(HTML))
@@ -43,14 +58,22 @@ WHOLE = {"size": SIZE, "sha256": SHA}
 PIN = {"sha256": SHA, "size": SIZE}
 BY_PREFIX = "prefix (32 bits), pinned on first use"
 BY_NOTHING = "no hash known, pinned on first use"
+LINEAR = next(MINI.glob("segmenter_mini_linear*.pth"))
+SAFE = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+SAFE = len(SAFE).to_bytes(8, "little") + SAFE + bytes(8)
+TAME_SHA = hashlib.sha256(TAME.read_bytes()).hexdigest()
 
 TOGETHER = threading.Barrier(2)
 
 
-def together(handler):
+def together(data):
     """Both of two clients are here before either gets its first byte."""
-    TOGETHER.wait(timeout=20)
-    body(GOOD)(handler)
+
+    def send(handler):
+        TOGETHER.wait(timeout=20)
+        body(data)(handler)
+
+    return send
 
 
 TABLE = {
@@ -89,7 +112,8 @@ TABLE = {
     "/gzip-truncated": body(gzip.compress(GOOD, 1)[:-1000], length="", Content_Encoding="gzip"),
     "/gzip-wrong": body(gzip.compress(WRONG, 1), Content_Encoding="gzip"),
     "/gzip-bomb": body(gzip.compress(bytes(50_000_000), 1), Content_Encoding="gzip"),
-    "/together": together,
+    "/together": together(GOOD),
+    "/together-tame": together(TAME.read_bytes()),
 }
 
 
@@ -365,6 +389,74 @@ def test_a_full_hash_in_the_manifest_outweighs_the_pin(address, store, tmp_path)
     assert fetch(artifact(address("http:/good")), store, tmp_path).evidence == "sha256"
 
 
+def test_the_hint_at_a_pin_made_on_first_use_says_where_it_stands_and_how_to_go_on(address, store, tmp_path):
+    for known, named in ((UNKNOWN, "names no hash of it"), (PREFIXED, "names no full hash of it")):
+        pin(store, OTHER)
+        with pytest.raises(IntegrityError) as caught:
+            fetch(artifact(address("http:/good"), **known), store, tmp_path)
+        for said in (named, str(store.lock), "--pin SHA256", "remove 'vit.npz' from there"):
+            assert said in caught.value.hint
+    store.pin_by_hand(artifact("x", **PREFIXED), OTHER)
+    with pytest.raises(IntegrityError, match=f"expected sha256 {OTHER} pinned by hand, found {SHA}") as caught:
+        fetch(artifact(address("http:/good"), **PREFIXED), store, tmp_path)
+    assert str(store.lock) not in caught.value.hint
+
+
+# what nobody has hashed is looked at before it is pinned
+
+
+def images():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("images/1.jpg", random.Random(1).randbytes(100_000))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong", "said"),
+    [
+        ("vit.npz", GOOD, GOOD[:-100_000], "expected npz, pth or safetensors, found a zip file that is cut short or damaged"),
+        ("vit.pth", LINEAR.read_bytes(), LINEAR.read_bytes()[:-1], "cut short: "),
+        ("vit.safetensors", SAFE, SAFE[:-1], "a damaged safetensors file"),
+        ("vit.pth", LINEAR.read_bytes(), images(), "found a zip of something else (images/1.jpg)"),
+        ("images.zip", images(), images()[:50_000], "expected a whole zip, found a zip file that is cut short or damaged"),
+        ("images.zip", images(), b"some text", "expected a whole zip, found no weights file"),
+    ],
+    ids=["npz cut short", "pth cut short", "safetensors cut short", "images for a pth", "zip cut short", "text for a zip"],
+)
+def test_what_no_hash_is_known_of_must_open_before_it_is_pinned(name, right, wrong, said, store, tmp_path):
+    (tmp_path / "wrong").write_bytes(wrong)
+    (tmp_path / "right").write_bytes(right)
+    with serve({"/wrong": body(wrong), "/right": body(right)}) as there:
+        for one, other in (("wrong", "right"), (f"{there.base}/wrong", f"{there.base}/right")):
+            with pytest.raises(IntegrityError) as caught:
+                fetch(Artifact(name=name, urls=(one,)), store, tmp_path)
+            assert caught.value.message.startswith(f"{name}: no address delivered it:\n  {one}: ")
+            assert said in caught.value.message
+            assert str(home()) not in caught.value.message
+            assert "nothing of it was kept or pinned" in caught.value.hint
+            assert (kept(), partials(), store.pins()) == ([], [], {})
+            got = fetch(Artifact(name=name, urls=(one, other)), store, tmp_path)
+            assert (got.path.read_bytes(), got.url) == (right, other)
+            store.lock.unlink()
+            got.path.unlink()
+
+
+def test_an_entrys_file_without_a_hash_must_be_of_its_layout_and_geometry(tmp_path):
+    (tmp_path / "tame.npz").write_bytes(TAME.read_bytes())
+    (tmp_path / "noise.npz").write_bytes(GOOD)
+    zoo = manifest(tmp_path, tame=source("tame.npz", **UNKNOWN), noise=source("noise.npz", **UNKNOWN))
+    zoo.write_text(zoo.read_text().replace("depth: 3", "depth: 4"))
+    deeper = run("--zoo", zoo, "fetch", "tame", "noise")
+    assert deeper.exit_code == 4
+    assert "geometry differs from the manifest: depth 3, expected 4" in deeper.stderr
+    assert "1 tensors in no layout that segzoo knows" in deeper.stderr
+    assert (kept(), (tmp_path / LOCK_NAME).exists()) == ([], False)
+    zoo.write_text(zoo.read_text().replace("depth: 4", "depth: 3"))
+    assert run("--zoo", zoo, "fetch", "tame").exit_code == 0
+    assert list(json.loads((tmp_path / LOCK_NAME).read_text())["pins"]) == ["tame.npz"]
+
+
 # the disk
 
 
@@ -381,7 +473,7 @@ def test_a_disk_that_is_too_small(address, store, tmp_path, server):
 
 def manifest(folder, **sources):
     """A manifest in `folder` with one backbone for each source."""
-    geometry = {"width": 64, "depth": 1, "heads": 1, "mlp": 64, "patch": 16, "grid": 2}
+    geometry = {"width": 64, "depth": 3, "heads": 4, "mlp": 256, "patch": 16, "grid": 4, "classes": 11}  # of TAME
     backbones = {
         name: {"title": name, "file": f"{name}.pth", "source": {"name": f"{name}.npz", "layout": "augreg", **source}, "geometry": dict(geometry)}
         for name, source in sources.items()
@@ -451,6 +543,29 @@ def test_the_command_in_json(address, tmp_path):
     assert printed == [rows, [{**row, "url": None, "cached": True, "received": 0} for row in rows]]
 
 
+def test_the_hint_is_shown_once_for_all_that_fail_alike(closed, address, tmp_path):
+    zoo = manifest(tmp_path, first=source(f"{closed}/x"), second=source(address("http:/404")), third=source(address("http:/wrong")))
+    done = run("--zoo", zoo, "fetch", "--all")
+    lines = done.stderr.splitlines()
+    (network,) = [line for line in lines if line.startswith("hint: check the connection")]
+    assert [line[:6] for line in lines if not line.startswith(" ")].count("hint: ") == 2
+    assert [line.split(": ")[1] for line in lines[: lines.index(network)][-4::2]] in (["first.npz", "second.npz"], ["second.npz", "first.npz"])
+    for way in ("--mirror URL", "segzoo adopt FILE", "segzoo doctor"):
+        assert way in network
+    assert network in run("--zoo", zoo, "verify", "first").stderr.splitlines()  # not at the end of the last address
+
+
+@pytest.mark.parametrize(("number", "words"), [(socket.EAI_NONAME, "host name not known"), (socket.EAI_AGAIN, "no name server answers")])
+def test_a_host_without_an_address_is_said_in_words(number, words, store, tmp_path, monkeypatch):
+    def unresolved(*_, **__):
+        raise socket.gaierror(number, "as the resolver puts it")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unresolved)  # whether there is a name server is the machine's affair
+    with pytest.raises(NetworkError) as caught:
+        fetch(artifact("http://host.invalid/x"), store, tmp_path)
+    assert caught.value.message.endswith(f"  http://host.invalid/x: {words} (errno {number})")
+
+
 def small_files_only(*arguments):
     """A limit on file size stands for a full disk: writes fail half way, with an error from the system."""
     command = [sys.executable, "-m", "segzoo", *map(str, arguments)]
@@ -514,9 +629,9 @@ def test_ctrl_c_leaves_nothing_half_written(address, tmp_path):
     assert kept() == []
 
 
-@pytest.mark.parametrize("known", [WHOLE, UNKNOWN])
-def test_two_processes_fetch_the_same_at_the_same_time_where_locks_do_nothing(known, address, tmp_path, server):
-    zoo = manifest(tmp_path, tiny=source(address("http:/together"), **known))
+@pytest.mark.parametrize(("known", "path", "sha256"), [(WHOLE, "/together", SHA), (UNKNOWN, "/together-tame", TAME_SHA)])
+def test_two_processes_fetch_the_same_at_the_same_time_where_locks_do_nothing(known, path, sha256, address, tmp_path, server):
+    zoo = manifest(tmp_path, tiny=source(address(f"http:{path}"), **known))
     store = Store(home(), tmp_path / LOCK_NAME)
     store.blobs.mkdir(parents=True)
     if "sha256" in known:  # both find a damaged blob first
@@ -526,10 +641,10 @@ def test_two_processes_fetch_the_same_at_the_same_time_where_locks_do_nothing(kn
         stdout, stderr = running.communicate(timeout=30)
         assert (running.returncode, stderr) == (0, "")
         assert "\x1b" not in stdout
-        assert stdout.endswith(f"  {store.blob(SHA)}\n")
-    assert server.seen == ["/together", "/together"]
-    assert kept() == [SHA]
-    assert {pinned["sha256"] for pinned in store.pins().values()} == (set() if "sha256" in known else {SHA})
+        assert stdout.endswith(f"  {store.blob(sha256)}\n")
+    assert server.seen == [path, path]
+    assert kept() == [sha256]
+    assert {pinned["sha256"] for pinned in store.pins().values()} == (set() if "sha256" in known else {sha256})
 
 
 def test_a_store_with_no_home_named_is_the_users_cache(address, tmp_path, monkeypatch):

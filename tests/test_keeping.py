@@ -93,6 +93,73 @@ def test_a_pin_outweighs_the_digits(zoo, tmp_path):
     assert blobs() == []
 
 
+def test_many_unknown_files_are_a_line_each_and_the_hint_and_the_count_come_last(zoo, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.pth").write_bytes(f"unknown {number}".encode())
+    unknown = [tmp_path / f"{number}.pth" for number in range(3)]
+    done = segzoo("--zoo", zoo, "adopt", *unknown[:2], tmp_path / "mine.bin", unknown[2])
+    lines = [f"error: {path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()} is of no file in this zoo" for path in unknown]
+    hint = "hint: segzoo info NAME shows what a file must have; --zoo chooses another zoo"
+    assert (done.exit_code, done.stderr.splitlines()) == (7, [*lines, hint])
+    assert done.output.splitlines()[-1] == done.stdout.splitlines()[-1] == "1 adopted, 3 of no file in this zoo"
+    others = segzoo("--zoo", zoo, "adopt", tmp_path / "missing", tmp_path / "mine.bin", unknown[0])
+    assert others.stdout.splitlines()[-1] == "1 adopted, 1 of no file in this zoo, 1 failed"
+    assert "adopted" not in segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin").stdout
+
+
+@pytest.fixture
+def unhashed(tmp_path):
+    """The mini zoo, its hosts dead, as its files would be known had nobody hashed them."""
+    plain = yaml.safe_load((MINI / "zoo.yaml").read_text())
+    for one in (plain["backbones"]["mini-vit"]["source"], *(model["checkpoint"] for model in plain["models"].values())):
+        del one["sha256"], one["size"]
+        one["urls"] = ["http://127.0.0.1:9/x"]
+    path = tmp_path / "unhashed" / "zoo.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(plain))
+    return path
+
+
+LINEAR = "segmenter_mini_linear-bce9da2d.pth"
+
+
+@pytest.mark.parametrize("name", ["mini-linear", LINEAR])
+def test_a_file_without_a_hash_is_adopted_as_what_the_user_says(name, unhashed, tmp_path):
+    shutil.copy(MINI / LINEAR, tmp_path / "checkpoint.pth")
+    sha256 = hashlib.sha256((MINI / LINEAR).read_bytes()).hexdigest()
+    alone = segzoo("--zoo", unhashed, "adopt", tmp_path / "checkpoint.pth")
+    assert (alone.exit_code, "of 3 files in this zoo no hash is known" in alone.stderr, "--as NAME" in alone.stderr) == (7, True, True)
+    done = segzoo("--zoo", unhashed, "adopt", "--as", name, tmp_path / "checkpoint.pth")
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'checkpoint.pth'}: {LINEAR}, 2.5 MB, no hash known, pinned on first use\n")
+    pins = json.loads((unhashed.parent / LOCK_NAME).read_text())["pins"]
+    assert {one: pin["sha256"] for one, pin in pins.items()} == {LINEAR: sha256}
+    assert blobs() == [sha256]
+    assert "here already" in segzoo("--zoo", unhashed, "fetch", "mini-linear").stdout
+    other = segzoo("--zoo", unhashed, "adopt", "--as", name, MINI / "mini.tame.npz")
+    assert (other.exit_code, f"expected sha256 {sha256}" in other.stderr, "--pin SHA256" in other.stderr) == (4, True, True)
+
+
+def test_what_is_not_what_the_user_says_is_not_adopted(unhashed, zoo, tmp_path):
+    (tmp_path / "short.pth").write_bytes((MINI / LINEAR).read_bytes()[:500_000])
+    for given, code, said in (
+        ((unhashed, "mini-linear", tmp_path / "short.pth"), 4, "cut short"),
+        ((unhashed, "mini-mask", MINI / LINEAR), 4, "geometry differs from the manifest"),
+        ((unhashed, "mini-mask", MINI / "mini.tame.npz"), 4, "layout 'augreg', the manifest says 'mmseg'"),
+        ((unhashed, "mini-masc", MINI / LINEAR), 7, "did you mean mini-mask?"),
+        ((unhashed, "mini-mask", tmp_path / "missing"), 7, "no such file"),
+        ((zoo, "full", tmp_path / "old.npz"), 4, "expected 300,000 bytes of full.npz, found 200,000"),
+        ((zoo, "prefixed", tmp_path / "mine.bin"), 4, "expected a sha256 that begins"),
+    ):
+        done = segzoo("--zoo", given[0], "adopt", "--as", *given[1:])
+        assert (done.exit_code, said in done.stderr) == (code, True), done.output
+        assert "hint: " in done.stderr or given[0] == zoo or code == 7
+        assert not (given[0].parent / LOCK_NAME).exists()
+    assert blobs() == []
+    assert segzoo("--zoo", zoo, "adopt", "--as", "full", tmp_path / "mine.bin").exit_code == 0
+    two = segzoo("--zoo", zoo, "adopt", "--as", "full", tmp_path / "mine.bin", tmp_path / "old.npz")
+    assert (two.exit_code, "--as goes with one FILE" in two.stderr) == (2, True)
+
+
 # cache
 
 

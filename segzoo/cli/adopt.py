@@ -1,44 +1,79 @@
 """`segzoo adopt`: files that one still has, put into the store."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.failure import show_error
+from segzoo.cli.completion import Name
+from segzoo.cli.failure import show_error, show_hint, show_message
 from segzoo.cli.manifest import Choice
-from segzoo.errors import SegzooError
+from segzoo.errors import SegzooError, UsageError
+
+if TYPE_CHECKING:
+    from segzoo.adopt import Adopted
+    from segzoo.manifest import Manifest
 
 
 @click.command(short_help="Put files that you still have into the store.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--as", "name", metavar="NAME", type=Name("backbones", "models", "datasets"), help="Take the one FILE for this one of the zoo.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was adopted as JSON.")
 @click.pass_obj
-def adopt(choice: Choice, files: tuple[Path, ...], as_json: bool) -> None:
+def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
     """Put files that you still have into the store, recognised by hash, under whatever name you keep them.
 
     Where only the eight hex digits of the published file name are known, they must fit, and the full
     hash is pinned in segzoo.lock.
+
+    A file of which no hash is known is not recognised: say with --as what it is, by the zoo's name for it
+    or its published file name. It must then open as that, in the layout and geometry of the manifest, and
+    its hash is pinned.
+
+    \b
+    Examples:
+      segzoo adopt old-disk/*.pth
+      segzoo adopt --as seg-b-mask checkpoint.pth
     """
-    from segzoo.adopt import adopt as adopt_file
+    from segzoo.adopt import Unknown
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import megabytes, show
 
+    if name and len(files) != 1:
+        raise UsageError("--as goes with one FILE")
     manifest = choice.load()
     results: list[dict[str, Any]] = []
-    codes = []
+    errors: list[SegzooError] = []
     for file in files:
         try:
-            found = adopt_file(file, manifest.zoo.artifacts.values(), manifest.store)
+            found = _adopted(manifest, file, name)
         except SegzooError as error:
-            codes.append(error.exit_code)
+            errors.append(error)
             results.append({"file": str(file), "error": problem(error)})
-            show_error(error)
+            (show_message if isinstance(error, Unknown) else show_error)(error)
             continue
         results.append({"file": str(file), "name": found.artifact.name, "sha256": found.sha256, "size": found.size, "path": str(found.path)})
         if not as_json:
             show(f"{file}: {found.artifact.name}, {megabytes(found.size)}, {found.evidence}")
-    code = min(codes, default=0)
+    unknown = [error for error in errors if isinstance(error, Unknown)]
+    if unknown:
+        show_hint(unknown[0])
+    code = min((error.exit_code for error in errors), default=0)
     if as_json:
         show_json(results, code)
+    elif len(files) > 1:
+        counts = {"of no file in this zoo": len(unknown), "failed": len(errors) - len(unknown)}
+        show(", ".join([f"{len(files) - len(errors)} adopted", *(f"{count} {what}" for what, count in counts.items() if count)]))
     raise SystemExit(code)
+
+
+def _adopted(manifest: Manifest, file: Path, name: str | None) -> Adopted:
+    from segzoo.adopt import adopt, adopt_as
+
+    artifacts = manifest.zoo.artifacts
+    if name is None:
+        return adopt(file, artifacts.values(), manifest.store)
+    among = artifacts | {artifact.name: artifact for artifact in artifacts.values()}
+    return adopt_as(file, manifest.chosen([name], False, among)[name], manifest.store, manifest.look)

@@ -47,7 +47,9 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 @click.option("--to", type=click.Choice(list(LAYOUTS)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(LAYOUTS)), help="Layout of SRC.  [default: detected]")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
-@click.option("--drop", multiple=True, metavar="SECTION", help="Leave out a section, such as classifier; may be given again.")
+@click.option(
+    "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."
+)
 @click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads, where the target shows them and the source does not.")
 @click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, where names and shapes leave it open.")

@@ -1,6 +1,7 @@
 """How an error looks to the person at the terminal."""
 
 import traceback
+from collections.abc import Iterable
 
 import click
 
@@ -8,12 +9,33 @@ from segzoo.errors import SegzooError
 
 
 def show_error(error: SegzooError) -> None:
-    """One message on stderr, and what to do next; with -vv the traceback comes before it."""
+    """One message on stderr, and what to do next."""
+    show_errors([error])
+
+
+def show_errors(errors: Iterable[SegzooError]) -> None:
+    """Several, with what to do next once for all those that it is the same for."""
+    alike: dict[str | None, list[SegzooError]] = {}
+    for error in errors:
+        alike.setdefault(error.hint, []).append(error)
+    for same in alike.values():
+        for error in same:
+            show_message(error)
+        show_hint(same[0])
+
+
+def show_message(error: SegzooError) -> None:
+    """The message alone; with -vv the traceback comes before it."""
     from segzoo.cli.output import show
 
     if _loud() and error.__traceback__:
         show("".join(traceback.format_exception(error)).rstrip(), style="dim", err=True)
     show(f"error: {error.message}", style="red", err=True)
+
+
+def show_hint(error: SegzooError) -> None:
+    from segzoo.cli.output import show
+
     if error.hint:
         show(f"hint: {error.hint}", err=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.failure import show_error
+from segzoo.cli.failure import show_errors
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import SegzooError, UsageError
 
@@ -53,8 +53,9 @@ def fetch(
     when its size and hash are right; what has arrived of it when a download breaks off stays, and the
     next fetch goes on from there, from another address if need be. Where only the eight hex digits of a
     file name are known, they are checked, with the checksums that the server gives, and the full hash of
-    the first download is pinned in segzoo.lock: from then on nothing else is accepted. What cannot be
-    had does not keep the rest from being fetched. A data set is unpacked too, and its pairs are counted.
+    the first download is pinned in segzoo.lock: from then on nothing else is accepted. Where no hash is
+    known, it is pinned only if it opens as what the manifest says. What cannot be had does not keep the
+    rest from being fetched. A data set is unpacked too, and its pairs are counted.
 
     \b
     Examples:
@@ -101,8 +102,7 @@ def fetch(
         for result in ordered:
             if "path" in result:
                 _show(result)
-    for failed in errors:
-        show_error(failed)
+    show_errors(errors)
     if errors:
         raise SystemExit(code)
     first = next((name for name in wanted if name in manifest.zoo.entries), None)

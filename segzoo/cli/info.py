@@ -8,13 +8,15 @@ import click
 from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice
 
+_NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}}  # files that have no tensors
+
 
 @click.command(short_help="Show everything the zoo says about one entry.")
 @click.argument("name", metavar="NAME", type=Name("backbones", "models", "datasets"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def info(choice: Choice, name: str, as_json: bool) -> None:
-    """Show everything the zoo says about one backbone, model or data set: files, hashes, geometry, protocol, figures."""
+    """Show everything the zoo says about one backbone, model or data set: licence, files, hashes, geometry, protocol, figures."""
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
 
@@ -22,13 +24,13 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     zoo = manifest.zoo
     among: dict[str, Any] = {**zoo.entries, **zoo.datasets}
     entry = manifest.chosen([name], False, among)[name]
-    facts = entry.model_dump(mode="json", exclude_none=True)
+    facts = entry.model_dump(mode="json", exclude_none=True, exclude=_NO_WEIGHTS)
     if as_json:
         show_json({"name": name, **facts})
         return
     if "classes" in facts and isinstance(facts["classes"], Mapping):
         facts["classes"] = ", ".join(facts["classes"])
-    rows = list(_flat(facts))
+    rows = list(_flat({"title": entry.title, "licence": "not known", **facts}))
     width = max(len(key) for key, _ in rows)
     show(name, style="bold")
     for key, value in rows:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.failure import show_error
+from segzoo.cli.failure import show_errors
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 
@@ -140,8 +140,7 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
         for row in rows:
             show(f"{row['status']:<11}  {(row['sha256'] or '-')[:16]:<16}  {row['file']}", style="red" if row["file"] in errors else "")
         show(f"in {used.store.lock}: {sum(row['sha256'] is not None for row in rows)} of {len(rows)}")
-    for error in errors.values():
-        show_error(error)
+    show_errors(errors.values())
     raise SystemExit(code)
 
 
