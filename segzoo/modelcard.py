@@ -56,7 +56,7 @@ def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, receipt
         "## Verification",
         *_verification(made, receipt, proved),
         "## Licence",
-        _licence(dataset),
+        _licence(known, dataset),
         "## Make it again",
         f"```sh\n{made.reproduce}\n{made.verify}\n```",
     ]
@@ -220,9 +220,11 @@ def _modes(receipt: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return next((check["facts"].get("modes", {}) for check in checks if check["rung"] == "mIoU" and check["status"] in ("passed", "failed")), {})
 
 
-def _licence(dataset: Dataset | None) -> str:
+def _licence(known: Known, dataset: Dataset | None) -> str:
+    own = known.entry.licence if known.fetched else None
+    weights = f"{prose(own)}." if own else "not stated in the zoo; ask whoever published them."
     said = f" Of its data set, {prose(dataset.title)}: {prose(dataset.licence)}." if dataset is not None and dataset.licence else ""
-    return f"Of the weights: not stated in the zoo; ask whoever published them.{said} segzoo, which wrote this folder, is under Apache-2.0."
+    return f"Of the weights: {weights}{said} segzoo, which wrote this folder, is under Apache-2.0."
 
 
 _TRANSFORMERS = """

@@ -290,6 +290,13 @@ def test_a_file_of_ones_own_is_taken_for_what_it_is_like(tmp_path):
     assert f"Not verified yet: `{made.verify}`" in text
 
 
+def test_the_card_has_the_licence_that_the_manifest_gives(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    lab.write_text(lab.read_text().replace("  mini-vit:\n", "  mini-vit:\n    licence: MIT *for all*\n", 1))
+    segzoo.export("mini-vit", tmp_path / "out", form="safetensors", zoo=lab)
+    assert "Of the weights: MIT \\*for all\\*." in front_matter(tmp_path / "out")[1]
+
+
 def test_the_card_says_what_a_receipt_proves_of_these_bytes(tmp_path):
     def card(name):
         segzoo.export("mini-linear", tmp_path / name, form="safetensors", zoo="mini")
