@@ -22,14 +22,14 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # names and titles may have what a terminal's encoding has not
     try:
         command(prog_name="segzoo")
-    except SystemExit as end:
-        if end.code == interrupt.INTERRUPTED:
+    except (SystemExit, Exception) as end:
+        if interrupt.asked() and getattr(end, "code", 1):
+            if getattr(end, "code", None) != interrupt.INTERRUPTED:
+                sys.stderr.write(f"{interrupt.SAID}\n")
             interrupt.leave()
-        raise
-    except OSError as error:  # what our own files meet names them; this is of the output
-        if error.errno not in FULL or error.filename is not None:
+        if not isinstance(end, OSError) or end.errno not in FULL or end.filename is not None:
             raise
-        give_up_output(error)
+        give_up_output(end)  # what our own files meet names them; this is of the output
 
 
 def give_up_output(error: OSError) -> None:

@@ -406,7 +406,7 @@ def test_ctrl_c_leaves_nothing_half_written():
     time.sleep(1)
     running.send_signal(signal.SIGINT)
     _, stderr = running.communicate(timeout=30)
-    assert running.returncode == 130
+    assert running.returncode == 130, stderr
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
     assert not list(Path(os.environ["SEGZOO_HOME"]).rglob("*.part"))
@@ -438,7 +438,23 @@ main()
 """
 
 
-@pytest.mark.parametrize("where", [IN_AN_IMPORT, IN_A_CALLBACK])
+MADE_ANOTHER = """
+import os, signal, sys
+from segzoo.__main__ import main
+import segzoo.verify
+
+def broken(*arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        sys.stderr.write("on with it\\n")
+    raise SystemError("returned a result with an exception set")
+segzoo.verify.read = broken
+main()
+"""
+
+
+@pytest.mark.parametrize("where", [IN_AN_IMPORT, IN_A_CALLBACK, MADE_ANOTHER])
 def test_ctrl_c_waits_where_it_would_crash_a_library_or_be_lost(where):
     done = subprocess.run([sys.executable, "-c", where, "--zoo", "mini", "verify", "mini-mask"], capture_output=True, text=True)
     assert done.returncode == 130

@@ -22,6 +22,7 @@ from segzoo.cli.failure import show_error
 from segzoo.cli.fetch import fetch
 from segzoo.cli.info import info
 from segzoo.cli.inspect import diff, inspect
+from segzoo.cli.interrupt import INTERRUPTED, SAID
 from segzoo.cli.list import list_
 from segzoo.cli.manifest import Choice
 from segzoo.cli.predict import predict
@@ -84,8 +85,8 @@ class Guarded(click.Group):
             sys.exit(fault.exit_code)
         except KeyboardInterrupt:
             failed(Interrupted("interrupted", hint="run the same command again to go on"))
-            click.echo("\ninterrupted; what has arrived is kept. Run the same command again to go on.", err=True)
-            sys.exit(130)
+            click.echo(SAID, err=True)
+            sys.exit(INTERRUPTED)
         except Exception as error:
             failed(SegzooError(f"a bug in segzoo: {error!r}", hint="report the traceback on stderr"))
             raise

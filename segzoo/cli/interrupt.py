@@ -12,7 +12,9 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
+SAID = "\ninterrupted; what has arrived is kept. Run the same command again to go on."
 _LATER = 0.05  # seconds
+_raised = False
 
 
 def listen() -> None:
@@ -20,6 +22,11 @@ def listen() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler and hasattr(signal, "setitimer"):
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)
+
+
+def asked() -> bool:
+    """Whether a Ctrl-C came: an error that ends the program is then a library's word for it."""
+    return _raised
 
 
 def leave() -> NoReturn:
@@ -31,10 +38,12 @@ def leave() -> NoReturn:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _raised
     place = frame
     while place is not None:
         if place.f_code.co_filename.startswith("<frozen importlib") or place.f_code.co_name == "_xla_gc_callback":
             signal.setitimer(signal.ITIMER_REAL, _LATER)
             return
         place = place.f_back
+    _raised = True
     raise KeyboardInterrupt
