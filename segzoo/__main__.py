@@ -23,8 +23,9 @@ def main() -> None:
     try:
         command(prog_name="segzoo")
     except (SystemExit, Exception) as end:
-        if interrupt.asked() and getattr(end, "code", 1):
-            if getattr(end, "code", None) != interrupt.INTERRUPTED:
+        code = end.code if isinstance(end, SystemExit) else 1
+        if interrupt.asked() and code:
+            if code != interrupt.INTERRUPTED:
                 sys.stderr.write(f"{interrupt.SAID}\n")
             interrupt.leave()
         if not isinstance(end, OSError) or end.errno not in FULL or end.filename is not None:
