@@ -98,6 +98,10 @@ def test_modes_are_measured_one_at_a_time_and_stand_side_by_side():
     verify("--speed")
     assert "speed" in checks()["mIoU"]["facts"]
     assert from_receipts(verify("--speed")) == 3
+    record = json.loads(path().read_text())
+    del record["checks"][-1]["facts"]["modes"]["whole"]["said"]
+    path().write_text(json.dumps(record))
+    assert from_receipts(verify()) == 2  # a receipt that is not whole is not gone on from
 
 
 def test_a_run_that_proves_less_leaves_the_receipt(lab):
