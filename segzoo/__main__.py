@@ -14,6 +14,7 @@ def main() -> None:
     try:
         from segzoo.cli import interrupt
         from segzoo.cli import main as command
+        from segzoo.errors import Interrupted
     except KeyboardInterrupt:
         sys.exit(130)
     interrupt.listen()
@@ -25,7 +26,7 @@ def main() -> None:
     except (SystemExit, Exception) as end:
         code = end.code if isinstance(end, SystemExit) else 1
         if interrupt.asked() and code:
-            if code != interrupt.INTERRUPTED:
+            if code != Interrupted.exit_code:
                 sys.stderr.write(f"{interrupt.SAID}\n")
             interrupt.leave()
         if not isinstance(end, OSError) or end.errno not in FULL or end.filename is not None:

@@ -66,13 +66,10 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
         )
     differences = [f"missing {_some(missing)}"] if missing else []
     differences += [f"unexpected {_some(unexpected)}"] if unexpected else []
+    cause = "the file is cut short, edited, or of a variant that segzoo does not know"
     if not missing:
-        hint = f"convert --drop NAME leaves a tensor out, by name or pattern ('{unexpected[0].split('.')[0]}.*'); nothing was written"
-        raise ConversionError(f"nearest to layout '{nearest.layout.name}', but {differences[0]}", hint=hint)
-    raise ConversionError(
-        f"nearest to layout '{nearest.layout.name}', but {'; '.join(differences)}",
-        hint="the file is cut short, edited, or of a variant that segzoo does not know; nothing was written",
-    )
+        cause = f"convert --drop NAME leaves a tensor out, by name or pattern ('{unexpected[0].split('.')[0]}.*')"
+    raise ConversionError(f"nearest to layout '{nearest.layout.name}', but {'; '.join(differences)}", hint=f"{cause}; nothing was written")
 
 
 def _some(names: list[str], most: int = 6) -> str:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
+from segzoo.errors import Interrupted
+
 SAID = "\ninterrupted; what has arrived is kept. Run the same command again to go on."
 _LATER = 0.05  # seconds
 _raised = False
@@ -34,7 +35,7 @@ def leave() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
-    os._exit(INTERRUPTED)
+    os._exit(Interrupted.exit_code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
