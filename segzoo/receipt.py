@@ -95,7 +95,7 @@ def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> 
         return None
     now, then = ({check["rung"]: check for check in one["checks"]} for one in (record, earlier))
     score, before = now["mIoU"], then.get("mIoU")
-    if before is None or before["status"] != "passed" or not before["basis"] or facts_of(record, "bytes").get("sha256") != before["basis"]["sha256"]:
+    if before is None or before["status"] == "failed" or not before["basis"] or facts_of(record, "bytes").get("sha256") != before["basis"]["sha256"]:
         return None
     if not score["basis"]:
         return f"the mIoU of {before['facts']['images']} images" if score["status"] == "skipped" else None

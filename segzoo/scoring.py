@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from segzoo.errors import AccuracyError, EnvironmentFault, IntegrityError, NotFoundError
-from segzoo.ladder import Check, Climb, Setting, Skip, Status
+from segzoo.ladder import Check, Climb, Setting, Skip
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.reading import Read
 from segzoo.receipt import SAME
@@ -70,8 +70,9 @@ def score(climb: Climb) -> Check:
 
 def _kept(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
     """The facts of an earlier run that asked the same, perhaps in other modes."""
-    record = climb.previous.get("mIoU")
-    if record is None or record["status"] != "passed" or not all("said" in one for one in record["facts"]["modes"].values()):
+    record = climb.previous.get("mIoU", {})
+    modes = record.get("facts", {}).get("modes", {})
+    if not modes or record["status"] == "failed" or not all("said" in one for one in modes.values()):
         return {}
     apart = {"modes": None, "speed": None}
     return record["facts"] if {**record["basis"], **apart} == json.loads(json.dumps({**basis, **apart})) else {}
@@ -183,11 +184,9 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         )
     facts: dict[str, Any] = {**kept, "images": len(question.chosen), "of": question.of, "processes": world.size, "hardware": hardware(device)}
     facts["modes"] = dict(kept.get("modes", {}))
-    statuses: list[Status] = []
     for mode in modes:
-        facts["modes"][mode], status = _in_mode(evaluator, question, mode, stored[mode], setting, world)
-        statuses.append(status)
-        if status == "failed":
+        facts["modes"][mode], wrong = _in_mode(evaluator, question, mode, stored[mode], setting, world)
+        if wrong:
             said = _titled(mode, facts["modes"][mode]["said"])
             return Check("mIoU", "failed", "failed", said, facts, _of_modes(basis, facts), code=AccuracyError.exit_code)
     facts["peak_memory"] = peak_memory(device)  # before the float32 model that another precision is compared with
@@ -200,8 +199,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         facts["agreement_with_fp32"] = evaluator.agreement(reference, question.chosen[:20], modes[0])
     if evaluator.notes:
         facts["notes"] = evaluator.notes
-    check = _told(question, setting, facts, basis)
-    return replace(check, status="skipped", short="too few") if "skipped" in statuses else check
+    return _told(question, setting, facts, basis)
 
 
 def _of_modes(basis: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,7 +212,10 @@ def _titled(mode: str, said: str) -> str:
 
 
 def _told(question: Question, setting: Setting, facts: Mapping[str, Any], basis: Mapping[str, Any]) -> Check:
-    """The check that these facts make, in the words of every mode; its short form is the first figure that was asked for."""
+    """The check that these facts make, in the words of every mode; its short form is the first figure that was asked for.
+
+    It is skipped where a figure that was asked for could be held against nothing.
+    """
     basis = _of_modes(basis, facts)
     details = [_titled(mode, facts["modes"][mode]["said"]) for mode in basis["modes"]]
     if "speed" in facts:
@@ -224,9 +225,16 @@ def _told(question: Question, setting: Setting, facts: Mapping[str, Any], basis:
     details += facts.get("notes", [])[-1:]
     precision = f", {setting.precision}" if setting.precision != "fp32" else ""
     images = f"{facts['images']} of {facts['of']} images on {setting.device}{precision}"
-    first = setting.modes[0]
-    short = f"{facts['modes'][first]['measured']['mIoU']:.2f}" + (f" {first}" if first != "ss" else "")
-    return Check("mIoU", "passed", short, f"{'; '.join(details)}; {images}", dict(facts), basis)
+    asked = {mode: facts["modes"][mode] for mode in setting.modes}
+    first, open_ = setting.modes[0], [one for one in asked.values() if not _proves(one)]
+    short = f"{asked[first]['measured']['mIoU']:.2f}" + (f" {first}" if first != "ss" else "")
+    short = "too few" if any(one["verdict"] == "undecided" for one in open_) else short
+    return Check("mIoU", "skipped" if open_ else "passed", short, f"{'; '.join(details)}; {images}", dict(facts), basis)
+
+
+def _proves(facts: Mapping[str, Any]) -> bool:
+    """Whether a mode's figure, which is not wrong, was held against something: known counts, or a reported figure."""
+    return "stored_counts" in facts or facts["verdict"] in ("confirmed", "consistent")
 
 
 def _beside(entry: Model) -> str:
@@ -236,8 +244,8 @@ def _beside(entry: Model) -> str:
 
 def _in_mode(
     evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any
-) -> tuple[dict[str, Any], Status]:
-    """The facts of one mode, with what is said of them, and what they say of the reported figure: `skipped` if nothing."""
+) -> tuple[dict[str, Any], bool]:
+    """The facts of one mode, with what is said of them, and whether they are wrong."""
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
@@ -256,22 +264,20 @@ def _in_mode(
         facts["stored_counts"] = {"equal": not wrong, "close_calls": close}
         if wrong:
             apart = f"the pixel counts of {len(wrong)} of {len(question.chosen)} images differ from those stored, the first {wrong[0]}"
-            return facts | {"said": f"{apart}; {mode} mIoU {measured['mIoU']:.2f}"}, "failed"
+            return facts | {"said": f"{apart}; {mode} mIoU {measured['mIoU']:.2f}"}, True
         whose = "those of the receipt" if setting.smoke is not None else "those stored"
         same = f"the pixel counts of every image equal {whose}" + (f", but for {close} close calls" if close else "")
     figures = f"{measured['mIoU']:.2f} measured"
     extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}"
     if setting.smoke is not None:
-        return facts | {"said": f"{same}; {figures}"}, "passed"
+        return facts | {"said": f"{same}; {figures}"}, False
     if entry.reported is None or reported is None:
         facts["verdict"] = None
-        return facts | {"said": "; ".join(filter(None, [f"{figures}, none reported", same, extra]))}, "passed"
+        return facts | {"said": "; ".join(filter(None, [f"{figures}, none reported", same, extra]))}, False
     verdict, why = judge(list(counts.values()), reported, entry.reported.decimals, question.of)
     facts["verdict"] = verdict
     facts["said"] = "; ".join(filter(None, [f"{figures}, {reported:.{entry.reported.decimals}f} reported: {why}", same, extra]))
-    if verdict == "refuted" or (verdict == "inconsistent" and not stored):  # equal counts are the stronger evidence
-        return facts, "failed"
-    return facts, "skipped" if verdict == "undecided" and not stored else "passed"
+    return facts, verdict == "refuted" or (verdict == "inconsistent" and not stored)  # equal counts are the stronger evidence
 
 
 def _finite(value: float) -> float | None:

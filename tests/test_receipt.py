@@ -90,7 +90,8 @@ def test_modes_are_measured_one_at_a_time_and_stand_side_by_side():
     assert record["basis"]["modes"] == ["ss", "whole"]
     assert record["facts"]["modes"]["whole"] == alone
     assert record["facts"]["modes"]["ss"]["measured"]["mIoU"] == 86.71
-    again = verify("--mode", "whole")
+    again = verify("--mode", "whole", "--require", "mIoU")
+    assert again.exit_code == 8  # no figure is reported of this mode
     assert from_receipts(again) == 3
     assert f"{alone['measured']['mIoU']:.2f} whole" in again.stdout  # the table's figure is of the mode that was asked for
     verify("--mode", "whole", "--again")

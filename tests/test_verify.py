@@ -82,6 +82,16 @@ def test_too_few_images_decide_nothing_but_their_own_counts(lab):
     assert "inconsistent, 95 % interval" in check.detail
 
 
+def test_a_figure_with_nothing_to_hold_it_against_proves_nothing():
+    check = climb(MINI, "mini-linear", images=10, modes=("whole",))["mIoU"]
+    assert check.status == "skipped"
+    assert check.short == f"{check.facts['modes']['whole']['measured']['mIoU']:.2f} whole"
+    assert "measured, none reported" in check.detail
+    both = climb(MINI, "mini-linear", images=10, modes=("ss", "whole"))["mIoU"]
+    assert both.status == "skipped"
+    assert both.facts["modes"]["ss"]["verdict"] == "consistent"
+
+
 @pytest.fixture
 def lab(tmp_path):
     """A copy of the mini zoo to break, with functions to change its manifest and its checkpoints."""
