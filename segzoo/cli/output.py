@@ -4,7 +4,9 @@ Tables and bars are rich's and imported where they are drawn; a line of text nee
 """
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -23,10 +25,22 @@ def printable(text: str) -> str:
 
 def show(text: str = "", style: str = "", err: bool = False) -> None:
     """A line of the result, on stdout; what its encoding has not is replaced, also where click takes ASCII for a mistake."""
-    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     text = printable(text).encode(encoding, "replace").decode(encoding)
+    if stream.isatty():
+        text = "\n".join(line for whole in text.split("\n") for line in _wrapped(whole))
     color = False if os.environ.get("NO_COLOR") else None  # None: as the stream allows
     click.secho(text, err=err, color=color, **_STYLES.get(style, {"fg": style}))
+
+
+def _wrapped(line: str) -> list[str]:
+    """The line as a terminal's width allows, broken between words only: a path or an address can still be copied."""
+    columns = shutil.get_terminal_size().columns
+    if len(line) <= columns:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def quiet() -> bool:

@@ -115,7 +115,7 @@ def verify(
         raise UsageError("--smoke is a matter of seconds: run it in one process")
     device = device or best_device()
     count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
-    board = Board(manifest, entries, silent=not first)
+    board = Board(manifest, entries, silent=not first, summed=not as_json)
     with world.together() if world else nullcontext():
         if data is not None and not data.is_dir():
             raise EnvironmentFault(f"{data}: no such folder", hint="--data names the folder of the data set, or the one that it is in")
@@ -191,7 +191,7 @@ class Board:
 
     STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "n/a": "dim"}  # noqa: RUF012
 
-    def __init__(self, manifest: Manifest, entries: dict[str, Entry], silent: bool = False):
+    def __init__(self, manifest: Manifest, entries: dict[str, Entry], silent: bool, summed: bool):
         from segzoo.cli.output import on_terminal
 
         self.manifest = manifest
@@ -204,6 +204,7 @@ class Board:
         self._marks = {"passed": "\u2713 ", "failed": "\u2717 "} if utf else {"passed": "ok ", "failed": "X "}
         self._live: Any = None
         self._silent = silent
+        self._summed = summed
         self._lively = on_terminal() and not silent
 
     def live(self) -> Any:
@@ -225,7 +226,12 @@ class Board:
         self.checks[name].append(check)
         self.doing = ""
         if not self._lively and (not self._silent or check.status == "failed"):
-            tell(f"{name}: {check.rung}: {check.status}: {check.detail}")
+            tell(f"{name}: {check.rung}: {check.status}: {check.short if self._summed and self._dwelt_on(check) else check.detail}")
+
+    @staticmethod
+    def _dwelt_on(check: Check) -> bool:
+        """Whether the summary gives its detail."""
+        return check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed")
 
     def table(self) -> Table:
         from rich.table import Table
@@ -258,7 +264,7 @@ class Board:
         show()
         for name, checks in self.checks.items():
             for check in checks:
-                if check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed"):
+                if self._dwelt_on(check):
                     style = self.STYLES[check.status] if check.status != "passed" else ""
                     said = "" if check.status == "passed" else f"{check.status}: "
                     show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
