@@ -93,11 +93,18 @@ def united(parts: Sequence[Part]) -> Merged:
         for kind in _KINDS:
             for name, entry in getattr(zoo, kind).items():
                 first = origins.setdefault(name, part)
-                if first is part:
+                if first is part or _placed(entries[kind].get(name), entry):
                     entries[kind][name] = entry
                 else:
                     hidden.append(f"{name} of {part.given} is hidden by that of {first.given}")
     return Merged(Zoo.model_construct(None, version=1, **entries), origins, tuple(hidden))
+
+
+def _placed(first: Any, entry: Any) -> bool:
+    """Whether an entry is the same data set as an earlier one, such as a copy, and says where it lies while that does not."""
+    if not (isinstance(first, Dataset) and isinstance(entry, Dataset)) or first.path is not None or entry.path is None:
+        return False
+    return first == entry.model_copy(update={"path": None})
 
 
 def misfits(parts: Sequence[Part], whole: Merged) -> Iterator[Complaint]:
