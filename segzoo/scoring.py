@@ -242,9 +242,7 @@ def _beside(entry: Model) -> str:
     return f" ({reported.fps} reported on {reported.device or 'another device'})" if reported and reported.fps else ""
 
 
-def _in_mode(
-    evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any
-) -> tuple[dict[str, Any], bool]:
+def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any) -> tuple[dict[str, Any], bool]:
     """The facts of one mode, with what is said of them, and whether they are wrong."""
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)

@@ -118,7 +118,8 @@ def test_an_empty_name(tmp_path):
 
 
 def test_what_the_command_knows_without_numpy_is_what_there_is():
-    from segzoo.cli.convert import RESAMPLING, WEIGHTS
+    from segzoo.cli.convert import RESAMPLING
+    from segzoo.cli.manifest import WEIGHTS
     from segzoo.formats import suffixes
     from segzoo.positions import METHODS
 

@@ -43,6 +43,19 @@ def test_what_is_in_a_file(path):
     assert (facts["layout"], len(facts["tensors"])) == (layout, tensors)
 
 
+def test_a_name_in_the_zoo_stands_for_its_file(tmp_path):
+    done = segzoo("--zoo", "mini", "inspect", "mini-mask")
+    assert done.stdout.splitlines()[0].startswith("file ")
+    assert done.stdout.splitlines()[1:] == [line for line in segzoo("inspect", MINI / "segmenter_mini_mask-6a6bc5f4.pth").stdout.splitlines() if line]
+    convert(TAME, tmp_path / "vit.pth")
+    assert segzoo("--zoo", "mini", "diff", "mini-vit", tmp_path / "vit.pth").stdout.splitlines()[1].startswith("same weights: 54 tensors")
+    wrong = segzoo("--zoo", "mini", "diff", TAME, "mini-mas")
+    assert (wrong.exit_code, "did you mean mini-mask?" in wrong.stderr) == (7, True)
+    elsewhere = segzoo("--zoo", "mini", "inspect", tmp_path / "segmenter_mini_mask-6a6bc5f4.pth")
+    assert elsewhere.exit_code == 7
+    assert "no such file\nhint: the zoo's mini-mask has a file of this name: give mini-mask in its place" in elsewhere.stderr
+
+
 def test_a_file_in_no_layout_is_shown_all_the_same(tmp_path):
     np.savez(tmp_path / "a.npz", weight=np.zeros((2, 3), np.float16), step=np.int64(7))
     done = segzoo("inspect", tmp_path / "a.npz", "--keys")

@@ -11,15 +11,14 @@ import click
 
 from segzoo.cli.completion import Name
 from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import Choice, network_options
-from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError, UsageError
+from segzoo.cli.manifest import WEIGHTS, Choice, network_options
+from segzoo.errors import EnvironmentFault, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS
 
 if TYPE_CHECKING:
     from segzoo.conversion import Report
 
-WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")  # as formats and positions have them, which import numpy; held equal by a test
-RESAMPLING = ("mmseg", "timm", "jax", "antialias")
+RESAMPLING = ("mmseg", "timm", "jax", "antialias")  # as positions has them, which imports numpy; held equal by a test
 
 
 @dataclass(frozen=True)
@@ -169,22 +168,9 @@ def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named
     """The conversion of one source; what is no file, or `named`, is a name in the zoo, and fetched if need be."""
     path, heads, stem = Path(source), None, Path(source).stem
     if named or not path.is_file():
-        path, heads, stem = _from_zoo(choice, source)
+        path, entry = choice.of_zoo(source)
+        heads, stem = entry.geometry.heads, Path(getattr(entry, "file", entry.artifact.name)).stem
     return Job(source, path, target / f"{stem}{LAYOUTS[to].suffix}" if folder else target, heads)
-
-
-def _from_zoo(choice: Choice, name: str) -> tuple[Path, int | None, str]:
-    """The file behind a name in the zoo, the heads that the manifest knows, and how a file made of it is called."""
-    from segzoo.cli.output import byte_progress
-    from segzoo.zoo import Backbone
-
-    if "/" in name or Path(name).suffix in WEIGHTS:
-        raise NotFoundError(f"{name}: {'not a file' if Path(name).exists() else 'no such file'}")
-    manifest = choice.load()
-    entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
-    with byte_progress(entry.artifact.name) as said:
-        path = manifest.fetch(entry.artifact, said).path
-    return path, entry.geometry.heads, Path(entry.file if isinstance(entry, Backbone) else entry.artifact.name).stem
 
 
 def _facts(source: str, report: Report) -> dict[str, Any]:

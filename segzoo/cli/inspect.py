@@ -1,23 +1,28 @@
 """`segzoo inspect` and `segzoo diff`: what is in a file of weights, and whether two hold the same."""
 
-from pathlib import Path
-
 import click
 
-_FILE = click.Path(path_type=Path)
+from segzoo.cli.completion import Name
+from segzoo.cli.manifest import Choice, network_options
+
+_WEIGHTS = Name("backbones", "models", or_file=True)
 
 
 @click.command(short_help="Show what is in a file of weights.")
-@click.argument("file", metavar="FILE", type=_FILE)
+@click.argument("source", metavar="FILE|NAME", type=_WEIGHTS)
 @click.option("--keys", is_flag=True, help="List every tensor with its dtype and shape.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(file: Path, keys: bool, as_json: bool) -> None:
+@network_options
+@click.pass_obj
+def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
     """Show format, layout, geometry and dtypes of a file of weights, from its headers only; nothing in it is run.
+
+    NAME is one of the zoo's, fetched if need be.
 
     \b
     Examples:
       segzoo inspect checkpoint.pth
-      segzoo inspect Ti_16-i21k-...-res_384.npz --keys
+      segzoo inspect vit-b-mask --keys
     """
     from dataclasses import asdict
 
@@ -25,15 +30,16 @@ def inspect(file: Path, keys: bool, as_json: bool) -> None:
     from segzoo.cli.output import megabytes, show
     from segzoo.inspection import inspect as look
 
-    found = look(file)
+    found = look(choice.weights(source))
     tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
     if as_json:
-        facts = {"path": str(file), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
+        facts = {"path": str(found.path), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
         facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
         facts |= {"trouble": found.trouble, "notes": found.notes, "metadata": dict(found.metadata)}
         show_json(facts | ({"tensors": tensors} if keys else {}))
         return
-    rows = [("format", f"{found.format}, {megabytes(found.size)}"), ("layout", found.layout or "none that segzoo knows")]
+    rows = [] if str(found.path) == source else [("file", str(found.path))]
+    rows += [("format", f"{found.format}, {megabytes(found.size)}"), ("layout", found.layout or "none that segzoo knows")]
     rows += [("sections", ", ".join(found.sections))] if found.sections else []
     rows += [("geometry", str(found.geometry))] if found.geometry else []
     rows += [("tensors", f"{len(tensors)}, {found.parameters:,} parameters, {', '.join(f'{n} {dtype}' for dtype, n in found.dtypes.items())}")]
@@ -50,18 +56,23 @@ def inspect(file: Path, keys: bool, as_json: bool) -> None:
 
 
 @click.command(short_help="Compare two files of weights, across layouts and formats.")
-@click.argument("left", metavar="A", type=_FILE)
-@click.argument("right", metavar="B", type=_FILE)
+@click.argument("left", metavar="A", type=_WEIGHTS)
+@click.argument("right", metavar="B", type=_WEIGHTS)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def diff(left: Path, right: Path, as_json: bool) -> None:
+@network_options
+@click.pass_obj
+def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     """Compare two files of weights, tensor by tensor, bit for bit; B is read in the layout of A.
+
+    A and B are files, or names in the zoo, which are fetched if need be.
 
     Says 'same weights' and exits 0 when every tensor that both layouts can hold is equal; exits 5
     when anything differs.
 
     \b
-    Example:
+    Examples:
       segzoo diff Ti_16-i21k-...-res_384.npz vit_tiny_p16_384.pth
+      segzoo diff vit-t pretrain/vit_tiny_p16_384.pth
     """
     from dataclasses import asdict
 
@@ -70,7 +81,7 @@ def diff(left: Path, right: Path, as_json: bool) -> None:
     from segzoo.difference import compare
     from segzoo.formats import open_weights
 
-    found = compare(open_weights(left), open_weights(right))
+    found = compare(open_weights(choice.weights(left)), open_weights(choice.weights(right)))
     if as_json:
         unequal = [{**asdict(one), "largest": one.largest if one.largest == one.largest else None} for one in found.unequal]
         show_json({**asdict(found), "unequal": unequal, "same": found.same}, 0 if found.same else 5)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from segzoo.errors import NotFoundError
+
 if TYPE_CHECKING:
     from segzoo.manifest import Manifest
+    from segzoo.zoo import Entry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")  # as formats has them, which imports numpy; held equal by a test
 _SAID = "segzoo: what is hidden was said"
 
 
@@ -57,3 +62,20 @@ class Choice:
             for sentence in manifest.hidden:
                 tell(sentence)
         return manifest
+
+    def of_zoo(self, name: str) -> tuple[Path, Entry]:
+        """The file behind a name in the zoo, fetched if need be, and its entry. Raises NotFoundError: what looks like a path is no name."""
+        from segzoo.cli.output import byte_progress
+
+        manifest = self.load()
+        if "/" in name or Path(name).suffix in WEIGHTS:
+            owner = next((own for own, entry in manifest.zoo.entries.items() if entry.artifact.name == Path(name).name), None)
+            hint = owner and f"the zoo's {owner} has a file of this name: give {owner} in its place"
+            raise NotFoundError(f"{name}: {'not a file' if Path(name).exists() else 'no such file'}", hint)
+        entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
+        with byte_progress(entry.artifact.name) as said:
+            return manifest.fetch(entry.artifact, said).path, entry
+
+    def weights(self, source: str) -> Path:
+        """A file of weights: the user's own, or that of a name in the zoo."""
+        return Path(source) if Path(source).is_file() else self.of_zoo(source)[0]

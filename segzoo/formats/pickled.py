@@ -68,23 +68,29 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _SKIPPED = frozenset({"PROTO", "FRAME"})
 
 
-def load(file: Any, where: str, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any]) -> Any:
-    """The object that the next pickle in `file` describes.
+def load(file: Any, where: str, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any]) -> tuple[Any, set[str]]:
+    """The object that the next pickle in `file` describes, and what it would have called that was left undone.
 
     `build(name, args)` gives the value of a call, or a `Call` to leave it undone; `persistent(id)`
     resolves what the pickle keeps outside itself. Raises IntegrityError for anything unsound.
     """
+    undone: set[str] = set()
     try:
-        return _interpret(file, build, persistent)
+        return _interpret(file, build, persistent, undone), undone
     except IntegrityError as error:
         raise IntegrityError(f"{where}: {error.message}", error.hint) from error
     except Exception as error:  # of every kind: these are a stranger's opcodes
         raise IntegrityError(f"{where}: a damaged pickle: {str(error) or type(error).__name__}") from error
 
 
-def _interpret(file: Any, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any]) -> Any:
+def _interpret(file: Any, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any], undone: set[str]) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+
+    def made(value: Any) -> Any:
+        if isinstance(value, Call) and isinstance(value.what, Name):
+            undone.add(str(value.what))
+        return value
 
     def to_mark() -> list[Any]:
         taken = []
@@ -144,10 +150,10 @@ def _interpret(file: Any, build: Callable[[Name, Any], Any], persistent: Callabl
             stack.append(Name(module, name))
         elif op in ("REDUCE", "NEWOBJ"):
             args, what = stack.pop(), stack.pop()
-            stack.append(build(what, args) if isinstance(what, Name) else Call(what, args))
+            stack.append(made(build(what, args) if isinstance(what, Name) else Call(what, args)))
         elif op == "NEWOBJ_EX":
             options, args, what = stack.pop(), stack.pop(), stack.pop()
-            stack.append(Call(what, (args, options)))
+            stack.append(made(Call(what, (args, options))))
         elif op == "BUILD":
             state = stack.pop()
             if isinstance(stack[-1], Call):

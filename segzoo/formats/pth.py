@@ -64,8 +64,9 @@ def open_pth(path: Path) -> Weights:
     """The tensors of a checkpoint, wherever in it the state dict is; nothing in the file is run."""
     with path.open("rb") as file:  # as torch does; zipfile.is_zipfile looks at the end, where a legacy file may hold anything
         zipped = file.read(4) == b"PK\x03\x04"
-    root, blocks = _load_zip(path) if zipped else _load_legacy(path)
+    root, undone, blocks = _load_zip(path) if zipped else _load_legacy(path)
     tensors, notes = _state_dict(path, root)
+    notes += [f"not called, though its pickle would: {_some(sorted(undone))}"] if undone else []
     for name, tensor in tensors.items():
         _check(path, name, tensor)
     return Weights(
@@ -84,8 +85,14 @@ def _plain(meta: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in entries if isinstance(value, str | int | float) and "\n" not in str(value)}
 
 
-def _load_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
-    """The pickled object of a zip checkpoint, and where each storage lies: offset and bytes."""
+def _some(names: list[str]) -> str:
+    """The first few of names that may be a stranger's, and how many more there are."""
+    shown = ", ".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names[:6])
+    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _load_zip(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]:
+    """The pickled object of a zip checkpoint, what was left undone in it, and where each storage lies: offset and bytes."""
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
         names = [info.filename for info in infos]
@@ -108,10 +115,10 @@ def _load_zip(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
         if pickle.compress_type != zipfile.ZIP_STORED:
             raise IntegrityError(f"{path}: data.pkl is compressed, which torch never does")
         file = pickled.Bounded(io.BytesIO(archive.read(pickle)), pickle.file_size)
-    return pickled.load(file, str(path), _build, _storage), blocks
+    return *pickled.load(file, str(path), _build, _storage), blocks
 
 
-def _load_legacy(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
+def _load_legacy(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]:
     """The same for the format before zip: magic number, protocol, system, object, storage keys, storages."""
     size = path.stat().st_size
     storages: dict[str, _Storage] = {}
@@ -123,7 +130,8 @@ def _load_legacy(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
 
     with path.open("rb") as raw:
         file = pickled.Bounded(raw, size)
-        magic, protocol, system, root, keys = (pickled.load(file, str(path), _build, persistent) for _ in range(5))
+        pickles = [pickled.load(file, str(path), _build, persistent) for _ in range(5)]
+        magic, protocol, system, root, keys = (pickle for pickle, _ in pickles)
         if magic != _MAGIC or protocol != _PROTOCOL:
             raise IntegrityError(f"{path}: a protocol other than {_PROTOCOL}")
         if not isinstance(system, dict) or not system.get("little_endian"):
@@ -138,7 +146,7 @@ def _load_legacy(path: Path) -> tuple[Any, dict[str, tuple[int, int]]]:
                 raise IntegrityError(f"{path}: cut short: {size} bytes, but its tensors reach to byte {raw.tell() + length}")
             blocks[key] = (raw.tell(), length)
             raw.seek(length, io.SEEK_CUR)
-    return root, blocks
+    return root, set().union(*(undone for _, undone in pickles)), blocks
 
 
 def _storage(identity: Any) -> _Storage:
