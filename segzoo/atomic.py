@@ -17,7 +17,7 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
     Raises EnvironmentFault when the folder cannot be written or the disk is full.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         handle, name = tempfile.mkstemp(prefix=f".{label[:40]}.", suffix=".part", dir=folder)
         os.close(handle)
     except OSError as error:
@@ -29,6 +29,19 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
         raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint="free some space, or write elsewhere") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _make(folder: Path) -> None:
+    """The folder, with those above it. Raises EnvironmentFault where one of them is a file, OSError."""
+    if file := in_the_way(folder):
+        raise EnvironmentFault(f"{folder}: cannot write here: {file} is a file", hint="name another folder, or move that file away")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def in_the_way(folder: Path) -> Path | None:
+    """The file that stands where this folder, or one above it, would be."""
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return None if nearest.is_dir() else nearest
 
 
 def keep(part: Path, path: Path) -> None:
@@ -58,7 +71,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         what = "exists already, and is not empty" if path.is_dir() else "is a file"
         raise UsageError(f"{path}: {what}", hint="name a new folder, or remove this one first")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent))
     except OSError as error:
         raise EnvironmentFault(f"{path.parent}: cannot write here: {error.strerror}") from error

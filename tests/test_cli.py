@@ -108,6 +108,21 @@ def test_a_file_that_is_called_as_a_model_of_the_zoo_is_no_model_of_the_zoo(tmp_
     assert (done.exit_code, "was just made of mini-vit" in done.stderr) == (2, True)
 
 
+OUTPUTS = {"file": "file is a file", "file/below": "file is a file", "my.pth": "'my.pth' is called as a file is", "a" * 300: "File name too long"}
+
+
+@pytest.mark.parametrize(("output", "said"), OUTPUTS.items())
+@pytest.mark.parametrize(
+    "arguments", [("fetch", "mini-vit"), ("export", "mini-vit", "--as", "hf"), ("report",), ("predict", "mini-mask", "none.jpg")]
+)
+def test_what_cannot_be_a_folder_to_write_in_is_refused_at_once(arguments, output, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    done = segzoo("--zoo", "mini", *arguments, "-o", output)
+    assert (done.exit_code, said in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("arguments", [("inspect", "a" * 300), ("convert", "a" * 300 + ".npz", "b.pth"), ("convert", TAME, "b" * 300 + ".pth")])
 def test_a_name_that_is_too_long_is_no_bug(arguments):
     one_error(segzoo(*arguments), 8, "File name too long")
@@ -376,7 +391,7 @@ def test_an_existing_target_needs_force(tmp_path):
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    one_error(segzoo("convert", TAME, tmp_path / "file" / "out.pth"), 8, "cannot write here")
+    one_error(segzoo("convert", TAME, tmp_path / "file" / "out.pth"), 8, f"cannot write here: {tmp_path / 'file'} is a file")
 
 
 def process_with_small_files_only(*arguments):
@@ -497,6 +512,13 @@ def test_a_pipe_gets_no_escape_codes():
     assert stdout.count("fetched") == 3
 
 
+def test_in_a_pipe_a_figure_is_explained_once():
+    stdout, stderr = process("--zoo", "mini", "verify", "mini-linear", "--images", "10").communicate(timeout=60)
+    figure = re.search(r"\nmini-linear: mIoU: ([0-9.]+) measured, 86.71 reported: consistent", stdout)[1]
+    assert f"\nmini-linear: mIoU: passed: {figure}\n" in stderr
+    assert "measured" not in stderr
+
+
 def test_a_terminal_gets_a_live_table():
     mine, theirs = pty.openpty()
     command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "verify", "mini-vit"]
@@ -511,6 +533,18 @@ def test_a_terminal_gets_a_live_table():
         assert live.wait(timeout=60) == 0
     assert shown.count(b"round trip") > 1
     assert b"\x1b[" in shown
+
+
+def test_on_a_terminal_lines_break_between_words_and_never_in_a_path():
+    mine, theirs = pty.openpty()
+    path = "x" * 100 + "/none.npz"
+    command = [sys.executable, "-m", "segzoo", "convert", path, "and.pth"]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}) as live:
+        os.close(theirs)
+        live.wait(timeout=60)
+    shown = os.read(mine, 4096).decode()
+    os.close(mine)
+    assert shown.splitlines() == ["error:", f"  {path}:", "  no such file"]
 
 
 @pytest.mark.parametrize(

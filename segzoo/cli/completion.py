@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 from click.shell_completion import BashComplete, CompletionItem, get_completion_class
+
+_OF_FILES = (".npz", ".pth", ".pt", ".safetensors", ".onnx", ".png", ".jpg", ".html", ".md", ".json")
 
 
 @click.command(short_help="Print the shell's completion script.")
@@ -68,3 +73,24 @@ class ManifestPath(click.Path):
         from segzoo.merging import PACKAGED
 
         return with_files(incomplete, [CompletionItem(name) for name in PACKAGED if name.startswith(incomplete)])
+
+
+class Folder(click.Path):
+    """A folder to write in, made when something is written. What cannot be one, or is called as a file is, is refused at once."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from segzoo.atomic import in_the_way
+
+        path = Path(super().convert(value, param, ctx))
+        try:
+            file = in_the_way(path)
+        except OSError as error:
+            self.fail(f"{value}: {error.strerror}", param, ctx)
+        if file:
+            self.fail(f"a folder is needed to write in; {file} is a file", param, ctx)
+        if path.suffix.lower() in _OF_FILES and not path.is_dir():
+            self.fail(f"a folder is needed to write in, and '{value}' is called as a file is", param, ctx)
+        return path

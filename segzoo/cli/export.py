@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import Folder, Name
 from segzoo.cli.manifest import Choice, network_options
 
 FORMS = ("safetensors", "hf", "timm", "onnx")  # as publication has them, which imports numpy; held equal by a test
@@ -14,7 +14,7 @@ FORMS = ("safetensors", "hf", "timm", "onnx")  # as publication has them, which 
 
 @click.command(short_help="Write a folder that transformers, timm, ONNX Runtime or plain torch loads.")
 @click.argument("name", metavar="NAME", type=Name("backbones", "models", or_file=True))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The folder to write; there must be none yet.")
+@click.option("-o", "--output", required=True, type=Folder(), metavar="DIR", help="The folder to write; there must be none yet.")
 @click.option("--as", "form", required=True, type=click.Choice(FORMS), help="What is to load it.")
 @click.option("--like", metavar="NAME", type=Name("backbones", "models"), help="The entry of the zoo that a file of your own is like.")
 @click.option("--json", "as_json", is_flag=True, help="Print the files with their hashes as JSON.")

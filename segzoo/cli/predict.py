@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from segzoo.cli.completion import Name, with_files
+from segzoo.cli.completion import Folder, Name, with_files
 from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
@@ -32,7 +32,7 @@ class ModelThenImages(Name):
 
 @click.command(short_help="Segment images: overlays with a legend, label maps, class shares.")
 @click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...", type=ModelThenImages("models", or_file=True))
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("predictions"), show_default=True, help="Folder for the pictures.")
+@click.option("-o", "--output", type=Folder(), metavar="DIR", default=Path("predictions"), show_default=True, help="Folder for the pictures.")
 @click.option(
     "--compare",
     nargs=2,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import Folder, Name
 from segzoo.cli.manifest import Choice
 from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Make a page of receipts: verdicts, plots, classes, images, provenance.")
 @click.argument("names", nargs=-1, metavar="[NAME]...", type=Name("backbones", "models"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo, also those not verified yet.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder for the page.")
+@click.option("-o", "--output", type=Folder(), metavar="DIR", default=Path("report"), show_default=True, help="Folder for the page.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps, for the pictures of images.  [default: a GPU if there is one]")
 @click.option("--no-images", is_flag=True, help="Leave out the pictures of images; then no model runs.")

@@ -226,12 +226,8 @@ class Board:
         self.checks[name].append(check)
         self.doing = ""
         if not self._lively and (not self._silent or check.status == "failed"):
-            tell(f"{name}: {check.rung}: {check.status}: {check.short if self._summed and self._dwelt_on(check) else check.detail}")
-
-    @staticmethod
-    def _dwelt_on(check: Check) -> bool:
-        """Whether the summary gives its detail."""
-        return check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed")
+            brief = self._summed and check.rung == "mIoU" and check.status == "passed"  # the summary says it in full
+            tell(f"{name}: {check.rung}: {check.status}: {check.short if brief else check.detail}")
 
     def table(self) -> Table:
         from rich.table import Table
@@ -264,7 +260,7 @@ class Board:
         show()
         for name, checks in self.checks.items():
             for check in checks:
-                if self._dwelt_on(check):
+                if check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed"):
                     style = self.STYLES[check.status] if check.status != "passed" else ""
                     said = "" if check.status == "passed" else f"{check.status}: "
                     show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
