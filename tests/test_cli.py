@@ -108,6 +108,7 @@ def test_a_file_that_is_called_as_a_model_of_the_zoo_is_no_model_of_the_zoo(tmp_
     assert (done.exit_code, "was just made of mini-vit" in done.stderr) == (2, True)
 
 
+WRITERS = [("fetch", "mini-vit"), ("export", "mini-vit", "--as", "hf"), ("report",), ("predict", "mini-mask", "none.jpg")]
 OUTPUTS = {"file": "file is a file", "file/below": "file is a file", "my.pth": "'my.pth' is called as a file is", "a" * 300: "File name too long"}
 
 
