@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from segzoo.layouts import OWN
 from segzoo.reading import Known
 from segzoo.receipt import facts_of
 from segzoo.remap import Dropped
@@ -23,8 +24,8 @@ _FLAX = ("augreg", "bigvision")  # layouts of models that were trained in flax, 
 class Made:
     """What was written: the form, the layout of its tensors, how many were read and written, what did not come along.
 
-    `classes` are those of an image classifier, where one came along; `reproduce` is the command that makes the folder again,
-    `remarks` what whoever uses it must know.
+    `classes` are those of an image classifier, where one came along; `pixels` says whether it is known how images were normalised,
+    `remarks` what whoever uses it must know; `reproduce` is the command that makes the folder again.
     """
 
     form: str
@@ -34,6 +35,7 @@ class Made:
     dropped: tuple[Dropped, ...]
     classes: int | None = None
     remarks: tuple[str, ...] = ()
+    pixels: bool = False
     reproduce: str = ""
     verify: str = ""
     version: str = ""
@@ -126,11 +128,13 @@ def _what(known: Known, made: Made) -> str:
 
 def _use(known: Known, made: Made) -> str:
     segmenter = isinstance(known.entry, Model)
+    output, module = ("scores", "segmenter") if segmenter else ("features", "vit")
+    before, after = _PIXELS if made.pixels else _NO_PIXELS, _LABELS if segmenter else ""
     shown = {
         "hf": _TRANSFORMERS if made.classes else _TRANSFORMERS_FEATURES,
         "timm": _TIMM,
-        "onnx": _ONNX.format(output="scores" if segmenter else "features"),
-        "safetensors": _TORCH.format(module="segmenter" if segmenter else "vit"),
+        "onnx": before + _ONNX.format(output=output) + after,
+        "safetensors": before + _TORCH.format(output=output, module=module) + after,
     }[made.form]
     return f"```python\n{shown.strip()}\n```" + "".join(f"\n\n{remark}" for remark in made.remarks)
 
@@ -172,7 +176,8 @@ def _origin(known: Known, sha256: str) -> Iterator[str]:
 
 def _conversion(known: Known, made: Made, proved: Mapping[str, Any] | None) -> Iterator[str]:
     source = known.read.found.layout.name
-    yield f"{code(source)} to {code(made.layout)}: {made.read} tensors read, {made.written} written. Numbers were moved, never computed."
+    target = "the names of segzoo's own torch model" if made.layout == OWN.name else code(made.layout)
+    yield f"{code(source)} to {target}: {made.read} tensors read, {made.written} written. Numbers were moved, never computed."
     for drop in made.dropped:
         yield f"Left out: {prose(drop.section)} ({prose(drop.reason)}): {', '.join(code(key) for key in drop.keys)}"
     yield f"Layer norms have eps {known.entry.eps:g}, which shows in no tensor" + (
@@ -248,15 +253,31 @@ import timm
 model = timm.create_model("local-dir:path/to/this/folder", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 """
+_PIXELS = """
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+config = json.loads(Path("config.json").read_text())
+pixels = np.asarray(Image.open("image.jpg").convert("RGB"), np.float32)
+pixels = (pixels - np.float32(config["mean"])) / np.float32(config["std"])
+image = pixels.transpose(2, 0, 1)[None]  # (b, 3, H, W): any H and W
+"""
+_NO_PIXELS = """
+image = ...  # float32, (b, 3, H, W), any H and W, normalised as in its training
+"""
 _ONNX = """
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
-({output},) = session.run(None, {{"image": image}})  # image: float32 (b, 3, H, W), normalised; any b, H and W
+({output},) = session.run(None, {{"image": image}})
 """
 _TORCH = """
+import torch
 from {module} import load  # the file in this folder; needs torch and safetensors
 
-model = load()
-out = model(image)  # image: float32 (b, 3, H, W), normalised
+{output} = load()(torch.tensor(image))
 """
+_LABELS = "labels = scores.argmax(1)  # (b, H, W), in the order of the classes\n"

@@ -105,10 +105,11 @@ def _timm(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
 
 def _plain(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
     to = OWN if "distilled stem" in it.read.found.sections else "mmseg"  # the same, but for a distillation token
-    _json(folder / _CONFIG, configuration.of_loader(_told(it, _plan(it, to)), _more(it, dataset)))
+    told = _told(it, _plan(it, to))
+    _json(folder / _CONFIG, configuration.of_loader(told, _more(it, dataset)))
     loader = folder / ("segmenter.py" if isinstance(it.entry, Model) else "vit.py")
     loader.write_text(Path(__file__).with_name("standalone.py").read_text(encoding="utf-8"), encoding="utf-8")
-    return replace(_weights(it, folder, to, said), form="safetensors")
+    return replace(_weights(it, folder, to, said), form="safetensors", **_pixels(told))
 
 
 def _onnx(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
@@ -124,8 +125,8 @@ def _onnx(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
     output = "scores" if isinstance(it.entry, Model) else "features"
     write(model, folder / "model.onnx", told.geometry.patch, output)
     checked = compared(folder / "model.onnx", module(it.read, it.entry), told.geometry.patch, told.side // told.geometry.patch)
-    remarks = (f"Position embeddings are resized and sides padded inside the graph. {checked}",)
-    return Made("onnx", OWN.name, len(it.read.opened), len(steps.steps), steps.dropped, remarks=remarks)
+    made = Made("onnx", OWN.name, len(it.read.opened), len(steps.steps), steps.dropped, **_pixels(told))
+    return replace(made, remarks=(f"Position embeddings are resized and sides padded inside the graph. {checked}", *made.remarks))
 
 
 FORMS: Mapping[str, Callable[[Known, Dataset | None, Path, Said], Made]] = {
@@ -134,6 +135,13 @@ FORMS: Mapping[str, Callable[[Known, Dataset | None, Path, Said], Made]] = {
     "timm": _timm,
     "onnx": _onnx,
 }
+
+
+def _pixels(told: Told) -> dict[str, Any]:
+    """What a card says of how images were normalised, of which the example in it makes use."""
+    return {"pixels": True} if told.mean else {"remarks": (_UNKNOWN_PIXELS,)}
+
+
 _UNKNOWN_PIXELS = "How its images were normalised is not known, and so not in the config."
 
 

@@ -1,5 +1,9 @@
 """ONNX graphs against the real mmseg, flax and rstrudel/segmenter, and against torch at sizes that they were not exported with."""
 
+import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import GOLDEN, TAME
+from conftest import GOLDEN, MINI, TAME
+from PIL import Image
 from test_model import CROPS, golden_model
 
 import segzoo
@@ -95,6 +100,22 @@ def test_a_backbones_features_are_flaxs(tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"In ONNX Runtime {onnxruntime.__version__} its output was within" in card
     assert "Left out: classifier" in card
+    assert "`augreg` to the names of segzoo's own torch model: " in card
+
+
+@pytest.mark.parametrize("form", ["onnx", "safetensors"])
+def test_the_example_in_a_card_segments_an_image(form, tmp_path):
+    """By the annotations, since another size of image is seen than in the data set's protocol."""
+    segzoo.export("mini-mask", tmp_path / "out", form=form, zoo="mini")
+    image = next((MINI / "ade_mini" / "images" / "validation").glob("*.jpg"))
+    shutil.copy(image, tmp_path / "out" / "image.jpg")
+    example = re.search("```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)[1]
+    script = f"{example}import numpy\nnumpy.save('labels.npy', numpy.asarray(labels))"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path / "out", check=True)
+    (found,) = np.load(tmp_path / "out" / "labels.npy")
+    label = np.asarray(Image.open(MINI / "ade_mini" / "annotations" / "validation" / f"{image.stem}.png")).astype(int)
+    assert found.shape == label.shape
+    assert (found == label - 1)[label > 0].mean() > 0.9
 
 
 def test_the_authors_model_resizes_its_positions_their_way(tmp_path):
