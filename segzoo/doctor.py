@@ -7,9 +7,10 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -21,7 +22,8 @@ from segzoo.transfer import Client, Patience, Trouble, shown
 
 _ROOM = 5 << 30  # bytes: the largest files, twice
 _EXTRAS = {"eval": "the numbers and mIoU rungs, predict", "jax": "the numbers rung", "report": "reports", "export": "export --as onnx"}
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def examine(manifest: Manifest) -> Iterator[Finding]:
     yield from _packages()
     yield _device()
     yield from _store(manifest)
-    yield _environment()
+    yield _proxies()
+    yield _certificates()
     if manifest.offline:
         yield Finding("network", "ok", "offline, as asked: no address was tried")
     else:
@@ -101,25 +104,28 @@ def _store(manifest: Manifest) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(home).free
     held = sum(path.stat().st_size for path in manifest.store.blobs.glob("*")) if manifest.store.blobs.is_dir() else 0
-    said = f"{home}: {held / 1e9:.1f} GB in it, {free / 1e9:.1f} GB free"
+    said = f"{home}: {f'{held / 1e6:,.1f} MB' if held else 'nothing'} in it, {free / 1e9:.1f} GB free"
     if free < _ROOM:
         yield Finding("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
     else:
         yield Finding("store", "ok", said)
 
 
-def _environment() -> Finding:
-    """Proxies and certificates that the environment names; passwords in them are not shown."""
-    named = {}
-    for name in _PROXIES:
-        for spelling in (name, name.lower()):
-            if value := os.environ.get(spelling):
-                named[spelling] = shown(value)
-    lost = [name for name in named if name.endswith(("BUNDLE", "FILE", "bundle", "file")) and not os.path.exists(named[name])]  # noqa: PTH110
-    said = ", ".join(f"{name}={value}" for name, value in named.items()) or "no proxy; certificates from the system's trust store"
-    if lost:
-        return Finding("proxies", "wrong", f"{said}: no such file", f"unset {lost[0]}, or let it name a file of certificates")
-    return Finding("proxies", "ok", said)
+def _proxies() -> Finding:
+    """Those that the environment names; passwords in them are not shown."""
+    spellings = [spelling for name in _PROXIES for spelling in (name, name.lower())]
+    return Finding("proxies", "ok", _named(spellings) or "none")
+
+
+def _certificates() -> Finding:
+    said = _named(_CERTIFICATES)
+    if lost := [name for name in _CERTIFICATES if (path := os.environ.get(name)) and not Path(path).exists()]:
+        return Finding("certificates", "wrong", f"{said}: no such file", f"unset {lost[0]}, or let it name a file of certificates")
+    return Finding("certificates", "ok", said or "the system's trust store")
+
+
+def _named(variables: Iterable[str]) -> str:
+    return ", ".join(f"{name}={shown(value)}" for name in variables if (value := os.environ.get(name)))
 
 
 def _addresses(manifest: Manifest) -> Iterator[Finding]:
@@ -132,12 +138,16 @@ def _addresses(manifest: Manifest) -> Iterator[Finding]:
     first |= {urlsplit(url).netloc: url for url in manifest.mirrors}
     if not first:
         yield Finding("network", "ok", "this zoo has no addresses on the network")
+    away = 0
     with Client(Patience(connect=5, stall=5, tries=1)) as client, ThreadPoolExecutor(8) as pool:
         for host, reason in zip(first, pool.map(lambda url: _reason(client, url), first.values()), strict=True):
+            away += reason is not None
             if reason is None:
                 yield Finding("network", "ok", f"{host} answers")
             else:
                 yield Finding("network", "missing", f"{host}: {reason}", "--mirror URL names another; segzoo bundle carries files")
+    if first and away == len(first):  # one that is away is no fault of this machine, all of them are
+        yield Finding("network", "wrong", "no host of the zoo answers", "look at the connection and the proxies; --offline if there is to be none")
 
 
 def _reason(client: Client, url: str) -> str | None:

@@ -520,6 +520,12 @@ def test_in_a_pipe_a_figure_is_explained_once():
     assert "measured" not in stderr
 
 
+def test_with_v_every_rung_is_explained():
+    plain, more = (segzoo(*said, "--zoo", "mini", "verify", "mini-vit").stdout for said in ((), ("-v",)))
+    for rung in ("bytes: sha256: 5f1eafa0", "names: augreg, 56 tensors", "round trip: by way of timm", "numbers: torch against JAX"):
+        assert (f"mini-vit: {rung}" in plain, f"mini-vit: {rung}" in more) == (False, True)
+
+
 def test_a_terminal_gets_a_live_table():
     mine, theirs = pty.openpty()
     command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "verify", "mini-vit"]

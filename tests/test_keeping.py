@@ -175,6 +175,7 @@ def test_the_cache_is_listed_verified_and_emptied(zoo, tmp_path):
     (home() / "blobs" / SHA).write_bytes(DATA[:-1] + b"?")
     wrong = segzoo("--zoo", zoo, "cache", "verify")
     assert (wrong.exit_code, f"changed on disk: {SHA}  full" in wrong.stdout) == (4, True)
+    assert f"hint: segzoo cache rm {SHA[:12]} removes it; then fetch anew\n" in wrong.stderr
     assert [row["right"] for row in json.loads(segzoo("--zoo", zoo, "cache", "verify", "--json").stdout)["result"]].count(False) == 1
     assert segzoo("--zoo", zoo, "cache", "rm", "full").exit_code == 0
     assert blobs() == [hashlib.sha256(OTHER).hexdigest()]

@@ -77,7 +77,7 @@ def verify(choice: Choice, as_json: bool) -> None:
         if not as_json:
             show(f"changed on disk: {row['sha256']}  {', '.join(row['names'])}", style="bold red")
     if wrong:
-        hint = "segzoo cache rm removes them; fetch gets them anew"
+        hint = f"segzoo cache rm {' '.join(row['sha256'][:12] for row in wrong)} removes {'it' if len(wrong) == 1 else 'them'}; then fetch anew"
         show_error(fault := IntegrityError(f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint))
         raise SystemExit(fault.exit_code)
     if not as_json:

@@ -3,8 +3,6 @@
 import traceback
 from collections.abc import Iterable
 
-import click
-
 from segzoo.errors import SegzooError
 
 
@@ -26,9 +24,9 @@ def show_errors(errors: Iterable[SegzooError]) -> None:
 
 def show_message(error: SegzooError) -> None:
     """The message alone; with -vv the traceback comes before it."""
-    from segzoo.cli.output import show
+    from segzoo.cli.output import show, verbosity
 
-    if _loud() and error.__traceback__:
+    if verbosity() >= 2 and error.__traceback__:
         show("".join(traceback.format_exception(error)).rstrip(), style="dim", err=True)
     show(f"error: {error.message}", style="red", err=True)
 
@@ -38,8 +36,3 @@ def show_hint(error: SegzooError) -> None:
 
     if error.hint:
         show(f"hint: {error.hint}", err=True)
-
-
-def _loud() -> bool:
-    context = click.get_current_context(silent=True)
-    return bool(context and context.find_root().params.get("verbose", 0) >= 2)

@@ -52,12 +52,12 @@ class Choice:
 
     def load(self) -> Manifest:
         """The manifests, opened; what hides what is said once, with -v."""
-        from segzoo.cli.output import tell
+        from segzoo.cli.output import tell, verbosity
         from segzoo.manifest import open_manifest
 
         manifest = open_manifest(self.zoo, self.offline, self.mirrors)
         root = click.get_current_context().find_root()
-        if root.params["verbose"] and not root.meta.get(_SAID):
+        if verbosity() and not root.meta.get(_SAID):
             root.meta[_SAID] = True
             for sentence in manifest.hidden:
                 tell(sentence)

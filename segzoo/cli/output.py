@@ -49,6 +49,12 @@ def quiet() -> bool:
     return bool(context and context.find_root().params.get("quiet"))
 
 
+def verbosity() -> int:
+    """How often -v was given."""
+    context = click.get_current_context(silent=True)
+    return int(context.find_root().params.get("verbose", 0)) if context else 0
+
+
 def tell(text: str, style: str = "") -> None:
     """A line about the work, on stderr."""
     if not quiet():

@@ -16,7 +16,7 @@ from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -81,6 +81,7 @@ def predict(
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
+    from segzoo.datasets.decoding import read_image
     from segzoo.evaluation import Evaluator
     from segzoo.loading import loaded
     from segzoo.precision import device_of
@@ -105,7 +106,7 @@ def predict(
     with work_progress("images", len(paths)) as done:
         for path in paths:
             try:
-                image = _read(path)
+                image = read_image(path)
             except EnvironmentFault as error:
                 failed.append(error)
                 records.append({"image": str(path), "error": problem(error)})
@@ -136,16 +137,6 @@ def predict(
         raise SystemExit(code)
     if not as_json:
         tell(f"{counted(len(paths), 'image')} segmented; {place}")
-
-
-def _read(path: Path) -> np.ndarray:
-    """An image of the user's own, not of a data set."""
-    from segzoo.datasets.decoding import read_image
-
-    try:
-        return read_image(path)
-    except EnvironmentFault as error:
-        raise EnvironmentFault(error.message, hint="the file is damaged or no image: leave it out, or get it again from where it came") from error
 
 
 def _in_words(record: dict[str, Any]) -> str:

@@ -254,19 +254,19 @@ class Board:
         """The finished table, measured against reported figures, what failed or was skipped and why, and where receipts are."""
         from rich.console import Console
 
-        from segzoo.cli.output import show
+        from segzoo.cli.output import show, verbosity
 
         Console(highlight=False).print(self.table())
         show()
         for name, checks in self.checks.items():
             for check in checks:
-                if check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed"):
+                if check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed") or verbosity():
                     style = self.STYLES[check.status] if check.status != "passed" else ""
-                    said = "" if check.status == "passed" else f"{check.status}: "
+                    said = "" if check.status in ("passed", "n/a") else f"{check.status}: "
                     show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
         for name, entry in self.entries.items():
             artifact = entry.artifact
-            if not artifact.sha256 and self.checks[name][0].status == "passed":
+            if not artifact.sha256 and not verbosity() and self.checks[name][0].status == "passed":
                 show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
         statuses = [check.status for checks in self.checks.values() for check in checks]
         seconds = sum(check.seconds for checks in self.checks.values() for check in checks if not check.time)

@@ -13,6 +13,7 @@ from segzoo.datasets.samples import Sample
 from segzoo.errors import EnvironmentFault
 from segzoo.miou import IGNORED
 
+_ANEW = "it is damaged, or no image: get it again from where it came"
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 # By EXIF's orientation. Not Pillow's `exif_transpose`, which also writes the EXIF anew, and fails on what cameras put there.
@@ -39,7 +40,7 @@ def read_image(path: Path) -> np.ndarray:
                 return np.repeat((np.array(turned, np.uint16) >> 8).astype(np.uint8)[..., None], 3, axis=2)
             return np.array(turned.convert("RGB"))
     except _UNREADABLE as error:
-        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint="the file is damaged; get the data set again") from error
+        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint=_ANEW) from error
 
 
 def _from_cmyk(pixels: np.ndarray, inverted: bool) -> np.ndarray:
@@ -55,7 +56,7 @@ def read_label(sample: Sample, classes: int) -> np.ndarray:
         with Image.open(sample.label) as image:
             mode, raw = image.mode, np.array(image)
     except _UNREADABLE as error:
-        raise EnvironmentFault(f"{sample.label}: not a readable label map: {error}", hint="the file is damaged; get the data set again") from error
+        raise EnvironmentFault(f"{sample.label}: not a readable label map: {error}", hint=_ANEW) from error
     if mode not in ("L", "P"):
         raise EnvironmentFault(
             f"{sample.label}: expected 8-bit class indices, found an image of mode {mode}",
@@ -82,4 +83,4 @@ def size_of(path: Path) -> int:
         with Image.open(path) as image:
             return image.width * image.height
     except _UNREADABLE as error:
-        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint="the file is damaged; get the data set again") from error
+        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint=_ANEW) from error

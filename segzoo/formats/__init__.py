@@ -12,7 +12,7 @@ import numpy as np
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
-from segzoo.formats.weights import Weights, parsing
+from segzoo.formats.weights import ANEW, Weights, parsing
 from segzoo.geometry import Spec
 
 __all__ = ["Weights", "kind_of", "open_weights", "suffixes", "writer"]
@@ -36,6 +36,16 @@ FORMATS = (
     Format("safetensors", (".safetensors",), safetensors.open_safetensors, safetensors.write),
 )
 suffixes = tuple(suffix for known in FORMATS for suffix in known.suffixes)
+_PAGE = "the download delivered a page instead of the file; fetch it again"
+_NEXT = {  # what to do with what is none of them
+    "an empty file": ANEW,
+    npz.CUT_SHORT: ANEW,
+    "an HTML page": _PAGE,
+    "an XML document": _PAGE,
+    "a Git LFS pointer": "git lfs pull gets the file that it points to",
+    "a gzip archive": "unpack it first",
+    "a pickle of another kind than torch's": "load it in its own project, where you trust it, and torch.save its state_dict()",
+}
 
 
 def kind_of(path: Path) -> str:
@@ -80,8 +90,7 @@ def open_weights(path: str | Path) -> Weights:
                     return known.open(path)
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: no permission to read it") from error
-    hint = "the download delivered a page instead of the file; fetch it again" if "HTML" in kind else None
-    raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", hint)
+    raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))
 
 
 def writer(path: Path) -> Writer:

@@ -20,6 +20,7 @@ from segzoo.errors import IntegrityError
 from segzoo.formats.weights import Weights, parsing
 from segzoo.geometry import Spec
 
+CUT_SHORT = "a zip file that is cut short or damaged"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -38,7 +39,7 @@ def kind_of_zip(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError):
-        return "a zip file that is cut short or damaged"
+        return CUT_SHORT
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
         return "pth"
     if names and all(name.endswith(".npy") for name in names):

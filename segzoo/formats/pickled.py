@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from segzoo.errors import IntegrityError
+from segzoo.formats.weights import ANEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def load(file: Any, where: str, build: Callable[[Name, Any], Any], persistent: C
     except IntegrityError as error:
         raise IntegrityError(f"{where}: {error.message}", error.hint) from error
     except Exception as error:  # of every kind: these are a stranger's opcodes
-        raise IntegrityError(f"{where}: a damaged pickle: {str(error) or type(error).__name__}") from error
+        raise IntegrityError(f"{where}: a damaged pickle: {str(error) or type(error).__name__}", ANEW) from error
 
 
 def _interpret(file: Any, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any], undone: set[str]) -> Any:

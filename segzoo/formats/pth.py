@@ -22,7 +22,7 @@ from segzoo.formats import pickled
 from segzoo.formats.npz import data_offset
 from segzoo.formats.pickled import Call, Name
 from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
-from segzoo.formats.weights import Weights
+from segzoo.formats.weights import ANEW, Weights
 from segzoo.geometry import Spec
 
 __all__ = ["is_legacy", "open_pth", "write"]
@@ -143,7 +143,7 @@ def _load_legacy(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]
             count = raw.read(8)
             length = int.from_bytes(count, "little") * Spec((1,), storages[key].dtype).nbytes
             if len(count) < 8 or raw.tell() + length > size:
-                raise IntegrityError(f"{path}: cut short: {size} bytes, but its tensors reach to byte {raw.tell() + length}")
+                raise IntegrityError(f"{path}: cut short: {size} bytes, but its tensors reach to byte {raw.tell() + length}", ANEW)
             blocks[key] = (raw.tell(), length)
             raw.seek(length, io.SEEK_CUR)
     return root, set().union(*(undone for _, undone in pickles)), blocks

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from segzoo.errors import ConversionError, IntegrityError
-from segzoo.formats.weights import Weights
+from segzoo.formats.weights import ANEW, Weights
 from segzoo.geometry import Spec
 
 _DTYPES = {
@@ -51,7 +51,7 @@ def open_safetensors(path: Path) -> Weights:
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata() or {}
     except SafetensorError as error:
-        raise IntegrityError(f"{path}: a damaged safetensors file: {error}") from error
+        raise IntegrityError(f"{path}: a damaged safetensors file: {error}", ANEW) from error
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length), object_pairs_hook=_once)

@@ -10,6 +10,8 @@ import numpy as np
 from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
 from segzoo.geometry import Spec
 
+ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
+
 
 @contextmanager
 def parsing(where: object) -> Iterator[None]:
@@ -24,7 +26,7 @@ def parsing(where: object) -> Iterator[None]:
     except MemoryError as error:
         raise EnvironmentFault(f"{where}: not enough memory to read it") from error
     except Exception as error:
-        raise IntegrityError(f"{where}: damaged: {str(error) or type(error).__name__}") from error
+        raise IntegrityError(f"{where}: damaged: {str(error) or type(error).__name__}", hint=ANEW) from error
 
 
 @dataclass(frozen=True)
