@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ZshComplete
 
 _OF_FILES = (".npz", ".pth", ".pt", ".safetensors", ".onnx", ".png", ".jpg", ".html", ".md", ".json")
 
@@ -23,8 +23,7 @@ def completion(context: click.Context, shell: str) -> None:
     zsh   eval "$(segzoo completion zsh)"     in ~/.zshrc
     fish  segzoo completion fish | source     in ~/.config/fish/config.fish
     """
-    kind = Bash if shell == "bash" else get_completion_class(shell)
-    assert kind is not None  # click knows all three
+    kind = {"bash": Bash, "zsh": Zsh, "fish": Fish}[shell]
     click.echo(kind(context.find_root().command, {}, "segzoo", "_SEGZOO_COMPLETE").source())
 
 
@@ -35,6 +34,18 @@ class Bash(BashComplete):
         "COMPREPLY=()\n            compopt -o default",
         'COMPREPLY=($(compgen -f -- "$2"))\n            compopt -o default -o filenames',
     )
+
+
+class Zsh(ZshComplete):
+    """click's script drops an empty word, and with it loses count of what comes after: names beside files."""
+
+    source_template = ZshComplete.source_template.replace("in ${response}; do", 'in "${response[@]}"; do')
+
+
+class Fish(FishComplete):
+    """click's script ends a description at its first comma."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 
 
 def with_files(incomplete: str, items: list[CompletionItem]) -> list[CompletionItem]:
