@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from segzoo.delivery import Look, evidence
+from segzoo.delivery import Look, evidence, misfit
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.partial import Partial
 from segzoo.store import Store
@@ -67,12 +67,9 @@ def adopt_as(source: Path, artifact: Artifact, store: Store, look: Look) -> Adop
 
 def _compare(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> None:
     """Raises IntegrityError where a file is not what is known of an artifact."""
-    if artifact.size is not None and size != artifact.size:
-        raise IntegrityError(f"{source}: expected {artifact.size:,} bytes of {artifact.name}, found {size:,}")
-    if (expected := store.expected(artifact)) is not None and expected != sha256:
-        raise IntegrityError(f"{source}: expected sha256 {expected} of {artifact.name}, found {sha256}", store.way_on(artifact))
-    if not sha256.startswith(artifact.sha256_prefix or ""):
-        raise IntegrityError(f"{source}: expected a sha256 that begins {artifact.sha256_prefix} of {artifact.name}, found {sha256}")
+    way_on = store.way_on(artifact)
+    if wrong := misfit(artifact, store.expected(artifact), size, sha256, way_on):
+        raise IntegrityError(f"{source}: as {artifact.name}: {wrong}", way_on)
 
 
 def _kept(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> Adopted:

@@ -353,15 +353,22 @@ def _undelivered(artifact: Artifact, failures: dict[str, Trouble]) -> SegzooErro
     return kind(f"{artifact.name}: no address delivered it:\n{tried}", own or hint)
 
 
-def _compare(artifact: Artifact, expected: str | None, size: int, sha256: str, head: bytes, way_on: str | None) -> None:
-    """Raises Trouble. `way_on` is what to do where the hash is that of a first download only."""
+def misfit(artifact: Artifact, expected: str | None, size: int, sha256: str, way_on: str | None) -> str | None:
+    """How bytes differ from what is known of an artifact. `way_on` is there where the hash is that of a first download only."""
     if artifact.size is not None and size != artifact.size:
-        raise Trouble(f"expected {artifact.size:,} bytes, found {size:,}{_looks(head)}", wrong=True)
+        return f"expected {artifact.size:,} bytes, found {size:,}"
     if expected is not None and sha256 != expected:
         pinned = "" if expected == artifact.sha256 else " pinned on first use" if way_on else " pinned by hand"
-        raise Trouble(f"expected sha256 {expected}{pinned}, found {sha256}{_looks(head)}", wrong=True, hint=way_on)
+        return f"expected sha256 {expected}{pinned}, found {sha256}"
     if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
-        raise Trouble(f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}{_looks(head)}", wrong=True)
+        return f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}"
+    return None
+
+
+def _compare(artifact: Artifact, expected: str | None, size: int, sha256: str, head: bytes, way_on: str | None) -> None:
+    """Raises Trouble where bytes that came are not those of an artifact, or where nothing could tell."""
+    if wrong := misfit(artifact, expected, size, sha256, way_on):
+        raise Trouble(f"{wrong}{_looks(head)}", wrong=True, hint=way_on)
     if size == 0:
         raise Trouble("an empty file", wrong=True)
     if expected is None and not artifact.sha256_prefix and (page := _looks(head)):

@@ -147,7 +147,7 @@ def test_what_is_not_what_the_user_says_is_not_adopted(unhashed, zoo, tmp_path):
         ((unhashed, "mini-mask", MINI / "mini.tame.npz"), 4, "layout 'augreg', the manifest says 'mmseg'"),
         ((unhashed, "mini-masc", MINI / LINEAR), 7, "did you mean mini-mask?"),
         ((unhashed, "mini-mask", tmp_path / "missing"), 7, "no such file"),
-        ((zoo, "full", tmp_path / "old.npz"), 4, "expected 300,000 bytes of full.npz, found 200,000"),
+        ((zoo, "full", tmp_path / "old.npz"), 4, "old.npz: as full.npz: expected 300,000 bytes, found 200,000"),
         ((zoo, "prefixed", tmp_path / "mine.bin"), 4, "expected a sha256 that begins"),
     ):
         done = segzoo("--zoo", given[0], "adopt", "--as", *given[1:])
