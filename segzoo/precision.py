@@ -29,6 +29,8 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     """What weights and activations are kept in. Raises EnvironmentFault where the device cannot do it."""
     if precision == "tf32" and device.type != "cuda":
         raise EnvironmentFault(f"tf32 is a way in which NVIDIA's GPUs multiply; the device is {device}", hint="leave out --precision")
+    if precision == "tf32" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise EnvironmentFault(f"tf32: {torch.cuda.get_device_name(device)} is older than the first GPUs that have it", hint="--precision fp16")
     return DTYPES[precision]
 
 

@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import cv2
@@ -27,7 +28,7 @@ from segzoo.formats import open_weights
 from segzoo.inference import windows
 from segzoo.miou import Counts, counts_of
 from segzoo.model import build
-from segzoo.precision import device_of
+from segzoo.precision import device_of, dtype_of
 
 CPU = torch.device("cpu")
 AWKWARD = sorted(path.stem for path in (GOLDEN / "mmseg" / "expected" / "mini_mask" / "ss").glob("*.npz"))
@@ -245,6 +246,15 @@ def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
         assert least < agreement["pixels_percent"] < 100
     with pytest.raises(EnvironmentFault, match="tf32 is a way in which NVIDIA's GPUs multiply"):
         mini_evaluator(entry, precision="tf32")
+
+
+def test_tf32_needs_a_gpu_that_has_it(monkeypatch):
+    """Whichever GPU torch tells of; its own answer is all that can stand in for one."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    for capability, refused in (((7, 0), True), ((7, 5), True), ((8, 0), False), ((9, 0), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
+        with pytest.raises(EnvironmentFault, match="tf32: Tesla V100 is older") if refused else nullcontext():
+            assert dtype_of("tf32", torch.device("cuda")) is torch.float32
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "meta", "gpu", "cpu:cpu"])
