@@ -120,8 +120,8 @@ def completed(words, shell="bash"):
     """What the program answers to the shell that completes the last word: its kinds and values, in order."""
     last = {"bash": str(len(words.split(" ")) - 1), "fish": words.split(" ")[-1]}[shell]
     environment = {"_SEGZOO_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": last}
-    done = subprocess.run([sys.executable, "-m", "segzoo"], capture_output=True, text=True, env={**os.environ, **environment})
-    assert done.stderr == ""
+    done = CliRunner().invoke(main, prog_name="segzoo", env=environment)
+    assert (done.exit_code, done.stderr) == (0, "")
     return [line.partition("\t")[0] for line in done.stdout.splitlines() if line]
 
 
