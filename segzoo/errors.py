@@ -11,6 +11,8 @@ SegzooError            1  a fault of segzoo itself
 └── Interrupted      130  Ctrl-C
 """
 
+from collections.abc import Iterable
+
 
 class SegzooError(Exception):
     """Base of all errors that a user is meant to read: what went wrong, and a hint at what to do."""
@@ -53,6 +55,12 @@ class EnvironmentFault(SegzooError):
 
 class Interrupted(SegzooError):
     exit_code = 130
+
+
+def one_of(what: str, value: object, among: Iterable[object]) -> None:
+    """Raises UsageError for a value that is none of those that there are."""
+    if value not in (there := list(among)):
+        raise UsageError(f"no {what} {value!r}; there are {', '.join(map(str, there))}")
 
 
 def of_code(code: int) -> type[SegzooError]:

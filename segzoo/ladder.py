@@ -6,21 +6,23 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from segzoo.delivery import Fetched, Policy
 from segzoo.detection import Found
 from segzoo.download import fetch
+from segzoo.errors import UsageError, one_of
 from segzoo.formats import Weights
 from segzoo.geometry import Geometry
 from segzoo.store import Store
-from segzoo.zoo import Artifact, Entry, Zoo
+from segzoo.zoo import Artifact, Entry, Mode, Zoo
 
 if TYPE_CHECKING:
     from segzoo.world import World
 
 Status = Literal["passed", "failed", "skipped", "n/a"]
 RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # as precision has them, which imports torch
 IMAGES_ON_CPU = 50
 
 
@@ -69,6 +71,14 @@ class Setting:
     world: World | None = None
     said: Callable[[str, int, int | None], None] = lambda doing, done, whole: None
     policy: Policy | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what cannot be measured."""
+        for mode in self.modes:
+            one_of("mode", mode, get_args(Mode))
+        one_of("precision", self.precision, PRECISIONS)
+        if self.images is not None and (type(self.images) is not int or self.images < 1):
+            raise UsageError(f"images: expected a positive number, or None for all, found {self.images!r}")
 
     def fetch(self, artifact: Artifact) -> Fetched:
         return fetch(artifact, self.store, self.base, lambda done, whole: self.said("fetching", done, whole), policy=self.policy)

@@ -1,10 +1,10 @@
 """What a program asks of segzoo in one call, as the commands do it: the manifest opened, the store found, the network used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segzoo.errors import EnvironmentFault, of_code
+from segzoo.errors import EnvironmentFault, UsageError, of_code
 from segzoo.ladder import Setting
 from segzoo.manifest import open_manifest
 from segzoo.merging import Zoos
@@ -38,7 +38,7 @@ def evaluate(
     *,
     data: str | Path | None = None,
     images: int | None = None,
-    modes: tuple[str, ...] = ("ss",),
+    modes: str | Sequence[str] = ("ss",),
     device: str = "cpu",
     precision: str = "fp32",
     zoo: Zoos = None,
@@ -47,11 +47,15 @@ def evaluate(
     `confusion`, `per_image`, as `segzoo.receipt` describes them. No receipt is written or read.
 
     `data` is the data set's folder, where the manifest does not know it; `images` a seeded number of its images, all if
-    None. Raises the error of the first rung that fails, and EnvironmentFault where one cannot be climbed for lack of
+    None; `modes` one or several of `ss`, `ms+flip`, `ms+flip-1.x` and `whole`; `precision` is `fp32`, `tf32`, `bf16` or `fp16`.
+    Raises UsageError for others, the error of the first rung that fails, and EnvironmentFault where one cannot be climbed for lack of
     data or of a library.
     """
     manifest = open_manifest(zoo)
+    if name in manifest.zoo.backbones:
+        raise UsageError(f"{name} is a backbone: it has no mIoU", hint=f"models are {', '.join(manifest.zoo.models)}")
     entry = manifest.chosen([name], False, manifest.zoo.models)[name]
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
     folder = Path(data) if data is not None else None
     setting = Setting(manifest.zoo, manifest.base, manifest.store, device=device, images=images, data=folder, modes=modes, precision=precision)
     for check in verify(entry, setting):

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from segzoo.errors import UsageError
-from segzoo.layouts import OWN
+from segzoo.errors import UsageError, one_of
+from segzoo.layouts import LAYOUTS, OWN
 from segzoo.manifest import Manifest, open_manifest
 from segzoo.merging import Zoos
 from segzoo.model import VisionTransformer, build
@@ -71,8 +71,9 @@ def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn
 def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
     """The tensors of a backbone of the zoo, or of a model's, in a layout: a state dict that the library in question loads.
 
-    Raises NotFoundError, ConversionError, and what fetching raises.
+    Raises UsageError (no such layout), NotFoundError, ConversionError, and what fetching raises.
     """
+    one_of("layout", layout, LAYOUTS)
     manifest = open_manifest(zoo)
     entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
     weights = read(entry, manifest.fetch(entry.artifact, lambda done, whole: None).path)

@@ -38,6 +38,11 @@ class Manifest:
     origins: Mapping[str, Part] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
 
+    @property
+    def receipts(self) -> Path:
+        """The folder of its receipts."""
+        return self.store.home / "receipts" / self.label
+
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""
         from segzoo.delivery import Policy

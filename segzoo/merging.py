@@ -1,5 +1,6 @@
 """Several manifests in use as one: of two things of one name that of the earlier manifest counts, for every reference to it too."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,9 @@ class Part:
 
     @property
     def label(self) -> str:
-        """A short name, for a folder of receipts."""
-        return self.folder.name if self.own else self.given
+        """A short name, for a folder of receipts: of one's own manifests the folder's, and what tells it from others of that name."""
+        whole = str(self.path.resolve())
+        return f"{self.folder.name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}" if self.own else self.given
 
     @property
     def zoo(self) -> Zoo:

@@ -90,4 +90,4 @@ def metrics(counts: Counts) -> dict[str, float]:
         "mIoU": mean_iou(counts),
         "mAcc": float(np.nanmean(accuracies)) if not np.isnan(accuracies).all() else math.nan,
     }
-    return {name: round(value, 2) for name, value in values.items()}
+    return {name: round(float(value), 2) for name, value in values.items()}

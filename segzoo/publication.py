@@ -70,7 +70,7 @@ def publish(
         dataset = manifest.zoo.datasets[it.entry.protocol.dataset] if isinstance(it.entry, Model) else None
         made = replace(FORMS[form](it, dataset, part, said), **_commands(it, form, folder, manifest))
         sha256 = it.fetched.sha256 if it.fetched else _sha256(it.read.opened.path)
-        receipt = read_receipt(manifest.store.home / "receipts" / manifest.label / f"{it.like}.json")
+        receipt = read_receipt(manifest.receipts / f"{it.like}.json")
         (part / "README.md").write_text(card(it, sha256, made, dataset, receipt), encoding="utf-8")
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
     verified = receipt["passed"] if receipt and facts_of(receipt, "bytes").get("sha256") == sha256 else None

@@ -85,12 +85,20 @@ def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str
     for suffix in (".json", ".unfinished"):
         record = read(folder / f"{name}{suffix}")
         if record is not None and (any_version or record["versions"] == versions()):
-            found |= {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}
+            newer = {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}
+            found |= {rung: check for rung, check in newer.items() if rung not in found or _says(check) or not _says(found[rung])}
     return found
 
 
+def _says(check: Mapping[str, Any]) -> bool:
+    """Whether a rung was climbed, and held or has figures."""
+    return check["status"] in ("passed", "n/a") or (check["status"] == "skipped" and bool(check["basis"]))
+
+
 def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str | None:
-    """What an earlier receipt has proved of the same bytes that this one, which broke nothing, has not: the mIoU, or that of more images."""
+    """What an earlier receipt has proved of the same bytes that this one, which broke nothing, has not: the mIoU, or that of more
+    images, in float32, in more modes.
+    """
     if earlier is None or not record["passed"]:
         return None
     now, then = ({check["rung"]: check for check in one["checks"]} for one in (record, earlier))
@@ -99,7 +107,12 @@ def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> 
         return None
     if not score["basis"]:
         return f"the mIoU of {before['facts']['images']} images" if score["status"] == "skipped" else None
-    fewer = score["basis"]["images"] < before["basis"]["images"]
-    if fewer and all(score["basis"][what] == before["basis"][what] for what in SAME if what != "precision"):
+    mine, its = score["basis"], before["basis"]
+    if mine["images"] > its["images"] or any(mine[what] != its[what] for what in SAME if what != "precision"):
+        return None
+    if mine["images"] < its["images"]:
         return f"the mIoU of {before['facts']['images']} images, not {score['facts']['images']}"
-    return None
+    if mine["precision"] != its["precision"] == "fp32":
+        return f"the mIoU in fp32, not {mine['precision']}"
+    lacking = [mode for mode in its["modes"] if mode not in mine["modes"]]
+    return f"the mIoU in mode {' and '.join(lacking)} too" if lacking else None

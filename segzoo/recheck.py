@@ -18,9 +18,10 @@ from segzoo.errors import IntegrityError, NotFoundError, SegzooError
 from segzoo.formats import open_weights
 from segzoo.geometry import measure
 from segzoo.miou import Counts, metrics, total
-from segzoo.receipt import SCHEMA
+from segzoo.receipt import SCHEMA, facts_of
 from segzoo.store import Store
 from segzoo.verdict import judge
+from segzoo.zoo import Entry, Model
 
 
 class _Record(BaseModel):
@@ -54,6 +55,9 @@ class Receipt(_Record):
     machine: str
 
 
+_EDITED = "it was edited or cut short; segzoo verify NAME makes a new one"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at: whether it holds, contradicts the receipt, or is not here to be looked at."""
@@ -68,17 +72,25 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Receipt.model_json_schema()}
 
 
-def recheck(path: Path, store: Store, data: Path | None = None) -> Iterator[Finding]:
-    """All that can be checked again of a receipt. `data` is the data set's folder, if it is to be read too.
+def recheck(path: Path, store: Store | None = None, data: Path | None = None) -> Iterator[Finding]:
+    """All that can be checked again of a receipt. The weights are looked at in `store`, if there is one; `data` is the data set's
+    folder, if it is to be read too.
 
     Raises NotFoundError, IntegrityError for what is no receipt at all.
     """
     receipt = _read(path)
+    try:
+        yield from _findings(receipt, store, data)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # facts that are not what their rung writes
+        raise IntegrityError(f"{path}: damaged: {error!r}", hint=_EDITED) from error
+
+
+def _findings(receipt: Receipt, store: Store | None, data: Path | None) -> Iterator[Finding]:
     checks: dict[str, CheckRecord] = {check.rung: check for check in receipt.checks}
     failed = [check.rung for check in receipt.checks if check.status == "failed"]
     said = f"{len(checks)} rungs, {'none' if not failed else ', '.join(failed)} failed"
     yield Finding("receipt", "holds" if receipt.passed is not bool(failed) else "broken", f"{said}; as of {receipt.time}")
-    if checks["bytes"].status == "passed":
+    if store and checks["bytes"].status == "passed":
         yield from _file(checks, store)
     score = checks.get("mIoU")
     for mode, facts in (score.facts.get("modes", {}) if score else {}).items():
@@ -87,22 +99,35 @@ def recheck(path: Path, store: Store, data: Path | None = None) -> Iterator[Find
         yield _data(score.basis, data)
 
 
+def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
+    """What the manifest says otherwise now than when an entry's receipt was made: its bytes, its protocol, its eps, its reported figures."""
+    found = []
+    if entry.artifact.sha256 and facts_of(record, "bytes").get("sha256", entry.artifact.sha256) != entry.artifact.sha256:
+        found.append("bytes")
+    basis: Mapping[str, Any] = next((check["basis"] for check in record["checks"] if check["rung"] == "mIoU"), {})
+    if basis and isinstance(entry, Model):
+        reported = entry.reported.model_dump(mode="json") if entry.reported else None
+        now = {"protocol": entry.protocol.model_dump(mode="json"), "eps": [entry.backbone.eps, entry.head.eps], "reported": reported}
+        found += [what for what, value in now.items() if basis[what] != json.loads(json.dumps(value))]
+    return found
+
+
 def _read(path: Path) -> Receipt:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such receipt", hint="segzoo verify NAME writes one") from error
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: not a receipt: {error}") from error
+        raise IntegrityError(f"{path}: not a receipt: {error}", hint=_EDITED) from error
     if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
         raise IntegrityError(f"{path}: not a receipt of this version: expected schema {SCHEMA}", hint="segzoo verify NAME writes a new one")
     try:
         receipt = Receipt.model_validate_json(json.dumps(plain))
     except ValidationError as error:
         first = error.errors()[0]
-        raise IntegrityError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", hint="the receipt was edited or cut short") from error
+        raise IntegrityError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", hint=_EDITED) from error
     if not receipt.checks or receipt.checks[0].rung != "bytes":
-        raise IntegrityError(f"{path}: no rung 'bytes' in it", hint="the receipt was edited or cut short")
+        raise IntegrityError(f"{path}: no rung 'bytes' in it", hint=_EDITED)
     return receipt
 
 

@@ -13,6 +13,7 @@ from segzoo.interval import interval
 from segzoo.ladder import RUNGS
 from segzoo.miou import Counts
 from segzoo.receipt import now
+from segzoo.recheck import changed
 from segzoo.verdict import tolerance
 from segzoo.zoo import Backbone, Dataset, Entry
 
@@ -70,6 +71,8 @@ class Section:
     provenance: Sequence[tuple[str, str]] = ()
     precision: str = "fp32"
     command: str = ""
+    broken: Sequence[str] = ()
+    changed: Sequence[str] = ()
 
     @property
     def single(self) -> Score | None:
@@ -78,7 +81,11 @@ class Section:
 
     @property
     def verdict(self) -> str:
-        """The whole ladder in a word or two."""
+        """The whole ladder in a word or two; nothing of it where the receipt does not hold."""
+        if self.broken:
+            return "receipt broken"
+        if self.changed:
+            return f"of another manifest: {', '.join(self.changed)}"
         if self.passed is None:
             return "not verified yet"
         if not self.passed:
@@ -90,18 +97,22 @@ class Section:
     @property
     def kind(self) -> str:
         """What the verdict is worth: good, bad, or open."""
-        if self.passed is None or self.verdict.startswith("passed, but") or self.verdict == "undecided":
-            return "open"
-        return "good" if self.passed else "bad"
+        if self.broken or self.passed is False:
+            return "bad"
+        return "open" if self.changed or self.passed is None or self.verdict.startswith("passed, but") or self.verdict == "undecided" else "good"
 
 
-def gather(name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str, Any] | None, zoo_option: str = "") -> Section:
-    """The facts of an entry from its receipt, None where there is none. `zoo_option` goes into the command that reproduces it."""
+def gather(
+    name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str, Any] | None, zoo_option: str = "", broken: Sequence[str] = ()
+) -> Section:
+    """The facts of an entry from its receipt, None where there is none that can be read. `zoo_option` goes into the command that
+    reproduces it, `broken` says where the receipt contradicts itself.
+    """
     figures = None if isinstance(entry, Backbone) else entry.reported
     reported = {mode: figure for mode in ("ss", "ms+flip") if figures and (figure := figures.of(mode)) is not None}
     decimals = figures.decimals if figures else 2
     if record is None:
-        return Section(name, entry.title, decimals, reported, command=f"segzoo {zoo_option}verify {name}")
+        return Section(name, entry.title, decimals, reported, command=f"segzoo {zoo_option}verify {name}", broken=broken)
     checks = {check["rung"]: check for check in record["checks"]}
     score, numbers = checks.get("mIoU", {}), checks.get("numbers", {})
     modes = score.get("facts", {}).get("modes", {})
@@ -121,6 +132,8 @@ def gather(name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str
         list(_provenance(entry, record, checks)),
         score.get("basis", {}).get("precision", "fp32"),
         _command(name, score, zoo_option),
+        broken,
+        changed(record, entry),
     )
 
 

@@ -26,9 +26,10 @@ from segzoo.errors import EnvironmentFault
 from segzoo.evaluation import MARGIN, MODES, Evaluator, confusion
 from segzoo.formats import open_weights
 from segzoo.inference import windows
+from segzoo.ladder import PRECISIONS
 from segzoo.miou import Counts, counts_of
 from segzoo.model import build
-from segzoo.precision import device_of, dtype_of
+from segzoo.precision import DTYPES, device_of, dtype_of
 
 CPU = torch.device("cpu")
 AWKWARD = sorted(path.stem for path in (GOLDEN / "mmseg" / "expected" / "mini_mask" / "ss").glob("*.npz"))
@@ -234,6 +235,10 @@ def test_other_errors_of_a_device_are_not_taken_for_want_of_memory(mini_zoo):
     plenty = mini_evaluator(mini_zoo.models["mini-linear"])
     with pytest.raises(RuntimeError, match="device-side assert"):
         next(replace(plenty, model=SmallMemory(plenty.model, 0, assertion)).evaluate(mini_samples(1)))
+
+
+def test_every_precision_can_be_asked_for():
+    assert tuple(DTYPES) == PRECISIONS
 
 
 def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):

@@ -208,10 +208,28 @@ def test_the_library_fetches_and_evaluates():
     assert facts["modes"]["ss"]["measured"] == {"aAcc": 95.71, "mIoU": 86.71, "mAcc": 92.78}
     assert facts["modes"]["ss"]["verdict"] == "confirmed"
     assert facts["modes"]["whole"]["verdict"] is None
-    few = segzoo.evaluate("mini-linear", zoo="mini", images=2)
+    few = segzoo.evaluate("mini-linear", zoo="mini", images=2, modes="ss")
+    assert list(few["modes"]) == ["ss"]
     assert (few["images"], len(few["modes"]["ss"]["per_image"])) == (2, 2)
     with pytest.raises(EnvironmentFault, match=r"mini-linear: mIoU: .*no such folder"):
         segzoo.evaluate("mini-linear", zoo="mini", data="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"modes": "ms+flip2"}, r"no mode 'ms\+flip2'; there are ss, ms\+flip, ms\+flip-1.x, whole"),
+        ({"modes": ("ss", "ms")}, "no mode 'ms'"),
+        ({"precision": "half"}, "no precision 'half'; there are fp32, tf32, bf16, fp16"),
+        ({"images": 0}, "images: expected a positive number, or None for all, found 0"),
+        ({"images": -3}, "found -3"),
+        ({"images": "all"}, "found 'all'"),
+        ({"name": "mini-vit"}, "mini-vit is a backbone: it has no mIoU"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        segzoo.evaluate(**{"name": "mini-linear", "zoo": "mini", **wrong})
 
 
 def test_what_the_library_raises_is_of_the_rung_that_failed(tmp_path):

@@ -115,6 +115,14 @@ def test_a_run_that_proves_less_leaves_the_receipt(lab):
     assert "the receipt stays as it was" in lower.stdout
     assert path(label_of(lab)).read_bytes() == whole
     assert not path(label_of(lab)).with_suffix(".unfinished").exists()
+    verify("--images", "all", "--mode", "whole", zoo=lab)
+    figures = checks(label_of(lab))["mIoU"]
+    half = verify("--images", "all", "--precision", "bf16", zoo=lab)
+    assert "the receipt stays as it was, since it has the mIoU in fp32, not bf16" in half.stdout
+    assert verify("--images", "all", "--device", "gpu", zoo=lab).exit_code == 8  # the last --device counts
+    assert from_receipts(verify("--images", "all", "--mode", "ss", "--mode", "whole", zoo=lab)) == 3  # as that one left it
+    assert checks(label_of(lab))["mIoU"]["facts"] == figures["facts"]
+    whole = path(label_of(lab)).read_bytes()
     (lab.parent / "ade_mini").rename(lab.parent / "elsewhere")
     assert verify(zoo=lab).exit_code == 8
     change(lab, "    path: ade_mini\n", "")
@@ -285,6 +293,34 @@ def test_a_receipt_is_checked_again_offline():
     assert "bytes: not here" in done.stdout
 
 
+def test_receipts_are_checked_by_name_and_one_that_is_damaged_keeps_none_from_it(monkeypatch):
+    verify("--images", "5")
+    CliRunner().invoke(main, ["--zoo", "mini", "verify", "mini-vit"])
+    assert recheck(ENTRY).stdout == recheck(path()).stdout
+    assert recheck("mini-lineat").exit_code == recheck("none.json").exit_code == 7
+    path("mini").with_name("mini-vit.json").write_text("{")
+    done = recheck()
+    assert done.exit_code == 4
+    assert "mini-vit: receipt: broken: " in done.stdout
+    assert "; it was edited or cut short; segzoo verify NAME makes a new one" in done.stdout
+    assert f"{ENTRY}: receipt: holds" in done.stdout
+    show = CliRunner().invoke(main, ["--zoo", "mini", "receipt", "show", "mini-vit"])
+    assert (show.exit_code, "receipt check mini-vit says why" in show.stderr) == (4, True)
+    other = CliRunner().invoke(main, ["receipt", "check"])
+    assert (other.exit_code, "there are some of --zoo mini" in other.stderr) == (7, True)
+
+
+def test_zoos_in_folders_of_one_name_have_receipts_of_their_own(tmp_path):
+    """Two projects with a folder `zoo` each, and an entry of one name."""
+    labs = [shutil.copytree(MINI, tmp_path / one / "zoo") / "zoo.yaml" for one in "ab"]
+    change(labs[1], "mean: 127.5", "mean: 90.0")
+    for lab in labs:
+        verify("--images", "5", zoo=lab)
+    figures = [json.loads(one.read_text())["checks"][4]["facts"]["modes"]["ss"]["measured"] for one in (home() / "receipts").rglob("*.json")]
+    assert len(figures) == 2
+    assert figures[0] != figures[1]
+
+
 def test_a_receipt_of_a_refuted_figure_has_its_counts_too(lab):
     """They say where it went wrong, and a figure can only be argued with by them."""
     change(lab, "miou: 86.71", "miou: 80.0")
@@ -325,7 +361,11 @@ def single(rungs):
 
 
 EDITS = {
-    "a better figure": (lambda record, rungs: single(rungs)["measured"].update(mIoU=99.0), "mIoU, ss: broken: the counts give"),
+    "a better figure": (
+        lambda record, rungs: single(rungs)["measured"].update(mIoU=99.0),
+        "mIoU, ss: broken: the counts give {'aAcc': 9",
+    ),
+    "a fact that is missing": (lambda record, rungs: single(rungs).pop("confusion"), "damaged: KeyError('confusion')"),
     "a better image": (
         lambda record, rungs: next(iter(single(rungs)["per_image"].values()))[0].__setitem__(1, 0),
         "the confusion matrix is not that of",

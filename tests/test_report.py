@@ -173,10 +173,38 @@ def test_a_strangers_texts_are_no_markup(tmp_path):
 def test_a_damaged_receipt_is_named(verified, tmp_path):
     path = home() / "receipts" / "mini" / "mini-linear.json"
     path.write_text(path.read_text().replace('"confusion"', '"konfusion"'))
-    done = segzoo("report", "-o", tmp_path / "page")
-    assert done.exit_code == 8
-    assert "mini-linear.json: damaged" in done.stderr
-    assert not (tmp_path / "page").exists()
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 4
+    assert "mini-linear.json: damaged: KeyError('confusion'); it was edited or cut short" in done.stderr
+    assert "mini-linear: receipt broken\n" in done.stdout
+    assert "mini-vit: passed\n" in done.stdout  # the others stay
+    path.write_text(path.read_text()[:3000])
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images", "--json")
+    assert done.exit_code == 4
+    assert json.loads(done.stdout)["result"]["verdicts"]["mini-linear"] == "receipt broken"
+
+
+def test_a_receipt_that_contradicts_itself_confirms_nothing(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    record = json.loads(path.read_text())
+    record["checks"][4]["facts"]["modes"]["ss"]["measured"]["mIoU"] = 99.9
+    path.write_text(json.dumps(record))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 4
+    assert "mini-linear: receipt broken\n" in done.stdout
+    for page in ("index.html", "report.md"):
+        text = (tmp_path / "page" / page).read_text()
+        assert "mIoU, ss: the counts give" in text.replace("\\", "")
+        assert "receipt broken" in text
+
+
+def test_a_receipt_of_an_earlier_manifest_says_so(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    segzoo("verify", "mini-linear", "--images", "12", "--device", "cpu", zoo=lab)
+    lab.write_text(lab.read_text().replace("stride: 48", "stride: 32").replace("miou: 86.71", "miou: 86.7"))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images", zoo=lab)
+    assert done.exit_code == 0
+    assert "mini-linear: of another manifest: protocol, reported\n" in done.stdout
 
 
 def test_best_median_and_worst_are_by_the_images_own_miou(verified):

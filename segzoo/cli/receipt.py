@@ -1,12 +1,18 @@
 """`segzoo receipt`: what was proved, checked again, or handed to tools that sign."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice
-from segzoo.errors import NotFoundError
+from segzoo.errors import IntegrityError, NotFoundError
+
+if TYPE_CHECKING:
+    from segzoo.manifest import Manifest
 
 
 @click.group(short_help="Check receipts again, offline; print one for signing.")
@@ -15,12 +21,12 @@ def receipt() -> None:
 
 
 @receipt.command(short_help="Check receipts against themselves and the files that are here.")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.argument("sources", nargs=-1, type=Name("backbones", "models", or_file=True), metavar="[NAME|FILE]...")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, to check its digest too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
-def check(choice: Choice, files: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
-    """Check receipts again, offline: all of this zoo's, or the files named.
+def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+    """Check receipts again, offline: all of this zoo's, or those named.
 
     \b
     receipt  it is whole, and says itself whether anything failed
@@ -36,14 +42,18 @@ def check(choice: Choice, files: tuple[Path, ...], data: Path | None, as_json: b
 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
-    from segzoo.recheck import recheck
+    from segzoo.recheck import Finding, recheck
 
     manifest = choice.load()
-    folder = manifest.store.home / "receipts" / manifest.label
-    paths = files or tuple(sorted(folder.glob("*.json")))
+    paths = [_path(manifest, source) for source in sources] or sorted(manifest.receipts.glob("*.json"))
     if not paths:
-        raise NotFoundError(f"{folder}: no receipts", hint="segzoo verify NAME writes one")
-    found = {path: list(recheck(path, manifest.store, data)) for path in paths}
+        raise none_yet(manifest)
+    found: dict[Path, list[Finding]] = {}
+    for path in paths:
+        try:
+            found[path] = list(recheck(path, manifest.store, data))
+        except IntegrityError as error:  # the others may hold
+            found[path] = [Finding("receipt", "broken", f"{error.message}; {error.hint}")]
     code = 4 if any(one.status == "broken" for findings in found.values() for one in findings) else 0
     if as_json:
         show_json([{"receipt": str(path), **asdict(one)} for path, findings in found.items() for one in findings], code)
@@ -70,9 +80,28 @@ def show(choice: Choice, name: str, in_toto: bool) -> None:
     from segzoo.statement import statement
 
     manifest = choice.load()
-    manifest.chosen([name], False, manifest.zoo.entries)
-    path = manifest.store.home / "receipts" / manifest.label / f"{name}.json"
+    path = _path(manifest, name)
     record = read(path)
+    if record is None and path.exists():
+        raise IntegrityError(f"{path}: not a receipt that can be read", hint=f"segzoo {choice.option}receipt check {name} says why")
     if record is None:
-        raise NotFoundError(f"{path}: no receipt", hint=f"segzoo verify {name} writes one")
+        raise NotFoundError(f"{path}: no receipt", hint=f"segzoo {choice.option}verify {name} writes one")
     click.echo(dumps(statement(record) if in_toto else record), nl=False)
+
+
+def _path(manifest: Manifest, source: str) -> Path:
+    """The receipt of a name in the zoo, or a file."""
+    if Path(source).suffix == ".json" or Path(source).is_file():
+        return Path(source)
+    manifest.chosen([source], False, manifest.zoo.entries)
+    return manifest.receipts / f"{source}.json"
+
+
+def none_yet(manifest: Manifest) -> NotFoundError:
+    """That a zoo has no receipts, and which zoos have some."""
+    from segzoo.merging import PACKAGED
+
+    others = sorted(folder.name for folder in manifest.receipts.parent.glob("*") if any(folder.glob("*.json")))
+    known = [f"--zoo {other}" for other in others if other in PACKAGED]
+    hint = "segzoo verify NAME writes one"
+    return NotFoundError(f"{manifest.receipts}: no receipts", hint=f"{hint}; there are some of {', '.join(known)}" if known else hint)

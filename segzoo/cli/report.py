@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from segzoo.cli.completion import Folder, Name
 from segzoo.cli.manifest import Choice
-from segzoo.errors import EnvironmentFault, NotFoundError, SegzooError
+from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from segzoo.manifest import Manifest
     from segzoo.report import Example, Section
 
@@ -50,22 +52,20 @@ def report(
         if find_spec(module) is None:
             raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
     from segzoo import plots
-    from segzoo.receipt import read
+    from segzoo.cli.receipt import none_yet
     from segzoo.report import Illustrated, Picture, gather, render
 
     manifest = choice.load()
-    zoo, folder = manifest.zoo, manifest.store.home / "receipts" / manifest.label
-    kept = {name: record for name in zoo.entries if (record := read(folder / f"{name}.json")) is not None}
+    zoo, folder = manifest.zoo, manifest.receipts
+    kept = [name for name in zoo.entries if (folder / f"{name}.json").is_file()]
     if not (names or every or kept):
-        raise NotFoundError(f"{folder}: no receipts", hint="segzoo verify NAME writes one")
+        raise none_yet(manifest)
     entries = manifest.chosen(names or (() if every else kept), every, zoo.entries)
     sections = []
     for name, entry in entries.items():
         dataset = zoo.datasets[zoo.models[name].protocol.dataset] if name in zoo.models else None
-        try:
-            sections.append(gather(name, entry, dataset, kept.get(name), choice.option))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise EnvironmentFault(f"{folder / name}.json: damaged: {error!r}", hint=f"segzoo {choice.option}receipt check says more") from error
+        record, broken = _record(folder / f"{name}.json")
+        sections.append(gather(name, entry, dataset, record, choice.option, broken))
     illustrated = []
     with work_progress("entries", len(sections)) as done:
         for section in sections:
@@ -83,16 +83,35 @@ def report(
     for page, text in (("report.md", markdown), ("index.html", html)):
         with replacing(output / page) as part:
             part.write_text(text, encoding="utf-8")
+    code = IntegrityError.exit_code if any(section.broken for section in sections) else 0
     if as_json:
         verdicts = {section.name: section.verdict for section in sections}
-        show_json({"page": str(output / "index.html"), "markdown": str(output / "report.md"), "verdicts": verdicts})
-        return
+        show_json({"page": str(output / "index.html"), "markdown": str(output / "report.md"), "verdicts": verdicts}, code)
+        raise SystemExit(code)
     for section in sections:
         show(f"{section.name}: {section.verdict}", style={"good": "green", "bad": "bold red", "open": "yellow"}[section.kind])
     for one in illustrated:
         if one.missing and one.section.scores and not no_images:
             tell(f"{one.section.name}: no pictures of images: {one.missing}", style="yellow")
     show(f"{output / 'index.html'}: {counted(len(sections), 'entry', 'entries')}; the same as Markdown in report.md")
+    for section in sections:
+        for sentence in section.broken:
+            show(f"{section.name}: {sentence}", style="red", err=True)
+    raise SystemExit(code)
+
+
+def _record(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """A receipt, None where there is none that can be read, and what in it is broken."""
+    from segzoo.receipt import read
+    from segzoo.recheck import recheck
+
+    if not path.is_file():
+        return None, []
+    try:
+        broken = [f"{one.what}: {one.detail}" for one in recheck(path) if one.status == "broken"]
+    except IntegrityError as error:
+        return None, [f"{error.message}; {error.hint}"]
+    return read(path), broken
 
 
 OVERVIEW = (

@@ -142,7 +142,7 @@ def verify(
         parts = [f"{counted(len(sizes), 'file')}, {megabytes(sum(sizes))}"] if sizes else []
         parts += [f"{counted(len(missing) - len(sizes), 'file')} of unknown size"] if len(sizes) < len(missing) else []
         tell(f"to fetch: {' and '.join(parts)}")
-    receipts = manifest.store.home / "receipts" / manifest.label
+    receipts = manifest.receipts
     records = []
     with board.live():
         for name, entry in entries.items():
