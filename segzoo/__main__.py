@@ -27,7 +27,7 @@ def main() -> None:
         code = end.code if isinstance(end, SystemExit) else 1
         if interrupt.asked() and code:
             if code != Interrupted.exit_code:
-                sys.stderr.write(f"{interrupt.SAID}\n")
+                sys.stderr.write(f"\n{interrupt.said(sys.argv)}\n")
             interrupt.leave()
         if not isinstance(end, OSError) or end.errno not in FULL or end.filename is not None:
             raise

@@ -87,17 +87,28 @@ class Evaluator:
     # what an image looks like to the model
 
     def looks(self, image: np.ndarray, mode: str) -> list[Look]:
-        """All views of an RGB image uint8 (h, w, 3), in the order in which their probabilities are added."""
+        """All views of an RGB image uint8 (h, w, 3), in the order in which their probabilities are added.
+
+        Raises EnvironmentFault for one so thin that nothing of it is left at a size of the protocol.
+        """
         pixels = _sent(image, self.device)
         size = image.shape[0], image.shape[1]
         found = []
         for sized in sizes(size, self.protocol.scale, mode):
+            if 0 in sized:
+                raise EnvironmentFault(f"too thin: {size[1]}x{size[0]} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
             plain = self._normalised(resize(pixels, sized))
             rows, columns = (self._axis(plain.shape[side], size[side - 1], mode) for side in (1, 2))
             found.append(Look(rows, columns, False, crops(plain, rows, columns)))
             if mode.startswith("ms+flip"):
                 found.append(Look(rows, columns, True, crops(plain.flip(-1), rows, columns)))
         return found
+
+    def _looks(self, sample: Sample, image: np.ndarray, mode: str) -> list[Look]:
+        try:
+            return self.looks(image, mode)
+        except EnvironmentFault as error:
+            raise EnvironmentFault(f"{sample.image}: {error.message}", error.hint) from error
 
     def _normalised(self, image: Tensor) -> Tensor:
         plain = (image.float() - self.mean).div_(self.std).permute(2, 0, 1)
@@ -191,7 +202,7 @@ class Evaluator:
             try:
                 with torch.inference_mode(), arithmetic("fp32"):
                     labels = [_sent(label, self.device) for _, label in decoded]  # early: a copy in between would wait for the network
-                    views = self.views([self.looks(image, mode) for image, _ in decoded])
+                    views = self.views([self._looks(sample, image, mode) for sample, (image, _) in zip(group, decoded, strict=True)])
                     found = [confusion(self.labels(seen), label, self.classes) for seen, label in zip(views, labels, strict=True)]
                     counted = torch.stack(found).cpu().numpy()
             except RuntimeError as error:

@@ -1,7 +1,13 @@
 """`segzoo predict` and `segzoo.load`: what users see of a model, from the zoo and from files of their own."""
 
 import json
+import os
+import pty
+import re
 import shutil
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -130,6 +136,34 @@ def test_a_broken_image_does_not_keep_the_others_from_being_segmented(models, fo
     assert f"error: {folder}/photos/b.jpg: not a readable image" in done.stderr
     assert "data set" not in done.stderr
     assert done.stderr.endswith("2 of 3 images done; pictures in out/\n")
+
+
+def test_an_image_too_thin_to_be_seen_is_one_that_is_left_out(folder):
+    Image.new("RGB", (3000, 3)).save(folder / "thin.png")
+    done = predict("mini-linear", "thin.png", FIRST, "-o", "out")
+    assert done.exit_code == 8
+    assert "error: thin.png: too thin: 3000x3 pixels would be resized to 256x0" in done.stderr
+    assert done.stderr.endswith("1 of 2 images done; pictures in out/\n")
+    alone = predict("mini-linear", "thin.png", "-o", "none")
+    assert alone.stderr.endswith("0 of 1 image done\n")
+
+
+def test_on_a_terminal_results_stand_above_the_bar(folder):
+    mine, theirs = pty.openpty()
+    for number in range(4):
+        shutil.copy(FIRST, folder / f"image{number}.jpg")
+    command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "predict", "mini-linear", *(f"image{number}.jpg" for number in range(4))]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "80"}) as live:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # the other end is closed
+            while chunk := os.read(mine, 4096):
+                shown += chunk
+        os.close(mine)
+        assert live.wait(timeout=60) == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "images \u2501" in plain
+    assert [plain[found.start() - 1] in "\r\n" for found in re.finditer(r"image\d\.jpg: ", plain)] == [True] * 4
 
 
 def test_two_models_differences_have_the_same_decimals_however_large(folder):

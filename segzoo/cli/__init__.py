@@ -22,7 +22,7 @@ from segzoo.cli.failure import show_error
 from segzoo.cli.fetch import fetch
 from segzoo.cli.info import info
 from segzoo.cli.inspect import diff, inspect
-from segzoo.cli.interrupt import SAID
+from segzoo.cli.interrupt import said
 from segzoo.cli.list import list_
 from segzoo.cli.manifest import Choice
 from segzoo.cli.predict import predict
@@ -84,8 +84,9 @@ class Guarded(click.Group):
             show_error(fault.with_traceback(error.__traceback__))
             sys.exit(fault.exit_code)
         except KeyboardInterrupt:
-            failed(Interrupted("interrupted", hint="run the same command again to go on"))
-            click.echo(SAID, err=True)
+            message = said([ctx.invoked_subcommand or ""])
+            failed(Interrupted(message))
+            click.echo(f"\n{message}", err=True)
             sys.exit(Interrupted.exit_code)
         except Exception as error:
             failed(SegzooError(f"a bug in segzoo: {error!r}", hint="report the traceback on stderr"))

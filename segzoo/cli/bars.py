@@ -4,9 +4,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
 
-from segzoo.cli.output import printable
+from segzoo.cli.output import above, printable
+
+
+@contextmanager
+def _drawn(*columns: ProgressColumn) -> Iterator[Progress]:
+    """Bars that are gone when the block ends; lines that are shown meanwhile come above them."""
+    console = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
+        above.append(lambda text, style: console.print(Text(text, style=style), soft_wrap=True))
+        try:
+            yield progress
+        finally:
+            above.pop()
 
 
 @contextmanager
@@ -14,7 +37,7 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
     """A bar over bytes for each file, with rate and time left; all are gone when the block ends."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with _drawn(*columns) as progress:
 
         def said(label: str, done: int, whole: int | None) -> None:
             if label not in tasks:  # what was here before is no part of the rate
@@ -29,6 +52,6 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
 def counting(label: str, whole: int) -> Iterator[Callable[[], None]]:
     """A bar over things that are done one by one, with time left; it is gone when the block ends."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with _drawn(*columns) as progress:
         task = progress.add_task(printable(label), total=whole)
         yield lambda: progress.advance(task)

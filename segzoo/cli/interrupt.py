@@ -7,15 +7,22 @@ garbage, swallows it. There a Ctrl-C waits until that is over.
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
 from segzoo.errors import Interrupted
 
-SAID = "\ninterrupted; what has arrived is kept. Run the same command again to go on."
+_GO_ON = {"fetch", "verify", "manifest", "bundle"}  # commands that fetch, or climb rung by rung
 _LATER = 0.05  # seconds
 _raised = False
+
+
+def said(words: Iterable[str]) -> str:
+    """What the person at the terminal is told, of the command among these words."""
+    goes_on = not _GO_ON.isdisjoint(words)
+    return "interrupted; " + ("what has arrived is kept. Run the same command again to go on." if goes_on else "nothing is left half written.")
 
 
 def listen() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 Said = Callable[[int, int | None], None]
+above: list[Callable[[str, str], None]] = []  # while a bar is drawn: what puts a line over it
 _STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
 
 
@@ -30,6 +31,9 @@ def show(text: str = "", style: str = "", err: bool = False) -> None:
     text = printable(text).encode(encoding, "replace").decode(encoding)
     if stream.isatty():
         text = "\n".join(line for whole in text.split("\n") for line in _wrapped(whole))
+        if above:
+            above[-1](text, style)
+            return
     color = False if os.environ.get("NO_COLOR") else None  # None: as the stream allows
     click.secho(text, err=err, color=color, **_STYLES.get(style, {"fg": style}))
 

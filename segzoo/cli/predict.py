@@ -107,13 +107,15 @@ def predict(
         for path in paths:
             try:
                 image = read_image(path)
+                found = [segment(evaluator, image, one.classes, mode) for evaluator, one in zip(evaluators, models, strict=True)]
             except EnvironmentFault as error:
-                failed.append(error)
-                records.append({"image": str(path), "error": problem(error)})
-                show_error(error)
+                named = str(path) in error.message
+                fault = error if named else EnvironmentFault(f"{path}: {error.message}", error.hint)
+                failed.append(fault)
+                records.append({"image": str(path), "error": problem(fault)})
+                show_error(fault)
                 done()
                 continue
-            found = [segment(evaluator, image, one.classes, mode) for evaluator, one in zip(evaluators, models, strict=True)]
             record: dict[str, Any] = {"image": str(path), "height": image.shape[0], "width": image.shape[1]}
             if compare:
                 record |= {"shares": {name: one.shares for name, one in zip(names, found, strict=True)}}
@@ -131,12 +133,12 @@ def predict(
     code = min((error.exit_code for error in failed), default=0)
     if as_json:
         show_json(records, code)
-    place = f"pictures in {output}{'' if str(output).endswith('/') else '/'}"
+    place = f"; pictures in {output}{'' if str(output).endswith('/') else '/'}"
     if failed:
-        tell(f"{len(paths) - len(failed)} of {counted(len(paths), 'image')} done; {place}")
+        tell(f"{len(paths) - len(failed)} of {counted(len(paths), 'image')} done{place if len(failed) < len(paths) else ''}")
         raise SystemExit(code)
     if not as_json:
-        tell(f"{counted(len(paths), 'image')} segmented; {place}")
+        tell(f"{counted(len(paths), 'image')} segmented{place}")
 
 
 def _in_words(record: dict[str, Any]) -> str:
