@@ -129,6 +129,11 @@ def test_a_name_that_is_too_long_is_no_bug(arguments):
     one_error(segzoo(*arguments), 8, "File name too long")
 
 
+def test_a_converted_model_is_not_called_by_the_hash_of_the_published_one(tmp_path):
+    assert segzoo("--zoo", "mini", "convert", "mini-mask", f"{tmp_path}/", "--to", "segmenter").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["segmenter_mini_mask.pth"]
+
+
 def test_an_empty_name(tmp_path):
     one_error(segzoo("convert", TAME, ""), 2, "one of the names is empty")
 

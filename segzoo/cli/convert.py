@@ -170,6 +170,7 @@ def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named
     if named or not path.is_file():
         path, entry = choice.of_zoo(source)
         heads, stem = entry.geometry.heads, Path(getattr(entry, "file", entry.artifact.name)).stem
+        stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is of the published bytes
     return Job(source, path, target / f"{stem}{LAYOUTS[to].suffix}" if folder else target, heads)
 
 

@@ -146,18 +146,23 @@ def _show_plan(plan: list[dict[str, Any]]) -> None:
 
 
 def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
-    """A fetched file's facts; copied out first where that is asked for."""
+    """A fetched file's facts; copied out first where that is asked for. Raises UsageError where another file is in the way."""
+    from shutil import copyfile
+
+    from segzoo.adopt import hashed
+    from segzoo.atomic import replacing
+
     facts: dict[str, Any] = {"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size}
     facts |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached, "received": fetched.received, "resumed": fetched.resumed}
     facts["passed_over"] = fetched.failures
     if output is not None:
-        from shutil import copyfile
-
-        from segzoo.atomic import replacing
-
-        with replacing(output / fetched.artifact.name) as part:
-            copyfile(fetched.path, part)
-        facts["copy"] = str(output / fetched.artifact.name)
+        copy = output / fetched.artifact.name
+        if not copy.exists():
+            with replacing(copy) as part:
+                copyfile(fetched.path, part)
+        elif hashed(copy)[0] != fetched.sha256:
+            raise UsageError(f"{copy}: there is another file of this name", hint="move it away, or name another folder")
+        facts["copy"] = str(copy)
     return facts
 
 
