@@ -283,6 +283,8 @@ FAULTS = {
     "another version": ("version: 1", "version: 2", 1, "version: Input should be 1"),
     "no version": ("version: 1\n", "", 1, "version: Field required"),
     "no YAML": ("version: 1", "version: [1", 2, "not YAML"),
+    "a code point that there is not": ("title: A model", 'title: "\\UFFFFFFFF"', None, "not YAML"),
+    "an endless version of YAML": ("version: 1", f"%YAML 1.{'9' * 5000}\n---\nversion: 1", None, "not YAML"),
     "not a mapping": (VALID, "- version\n", 1, "expected a mapping"),
     "empty": (VALID, "", 1, "expected a mapping"),
 }
@@ -298,7 +300,7 @@ def test_a_fault_is_told_with_line_and_field(fault, tmp_path):
     path.write_text(VALID.replace(old, new))
     with pytest.raises(UsageError) as error:
         load(path)
-    assert error.value.message.startswith(f"{path}:{line}: ")
+    assert error.value.message.startswith(f"{path}:{line}: " if line else f"{path}: ")
     assert said in error.value.message
     assert "\x1b" not in error.value.message
 
