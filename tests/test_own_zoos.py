@@ -305,7 +305,7 @@ def test_comments_and_layout_stay(ending, lab):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("version: 1\nmodels:\n  one: {}\n", "models.one.title: Field required"),
+        ("version: 1\nmodels:\n  one: {}\n", "models.one.title: the field 'title' is missing"),
         ("version: 1\nversion: 1\n", "this key is there twice"),
         ('version: 1\nbackbones: {b: {title: B, file: b.pth, source: {name: b, urls: [b]}, geometry: %s}}\n', "is written in braces"),
         ("{version: 1}\n", "not YAML"),
