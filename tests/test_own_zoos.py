@@ -255,7 +255,7 @@ def test_from_nothing_to_verified(lab):
         "zoo.yaml: models.segmenter-mini-linear",
     ]
     jsonschema.validate(yaml.safe_load((lab / "zoo.yaml").read_text()), SCHEMA)
-    assert right("manifest", "check").stdout == "zoo.yaml: 0 errors, 0 warnings\n"
+    assert warnings("zoo.yaml") == [("datasets.ade-mini", NOWHERE)]
     assert "nothing to pin" in right("manifest", "lock").stdout
     arguments = ("--zoo", "zoo.yaml", "verify", "vit", "segmenter-mini-mask", "--json")
     vit, mask = json.loads(right(*arguments).stdout)["result"]
@@ -417,6 +417,9 @@ def warnings(*paths):
     return [(one["field"], one["message"]) for one in json.loads(right("manifest", "check", *paths, "--json").stdout)["result"]["warnings"]]
 
 
+NOWHERE = "nothing says where it is: only --data DIR of verify and report can name it"
+
+
 def test_check_says_what_to_look_at(lab):
     text = (MINI / "zoo.yaml").read_text()
     for file in ("ade_mini", "expected"):
@@ -443,6 +446,51 @@ def test_check_says_what_to_look_at(lab):
         ("models.mini-linear.checkpoint.name", f"{MASK.name}: models.mini-mask has another file of this name, and pins and copies go by it"),
     ]
     assert warnings("zoo.yaml", "mini") == []  # those that come with segzoo are not the lab's to mend
+
+
+def test_check_counts_the_images_of_a_data_set(lab):
+    (lab / "own.yaml").write_text((MINI / "zoo.yaml").read_text())
+    for file in ("ade_mini", "expected"):
+        shutil.copytree(MINI / file, lab / file)
+    labels = sorted((lab / "ade_mini" / "annotations" / "validation").iterdir())
+    labels[0].unlink()
+    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"1 images have no label, the first {labels[0]}")]
+    (lab / "ade_mini" / "images" / "validation" / f"{labels[0].stem}.jpg").unlink()
+    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"{lab / 'ade_mini'}: expected 40 images in 'validation', found 39")]
+    assert "hint: the data set is not whole, or `images` in the manifest is wrong" in right("manifest", "check", "own.yaml").stderr
+    shutil.rmtree(lab / "ade_mini" / "images")
+    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"{lab / 'ade_mini' / 'images' / 'validation'}: no such folder")]
+
+
+def test_check_looks_for_a_way_to_the_data_set(lab):
+    """That of another manifest, which is used too, is one."""
+    text = (MINI / "zoo.yaml").read_text().replace("    path: ade_mini\n", "")
+    shutil.copytree(MINI / "expected", lab / "expected")
+    (lab / "own.yaml").write_text(text)
+    assert warnings("own.yaml") == [("datasets.ade-mini", NOWHERE)]
+    assert ("datasets.ade-mini", NOWHERE) not in warnings("own.yaml", "mini")
+    (lab / "own.yaml").write_text(text.replace("    root:", "    home: https://scenes.example/\n    root:"))
+    assert warnings("own.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "shown"),
+    [
+        ("miou: 85.64", "miou: 0.8564", "reported.miou", "0.8564: it looks like a fraction"),
+        ("miou_ms_flip: 90.10", "miou_ms_flip: 0.9", "reported.miou_ms_flip", "0.9: it looks like a fraction"),
+        ("mean: 127.5", "mean: [0.485, 0.456, 0.406]", "protocol.mean", "0.485, 0.456, 0.406: as if for pixels from 0 to 1"),
+        ("std: 127.5", "std: 0.5", "protocol.std", "0.5, 0.5, 0.5: as if for pixels from 0 to 1"),
+        ("mean: 127.5, std: 127.5", "mean: 0.0, std: 1.0", None, None),
+        ("mean: 127.5, std: 127.5", "mean: 0.0, std: 255.0", None, None),
+    ],
+)
+def test_check_knows_figures_of_another_scale(old, new, field, shown, lab):
+    for file in ("ade_mini", "expected"):
+        shutil.copytree(MINI / file, lab / file)
+    (lab / "own.yaml").write_text((MINI / "zoo.yaml").read_text().replace(old, new, 1))
+    found = warnings("own.yaml")
+    assert [name for name, _ in found] == ([f"models.mini-mask.{field}"] if field else [])
+    assert all(said.startswith(shown) for _, said in found)
 
 
 def test_check_without_a_manifest(lab, tmp_path, monkeypatch):
