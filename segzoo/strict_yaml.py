@@ -26,6 +26,9 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such manifest") from error
+    except IsADirectoryError as error:
+        usual = path / "zoo.yaml"
+        raise UsageError(f"{path}: is a folder", f"the manifest in it is {usual}" if usual.is_file() else "name the file in it") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not readable as text: {error}") from error
     lines: Lines = {}

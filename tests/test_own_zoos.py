@@ -495,7 +495,7 @@ def test_check_knows_figures_of_another_scale(old, new, field, shown, lab):
 
 def test_check_without_a_manifest(lab, tmp_path, monkeypatch):
     wrong(7, "none.yaml: no such manifest", "manifest", "check", "none.yaml")
-    wrong(2, "not readable as text", "manifest", "check", lab)
+    wrong(2, "is a folder\nhint: the manifest in it is ", "manifest", "check", lab)
     monkeypatch.chdir(tmp_path)
     wrong(7, "zoo.yaml: no such manifest in this folder", "manifest", "check")
     wrong(7, "zoo.yaml: no such manifest in this folder", "manifest", "lock")
@@ -605,12 +605,20 @@ def test_references_that_lead_nowhere_or_to_something_else(two):
         (("mini", MINI / "zoo.yaml"), 2, "is given twice: it is mini"),
         (("mini", "none.yaml"), 7, "none.yaml: no such manifest"),
         (("mini", ""), 2, "one of the manifests has an empty name"),
-        (("mini", "."), 2, "not readable as text"),
+        (("mini", "."), 2, ".: is a folder\nhint: the manifest in it is zoo.yaml"),
+        (("zoo.yaml:shipped",), 7, "no such manifest\nhint: each has a --zoo of its own: --zoo zoo.yaml --zoo shipped; a list is for SEGZOO_ZOO"),
+        (("mini:zoo.yaml:",), 7, "hint: each has a --zoo of its own: --zoo mini --zoo zoo.yaml; a list is for SEGZOO_ZOO"),
         (("mini", MASK), 2, "not readable as text"),
     ],
 )
 def test_manifests_that_cannot_be_used_together(zoos, code, said, lab):
     wrong(code, said, *(word for zoo in zoos for word in ("--zoo", zoo)), "list")
+
+
+def test_a_manifest_with_a_colon_in_its_name_is_no_list(lab):
+    assert "hint" not in wrong(7, "none.yaml:shipped: no such manifest", "--zoo", "none.yaml:shipped", "list").stderr
+    shutil.copy("zoo.yaml", "zoo.yaml:shipped")
+    right("--zoo", "zoo.yaml:shipped", "list")
 
 
 def test_the_environment_may_name_them_once(two, monkeypatch):

@@ -371,8 +371,13 @@ def test_a_manifest_that_is_not_there_or_no_text(tmp_path):
     (tmp_path / "zoo.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not readable as text"):
         load(tmp_path / "zoo.yaml")
-    with pytest.raises(UsageError, match="not readable as text"):
+    with pytest.raises(UsageError, match="is a folder") as error:
         load(tmp_path)
+    assert error.value.hint == f"the manifest in it is {tmp_path / 'zoo.yaml'}"
+    (tmp_path / "zoo.yaml").unlink()
+    with pytest.raises(UsageError, match="is a folder") as error:
+        load(tmp_path)
+    assert error.value.hint == "name the file in it"
 
 
 def test_a_manifest_may_name_every_layout():
