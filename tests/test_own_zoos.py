@@ -577,6 +577,28 @@ def test_addresses_start_from_the_folder_of_their_own_manifest(two, tmp_path, mo
     assert (tmp_path / os.environ["SEGZOO_HOME"] / "receipts" / "lab+mini" / "mini-linear.json").exists()
 
 
+def test_a_name_of_the_working_folders_zoo_that_is_not_in_use(two):
+    hint = "hint: segzoo --zoo zoo.yaml ..., or zoo='zoo.yaml' in Python"
+    assert hint in wrong(7, "no 'ours' in this zoo, but in that of zoo.yaml in this folder", "verify", "ours").stderr
+    wrong(7, hint, "--zoo", "mini", "convert", "ours", "out.pth")
+    wrong(7, "no 'our' in this zoo; did you mean ours?", "--zoo", two / "zoo.yaml", "--zoo", "mini", "verify", "our")
+    wrong(7, "but in the mini one", "verify", "mini-mask")
+
+
+@pytest.mark.parametrize(
+    "text", ["version: 2\n", "version: [", 'version: 1\nx: "\\UFFFFFFFF"\n', "\x1b", "- ours", "version: 1\nmodels: {ours: {}}\n"]
+)
+def test_a_broken_manifest_that_is_not_in_use_is_let_be(text, lab):
+    (lab / "zoo.yaml").write_text(text)
+    wrong(7, "no 'ours' in this zoo; there are vit-t", "verify", "ours")
+
+
+def test_what_is_no_file_is_no_manifest_that_could_be_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("zoo.yaml")  # reading it would wait for ever
+    wrong(7, "no 'ours' in this zoo; there are vit-t", "verify", "ours")
+
+
 def test_one_manifest_alone_is_as_it_was_written():
     assert open_manifest("mini").zoo == load(MINI / "zoo.yaml")
     assert open_manifest().zoo == open_manifest("shipped").zoo == open_manifest([]).zoo == load(packaged("zoo.yaml"))
