@@ -1,7 +1,7 @@
 """segzoo turns published ViT weights into segmentation models one can trust.
 
 Read it in this order: layouts (the tables), geometry, detection, remap (their engine), formats, computed, conversion,
-inspection, difference; zoo, merging, store, partial, transfer, delivery, download, adopt, bundle; model, reference, parity;
+inspection, difference; faults, zoo, merging, store, partial, transfer, delivery, download, adopt, bundle; model, reference, parity;
 datasets, inference, miou, evaluation; verify, receipt, statement; plots, gallery, report; configuration, standalone, graph, modelcard,
 publication; spelling, addition, proposal, review (a zoo of one's own); cli.
 

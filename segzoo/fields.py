@@ -6,6 +6,12 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 _LONGEST_NAME = 200
+_SHA256, _PREFIX, _IDENTIFIER = r"^[0-9a-f]{64}$", r"^[0-9a-f]{8}$", r"^[a-z0-9][a-z0-9._-]{0,63}$"
+WORDS = {  # for people
+    _SHA256: "64 digits from 0-9a-f, in lower case",
+    _PREFIX: "8 digits from 0-9a-f, in lower case",
+    _IDENTIFIER: "a name of at most 64 characters from a-z0-9._-, in lower case, the first from a-z0-9",
+}
 
 
 def _plain_name(name: str) -> str:
@@ -45,11 +51,11 @@ FileName = Annotated[str, AfterValidator(_plain_name)]
 Folder = Annotated[str, AfterValidator(_inside)]
 Text = Annotated[str, AfterValidator(_printable)]
 Url = Annotated[str, AfterValidator(_url)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Prefix = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
+Prefix = Annotated[str, Field(pattern=_PREFIX)]
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 Colour = Annotated[int, Field(ge=0, le=255)]
 Percent = Annotated[float, Field(ge=0, le=100)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
 Pair = tuple[Count, Count]

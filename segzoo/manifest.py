@@ -6,12 +6,12 @@ What downloads is imported when something is: `list` and `info` need no arrays a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from segzoo.errors import ConversionError, IntegrityError, NotFoundError, UsageError
+from segzoo.errors import ConversionError, IntegrityError, NotFoundError, SegzooError, UsageError
 from segzoo.merging import PACKAGED, Part, Zoos, merged, parts_of
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.zoo import Artifact, Zoo
@@ -84,22 +84,63 @@ class Manifest:
         return {name: among[name] for name in names}
 
     def _unknown(self, name: str, among: Iterable[str]) -> NotFoundError:
-        """What a name that is not among these may be: a data set, a name of segzoo's other zoo, a file of one's own, a slip."""
-        if dataset := self.zoo.datasets.get(name):
-            way = f"segzoo fetch {name}" if dataset.archive else "it lies beside the manifest" if dataset.path else "it is got by hand"
-            where = f", from {dataset.home}" if dataset.home and not dataset.archive else ""
-            return NotFoundError(f"'{name}' is a data set, no model", hint=f"{way}{where}; --data DIR of verify and report names a folder")
-        for label in PACKAGED.keys() - {part.label for part in self.parts}:
-            other = parts_of(label)[0].zoo
-            if name in other.entries or name in other.datasets:
-                return NotFoundError(f"no '{name}' in this zoo, but in the {label} one", hint=f"segzoo --zoo {label} ..., or zoo='{label}' in Python")
-        if Path(name).is_file():
-            return NotFoundError(
-                f"no '{name}' in this zoo; it is a file", hint=f"segzoo manifest add {name} --to zoo.yaml makes it an entry of your own zoo"
-            )
+        """What a name that is not among these may be: a data set, several names, a name of another zoo, a path, a slip."""
         near = difflib.get_close_matches(name, list(among), n=1)
+        if error := self._data_set(name) or _several(name, among) or self._of_another_zoo(name) or self._path(name, near):
+            return error
         guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(among)}"
         return NotFoundError(f"no '{name}' in this zoo; {guess}", hint="segzoo list shows what there is")
+
+    def _data_set(self, name: str) -> NotFoundError | None:
+        dataset = self.zoo.datasets.get(name)
+        if dataset is None:
+            return None
+        way = f"segzoo fetch {name}" if dataset.archive else "it lies beside the manifest" if dataset.path else "it is got by hand"
+        where = f", from {dataset.home}" if dataset.home and not dataset.archive else ""
+        return NotFoundError(f"'{name}' is a data set, no model", hint=f"{way}{where}; --data DIR of verify and report names a folder")
+
+    def _of_another_zoo(self, name: str) -> NotFoundError | None:
+        """Of one that is at hand and not in use: the working folder's, or one that comes with segzoo."""
+        used = {part.path.resolve() for part in self.parts}
+        for zoo in ("zoo.yaml", *PACKAGED):
+            other = _at_hand(zoo)
+            if other and other.path.resolve() not in used and (name in other.zoo.entries or name in other.zoo.datasets):
+                said = f"the {zoo} one" if zoo in PACKAGED else f"that of {zoo} in this folder"
+                return NotFoundError(f"no '{name}' in this zoo, but in {said}", hint=f"segzoo --zoo {zoo} ..., or zoo='{zoo}' in Python")
+        return None
+
+    def _path(self, name: str, near: Sequence[str]) -> NotFoundError | None:
+        """A path where a name is wanted: a file, an address, a folder, or what could only be a file and is not there."""
+        from segzoo.formats import suffixes
+
+        path = Path(name)
+        if what := "a file" if path.is_file() else "an address" if name.startswith(("http://", "https://")) else None:
+            way = f"segzoo manifest add {name} --to zoo.yaml makes it an entry of your own zoo"
+            return NotFoundError(f"no '{name}' in this zoo; it is {what}", hint=way)
+        owner = next((own for own, entry in self.zoo.entries.items() if entry.artifact.name == path.name), None)
+        hint = f"the zoo's {owner} has a file of this name: give {owner} in its place" if owner else f"did you mean {near[0]}?" if near else None
+        if name and path.is_dir():
+            return NotFoundError(f"'{name}' is a folder", hint or "segzoo list shows the names that there are")
+        if path.name != name or path.suffix.lower() in suffixes:
+            return NotFoundError(f"{name}: no such file", hint)
+        return None
+
+
+def _several(name: str, known: Iterable[str]) -> NotFoundError | None:
+    """Names with commas between them, or after them."""
+    names = [one.strip() for one in name.split(",") if one.strip()]
+    if "," not in name or not names or set(names) - set(known):
+        return None
+    return NotFoundError(f"no '{name}' in this zoo", hint=f"names are separated by spaces: {' '.join(names)}")
+
+
+def _at_hand(zoo: str) -> Part | None:
+    """A manifest that nobody has asked for; None where there is none, or a broken one."""
+    try:
+        part = parts_of(zoo)[0] if zoo in PACKAGED or Path(zoo).is_file() else None
+    except (SegzooError, OSError):
+        return None
+    return part if part and part.source.zoo else None
 
 
 def open_manifest(zoo: Zoos = None, offline: bool = False, mirrors: tuple[str, ...] = ()) -> Manifest:

@@ -1,12 +1,13 @@
 """Several manifests in use as one: of two things of one name that of the earlier manifest counts, for every reference to it too."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzoo.errors import UsageError
+from segzoo.errors import NotFoundError, UsageError
 from segzoo.zoo import Complaint, Dataset, Mirror, Record, Source, Zoo, examine, packaged
 
 PACKAGED = {"shipped": "zoo.yaml", "mini": "mini/zoo.yaml"}
@@ -71,7 +72,18 @@ def _part(name: str | Path) -> Part:
         raise UsageError("one of the manifests has an empty name", hint="look at --zoo and at SEGZOO_ZOO")
     if isinstance(name, str) and name in PACKAGED:
         return Part(name, False, examine(packaged(PACKAGED[name])))
-    return Part(str(name), True, examine(Path(name)))
+    try:
+        return Part(str(name), True, examine(Path(name)))
+    except NotFoundError as error:
+        raise NotFoundError(error.message, _listed(str(name))) from error
+
+
+def _listed(name: str) -> str | None:
+    """What to do about a list of manifests that was given as one."""
+    names = name.split(os.pathsep)
+    if len(names) == 1 or not (names[0] in PACKAGED or Path(names[0]).is_file()):
+        return None
+    return f"each has a --zoo of its own: {' '.join(f'--zoo {one}' for one in names if one)}; a list is for SEGZOO_ZOO"
 
 
 def merged(parts: Sequence[Part]) -> Merged:

@@ -1,13 +1,16 @@
-"""What the author of a manifest should look at, beside what is wrong with it: files that are missing or differ, hashes that nobody knows."""
+"""What the author of a manifest should look at, beside what is wrong with it: files that are missing or differ, hashes that nobody
+knows, data sets that are not as they are described, figures of another scale.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from segzoo.errors import EnvironmentFault
 from segzoo.merging import Merged, Part
 from segzoo.store import Store
 from segzoo.strict_yaml import Where
-from segzoo.zoo import Artifact, Complaint, Zoo
+from segzoo.zoo import Artifact, Complaint, Dataset, Protocol, Reported, Zoo
 
 Placed = tuple[Where, Artifact]
 
@@ -28,7 +31,19 @@ def placed(zoo: Zoo) -> Iterator[Placed]:
 
 
 def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
-    """What to look at in one of the manifests in use; `whole` is all of them together. Nothing is fetched and nothing hashed."""
+    """What to look at in one of the manifests in use; `whole` is all of them together. Nothing is fetched, hashed or decoded."""
+    yield from _files(part, store)
+    for name, dataset in part.zoo.datasets.items():
+        yield from _dataset(part, name, dataset, whole.zoo.datasets[name])
+    for name, model in part.zoo.models.items():
+        yield from _pixels(part, name, model.protocol)
+        if model.reported:
+            yield from _figures(part, name, model.reported)
+    yield from _twins(part, whole)
+
+
+def _files(part: Part, store: Store) -> Iterator[Complaint]:
+    """Hashes that nobody knows, and files beside the manifest that are not there or have another size."""
     for where, artifact in placed(part.zoo):
         if store.expected(artifact) is None and not artifact.sha256_prefix:
             hint = f"segzoo manifest lock {part.given} pins it in {store.lock.name}"
@@ -41,14 +56,42 @@ def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
                     yield part.source.at(at, f"{mirror.url}: no such file")
                 elif artifact.size is not None and (size := path.stat().st_size) != artifact.size:
                     yield part.source.at(at, f"{mirror.url}: {size:,} bytes, the manifest says {artifact.size:,}")
-    for name, dataset in part.zoo.datasets.items():
-        if dataset.path is not None and not (part.folder / dataset.path).is_dir():
-            yield part.source.at(("datasets", name, "path"), f"{dataset.path}: no such folder")
-    for name, model in part.zoo.models.items():
-        source = model.reported.source if model.reported else "https://"
-        if not source.startswith(("http://", "https://", "file:")) and not (part.folder / source).exists():
-            yield part.source.at(("models", name, "reported", "source"), f"{source}: neither an address nor a file, so nobody can look the figure up")
-    yield from _twins(part, whole)
+
+
+def _dataset(part: Part, name: str, dataset: Dataset, used: Dataset) -> Iterator[Complaint]:
+    """Whether a data set can be found, and its images pair up with labels, as many as it says. `used` is what counts of this name."""
+    if dataset.path is None:
+        if not (used.path or used.archive or used.home):
+            hint = "path is its folder, relative to the manifest, archive what is downloaded, home the page where people get it"
+            said = "nothing says where it is: only --data DIR of verify and report can name it"
+            yield part.source.at(("datasets", name), said, hint)
+    elif not (folder := part.folder / dataset.path).is_dir():
+        yield part.source.at(("datasets", name, "path"), f"{dataset.path}: no such folder")
+    else:
+        from segzoo.datasets.samples import samples
+
+        try:
+            samples(dataset.loader, folder, dataset.split, dataset.images)
+        except EnvironmentFault as fault:
+            yield part.source.at(("datasets", name, "path"), fault.message, fault.hint)
+
+
+def _pixels(part: Part, name: str, protocol: Protocol) -> Iterator[Complaint]:
+    """A mean or deviation as other programs have it, who divide by 255 first; 0 and 1, which change nothing, are neither."""
+    for field, values, small in (("mean", protocol.mean, 0 < max(protocol.mean) <= 1), ("std", protocol.std, max(protocol.std) < 1)):
+        if small:
+            said = f"{', '.join(map(str, values))}: as if for pixels from 0 to 1, but here they are from 0 to 255"
+            yield part.source.at(("models", name, "protocol", field), said, "mean and std of pixels from 0 to 1 are to be multiplied by 255")
+
+
+def _figures(part: Part, name: str, reported: Reported) -> Iterator[Complaint]:
+    """What nobody can look up, and what is no percentage."""
+    for field in ("miou", "miou_ms_flip"):
+        if (value := getattr(reported, field)) is not None and value <= 1:
+            yield part.source.at(("models", name, "reported", field), f"{value}: it looks like a fraction, but figures are in percent")
+    source = reported.source
+    if not source.startswith(("http://", "https://", "file:")) and not (part.folder / source).exists():
+        yield part.source.at(("models", name, "reported", "source"), f"{source}: neither an address nor a file, so nobody can look the figure up")
 
 
 def _twins(part: Part, whole: Merged) -> Iterator[Complaint]:

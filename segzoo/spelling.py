@@ -40,11 +40,16 @@ def _flow(value: Any) -> str:
     return _scalar(value, flow=True)
 
 
+def number(value: float) -> str:
+    """A number as YAML 1.1 wants it, with both a dot and the exponent's sign."""
+    mantissa, _, exponent = repr(value).partition("e")
+    mantissa += "" if "." in mantissa else ".0"
+    return f"{mantissa}e{int(exponent):+d}" if exponent else mantissa
+
+
 def _scalar(value: Any, flow: bool = False) -> str:
     if isinstance(value, float):
-        mantissa, _, exponent = repr(value).partition("e")
-        mantissa += "" if "." in mantissa else ".0"
-        return f"{mantissa}e{int(exponent):+d}" if exponent else mantissa  # YAML 1.1 wants both the dot and the sign
+        return number(value)
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{8}|[0-9a-f]{64}", value):
         return f'"{value}"'  # a hash, whether or not it could be a number
     plain = yaml.safe_dump([value] if flow else value, default_flow_style=flow, allow_unicode=True, width=1 << 30).strip()

@@ -26,6 +26,9 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such manifest") from error
+    except IsADirectoryError as error:
+        usual = path / "zoo.yaml"
+        raise UsageError(f"{path}: is a folder", f"the manifest in it is {usual}" if usual.is_file() else "name the file in it") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not readable as text: {error}") from error
     lines: Lines = {}
@@ -37,7 +40,7 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}:{line}: not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two where PyYAML trusts a number in the text
         raise UsageError(f"{path}: not YAML: {error}") from error
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{path}:1: expected a mapping with 'version', 'datasets', 'backbones' and 'models'")

@@ -4,7 +4,7 @@ The records are the schema: strict types, no unknown fields.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from segzoo import strict_yaml
 from segzoo.errors import NotFoundError, UsageError
+from segzoo.faults import faults
 from segzoo.fields import Colour, Count, FileName, Folder, Identifier, Pair, Percent, Positive, Prefix, Sha256, Text, Url
 from segzoo.geometry import Decoder, Geometry
 
@@ -368,7 +369,7 @@ def examine(path: Path) -> Source:
         return Source(path, lines, Zoo.model_validate(plain))
     except ValidationError as invalid:
         unread = Source(path, lines, None)
-        return Source(path, lines, None, tuple(_complaint(error, unread) for error in invalid.errors()))
+        return Source(path, lines, None, tuple(unread.at(*fault) for fault in faults(invalid, Zoo, lines)))
 
 
 def load(path: Path) -> Zoo:
@@ -387,15 +388,3 @@ def schema() -> dict[str, Any]:
     for kind in ("datasets", "backbones", "models"):
         plain["properties"][kind]["additionalProperties"] = False  # beside the pattern that names must have
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}
-
-
-def _complaint(error: Mapping[str, Any], source: Source) -> Complaint:
-    found = error["input"]
-    said = f", found {found!r}" if isinstance(found, str | int | float | bool) else ""
-    return source.at(tuple(error["loc"]), error["msg"].removeprefix("Value error, ") + said, _hint(error))
-
-
-def _hint(error: Mapping[str, Any]) -> str | None:
-    if error["type"] == "string_type" and isinstance(error["input"], int | float):
-        return "quote it: a hash must be a text"
-    return None

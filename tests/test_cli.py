@@ -286,7 +286,7 @@ BAD_FILES = {
     "objects.npz": (with_change(lambda t: t.update(cls=np.array([{}], object))), 4, "object array"),
     "code.pth": (runs_code, 4, "no tensors found"),
     "pickle.pth": (is_code, 4, "a pickle of another kind"),
-    "folder.npz": (lambda path: path.mkdir(), 7, "not a file"),
+    "folder.npz": (lambda path: path.mkdir(), 7, "folder.npz' is a folder"),
 }
 
 
@@ -338,6 +338,19 @@ def test_verify_names_the_rung_that_a_bad_file_breaks(name, tmp_path):
         (("fetch", "ade-mini"), 7, "it lies beside the manifest"),
         (("verify", "vit-t"), 7, "segzoo --zoo shipped ..., or zoo='shipped' in Python"),
         (("verify", TAME), 7, "segzoo manifest add"),
+        (
+            ("verify", "https://weights.example/vit.npz"),
+            7,
+            "in this zoo; it is an address\nhint: segzoo manifest add https://weights.example/vit.npz",
+        ),
+        (("verify", "mini-vit,mini-mask"), 7, "no 'mini-vit,mini-mask' in this zoo\nhint: names are separated by spaces: mini-vit mini-mask"),
+        (("fetch", "mini-vit,", "mini-mask"), 7, "no 'mini-vit,' in this zoo\nhint: names are separated by spaces: mini-vit"),
+        (("verify", "mini-vit,mini-tony"), 7, "no 'mini-vit,mini-tony' in this zoo; did you mean mini-vit?"),
+        (("verify", "ours.pth"), 7, "error: ours.pth: no such file\n"),
+        (("info", "ours/mini-vit"), 7, "error: ours/mini-vit: no such file\nhint: did you mean mini-vit?"),
+        (("verify", TAME.name), 7, "mini.tame.npz: no such file\nhint: the zoo's mini-vit has a file of this name: give mini-vit in its place"),
+        (("verify", "."), 7, "error: '.' is a folder\nhint: segzoo list shows the names that there are"),
+        (("verify", ""), 7, "no '' in this zoo; there are mini-vit"),
         (("verify",), 2, "nothing named"),
         (("fetch",), 2, "nothing named"),
         (("verify", "mini-vit", "--all"), 2, "not both"),

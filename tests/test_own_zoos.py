@@ -257,7 +257,7 @@ def test_from_nothing_to_verified(lab):
         "zoo.yaml: models.segmenter-mini-linear",
     ]
     jsonschema.validate(yaml.safe_load((lab / "zoo.yaml").read_text()), SCHEMA)
-    assert right("manifest", "check").stdout == "zoo.yaml: 0 errors, 0 warnings\n"
+    assert warnings("zoo.yaml") == [("datasets.ade-mini", NOWHERE)]
     assert "nothing to pin" in right("manifest", "lock").stdout
     arguments = ("--zoo", "zoo.yaml", "verify", "vit", "segmenter-mini-mask", "--json")
     vit, mask = json.loads(right(*arguments).stdout)["result"]
@@ -307,7 +307,7 @@ def test_comments_and_layout_stay(ending, lab):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("version: 1\nmodels:\n  one: {}\n", "models.one.title: Field required"),
+        ("version: 1\nmodels:\n  one: {}\n", "models.one.title: the field 'title' is missing"),
         ("version: 1\nversion: 1\n", "this key is there twice"),
         ('version: 1\nbackbones: {b: {title: B, file: b.pth, source: {name: b, urls: [b]}, geometry: %s}}\n', "is written in braces"),
         ("{version: 1}\n", "not YAML"),
@@ -419,6 +419,9 @@ def warnings(*paths):
     return [(one["field"], one["message"]) for one in json.loads(right("manifest", "check", *paths, "--json").stdout)["result"]["warnings"]]
 
 
+NOWHERE = "nothing says where it is: only --data DIR of verify and report can name it"
+
+
 def test_check_says_what_to_look_at(lab):
     text = (MINI / "zoo.yaml").read_text()
     for file in ("ade_mini", "expected"):
@@ -447,9 +450,54 @@ def test_check_says_what_to_look_at(lab):
     assert warnings("zoo.yaml", "mini") == []  # those that come with segzoo are not the lab's to mend
 
 
+def test_check_counts_the_images_of_a_data_set(lab):
+    (lab / "own.yaml").write_text((MINI / "zoo.yaml").read_text())
+    for file in ("ade_mini", "expected"):
+        shutil.copytree(MINI / file, lab / file)
+    labels = sorted((lab / "ade_mini" / "annotations" / "validation").iterdir())
+    labels[0].unlink()
+    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"1 images have no label, the first {labels[0]}")]
+    (lab / "ade_mini" / "images" / "validation" / f"{labels[0].stem}.jpg").unlink()
+    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"{lab / 'ade_mini'}: expected 40 images in 'validation', found 39")]
+    assert "hint: the data set is not whole, or `images` in the manifest is wrong" in right("manifest", "check", "own.yaml").stderr
+    shutil.rmtree(lab / "ade_mini" / "images")
+    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"{lab / 'ade_mini' / 'images' / 'validation'}: no such folder")]
+
+
+def test_check_looks_for_a_way_to_the_data_set(lab):
+    """That of another manifest, which is used too, is one."""
+    text = (MINI / "zoo.yaml").read_text().replace("    path: ade_mini\n", "")
+    shutil.copytree(MINI / "expected", lab / "expected")
+    (lab / "own.yaml").write_text(text)
+    assert warnings("own.yaml") == [("datasets.ade-mini", NOWHERE)]
+    assert ("datasets.ade-mini", NOWHERE) not in warnings("own.yaml", "mini")
+    (lab / "own.yaml").write_text(text.replace("    root:", "    home: https://scenes.example/\n    root:"))
+    assert warnings("own.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "shown"),
+    [
+        ("miou: 85.64", "miou: 0.8564", "reported.miou", "0.8564: it looks like a fraction"),
+        ("miou_ms_flip: 90.10", "miou_ms_flip: 0.9", "reported.miou_ms_flip", "0.9: it looks like a fraction"),
+        ("mean: 127.5", "mean: [0.485, 0.456, 0.406]", "protocol.mean", "0.485, 0.456, 0.406: as if for pixels from 0 to 1"),
+        ("std: 127.5", "std: 0.5", "protocol.std", "0.5, 0.5, 0.5: as if for pixels from 0 to 1"),
+        ("mean: 127.5, std: 127.5", "mean: 0.0, std: 1.0", None, None),
+        ("mean: 127.5, std: 127.5", "mean: 0.0, std: 255.0", None, None),
+    ],
+)
+def test_check_knows_figures_of_another_scale(old, new, field, shown, lab):
+    for file in ("ade_mini", "expected"):
+        shutil.copytree(MINI / file, lab / file)
+    (lab / "own.yaml").write_text((MINI / "zoo.yaml").read_text().replace(old, new, 1))
+    found = warnings("own.yaml")
+    assert [name for name, _ in found] == ([f"models.mini-mask.{field}"] if field else [])
+    assert all(said.startswith(shown) for _, said in found)
+
+
 def test_check_without_a_manifest(lab, tmp_path, monkeypatch):
     wrong(7, "none.yaml: no such manifest", "manifest", "check", "none.yaml")
-    wrong(2, "not readable as text", "manifest", "check", lab)
+    wrong(2, "is a folder\nhint: the manifest in it is ", "manifest", "check", lab)
     monkeypatch.chdir(tmp_path)
     wrong(7, "zoo.yaml: no such manifest in this folder", "manifest", "check")
     wrong(7, "zoo.yaml: no such manifest in this folder", "manifest", "lock")
@@ -534,6 +582,28 @@ def test_addresses_start_from_the_folder_of_their_own_manifest(two, tmp_path, mo
     assert (folder / "mini-linear.json").exists()
 
 
+def test_a_name_of_the_working_folders_zoo_that_is_not_in_use(two):
+    hint = "hint: segzoo --zoo zoo.yaml ..., or zoo='zoo.yaml' in Python"
+    assert hint in wrong(7, "no 'ours' in this zoo, but in that of zoo.yaml in this folder", "verify", "ours").stderr
+    wrong(7, hint, "--zoo", "mini", "convert", "ours", "out.pth")
+    wrong(7, "no 'our' in this zoo; did you mean ours?", "--zoo", two / "zoo.yaml", "--zoo", "mini", "verify", "our")
+    wrong(7, "but in the mini one", "verify", "mini-mask")
+
+
+@pytest.mark.parametrize(
+    "text", ["version: 2\n", "version: [", 'version: 1\nx: "\\UFFFFFFFF"\n', "\x1b", "- ours", "version: 1\nmodels: {ours: {}}\n"]
+)
+def test_a_broken_manifest_that_is_not_in_use_is_let_be(text, lab):
+    (lab / "zoo.yaml").write_text(text)
+    wrong(7, "no 'ours' in this zoo; there are vit-t", "verify", "ours")
+
+
+def test_what_is_no_file_is_no_manifest_that_could_be_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("zoo.yaml")  # reading it would wait for ever
+    wrong(7, "no 'ours' in this zoo; there are vit-t", "verify", "ours")
+
+
 def test_one_manifest_alone_is_as_it_was_written():
     assert open_manifest("mini").zoo == load(MINI / "zoo.yaml")
     assert open_manifest().zoo == open_manifest("shipped").zoo == open_manifest([]).zoo == load(packaged("zoo.yaml"))
@@ -562,12 +632,20 @@ def test_references_that_lead_nowhere_or_to_something_else(two):
         (("mini", MINI / "zoo.yaml"), 2, "is given twice: it is mini"),
         (("mini", "none.yaml"), 7, "none.yaml: no such manifest"),
         (("mini", ""), 2, "one of the manifests has an empty name"),
-        (("mini", "."), 2, "not readable as text"),
+        (("mini", "."), 2, ".: is a folder\nhint: the manifest in it is zoo.yaml"),
+        (("zoo.yaml:shipped",), 7, "no such manifest\nhint: each has a --zoo of its own: --zoo zoo.yaml --zoo shipped; a list is for SEGZOO_ZOO"),
+        (("mini:zoo.yaml:",), 7, "hint: each has a --zoo of its own: --zoo mini --zoo zoo.yaml; a list is for SEGZOO_ZOO"),
         (("mini", MASK), 2, "not readable as text"),
     ],
 )
 def test_manifests_that_cannot_be_used_together(zoos, code, said, lab):
     wrong(code, said, *(word for zoo in zoos for word in ("--zoo", zoo)), "list")
+
+
+def test_a_manifest_with_a_colon_in_its_name_is_no_list(lab):
+    assert "hint" not in wrong(7, "none.yaml:shipped: no such manifest", "--zoo", "none.yaml:shipped", "list").stderr
+    shutil.copy("zoo.yaml", "zoo.yaml:shipped")
+    right("--zoo", "zoo.yaml:shipped", "list")
 
 
 def test_the_environment_may_name_them_once(two, monkeypatch):

@@ -14,7 +14,7 @@ from segzoo.errors import NotFoundError, UsageError
 from segzoo.geometry import Spec
 from segzoo.layouts import LAYOUTS
 from segzoo.remap import plan
-from segzoo.zoo import Artifact, load, packaged, schema
+from segzoo.zoo import Artifact, examine, load, packaged, schema
 
 SHIPPED = load(packaged("zoo.yaml"))
 SCHEMA = json.loads(packaged("zoo.schema.json").read_text())
@@ -219,7 +219,12 @@ FAULTS = {
     "duplicate key": ("      size: 100", "      size: 100\n      size: 100", 18, "models.one.checkpoint.size: this key is there twice"),
     "anchor": ("title: A model", "title: &a A model", 14, "anchors and aliases"),
     "alias": ("root: tiny", "root: *t", 6, "anchors and aliases"),
-    "unknown field": ("      size: 100", "      length: 100", 17, "models.one.checkpoint.length: Extra inputs"),
+    "unknown field": (
+        "      size: 100",
+        "      length: 100",
+        17,
+        "models.one.checkpoint.length: no field 'length' here; there are name, layout, dtype, size",
+    ),
     "a hash that is an integer": (
         f"sha256: {HASH}",
         "sha256_prefix: 39658046",
@@ -227,8 +232,14 @@ FAULTS = {
         "models.one.checkpoint.sha256_prefix: Input should be a valid string",
     ),
     "a hash that is octal": (f"sha256: {HASH}", "sha256_prefix: 01234567", 18, "models.one.checkpoint.sha256_prefix: YAML reads 01234567 as int"),
-    "a short hash": (HASH, '"aaaa"', 18, "models.one.checkpoint.sha256: String should match"),
-    "an upper-case hash": (HASH, HASH.upper(), 18, "models.one.checkpoint.sha256: String should match"),
+    "a short hash": (HASH, '"aaaa"', 18, "models.one.checkpoint.sha256: expected 64 digits from 0-9a-f, in lower case, found 'aaaa'"),
+    "a short prefix": (
+        f"sha256: {HASH}",
+        'sha256_prefix: "aaaa"',
+        18,
+        "models.one.checkpoint.sha256_prefix: expected 8 digits from 0-9a-f, in lower case",
+    ),
+    "an upper-case hash": (HASH, HASH.upper(), 18, "models.one.checkpoint.sha256: expected 64 digits from 0-9a-f, in lower case"),
     "a hash and another prefix": (
         f"sha256: {HASH}",
         f'sha256: {HASH}\n      sha256_prefix: "bbbbbbbb"',
@@ -263,6 +274,7 @@ FAULTS = {
     "gaps between windows": ("stride: 6", "stride: 9", 23, "models.one.protocol: stride is larger than crop"),
     "no deviation": ("std: 127.5", "std: 0.0", 23, "models.one.protocol.std: must be greater than 0"),
     "a colour out of range": ("sky: [1, 2, 3]", "sky: [1, 2, 300]", 11, "datasets.tiny.classes.sky.2: Input should be less than or equal to 255"),
+    "a colour of two": ("sky: [1, 2, 3]", "sky: [1, 2]", 11, "datasets.tiny.classes.sky.2: a value is missing: found only 2"),
     "an endless number": ("size: 100", f"size: {'9' * 5000}", 17, "models.one.checkpoint.size: YAML reads 999"),
     "an infinite number": ("mean: 127.5", "mean: 1.0e+999", 23, "models.one.protocol.mean: YAML reads 1.0e+999 as float"),
     "a key with an escape code": ("  one:\n", '  "o\\e[2Jne":\n', 13, "models.'o\\x1b[2Jne'"),
@@ -276,13 +288,15 @@ FAULTS = {
     "a very long name": ("name: one.pth", f"name: {'n' * 300}", 16, "at most 200 bytes"),
     "a version that is true": ("version: 1", "version: true", 1, "version: must be the number 1"),
     "a version that is a float": ("version: 1", "version: 1.0", 1, "version: must be the number 1"),
-    "an upper-case key": ("  one:\n", "  One:\n", 13, "models.One"),
+    "an upper-case key": ("  one:\n", "  One:\n", 13, "models.One: expected a name of at most 64 characters from a-z0-9._-, in lower case"),
     "a key that is a number": ("  one:\n", "  1:\n", 13, "models: a key must be a text"),
     "nesting of 20": ("title: A model", f"title: {'[' * 17}{']' * 17}", 14, "models.one.title: Input should be a valid string"),
     "nesting of 21": ("title: A model", f"title: {'[' * 18}{']' * 18}", 14, "nested more than 20 deep"),
     "another version": ("version: 1", "version: 2", 1, "version: Input should be 1"),
-    "no version": ("version: 1\n", "", 1, "version: Field required"),
+    "no version": ("version: 1\n", "", 1, "version: the field 'version' is missing"),
     "no YAML": ("version: 1", "version: [1", 2, "not YAML"),
+    "a code point that there is not": ("title: A model", 'title: "\\UFFFFFFFF"', None, "not YAML"),
+    "an endless version of YAML": ("version: 1", f"%YAML 1.{'9' * 5000}\n---\nversion: 1", None, "not YAML"),
     "not a mapping": (VALID, "- version\n", 1, "expected a mapping"),
     "empty": (VALID, "", 1, "expected a mapping"),
 }
@@ -298,9 +312,57 @@ def test_a_fault_is_told_with_line_and_field(fault, tmp_path):
     path.write_text(VALID.replace(old, new))
     with pytest.raises(UsageError) as error:
         load(path)
-    assert error.value.message.startswith(f"{path}:{line}: ")
+    assert error.value.message.startswith(f"{path}:{line}: " if line else f"{path}: ")
     assert said in error.value.message
     assert "\x1b" not in error.value.message
+
+
+# what is replaced, by what, where the only complaint is and what it says, and what it says to do
+MENDED = {
+    "a field misspelt": ("    checkpoint:", "    checkpont:", "models.one.checkpont: no field 'checkpont' here; did you mean checkpoint?", None),
+    "a section misspelt": ("datasets:\n", "datasest:\n", "datasest: no field 'datasest' here; did you mean datasets?", None),
+    "upper case": ("{miou:", "{mIoU:", "models.one.reported.mIoU: no field 'mIoU' here; did you mean miou?", None),
+    "an address's field": (
+        "        - one.pth", "        - {ulr: one.pth}", "models.one.checkpoint.urls.0.ulr: no field 'ulr' here; did you mean url?", None,
+    ),
+    "a field of an entry that is called as a field": (
+        "  one:\n    title:", "  head:\n    tilte:", "models.head.tilte: no field 'tilte' here; did you mean title?", None,
+    ),
+    "a field that is there already": (
+        "head: {", "head: {klasses: 2, ", "models.one.head.klasses: no field 'klasses' here; there are kind, classes, depth, heads, mlp, eps", None,
+    ),
+    "no field": ("    title: A model\n", "", "models.one.title: the field 'title' is missing", None),
+    "YAML's trap": (
+        "eps: 1.0e-6", "eps: 1e-6", "models.one.backbone.eps: Input should be a valid number, found '1e-6'",
+        "YAML takes 1e-6 for a text: write 1.0e-6",
+    ),
+    "the same for all channels": (
+        "mean: 127.5", "mean: 1.275e2", "models.one.protocol.mean: Input should be a valid tuple, found '1.275e2'",
+        "YAML takes 1.275e2 for a text: write 127.5",
+    ),
+    "no number": ("eps: 1.0e-6", "eps: tiny", "models.one.backbone.eps: Input should be a valid number, found 'tiny'", None),
+    "a number that is infinite": ("eps: 1.0e-6", "eps: 1e999", "models.one.backbone.eps: Input should be a valid number, found '1e999'", None),
+}  # fmt: skip
+ELSEWHERE = "--data DIR of verify and report names a folder elsewhere; or let a symbolic link beside the manifest lead there"
+for outside in ("/data/tiny", "../tiny"):
+    said = f"datasets.tiny.path: must be a path inside the folder it is relative to, found '{outside}'"
+    MENDED[outside] = ("    path: tiny", f"    path: {outside}", said, ELSEWHERE)
+
+
+@pytest.mark.parametrize("fault", MENDED)
+def test_a_fault_is_told_once_in_words_and_with_what_to_do(fault, tmp_path):
+    old, new, said, hint = MENDED[fault]
+    path = tmp_path / "zoo.yaml"
+    assert VALID.count(old) == 1
+    path.write_text(VALID.replace(old, new))
+    (complaint,) = examine(path).complaints
+    assert (f"{complaint.field}: {complaint.message}", complaint.hint) == (said, hint)
+
+
+def test_a_misspelt_field_explains_no_other_that_is_missing(tmp_path):
+    path = tmp_path / "zoo.yaml"
+    path.write_text(VALID.replace("    checkpoint:", "    checkpont:").replace("    title: A model\n", ""))
+    assert [one.field for one in examine(path).complaints] == ["models.one.title", "models.one.checkpont"]
 
 
 def test_a_manifest_that_is_not_there_or_no_text(tmp_path):
@@ -309,8 +371,13 @@ def test_a_manifest_that_is_not_there_or_no_text(tmp_path):
     (tmp_path / "zoo.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not readable as text"):
         load(tmp_path / "zoo.yaml")
-    with pytest.raises(UsageError, match="not readable as text"):
+    with pytest.raises(UsageError, match="is a folder") as error:
         load(tmp_path)
+    assert error.value.hint == f"the manifest in it is {tmp_path / 'zoo.yaml'}"
+    (tmp_path / "zoo.yaml").unlink()
+    with pytest.raises(UsageError, match="is a folder") as error:
+        load(tmp_path)
+    assert error.value.hint == "name the file in it"
 
 
 def test_a_manifest_may_name_every_layout():

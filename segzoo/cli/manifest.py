@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from segzoo.errors import NotFoundError
-
 if TYPE_CHECKING:
     from segzoo.manifest import Manifest
     from segzoo.zoo import Entry
@@ -64,14 +62,10 @@ class Choice:
         return manifest
 
     def of_zoo(self, name: str) -> tuple[Path, Entry]:
-        """The file behind a name in the zoo, fetched if need be, and its entry. Raises NotFoundError: what looks like a path is no name."""
+        """The file behind a name in the zoo, fetched if need be, and its entry. Raises NotFoundError."""
         from segzoo.cli.output import byte_progress
 
         manifest = self.load()
-        if "/" in name or Path(name).suffix in WEIGHTS:
-            owner = next((own for own, entry in manifest.zoo.entries.items() if entry.artifact.name == Path(name).name), None)
-            hint = owner and f"the zoo's {owner} has a file of this name: give {owner} in its place"
-            raise NotFoundError(f"{name}: {'not a file' if Path(name).exists() else 'no such file'}", hint)
         entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
         with byte_progress(entry.artifact.name) as said:
             return manifest.fetch(entry.artifact, said).path, entry

@@ -70,7 +70,8 @@ def check(choice: Choice, paths: tuple[str, ...], as_json: bool) -> None:
 
     Several are checked as they are used together, the earlier ones first; 'shipped' and 'mini' may be among them.
     By default those of --zoo, else ./zoo.yaml. Nothing is fetched. Exit 2 when anything is wrong; what is to be
-    looked at is no fault: files that are missing or have another size, hashes that nobody knows.
+    looked at is no fault: files that are missing or have another size, hashes that nobody knows, data sets that are
+    not as described or cannot be found, figures that look as if for another scale.
     """
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import counted, show, tell

@@ -32,7 +32,8 @@ def samples(loader: str, folder: Path, split: str, expected: int) -> tuple[Sampl
     if lacking := [sample.label for sample in found if not sample.label.is_file()]:
         raise EnvironmentFault(f"{len(lacking)} images have no label, the first {lacking[0]}")
     if len(found) != expected:
-        raise EnvironmentFault(f"{folder}: expected {expected} images in '{split}', found {len(found)}", hint="the data set is not whole")
+        hint = "the data set is not whole, or `images` in the manifest is wrong"
+        raise EnvironmentFault(f"{folder}: expected {expected} images in '{split}', found {len(found)}", hint)
     return found
 
 
