@@ -40,7 +40,7 @@ class Inspection:
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Look at a file's headers. Raises NotFoundError, or IntegrityError when it is no whole and safe weights file."""
+    """Look at a file's headers. Raises what opening it does."""
     opened = open_weights(path)
     notes = list(opened.notes)
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}

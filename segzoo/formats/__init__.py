@@ -77,7 +77,8 @@ def kind_of(path: Path) -> str:
 def open_weights(path: str | Path) -> Weights:
     """The tensors of a file, as a lazy mapping of name to numpy array.
 
-    Raises NotFoundError, or IntegrityError when the file is not a whole and safe weights file.
+    Raises NotFoundError, IntegrityError when the file is not a whole and safe weights file, or ConversionError when it is one,
+    but which of its tensors are meant cannot be known.
     """
     path = Path(path)
     if not path.is_file():
