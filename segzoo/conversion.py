@@ -176,7 +176,7 @@ def convert(
         sha256,
         (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
         computed,
-        (*opened.notes, *([found.unsure] if found.unsure else []), *_eps_note(steps, eps)),
+        (*opened.notes, *found.notes, *_eps_note(steps, eps)),
         tuple(not_finite),
         perf_counter() - started,
     )

@@ -48,7 +48,7 @@ def inspect(path: str | Path) -> Inspection:
         known = recorded(opened)
         found = detect(opened.specs, positions=known.positions)
         facts |= {"layout": found.layout.name, "sections": found.sections}
-        notes += [found.unsure] if found.unsure else []
+        notes += found.notes
         facts["geometry"], _ = measure(found.rules, opened.specs, found.depths, known.heads)
     except ConversionError as error:
         facts["trouble"] = error.message

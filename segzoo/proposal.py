@@ -78,7 +78,7 @@ def propose(taken: Taken, zoo: Zoo, wishes: Wishes) -> Proposal:
     kind: type[Entry] = Backbone if measured.decoder is None else Model
     entry = kind.model_validate(plain)
     geometry = read(entry, taken.path).geometry
-    remarks = (*([taken.remark] if taken.remark else []), *opened.notes, *([found.unsure] if found.unsure else []), *_of_the_name(taken))
+    remarks = (*([taken.remark] if taken.remark else []), *opened.notes, *found.notes, *_of_the_name(taken))
     notes = {field: notes[field] for field in (*plain, AFTER) if field in notes}  # in the order in which they are written
     return Proposal("backbones" if measured.decoder is None else "models", name, entry, plain, notes, remarks, geometry)
 
