@@ -12,10 +12,10 @@ import numpy as np
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
-from segzoo.formats.weights import ANEW, Weights, parsing
+from segzoo.formats.weights import ANEW, Weights, naming, parsing
 from segzoo.geometry import Spec
 
-__all__ = ["Weights", "kind_of", "open_weights", "suffixes", "writer"]
+__all__ = ["Weights", "kind_of", "naming", "open_weights", "suffixes", "writer"]
 
 Writer = Callable[[IO[bytes], Mapping[str, Spec], Iterable[tuple[str, np.ndarray]], Mapping[str, str]], None]
 
