@@ -4,7 +4,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +15,7 @@ from segzoo.atomic import replacing
 from segzoo.computed import DTYPES, cast, regridded
 from segzoo.detection import detect
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError
-from segzoo.formats import open_weights, writer
+from segzoo.formats import naming, open_weights, writer
 from segzoo.geometry import Geometry, Spec, measure
 from segzoo.layouts import LAYOUTS, Layout
 from segzoo.positions import METHODS
@@ -115,7 +114,7 @@ def convert(
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
     opened = open_weights(source)
     known = recorded(opened)
-    with _naming(opened.path):
+    with naming(opened.path):
         if heads is not None and known.heads not in (None, heads):
             raise ConversionError(f"the file itself records {known.heads} heads, but {heads} were given")
         heads = heads or known.heads
@@ -157,7 +156,7 @@ def convert(
             done += array.nbytes
             said("writing", done // 2, whole)  # the other half is reading back
 
-    with _naming(opened.path), replacing(target) as part:
+    with naming(opened.path), replacing(target) as part:
         with part.open("wb") as file:
             write(file, steps.specs, produce(), metadata)
         _read_back(part, target, steps, checksums, lambda done: said("comparing", (whole + done) // 2, whole))
@@ -176,7 +175,7 @@ def convert(
         sha256,
         (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
         computed,
-        (*opened.notes, *([found.unsure] if found.unsure else []), *_eps_note(steps, eps)),
+        (*opened.notes, *found.notes, *_eps_note(steps, eps)),
         tuple(not_finite),
         perf_counter() - started,
     )
@@ -193,15 +192,6 @@ def _set_aside(specs: Mapping[str, Spec], patterns: Collection[str]) -> tuple[di
             )
         aside += [name for name in fitting if name not in aside]
     return {name: spec for name, spec in specs.items() if name not in aside}, aside
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Puts the file's name into what the engine, which knows no files, complains of."""
-    try:
-        yield
-    except ConversionError as error:
-        raise ConversionError(f"{path}: {error.message}", error.hint) from error
 
 
 def _eps_note(steps: Plan, known: float | None) -> list[str]:

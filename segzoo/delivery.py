@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from segzoo import checksums
-from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
+from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
 from segzoo.partial import Partial, arrived
 from segzoo.store import Store
 from segzoo.transfer import Answer, Client, Patience, Trouble, shown
@@ -38,7 +38,10 @@ def opens(artifact: Artifact, path: Path) -> None:
     from segzoo.formats import kind_of, open_weights, suffixes  # numpy, which a file with a hash does not need
 
     if artifact.layout or artifact.name.lower().endswith(suffixes):
-        open_weights(path)
+        try:
+            open_weights(path)
+        except ConversionError as error:
+            raise IntegrityError(error.message, error.hint) from error
     elif artifact.name.lower().endswith(".zip"):
         try:
             zipfile.ZipFile(path).close()

@@ -5,8 +5,8 @@ Names and shapes only; what they leave open is said.
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from segzoo.errors import ConversionError
 from segzoo.geometry import Spec
@@ -14,14 +14,15 @@ from segzoo.layouts import LAYOUTS, Depths, Layout, Rule
 from segzoo.layouts.rule import ROOTS, STEMS
 
 _MOST_BLOCKS = 4096
+_MOST_PREFIXES = 4
 
 
 @dataclass(frozen=True)
 class Found:
     """A layout recognised in a file. `rules` says for each name what it holds.
 
-    `beside` are names that are no part of the model. `unsure` says what names and shapes left open, and how
-    it was read.
+    `beside` are names that are no part of the model, `outer` is what all names stand under that is no part of the
+    layout. `unsure` says what names and shapes left open, and how it was read.
     """
 
     layout: Layout
@@ -31,6 +32,13 @@ class Found:
     rules: dict[str, Rule]
     beside: tuple[str, ...] = ()
     unsure: str | None = None
+    outer: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how the file was read."""
+        outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
+        return tuple(filter(None, (outer, self.unsure)))
 
     def keys(self, section: str) -> tuple[str, ...]:
         """The names of the tensors in a section."""
@@ -40,18 +48,23 @@ class Found:
 def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | None = None) -> Found:
     """The layout whose expansion equals these names as a set; shapes decide only where names leave it open.
 
+    Where it is none, what all names begin with, up to a dot, is taken for a prefix that a training program put there.
     `only` is the one layout to read it as; `positions` how many the grid has, where the caller knows.
     Raises ConversionError with the nearest layout's missing and unexpected names, sorted.
     """
     names = frozenset(specs)
     spellings = [spelling for name in ([only] if only else LAYOUTS) for spelling in (LAYOUTS[name], *LAYOUTS[name].spellings)]
     readings = []
-    may = [(layout, prefix) for layout in spellings for prefix in layout.prefixes]
-    for layout, prefix in sorted(may, key=lambda one: -_shared(one[0], one[1], names)):
-        found = _read_as(layout, prefix, specs, positions)
-        if found.rules.keys() == names - set(found.beside):
-            return found
-        readings.append(found)
+    for outer in ("", *_outer(names)):
+        tables = [layout.under(outer) if outer else layout for layout in spellings]
+        may = [(_shared(layout, prefix, names), layout, prefix) for layout in tables for prefix in layout.prefixes]
+        for shared, layout, prefix in sorted(may, key=lambda one: -one[0]):
+            if outer and not shared:
+                break
+            found = replace(_read_as(layout, prefix, specs, positions), outer=outer)
+            if found.rules.keys() == names - set(found.beside):
+                return found
+            readings.append(found)
     nearest = max(readings, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names))
     missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.rules.keys())
     if not names:
@@ -68,13 +81,21 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     differences += [f"unexpected {_some(unexpected)}"] if unexpected else []
     cause = "the file is cut short, edited, or of a variant that segzoo does not know"
     if not missing:
-        cause = f"convert --drop NAME leaves a tensor out, by name or pattern ('{unexpected[0].split('.')[0]}.*')"
+        pattern = nearest.outer + unexpected[0].removeprefix(nearest.outer).split(".")[0]
+        cause = f"convert --drop NAME leaves a tensor out, by name or pattern ('{pattern}.*')"
     raise ConversionError(f"nearest to layout '{nearest.layout.name}', but {'; '.join(differences)}", hint=f"{cause}; nothing was written")
 
 
 def _some(names: list[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{len(names)}: {', '.join(names[:most])}{more}"
+
+
+def _outer(names: Collection[str]) -> list[str]:
+    """What all names begin with, up to each of its first dots."""
+    parts = min(names, default="").split(".", _MOST_PREFIXES)[:-1]
+    prefixes = [f"{'.'.join(parts[: end + 1])}." for end in range(len(parts))]
+    return [one for one in prefixes if "{" not in one and all(name.startswith(one) for name in names)]  # a brace begins a placeholder
 
 
 def _shared(layout: Layout, prefix: str, names: frozenset[str]) -> int:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segzoo.detection import detect
+from segzoo.detection import Found, detect
 from segzoo.errors import ConversionError
-from segzoo.formats import Weights
-from segzoo.geometry import measure
+from segzoo.formats import Weights, naming
+from segzoo.geometry import Geometry, measure
 from segzoo.recorded import recorded
 from segzoo.remap import fill, left_out, make
 
@@ -42,22 +42,19 @@ class Comparison:
 def compare(left: Weights, right: Weights) -> Comparison:
     """Compare two opened files: in the layout of `left` where both are in one, by name where one of them is in none.
 
-    Raises ConversionError where the two have no name in common and one of them is in no layout.
+    In words they are A and B. Raises ConversionError where the two have no name in common and one of them is in no layout.
     """
     try:
-        here, there = (detect(one.specs, positions=recorded(one).positions) for one in (left, right))
+        here, there = _detected("A", left), _detected("B", right)
     except ConversionError:
         if left.keys().isdisjoint(right.keys()):
             raise
         return _by_name(left, right)
     if (here.layout, here.prefix, here.sections) == (there.layout, there.prefix, there.sections):
         return _by_name(left, right)
-    ours, sizes = measure(here.rules, left.specs, here.depths, recorded(left).heads)
-    theirs, others = measure(there.rules, right.specs, there.depths, recorded(right).heads)
+    (ours, sizes), (theirs, others) = _measured("A", left, here), _measured("B", right, there)
     if ours.width != theirs.width:
-        raise ConversionError(
-            f"{left.path} has width {ours.width}, {right.path} has width {theirs.width}: two models", hint="segzoo inspect shows each"
-        )
+        raise ConversionError(f"A has width {ours.width}, B has width {theirs.width}: two models", hint="segzoo inspect shows each")
     heads: dict[str, int] = {axis: one[axis] for one in (others, sizes) for axis in ("h", "k") if axis in one}
     sizes, others = {**sizes, **heads}, {**others, **heads}
     steps = fill(here.rules, there, right.specs, others)
@@ -73,6 +70,16 @@ def compare(left: Weights, right: Weights) -> Comparison:
     only_left, only_right = (tuple(sorted(keys - out)) for keys, out in zip(alone, outside, strict=True))
     beyond = {key for keys, out in zip(alone, outside, strict=True) for key in keys & out} | set(here.beside) | set(there.beside)
     return replace(_by_name(mine, other), only_left=only_left, only_right=only_right, beyond=tuple(sorted(beyond)))
+
+
+def _detected(side: str, weights: Weights) -> Found:
+    with naming(weights.path, side):
+        return detect(weights.specs, positions=recorded(weights).positions)
+
+
+def _measured(side: str, weights: Weights, found: Found) -> tuple[Geometry, dict[str, int]]:
+    with naming(weights.path, side):
+        return measure(found.rules, weights.specs, found.depths, recorded(weights).heads)
 
 
 def _by_name(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> Comparison:

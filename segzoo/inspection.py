@@ -40,7 +40,7 @@ class Inspection:
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Look at a file's headers. Raises NotFoundError, or IntegrityError when it is no whole and safe weights file."""
+    """Look at a file's headers. Raises what opening it does."""
     opened = open_weights(path)
     notes = list(opened.notes)
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}
@@ -48,7 +48,7 @@ def inspect(path: str | Path) -> Inspection:
         known = recorded(opened)
         found = detect(opened.specs, positions=known.positions)
         facts |= {"layout": found.layout.name, "sections": found.sections}
-        notes += [found.unsure] if found.unsure else []
+        notes += found.notes
         facts["geometry"], _ = measure(found.rules, opened.specs, found.depths, known.heads)
     except ConversionError as error:
         facts["trouble"] = error.message

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segzoo.errors import UsageError, one_of
+from segzoo.formats import naming
 from segzoo.layouts import LAYOUTS, OWN
 from segzoo.manifest import Manifest, open_manifest
 from segzoo.merging import Zoos
@@ -76,7 +77,9 @@ def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, 
     one_of("layout", layout, LAYOUTS)
     manifest = open_manifest(zoo)
     entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
-    weights = read(entry, manifest.fetch(entry.artifact, lambda done, whole: None).path)
-    decoders = [section for section in weights.found.sections if "decoder" in section]
-    steps = plan(weights.opened.specs, layout, found=weights.found, heads=weights.geometry.heads, drop=decoders, prefix=None)
+    path = manifest.fetch(entry.artifact, lambda done, whole: None).path
+    with naming(path, name):
+        weights = read(entry, path)
+        decoders = [section for section in weights.found.sections if "decoder" in section]
+        steps = plan(weights.opened.specs, layout, found=weights.found, heads=weights.geometry.heads, drop=decoders, prefix=None)
     return {key: torch.from_numpy(array.copy()) for key, array in run(steps, weights.opened)}

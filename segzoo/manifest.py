@@ -52,6 +52,7 @@ class Manifest:
     def look(self, artifact: Artifact, path: Path) -> None:
         """Open a file as this artifact, and hold it to the layout, geometry and dtype that its entry has. Raises IntegrityError."""
         from segzoo.delivery import opens
+        from segzoo.formats import naming
         from segzoo.reading import read
 
         entry = next((entry for entry in self.zoo.entries.values() if entry.artifact == artifact), None)
@@ -59,9 +60,10 @@ class Manifest:
             opens(artifact, path)
             return
         try:
-            read(entry, path)
+            with naming(path):
+                read(entry, path)
         except ConversionError as error:
-            raise IntegrityError(f"{path}: {error.message}") from error
+            raise IntegrityError(error.message) from error
 
     def fetch(self, artifact: Artifact, said: Callable[[int, int | None], None]) -> Fetched:
         """The artifact in the store, as the user allows."""

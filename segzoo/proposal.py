@@ -16,7 +16,7 @@ from segzoo.addition import Taken, valid
 from segzoo.detection import Found, detect
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.fields import Identifier
-from segzoo.formats import open_weights
+from segzoo.formats import naming, open_weights
 from segzoo.geometry import Geometry, measure
 from segzoo.reading import read
 from segzoo.recorded import Recorded, recorded
@@ -59,8 +59,9 @@ def propose(taken: Taken, zoo: Zoo, wishes: Wishes) -> Proposal:
     """
     opened = open_weights(taken.path)
     known = recorded(opened)
-    found = detect(opened.specs, positions=known.positions)
-    measured, _ = measure(found.rules, opened.specs, found.depths, wishes.heads or known.heads)
+    with naming(taken.path):
+        found = detect(opened.specs, positions=known.positions)
+        measured, _ = measure(found.rules, opened.specs, found.depths, wishes.heads or known.heads)
     if measured.residual is not None or measured.grid is None:
         raise ConversionError(f"{taken.path}: {measured}: a manifest has no words for it; it describes plain ViTs with a square grid")
     dtypes = sorted({spec.dtype for spec in opened.specs.values()})
@@ -77,8 +78,9 @@ def propose(taken: Taken, zoo: Zoo, wishes: Wishes) -> Proposal:
     plain, notes = describe(name, taken, artifact, found, measured, known, zoo, wishes)
     kind: type[Entry] = Backbone if measured.decoder is None else Model
     entry = kind.model_validate(plain)
-    geometry = read(entry, taken.path).geometry
-    remarks = (*([taken.remark] if taken.remark else []), *opened.notes, *([found.unsure] if found.unsure else []), *_of_the_name(taken))
+    with naming(taken.path):
+        geometry = read(entry, taken.path).geometry
+    remarks = (*([taken.remark] if taken.remark else []), *opened.notes, *found.notes, *_of_the_name(taken))
     notes = {field: notes[field] for field in (*plain, AFTER) if field in notes}  # in the order in which they are written
     return Proposal("backbones" if measured.decoder is None else "models", name, entry, plain, notes, remarks, geometry)
 

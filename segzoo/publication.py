@@ -19,6 +19,7 @@ from segzoo.atomic import whole_folder
 from segzoo.configuration import Told
 from segzoo.conversion import convert
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
+from segzoo.formats import naming
 from segzoo.layouts import OWN, Layout
 from segzoo.manifest import Manifest
 from segzoo.modelcard import Made, card
@@ -155,7 +156,8 @@ def _only_backbones(it: Known, library: str) -> None:
 
 def _plan(it: Known, to: str | Layout) -> Plan:
     """What will be written; refuses what the layout cannot hold."""
-    return plan(it.read.opened.specs, to, found=it.read.found, heads=it.read.geometry.heads)
+    with naming(it.read.opened.path, it.name):
+        return plan(it.read.opened.specs, to, found=it.read.found, heads=it.read.geometry.heads)
 
 
 def _told(it: Known, steps: Plan) -> Told:
@@ -177,17 +179,18 @@ def _told(it: Known, steps: Plan) -> Told:
 
 def _weights(it: Known, folder: Path, to: str | Layout, said: Said, prefix: str | None = None) -> Made:
     """The tensors in a layout, as model.safetensors, and what that took."""
-    report = convert(
-        it.read.opened.path,
-        folder / _WEIGHTS,
-        to=to,
-        source_layout=it.read.found.layout.name,
-        heads=it.read.geometry.heads,
-        positions=it.read.geometry.positions,
-        eps=it.entry.eps,
-        prefix=prefix,
-        progress=lambda doing, done, whole: said(done, whole),
-    )
+    with naming(it.read.opened.path, it.name):
+        report = convert(
+            it.read.opened.path,
+            folder / _WEIGHTS,
+            to=to,
+            source_layout=it.read.found.layout.name,
+            heads=it.read.geometry.heads,
+            positions=it.read.geometry.positions,
+            eps=it.entry.eps,
+            prefix=prefix,
+            progress=lambda doing, done, whole: said(done, whole),
+        )
     return Made("", report.target_layout, report.read, report.written, report.dropped)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from segzoo.detection import Found, detect
 from segzoo.errors import ConversionError, NotFoundError
-from segzoo.formats import Weights, open_weights
+from segzoo.formats import Weights, naming, open_weights
 from segzoo.geometry import Geometry, measure
 from segzoo.manifest import Manifest
 from segzoo.recorded import recorded
@@ -54,11 +54,13 @@ def known(source: str | Path, manifest: Manifest, among: Mapping[str, Entry], li
     """
     if isinstance(source, str) and source in among:
         fetched = manifest.fetch(among[source].artifact, said)
-        return Known(source, source, among[source], read(among[source], fetched.path), fetched)
+        with naming(fetched.path, source):
+            return Known(source, source, among[source], read(among[source], fetched.path), fetched)
     if not Path(source).is_file():
         manifest.chosen([str(source)], False, among)  # says what is near
         raise NotFoundError(f"{source}: no such file")
-    name, recognised = _recognised(Path(source), manifest.chosen([like], False, among) if like else among, like)
+    with naming(Path(source)):
+        name, recognised = _recognised(Path(source), manifest.chosen([like], False, among) if like else among, like)
     return Known(str(source), name, among[name], recognised)
 
 
@@ -98,17 +100,17 @@ def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tup
     found = detect(opened.specs, positions=recorded(opened).positions)
     measured, _ = measure(found.rules, opened.specs, found.depths, recorded(opened).heads)
     if measured.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
-        raise ConversionError(f"{path}: a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
+        raise ConversionError("a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
     fitting = {name: entry for name, entry in among.items() if _expected(entry).bare == measured.bare}
     if not like:  # of entries alike, those whose own files are in this layout
         fitting = {name: entry for name, entry in fitting.items() if entry.artifact.layout == found.layout.name} or fitting
     if not fitting:
         raise ConversionError(
-            f"{path}: {measured}: {f'not like {like}' if like else 'like no model of this zoo'}",
+            f"{measured}: {f'not like {like}' if like else 'like no model of this zoo'}",
             hint="heads, classes and protocol show in no tensor: describe the model in a zoo of your own, and give it with --zoo",
         )
     if len(fitting) > 1:
-        raise ConversionError(f"{path}: like {' and like '.join(fitting)}", hint="say which with --like NAME")
+        raise ConversionError(f"like {' and like '.join(fitting)}", hint="say which with --like NAME")
     ((name, entry),) = fitting.items()
     return name, Read(opened, found, _measured(opened, found, entry))
 

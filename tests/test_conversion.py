@@ -210,3 +210,12 @@ def test_the_image_model_of_an_image_and_text_model(tmp_path):
     np.savez(tmp_path / "other.npz", **tensors, **{"params/other": np.ones(1)})
     with pytest.raises(ConversionError, match="unexpected 1: params/other"):
         convert(tmp_path / "other.npz", tmp_path / "b.npz", to="timm")
+
+
+def test_a_prefix_before_all_names_is_removed_and_said(tmp_path):
+    tensors = {f"student.{key}": array for key, array in np.load(GOLDEN / "augreg" / "mini.tame.timm_state_dict.npz").items()}
+    np.savez(tmp_path / "a.npz", **tensors)
+    report = convert(tmp_path / "a.npz", tmp_path / "b.npz", to="timm")
+    assert report.notes == ("all names are those of timm after 'student.'",)
+    assert inspect(tmp_path / "a.npz").notes == report.notes
+    assert same({f"student.{key}": array for key, array in np.load(tmp_path / "b.npz").items()}, tensors)

@@ -1,20 +1,27 @@
 """What `inspect` and `diff` say of files in every layout and format."""
 
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from conftest import GOLDEN, MINI, TAME
+from PIL import Image
 
+from segzoo import backbone, load
 from segzoo.cli import main
 from segzoo.conversion import convert
 from segzoo.difference import compare
-from segzoo.errors import ConversionError
+from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.inspection import inspect
 from segzoo.layouts import LAYOUTS
+from segzoo.manifest import open_manifest
+from segzoo.zoo import Artifact
 
 
 def segzoo(*arguments):
@@ -98,7 +105,7 @@ def test_the_same_weights_where_timm_alone_has_a_place_for_them(source, suffix, 
 
 
 def test_two_models_of_another_width():
-    with pytest.raises(ConversionError, match=r"map\.npz has width 32, .* has width 64: two models"):
+    with pytest.raises(ConversionError, match=r"^A has width 32, B has width 64: two models"):
         compare(open_weights(GOLDEN / "bigvision" / "map.npz"), open_weights(TAME))
 
 
@@ -153,5 +160,69 @@ def test_missing_tensors_dtypes_shapes_and_nan(tmp_path):
 
 def test_two_files_with_nothing_in_common(tmp_path):
     np.savez(tmp_path / "a.npz", one=np.ones(3))
-    with pytest.raises(ConversionError, match="in no layout that segzoo knows"):
-        compare(open_weights(tmp_path / "a.npz"), open_weights(TAME))
+    for side, pair in (("A", (tmp_path / "a.npz", TAME)), ("B", (TAME, tmp_path / "a.npz"))):
+        with pytest.raises(ConversionError, match=f"^{side}: 1 tensors in no layout that segzoo knows"):
+            compare(*map(open_weights, pair))
+
+
+def test_what_is_wrong_with_a_name_of_the_zoo_is_said_of_that_name(tmp_path):
+    """Not of the file in the store, which nobody has typed."""
+    for arguments, said in (
+        (("diff", "mini-vit", "mini-mask"), "A has width"),
+        (("convert", "mini-vit", tmp_path / "out.pth", "--drop", "head"), "mini-vit: 'head' cannot be dropped"),
+        (("convert", "mini-vit", tmp_path / "out.pth", "--heads", "3"), "mini-vit: Transformer/"),
+    ):
+        done = segzoo("--zoo", "mini", *arguments)
+        assert done.exit_code == 5
+        assert f"error: {said}" in done.stderr
+        assert "blobs" not in done.stderr
+
+
+@pytest.fixture
+def two(tmp_path, monkeypatch):
+    """A file that holds several models, and a zoo that names it."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "two.pth"
+    torch.save({"a": {"x": torch.zeros(2)}, "b": {"x": torch.zeros(2)}}, path)
+    plain = yaml.safe_load((MINI / "zoo.yaml").read_text())
+    source = {"name": path.name, "urls": [path.name], "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    backbones = {"two": plain["backbones"]["mini-vit"] | {"source": source}}
+    (tmp_path / "zoo.yaml").write_text(yaml.safe_dump({"version": 1, "backbones": backbones}))
+    return path
+
+
+SEVERAL = "1 tensor under 'a', 1 under 'b'; which is meant cannot be known"
+
+
+@pytest.mark.parametrize("command", ["inspect NAME", "diff NAME NAME", "convert NAME out.npz", "export NAME -o out --as timm"])
+def test_a_file_that_holds_several_models_is_called_what_the_user_called_it(command, two):
+    for name in ("two", "two.pth"):
+        done = segzoo("--zoo", "zoo.yaml", *command.replace("NAME", name).split())
+        assert (done.exit_code, done.stdout) == (5, "")
+        assert f"error: {name}: {SEVERAL}\nhint: load it with torch" in done.stderr
+
+
+def test_a_file_that_holds_several_models_is_not_what_a_manifest_says(two):
+    manifest = open_manifest("zoo.yaml")
+    for artifact in (manifest.zoo.backbones["two"].source, Artifact(name="two.pth", urls=("two.pth",))):
+        with pytest.raises(IntegrityError) as caught:
+            manifest.look(artifact, two)
+        assert caught.value.message == f"{two}: {SEVERAL}"
+
+
+@pytest.mark.parametrize("command", ["predict a.npz b.jpg", "export a.npz -o out --as timm", "convert a.npz b.npz", "manifest add a.npz"])
+def test_a_file_in_no_layout_is_named(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("b.jpg")
+    np.savez("a.npz", weight=np.zeros((2, 3)))
+    done = segzoo("--zoo", "mini", *command.split())
+    assert done.exit_code == 5
+    assert "error: a.npz: 1 tensors in no layout that segzoo knows" in done.stderr
+
+
+def test_a_name_of_the_zoo_that_is_not_what_its_manifest_says_is_named(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab")
+    (lab / "zoo.yaml").write_text((lab / "zoo.yaml").read_text().replace("depth: 3", "depth: 4"))
+    for read in (load, backbone):
+        with pytest.raises(ConversionError, match=r"^mini-mask: geometry differs from the manifest: depth 3, expected 4"):
+            read("mini-mask", zoo=lab / "zoo.yaml")

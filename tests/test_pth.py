@@ -19,9 +19,11 @@ from conftest import GOLDEN, same, specs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segzoo.delivery import opens
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.formats.pth import write
+from segzoo.zoo import Artifact
 
 PTH = GOLDEN / "pth"
 LEGACY = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}]
@@ -94,7 +96,23 @@ def test_plain_facts_of_meta_are_kept(form):
         (lambda state: state, ["a", "b"], ()),
         (lambda state: {"epoch": 3, "model_state_dict": state}, ["a", "b"], ("tensors found under 'model_state_dict'",)),
         (lambda state: {"state_dict_ema": state}, ["a", "b"], ("tensors found under 'state_dict_ema'",)),
-        (lambda state: {"model": {"c": state["a"]}, "state_dict": state}, ["a", "b"], ("tensors found under 'state_dict'",)),
+        (
+            lambda state: {"model": {"c": state["a"]}, "state_dict": state},
+            ["a", "b"],
+            ("tensors found under 'state_dict'", "1 tensor under 'model' passed over"),
+        ),
+        (
+            lambda state: {"state_dict": state, "ema_state_dict": dict(state), "state_dict_ema": {"x": {"c": state["a"]}}},
+            ["a", "b"],
+            ("tensors found under 'state_dict'", "2 tensors under 'ema_state_dict', 1 under 'state_dict_ema.x' passed over"),
+        ),
+        (lambda state: {"net": {"params": state}}, ["a", "b"], ("tensors found under 'net.params'",)),
+        (lambda state: {"a": {"b": {"c": {"d": state}}}}, ["a", "b"], ("tensors found under 'a.b.c.d'",)),
+        (lambda state: {"model": {"encoder": state}, "state_dict": {}}, ["a", "b"], ("tensors found under 'model.encoder'",)),
+        (lambda state: {"generator": state, "step": 3}, ["a", "b"], ("tensors found under 'generator'",)),
+        (lambda state: {"net": state, "optimizer": {"state": {0: {"exp_avg": state["a"]}}}}, ["a", "b"], ("tensors found under 'net'",)),
+        (lambda state: (state, {"state": {0: {"exp_avg": state["a"]}}}, 3), ["a", "b"], ("tensors found under '0'",)),
+        (lambda state: {"net\n\x1b": state}, ["a", "b"], (r"tensors found under 'net\n\x1b'",)),
         (lambda state: state | {"step": 3, "lr": [0.1]}, ["a", "b"], ("left out, being no tensors: lr, step",)),
         (lambda state: {"module.a": state["a"], "b": state["b"]}, ["module.a", "b"], ()),
         (
@@ -113,15 +131,19 @@ def test_where_tensors_were_found_is_said(nest, names, notes, zipped, tmp_path):
     assert same(dict(zip("ab", opened.values(), strict=True)), {name: tensor.numpy() for name, tensor in state.items()})
 
 
+NOTHING = "no tensors found by name in this checkpoint; at its top: "
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ({}, "no tensors found"),
-        ({"epoch": 3}, "no tensors found"),
-        ({"state_dict": {}}, "no tensors found"),
-        ([torch.zeros(2)], "no tensors found"),
-        (torch.zeros(2), "no tensors found"),
-        (3, "no tensors found"),
+        ({}, f"{NOTHING}no keys"),
+        ({"epoch": 3, "lr": 0.1}, f"{NOTHING}epoch, lr"),
+        ({"state_dict": {}}, f"{NOTHING}state_dict"),
+        ({"a" * 99: 1, ("b",): 2, 7: 3, "c\n": 4} | dict.fromkeys("defgh"), rf"{NOTHING}a{{57}}\.\.\., a tuple, 7, c\\n, d, e and 3 more$"),
+        ({"a": {"b": {"c": {"d": {"e": {"x": torch.zeros(2)}}}}}}, f"{NOTHING}a"),
+        ([1], f"{NOTHING}0"),
+        (3, f"{NOTHING}no keys"),
         ({"a": torch.zeros(2, dtype=torch.complex64)}, "a storage of type torch.ComplexFloatStorage"),
     ],
 )
@@ -130,6 +152,34 @@ def test_files_without_a_state_dict(content, complaint, zipped, tmp_path):
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(IntegrityError, match=rf"a\.pth: .*{complaint}"):
         open_weights(tmp_path / "a.pth")
+
+
+ONE = {"x": torch.zeros(2)}
+PLAIN = "torch.save the one that is meant as a plain state dict"
+NAMES = "torch.save a dict that gives each tensor its name"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint", "hint"),
+    [
+        ({"a": ONE, "b": ONE | {"y": torch.zeros(3)}}, "1 tensor under 'a', 2 under 'b'; which is meant cannot be known", PLAIN),
+        ({"a": ONE, "b": ONE}, "1 tensor under 'a', 1 under 'b'; which", PLAIN),
+        ({"a": {"net": ONE, "loss": ONE["x"]}}, r"1 tensor under 'a', 1 under 'a\.net'; which", PLAIN),
+        ({str(number): dict(ONE) for number in range(9)}, "1 tensor under '0', 1 under '1'.*, 1 under '5' and 3 more; which", PLAIN),
+        ([torch.zeros(2)] * 3, "expected names with tensors, found a list of 3 tensors without names", NAMES),
+        ((torch.zeros(2), 3), "expected names with tensors, found a tuple of 1 tensor without names", NAMES),
+        (torch.zeros(2), "expected names with tensors, found a tensor without a name", NAMES),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_of_which_it_cannot_be_known_what_they_are(content, complaint, hint, zipped, tmp_path):
+    """The bytes are sound, so it is no fault of the file's; but what is to be held to a manifest has failed all the same."""
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ConversionError, match=rf"a\.pth: {complaint}") as caught:
+        open_weights(tmp_path / "a.pth")
+    assert caught.value.hint == f"load it with torch and {hint}"
+    with pytest.raises(IntegrityError, match=rf"a\.pth: {complaint}"):
+        opens(Artifact(name="a.pth", urls=("a.pth",)), tmp_path / "a.pth")
 
 
 def test_a_whole_module_is_refused_by_its_class():
@@ -383,6 +433,41 @@ def test_a_claimed_size_allocates_nothing(bomb, write_file, tmp_path):
         tracemalloc.stop()
 
 
+def repeated(depth, width):
+    """Dicts that hold the next one under many keys: a walk along every path would take width ** depth steps."""
+    inner = {"x": 1}
+    for _ in range(depth):
+        inner = {f"k{place}": inner for place in range(width)}
+    return inner
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"w": tensor(), ("long" * 10_000,) * 10_000: 1},
+        {"state_dict": {"w": tensor(), ("long" * 10_000,) * 10_000: 1}},
+        {"state_dict": {"w": tensor()}, "meta": {("long" * 10_000,) * 10_000: 1}},
+        {"net": {"w": tensor()}, "more": repeated(4, 1000)},
+    ],
+    ids=["a key", "a nested key", "a key of meta", "dicts"],
+)
+def test_what_a_pickle_repeats_is_not_written_out(content, tmp_path):
+    path = zip_file(tmp_path / "a.pth", pickled(content))
+    tracemalloc.start()
+    try:
+        assert read(path)["w"].shape == (2, 3)
+        assert tracemalloc.get_traced_memory()[1] < 6 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_dict_within_itself(tmp_path):
+    content = {"net": {"w": tensor()}}
+    content["net"]["again"] = content
+    with pytest.raises(ConversionError, match=r"1 tensor under 'net', 1 under 'net\.again\.net'; which"):
+        open_weights(zip_file(tmp_path / "a.pth", pickled({"epoch": 1} | content)))
+
+
 def test_a_compressed_bomb_beside_the_tensors(tmp_path):
     path = zip_file(tmp_path / "a.pth", GOOD, byteorder=None)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -432,7 +517,7 @@ def test_a_damaged_pickle_never_raises_anything_but_ours(position, change, more,
     damaged[position] ^= change
     damaged[position + 1 : position + 1] = more
     path = zip_file(scratch / "a.pth", bytes(damaged), **{name: content for name, content in ZIPPED.items() if name != "data.pkl"})
-    with contextlib.suppress(IntegrityError):
+    with contextlib.suppress(IntegrityError, ConversionError):
         read(path)
 
 

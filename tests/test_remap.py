@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, TAME, same, specs_of
+from conftest import GOLDEN, MINI, TAME, same, specs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -308,6 +308,53 @@ def test_a_prefix_and_unrelated_names():
     assert same(remapped(tensors, "mmseg"), remapped(regime("tame"), "mmseg"))
     with pytest.raises(ConversionError, match="in no layout that segzoo knows"):
         detect(dict.fromkeys(["conv1.weight", "bn1.weight"], Spec((1,), "float32")))
+
+
+UNDER = [
+    ("mmseg", "student."),
+    ("mmseg", "model.encoder.backbone."),
+    ("timm", "backbone."),
+    ("timm", "a.b.c.d."),
+    ("hf", "teacher."),
+    ("torchvision", "model."),
+    ("segmenter", "net."),
+]
+
+
+@pytest.mark.parametrize(("layout", "outer"), UNDER)
+def test_a_prefix_that_a_training_program_put_before_all_names(layout, outer):
+    there = remapped(regime("tame"), layout)
+    under = {outer + key: array for key, array in there.items()}
+    found = detect(specs_of(under))
+    read = outer.removesuffix("backbone.") if layout == "mmseg" else outer
+    assert (found.layout.name, found.outer) == (layout, read)
+    assert found.notes == (f"all names are those of {layout} after '{read}'",)
+    assert {key for section in found.sections for key in found.keys(section)} == under.keys()
+    for to in ("augreg", layout):
+        assert same(remapped(under, to, heads=4), remapped(there, to, heads=4))
+    assert detect(specs_of(there)).notes == ()
+
+
+def test_a_prefix_before_backbone_and_head():
+    there = dict(open_weights(MINI / "segmenter_mini_mask-6a6bc5f4.pth"))
+    under = {f"student.{key}": array for key, array in there.items()}
+    assert detect(specs_of(under)).outer == "student."
+    assert same(remapped(under, "mmseg"), there)
+    with pytest.raises(ConversionError, match=r"nearest to layout 'mmseg', but unexpected 1: student\.loss\.w") as caught:
+        detect(specs_of(under) | {"student.loss.w": Spec((1,), "float32")})
+    assert "'student.loss.*'" in caught.value.hint
+    with pytest.raises(ConversionError, match=r"nearest to layout 'mmseg', but missing 1: student\.backbone\.cls_token"):
+        detect({key: spec for key, spec in specs_of(under).items() if not key.endswith("cls_token")})
+
+
+@pytest.mark.parametrize("outer", ["a.b.c.d.e.", "{p}.", "{i}.", "{g+1}.", ".", "a..", "student/", "student"])
+def test_what_is_no_prefix_or_one_that_is_a_word_too_long(outer):
+    there = {outer + key: array for key, array in remapped(regime("tame"), "timm").items()}
+    if outer in (".", "a.."):
+        assert detect(specs_of(there)).outer == outer
+        return
+    with pytest.raises(ConversionError):
+        detect(specs_of(there))
 
 
 def test_an_index_in_a_name_cannot_ask_for_more_blocks_than_there_are_names():

@@ -153,6 +153,17 @@ def test_an_unchanged_file_saved_anew_and_registered_passes(lab):
     assert {check.status for check in checks.values()} == {"passed"}
 
 
+def test_a_file_whose_names_stand_under_a_prefix_passes(lab):
+    """Its tensors are held to JAX under the names that the layout writes, not under the file's."""
+
+    def under(tensors):
+        for key in list(tensors):
+            tensors[f"student.{key}"] = tensors.pop(key)
+
+    checks = lab.mutate("linear", under, registered=True)
+    assert {check.status for check in checks.values()} == {"passed"}
+
+
 @pytest.mark.parametrize("head", ["mask", "linear"])
 def test_a_missing_patch_bias(head, lab):
     checks = lab.mutate(head, lambda tensors: tensors.pop("backbone.patch_embed.projection.bias"), registered=True)

@@ -94,6 +94,7 @@ def convert(
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import byte_progress, on_terminal, tell
     from segzoo.conversion import convert as convert_file
+    from segzoo.formats import naming
 
     if resample and not options["grid"]:
         raise UsageError("--resample says how to resample to --grid HxW, which is not given")
@@ -109,7 +110,7 @@ def convert(
                 raise UsageError(f"{source}: {job.target} was just made of {written[job.target]}", hint="convert them one by one")
             written[job.target] = source
             known = heads if heads is not None else job.heads
-            with byte_progress(job.target.name) as said:
+            with byte_progress(job.target.name) as said, naming(job.path, source):
                 last = convert_file(
                     job.path,
                     job.target,

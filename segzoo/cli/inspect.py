@@ -1,9 +1,16 @@
 """`segzoo inspect` and `segzoo diff`: what is in a file of weights, and whether two hold the same."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
 from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice, network_options
+
+if TYPE_CHECKING:
+    from segzoo.formats import Weights
 
 _WEIGHTS = Name("backbones", "models", or_file=True)
 
@@ -28,9 +35,12 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import megabytes, show
+    from segzoo.formats import naming
     from segzoo.inspection import inspect as look
 
-    found = look(choice.weights(source))
+    path = choice.weights(source)
+    with naming(path, source):
+        found = look(path)
     tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
     if as_json:
         facts = {"path": str(found.path), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
@@ -79,9 +89,8 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
     from segzoo.difference import compare
-    from segzoo.formats import open_weights
 
-    found = compare(open_weights(choice.weights(left)), open_weights(choice.weights(right)))
+    found = compare(_opened(choice, left), _opened(choice, right))
     if as_json:
         unequal = [{**asdict(one), "largest": one.largest if one.largest == one.largest else None} for one in found.unequal]
         show_json({**asdict(found), "unequal": unequal, "same": found.same}, 0 if found.same else 5)
@@ -98,3 +107,11 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     missing = len(found.only_left) + len(found.only_right)
     show(f"{verdict}: {found.equal} tensors equal bit for bit, {len(found.unequal)} differ, {missing} on one side only")
     raise SystemExit(0 if found.same else 5)
+
+
+def _opened(choice: Choice, source: str) -> Weights:
+    from segzoo.formats import naming, open_weights
+
+    path = choice.weights(source)
+    with naming(path, source):
+        return open_weights(path)

@@ -12,10 +12,10 @@ import numpy as np
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
-from segzoo.formats.weights import ANEW, Weights, parsing
+from segzoo.formats.weights import ANEW, Weights, naming, parsing
 from segzoo.geometry import Spec
 
-__all__ = ["Weights", "kind_of", "open_weights", "suffixes", "writer"]
+__all__ = ["Weights", "kind_of", "naming", "open_weights", "suffixes", "writer"]
 
 Writer = Callable[[IO[bytes], Mapping[str, Spec], Iterable[tuple[str, np.ndarray]], Mapping[str, str]], None]
 
@@ -77,7 +77,8 @@ def kind_of(path: Path) -> str:
 def open_weights(path: str | Path) -> Weights:
     """The tensors of a file, as a lazy mapping of name to numpy array.
 
-    Raises NotFoundError, or IntegrityError when the file is not a whole and safe weights file.
+    Raises NotFoundError, IntegrityError when the file is not a whole and safe weights file, or ConversionError when it is one,
+    but which of its tensors are meant cannot be known.
     """
     path = Path(path)
     if not path.is_file():

@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from segzoo.errors import IntegrityError
 from segzoo.formats import pickled
+from segzoo.formats.nests import some, state_dict
 from segzoo.formats.npz import data_offset
 from segzoo.formats.pickled import Call, Name
 from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
@@ -29,8 +30,6 @@ __all__ = ["is_legacy", "open_pth", "write"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-_MODULE = "module."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,14 @@ def open_pth(path: Path) -> Weights:
     with path.open("rb") as file:  # as torch does; zipfile.is_zipfile looks at the end, where a legacy file may hold anything
         zipped = file.read(4) == b"PK\x03\x04"
     root, undone, blocks = _load_zip(path) if zipped else _load_legacy(path)
-    tensors, notes = _state_dict(path, root)
-    notes += [f"not called, though its pickle would: {_some(sorted(undone))}"] if undone else []
+    if isinstance(root, Call):
+        what = root.what if isinstance(root.what, Name) else "object"
+        raise IntegrityError(
+            f"{path}: holds a pickled {what}, not a state dict; opening it would mean running its code",
+            hint="where you trust it, load it in its own project and save module.state_dict()",
+        )
+    tensors, notes = state_dict(path, root, _Tensor)
+    notes += [f"not called, though its pickle would: {some(sorted(undone))}"] if undone else []
     for name, tensor in tensors.items():
         _check(path, name, tensor)
     return Weights(
@@ -82,13 +87,8 @@ def open_pth(path: Path) -> Weights:
 def _plain(meta: Any) -> dict[str, str]:
     """The one-line texts and numbers among a checkpoint's `meta`."""
     entries = meta.items() if isinstance(meta, dict) else ()
-    return {str(key): str(value) for key, value in entries if isinstance(value, str | int | float) and "\n" not in str(value)}
-
-
-def _some(names: list[str]) -> str:
-    """The first few of names that may be a stranger's, and how many more there are."""
-    shown = ", ".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names[:6])
-    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    plain = {key: str(value) for key, value in entries if isinstance(key, str) and isinstance(value, str | int | float)}
+    return {key: value for key, value in plain.items() if "\n" not in value}
 
 
 def _load_zip(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]:
@@ -187,32 +187,6 @@ def _retyped(storage: _Storage, dtype: Name) -> _Storage:
     if name not in STORAGE_OF:
         raise IntegrityError(f"dtype {dtype}, which segzoo does not read")
     return _Storage(storage.key, name, storage.size // Spec((1,), name).nbytes)
-
-
-def _state_dict(path: Path, root: Any) -> tuple[dict[str, _Tensor], list[str]]:
-    """The mapping of names to tensors in a checkpoint, and what a reader should know of where it was."""
-    notes = []
-    if isinstance(root, Call):
-        what = root.what if isinstance(root.what, Name) else "object"
-        raise IntegrityError(
-            f"{path}: holds a pickled {what}, not a state dict; opening it would mean running its code",
-            hint="where you trust it, load it in its own project and save module.state_dict()",
-        )
-    found = root
-    for nest in _NESTS:
-        if isinstance(root, dict) and isinstance(root.get(nest), dict):
-            found = root[nest]
-            notes.append(f"tensors found under '{nest}'")
-            break
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, _Tensor)} if isinstance(found, dict) else {}
-    if not tensors:
-        raise IntegrityError(f"{path}: no tensors found in this checkpoint")
-    if others := sorted(str(name) for name, value in found.items() if not isinstance(value, _Tensor)):
-        notes.append(f"left out, being no tensors: {', '.join(others)}")
-    if all(name.startswith(_MODULE) for name in tensors):
-        tensors = {name.removeprefix(_MODULE): tensor for name, tensor in tensors.items()}
-        notes.append(f"prefix '{_MODULE}' removed from all names")
-    return tensors, notes
 
 
 def _check(path: Path, name: str, tensor: _Tensor) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
+from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, SegzooError
 from segzoo.geometry import Spec
 
 ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
@@ -27,6 +27,15 @@ def parsing(where: object) -> Iterator[None]:
         raise EnvironmentFault(f"{where}: not enough memory to read it") from error
     except Exception as error:
         raise IntegrityError(f"{where}: damaged: {str(error) or type(error).__name__}", hint=ANEW) from error
+
+
+@contextmanager
+def naming(path: Path, name: str | None = None) -> Iterator[None]:
+    """Puts a file's name before what those complain of who know no files: its path, or what the user calls it."""
+    try:
+        yield
+    except ConversionError as error:
+        raise ConversionError(f"{name or path}: {error.message.removeprefix(f'{path}: ')}", error.hint) from error
 
 
 @dataclass(frozen=True)

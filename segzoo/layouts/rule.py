@@ -148,3 +148,9 @@ class Layout:
             return replace(rule, key=key)
 
         return replace(self, sections={name: tuple(map(swapped, rules)) for name, rules in self.sections.items()})
+
+    def under(self, outer: str) -> "Layout":
+        """The same table with all its names under one more prefix."""
+        sections = {name: tuple(replace(rule, key=outer + rule.key) for rule in rules) for name, rules in self.sections.items()}
+        beside = {prefix: tuple(outer + name for name in names) for prefix, names in self.beside.items()}
+        return replace(self, sections=sections, beside=beside)

@@ -1,0 +1,118 @@
+"""Where in a checkpoint its tensors are: under a name that many programs use, at the top, or in the only dict that has any."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from segzoo.errors import ConversionError, IntegrityError
+
+T = TypeVar("T")
+Place = tuple[str, ...]
+
+_NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+_MODULE = "module."
+_DEPTH = 4
+_MOST = 6
+
+
+def state_dict(path: Path, root: Any, kind: type[T]) -> tuple[dict[str, T], list[str]]:
+    """The mapping of names to tensors, which are of this kind, in a checkpoint, and what a reader should know of where it was.
+
+    Raises ConversionError where tensors have no names, or several dicts have some; IntegrityError where there are none.
+    """
+    _refuse_nameless(path, root, kind)
+    if isinstance(root, list | tuple):
+        root = {str(index): value for index, value in enumerate(root)}
+    nests = _nests(root, kind)
+    place, found = _chosen(path, root, kind, nests)
+    tensors = {str(key): value for key, value in found.items() if _is_named(key, value, kind)}
+    notes = [f"tensors found under {_spelt(place)}"] if place else []
+    if others := sorted(_text(key) for key, value in found.items() if not _is_named(key, value, kind)):
+        notes.append(f"left out, being no tensors: {', '.join(others)}")
+    if beside := {other: number for other, number in nests.items() if other not in ((), place)}:
+        notes.append(f"{_counts(beside)} passed over")
+    if all(name.startswith(_MODULE) for name in tensors):
+        tensors = {name.removeprefix(_MODULE): tensor for name, tensor in tensors.items()}
+        notes.append(f"prefix '{_MODULE}' removed from all names")
+    return tensors, notes
+
+
+def _refuse_nameless(path: Path, root: Any, kind: type) -> None:
+    number = sum(isinstance(value, kind) for value in root) if isinstance(root, list | tuple) else 0
+    found = "a tensor without a name" if isinstance(root, kind) else f"a {type(root).__name__} of {_tensors(number)} without names" if number else ""
+    if found:
+        hint = "load it with torch and torch.save a dict that gives each tensor its name"
+        raise ConversionError(f"{path}: expected names with tensors, found {found}", hint)
+
+
+def _nests(root: Any, kind: type) -> dict[Place, int]:
+    """How many tensors lie in each dict that has some, by its place. An optimiser's lie under numbers, and do not count.
+
+    Each dict is opened once, however often the pickle repeats it, so that the size of the file bounds the work.
+    """
+    found: dict[Place, int] = {}
+    counted: dict[int, int] = {}
+    level: list[tuple[Place, Any]] = [((), root)] if isinstance(root, dict) else []
+    for _ in range(_DEPTH + 1):
+        below: list[tuple[Place, Any]] = []
+        for place, nest in level:
+            if id(nest) not in counted:
+                named = {key: value for key, value in nest.items() if isinstance(key, str)}
+                counted[id(nest)] = sum(isinstance(value, kind) for value in named.values())
+                below += [((*place, key), value) for key, value in named.items() if isinstance(value, dict)]
+            if counted[id(nest)]:
+                found[place] = counted[id(nest)]
+        level = below
+    return found
+
+
+def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int]) -> tuple[Place, dict[Any, Any]]:
+    """The dict that is meant, and its place."""
+    top = root if isinstance(root, dict) else {}
+    for place, nest in (*(((name,), top.get(name)) for name in _NESTS), ((), top)):
+        if isinstance(nest, dict) and any(_is_named(key, value, kind) for key, value in nest.items()):
+            return place, nest
+    if not nests:
+        raise IntegrityError(f"{path}: no tensors found by name in this checkpoint; at its top: {some(map(_text, top)) or 'no keys'}")
+    if len(nests) > 1:
+        hint = "load it with torch and torch.save the one that is meant as a plain state dict"
+        raise ConversionError(f"{path}: {_counts(nests)}; which is meant cannot be known", hint)
+    (place,) = nests
+    for key in place:
+        top = top[key]
+    return place, top
+
+
+def _is_named(key: Any, value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and isinstance(key, str | int)
+
+
+def _text(key: Any) -> str:
+    """A key for the reader. A tuple is not written out: what it repeats takes two bytes in a pickle, and may be long."""
+    return str(key) if isinstance(key, str | int) else f"a {type(key).__name__}"
+
+
+def _counts(nests: Mapping[Place, int]) -> str:
+    first, *others = list(nests.items())[:_MOST]
+    said = [f"{_tensors(first[1])} under {_spelt(first[0])}", *(f"{number} under {_spelt(place)}" for place, number in others)]
+    return ", ".join(said) + (f" and {len(nests) - _MOST} more" if len(nests) > _MOST else "")
+
+
+def _tensors(number: int) -> str:
+    return "1 tensor" if number == 1 else f"{number} tensors"
+
+
+def _spelt(place: Place) -> str:
+    return f"'{'.'.join(map(_short, place))}'"
+
+
+def _short(name: str) -> str:
+    """A name that may be a stranger's, on one line and not too long."""
+    name = name if len(name) <= 60 else f"{name[:57]}..."
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few of several names, and how many more there are."""
+    names = list(names)
+    return ", ".join(map(_short, names[:_MOST])) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
