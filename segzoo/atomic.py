@@ -1,5 +1,6 @@
 """Files appear under their final name only when they are complete and on disk."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segzoo.errors import EnvironmentFault, UsageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -21,14 +24,19 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{label[:40]}.", suffix=".part", dir=folder)
         os.close(handle)
     except OSError as error:
-        raise EnvironmentFault(f"{folder}: cannot write here: {error.strerror}") from error
+        raise EnvironmentFault(f"{folder}: cannot write here: {error.strerror}", hint=way_on(error)) from error
     part = Path(name)
     try:
         yield part
     except OSError as error:
-        raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint="free some space, or write elsewhere") from error
+        raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint=way_on(error)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def way_on(error: OSError, elsewhere: str = "write to another folder; the store and its receipts are where SEGZOO_HOME says") -> str:
+    """What to do where something cannot be written: a disk may be full, or a folder not one's own."""
+    return f"free some space, or {elsewhere}" if error.errno in _FULL else elsewhere
 
 
 def _make(folder: Path) -> None:
@@ -74,7 +82,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _make(path.parent)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent))
     except OSError as error:
-        raise EnvironmentFault(f"{path.parent}: cannot write here: {error.strerror}") from error
+        raise EnvironmentFault(f"{path.parent}: cannot write here: {error.strerror}", hint=way_on(error)) from error
     try:
         yield part
         for file in part.iterdir():
@@ -84,7 +92,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             path.rmdir()
         part.replace(path)
     except OSError as error:
-        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint="free some space, or write elsewhere") from error
+        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint=way_on(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

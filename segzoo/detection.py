@@ -72,9 +72,9 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     if only and names.isdisjoint(nearest.rules):
         raise ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
     if names.isdisjoint(nearest.rules):
-        known = ", ".join(LAYOUTS)
+        known, number = ", ".join(LAYOUTS), "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
         raise ConversionError(
-            f"{len(names)} tensors in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
+            f"{number} in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
             hint="segzoo converts ViT weights; is this a checkpoint of another architecture?",
         )
     differences = [f"missing {_some(missing)}"] if missing else []

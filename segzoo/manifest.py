@@ -85,21 +85,23 @@ class Manifest:
                 raise self._unknown(name, among)
         return {name: among[name] for name in names}
 
-    def _unknown(self, name: str, among: Iterable[str]) -> NotFoundError:
+    def _unknown(self, name: str, among: Mapping[str, Any]) -> NotFoundError:
         """What a name that is not among these may be: a data set, several names, a name of another zoo, a path, a slip."""
         near = difflib.get_close_matches(name, list(among), n=1)
-        if error := self._data_set(name) or _several(name, among) or self._of_another_zoo(name) or self._path(name, near):
+        if error := self._data_set(name, among) or _several(name, among) or self._of_another_zoo(name) or self._path(name, near):
             return error
         guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(among)}"
         return NotFoundError(f"no '{name}' in this zoo; {guess}", hint="segzoo list shows what there is")
 
-    def _data_set(self, name: str) -> NotFoundError | None:
+    def _data_set(self, name: str, among: Mapping[str, Any]) -> NotFoundError | None:
         dataset = self.zoo.datasets.get(name)
         if dataset is None:
             return None
         way = f"segzoo fetch {name}" if dataset.archive else "it lies beside the manifest" if dataset.path else "it is got by hand"
         where = f", from {dataset.home}" if dataset.home and not dataset.archive else ""
-        return NotFoundError(f"'{name}' is a data set, no model", hint=f"{way}{where}; --data DIR of verify and report names a folder")
+        files = any(isinstance(one, Artifact) for one in among.values())  # data sets may be among them, but have none
+        what = "of which there is nothing to fetch" if files else "no model"
+        return NotFoundError(f"'{name}' is a data set, {what}", hint=f"{way}{where}; --data DIR of verify and report names a folder")
 
     def _of_another_zoo(self, name: str) -> NotFoundError | None:
         """Of one that is at hand and not in use: the working folder's, or one that comes with segzoo."""

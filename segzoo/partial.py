@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from segzoo.atomic import way_on
 from segzoo.errors import EnvironmentFault
 
 _CHUNK = 1 << 20
@@ -110,7 +111,7 @@ class Partial:
             yield
         except OSError as error:
             why = f"{self.folder}: {what}: {error.strerror or error}"
-            raise EnvironmentFault(why, hint="free some space, or set SEGZOO_HOME to a folder elsewhere") from error
+            raise EnvironmentFault(why, hint=way_on(error, "set SEGZOO_HOME to a folder elsewhere")) from error
 
 
 def arrived(folder: Path, family: str) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from segzoo.errors import EnvironmentFault
 
+_HERE = "segzoo doctor says what is here; --device cpu always is"
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -18,10 +19,13 @@ def device_of(name: str) -> torch.device:
     """The device of this name. Raises EnvironmentFault where there is none, or torch cannot compute on it."""
     try:
         device = torch.device(name)
+    except RuntimeError as error:  # it lists twenty kinds, of which most people have none
+        raise EnvironmentFault(f"no device '{name}'; there are cpu, cuda, cuda:N and mps", hint=_HERE) from error
+    try:
         torch.ones(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # a build without CUDA answers with an assertion
         reason = str(error).splitlines()[0]
-        raise EnvironmentFault(f"device '{name}' cannot be used: {reason}", hint="segzoo doctor says what is here; --device cpu always is") from error
+        raise EnvironmentFault(f"device '{name}' cannot be used: {reason}", hint=_HERE) from error
     return device
 
 

@@ -538,6 +538,16 @@ def test_in_a_pipe_a_figure_is_explained_once():
     assert "measured" not in stderr
 
 
+def test_in_a_pipe_a_failure_is_explained_once(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    lab.write_text(lab.read_text().replace('sha256: "5f1e', 'sha256: "0000'))
+    done = segzoo("--zoo", lab, "verify", "mini-vit")
+    assert done.exit_code == 4
+    assert (done.stdout + done.stderr).count("expected sha256 0000") == 1
+    assert "not tried" not in done.stdout + done.stderr
+    assert "mini-vit: bytes: failed\n" in done.stderr
+
+
 def test_with_v_every_rung_is_explained():
     plain, more = (segzoo(*said, "--zoo", "mini", "verify", "mini-vit").stdout for said in ((), ("-v",)))
     for rung in ("bytes: sha256: 5f1eafa0", "names: augreg, 56 tensors", "round trip: by way of timm", "numbers: torch against JAX"):

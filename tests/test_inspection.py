@@ -161,7 +161,7 @@ def test_missing_tensors_dtypes_shapes_and_nan(tmp_path):
 def test_two_files_with_nothing_in_common(tmp_path):
     np.savez(tmp_path / "a.npz", one=np.ones(3))
     for side, pair in (("A", (tmp_path / "a.npz", TAME)), ("B", (TAME, tmp_path / "a.npz"))):
-        with pytest.raises(ConversionError, match=f"^{side}: 1 tensors in no layout that segzoo knows"):
+        with pytest.raises(ConversionError, match=f"^{side}: 1 tensor in no layout that segzoo knows"):
             compare(*map(open_weights, pair))
 
 
@@ -217,7 +217,7 @@ def test_a_file_in_no_layout_is_named(command, tmp_path, monkeypatch):
     np.savez("a.npz", weight=np.zeros((2, 3)))
     done = segzoo("--zoo", "mini", *command.split())
     assert done.exit_code == 5
-    assert "error: a.npz: 1 tensors in no layout that segzoo knows" in done.stderr
+    assert "error: a.npz: 1 tensor in no layout that segzoo knows" in done.stderr
 
 
 def test_a_name_of_the_zoo_that_is_not_what_its_manifest_says_is_named(tmp_path):

@@ -395,7 +395,7 @@ def test_a_dry_run_fetches_nothing_and_says_what_would_be(zoo, tmp_path):
         "full: here already, 300.0 kB, sha256",
         "prefixed: to fetch, size unknown, prefix (32 bits), pinned on first use",
         "  http://127.0.0.1:9/x",
-        "1 file to fetch: 0 B, and 1 of unknown size",
+        "1 file to fetch: 1 of unknown size",
     ]
     assert [one["here"] for one in json.loads(segzoo("--zoo", zoo, "fetch", "--all", "--dry-run", "--json").stdout)["result"]] == [True, False]
 

@@ -456,7 +456,7 @@ def test_check_counts_the_images_of_a_data_set(lab):
         shutil.copytree(MINI / file, lab / file)
     labels = sorted((lab / "ade_mini" / "annotations" / "validation").iterdir())
     labels[0].unlink()
-    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"1 images have no label, the first {labels[0]}")]
+    assert warnings("own.yaml") == [("datasets.ade-mini.path", f"labels are missing for 1 of 40 images, the first {labels[0]}")]
     (lab / "ade_mini" / "images" / "validation" / f"{labels[0].stem}.jpg").unlink()
     assert warnings("own.yaml") == [("datasets.ade-mini.path", f"{lab / 'ade_mini'}: expected 40 images in 'validation', found 39")]
     assert "hint: the data set is not whole, or `images` in the manifest is wrong" in right("manifest", "check", "own.yaml").stderr

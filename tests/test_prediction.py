@@ -18,6 +18,7 @@ from PIL import Image
 
 import segzoo
 from segzoo.cli import main
+from segzoo.datasets.decoding import read_image
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.loading import loaded
 from segzoo.manifest import open_manifest
@@ -136,6 +137,20 @@ def test_a_broken_image_does_not_keep_the_others_from_being_segmented(models, fo
     assert f"error: {folder}/photos/b.jpg: not a readable image" in done.stderr
     assert "data set" not in done.stderr
     assert done.stderr.endswith("2 of 3 images done; pictures in out/\n")
+
+
+def test_what_the_system_does_not_give_is_not_said_to_be_damaged(folder):
+    (folder / "folder.jpg").mkdir()
+    shutil.copy(FIRST, folder / "._hidden.jpg")
+    shutil.copy(FIRST, folder / "seen.jpg")
+    done = predict("mini-linear", folder)
+    assert (done.exit_code, done.stdout.count("\n")) == (0, len([one for one in folder.glob("[!.]*.jpg") if one.is_file()]))
+    with pytest.raises(EnvironmentFault, match=r"folder\.jpg: not a readable image: Is a directory$") as caught:
+        read_image(folder / "folder.jpg")
+    assert caught.value.hint is None
+    (folder / "page.jpg").write_text("<html>")
+    with pytest.raises(EnvironmentFault, match=r"page\.jpg: not a readable image: in no format that Pillow knows$"):
+        read_image(folder / "page.jpg")
 
 
 def test_an_image_too_thin_to_be_seen_is_one_that_is_left_out(folder):

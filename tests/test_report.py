@@ -151,8 +151,8 @@ def test_data_that_are_not_here_or_others_leave_the_rest_of_the_page(tmp_path):
     (lab.parent / "ade_mini" / "images" / "validation" / "ADE_val_00000003.jpg").unlink()
     done = segzoo("report", "-o", tmp_path / "page", zoo=lab)
     assert done.exit_code == 0
-    assert "no pictures of images: 1 labels have no image" in done.stderr
-    assert "No pictures: 1 labels have no image" in (tmp_path / "page" / "index.html").read_text()
+    assert "no pictures of images: images are missing for 1 labels" in done.stderr
+    assert "No pictures: images are missing for 1 labels" in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_a_strangers_texts_are_no_markup(tmp_path):

@@ -141,8 +141,9 @@ def _show_plan(plan: list[dict[str, Any]]) -> None:
             show(f"  {url}")
     missing = [one for one in plan if not one["here"]]
     unknown = sum(one["size"] is None for one in missing)
-    known = megabytes(sum(one["size"] or 0 for one in missing))
-    show(f"{counted(len(missing), 'file')} to fetch: {known}" + (f", and {unknown} of unknown size" if unknown else ""))
+    known = [megabytes(sum(one["size"] or 0 for one in missing))] if len(missing) > unknown or not missing else []
+    sizes = known + ([f"{unknown} of unknown size"] if unknown else [])
+    show(f"{counted(len(missing), 'file')} to fetch: {' and '.join(sizes)}")
 
 
 def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:

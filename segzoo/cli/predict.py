@@ -159,7 +159,7 @@ def images(given: Iterable[str]) -> Iterator[Path]:
             continue
         path = Path(name)
         if path.is_dir():
-            found = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES)
+            found = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and one.is_file() and not one.name.startswith("."))
         elif path.is_file():
             found = [path]
         elif any(sign in name for sign in "*?["):

@@ -99,6 +99,10 @@ def verify(
       segzoo verify vit-t-mask --smoke 5
       torchrun --nproc-per-node 4 -m segzoo verify vit-l-mask --precision bf16
     """
+    from importlib.util import find_spec
+    from time import perf_counter
+
+    started = perf_counter()
     from segzoo import ladder
     from segzoo.cli.answer import show_json
     from segzoo.cli.device import best_device
@@ -114,8 +118,12 @@ def verify(
     if world and smoke:
         raise UsageError("--smoke is a matter of seconds: run it in one process")
     device = device or best_device()
+    if not world and find_spec("torch") is not None:
+        from segzoo.precision import device_of
+
+        device_of(device)  # before anything is fetched; of several processes each says so when it comes to its share
     count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
-    board = Board(manifest, entries, silent=not first, summed=not as_json)
+    board = Board(manifest, entries, silent=not first, summed=first and not as_json)
     with world.together() if world else nullcontext():
         if data is not None and not data.is_dir():
             raise EnvironmentFault(f"{data}: no such folder", hint="--data names the folder of the data set, or the one that it is in")
@@ -168,7 +176,7 @@ def verify(
     if first and as_json:
         show_json(records, code)
     elif first:
-        board.summary()
+        board.summary(perf_counter() - started)
     raise SystemExit(code)
 
 
@@ -226,8 +234,13 @@ class Board:
         self.checks[name].append(check)
         self.doing = ""
         if not self._lively and (not self._silent or check.status == "failed"):
-            brief = self._summed and check.rung == "mIoU" and check.status == "passed"  # the summary says it in full
-            tell(f"{name}: {check.rung}: {check.status}: {check.short if brief else check.detail}")
+            detail = check.short if self._summed and self._dwelt_on(check) else check.detail  # the summary says it in full
+            tell(f"{name}: {check.rung}: {check.status}" + (f": {detail}" if detail not in ("-", check.status) else ""))
+
+    @staticmethod
+    def _dwelt_on(check: Check) -> bool:
+        """Whether the summary explains it."""
+        return check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed")
 
     def table(self) -> Table:
         from rich.table import Table
@@ -250,7 +263,7 @@ class Board:
         """Green is for what is proved; bytes that nobody hashed in full are not."""
         return "yellow" if check.short.endswith("pinned") else self.STYLES[check.status]
 
-    def summary(self) -> None:
+    def summary(self, seconds: float) -> None:
         """The finished table, measured against reported figures, what failed or was skipped and why, and where receipts are."""
         from rich.console import Console
 
@@ -260,7 +273,7 @@ class Board:
         show()
         for name, checks in self.checks.items():
             for check in checks:
-                if check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed") or verbosity():
+                if (self._dwelt_on(check) and check.short != "-") or verbosity():  # above a broken rung all are alike
                     style = self.STYLES[check.status] if check.status != "passed" else ""
                     said = "" if check.status in ("passed", "n/a") else f"{check.status}: "
                     show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
@@ -269,7 +282,6 @@ class Board:
             if not artifact.sha256 and not verbosity() and self.checks[name][0].status == "passed":
                 show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
         statuses = [check.status for checks in self.checks.values() for check in checks]
-        seconds = sum(check.seconds for checks in self.checks.values() for check in checks if not check.time)
         counted = ", ".join(f"{statuses.count(status)} {status}" for status in self.STYLES if status in statuses)
         show(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
         if earlier := [check for checks in self.checks.values() for check in checks if check.time]:

@@ -13,7 +13,6 @@ from segzoo.datasets.samples import Sample
 from segzoo.errors import EnvironmentFault
 from segzoo.miou import IGNORED
 
-_ANEW = "it is damaged, or no image: get it again from where it came"
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 # By EXIF's orientation. Not Pillow's `exif_transpose`, which also writes the EXIF anew, and fails on what cameras put there.
@@ -40,7 +39,15 @@ def read_image(path: Path) -> np.ndarray:
                 return np.repeat((np.array(turned, np.uint16) >> 8).astype(np.uint8)[..., None], 3, axis=2)
             return np.array(turned.convert("RGB"))
     except _UNREADABLE as error:
-        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint=_ANEW) from error
+        raise _unreadable(path, "image", error) from error
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> EnvironmentFault:
+    """A file that is no image or a damaged one, or one that the system does not give."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return EnvironmentFault(f"{path}: not a readable {what}: {error.strerror}")
+    why = "in no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
+    return EnvironmentFault(f"{path}: not a readable {what}: {why}", hint="it is damaged, or no image: get it again from where it came")
 
 
 def _from_cmyk(pixels: np.ndarray, inverted: bool) -> np.ndarray:
@@ -56,7 +63,7 @@ def read_label(sample: Sample, classes: int) -> np.ndarray:
         with Image.open(sample.label) as image:
             mode, raw = image.mode, np.array(image)
     except _UNREADABLE as error:
-        raise EnvironmentFault(f"{sample.label}: not a readable label map: {error}", hint=_ANEW) from error
+        raise _unreadable(sample.label, "label map", error) from error
     if mode not in ("L", "P"):
         raise EnvironmentFault(
             f"{sample.label}: expected 8-bit class indices, found an image of mode {mode}",
@@ -83,4 +90,4 @@ def size_of(path: Path) -> int:
         with Image.open(path) as image:
             return image.width * image.height
     except _UNREADABLE as error:
-        raise EnvironmentFault(f"{path}: not a readable image: {error}", hint=_ANEW) from error
+        raise _unreadable(path, "image", error) from error

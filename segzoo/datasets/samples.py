@@ -30,7 +30,7 @@ def samples(loader: str, folder: Path, split: str, expected: int) -> tuple[Sampl
     """The pairs of a split, by name. Raises EnvironmentFault where images and labels do not pair up as expected."""
     found = LOADERS[loader](folder, split)
     if lacking := [sample.label for sample in found if not sample.label.is_file()]:
-        raise EnvironmentFault(f"{len(lacking)} images have no label, the first {lacking[0]}")
+        raise EnvironmentFault(f"labels are missing for {len(lacking)} of {len(found)} images, the first {lacking[0]}")
     if len(found) != expected:
         hint = "the data set is not whole, or `images` in the manifest is wrong"
         raise EnvironmentFault(f"{folder}: expected {expected} images in '{split}', found {len(found)}", hint)
@@ -42,7 +42,7 @@ def ade20k(folder: Path, split: str) -> tuple[Sample, ...]:
     images, labels = _folders(folder / "images" / split, folder / "annotations" / split, layout="ADE20K's layout has images/ and annotations/")
     found = tuple(Sample(path.name, path, labels / f"{path.stem}.png") for path in sorted(images.glob("*.jpg")))
     if lonely := sorted({path.stem for path in labels.glob("*.png")} - {sample.image.stem for sample in found}):
-        raise EnvironmentFault(f"{len(lonely)} labels have no image, the first {labels / lonely[0]}.png")
+        raise EnvironmentFault(f"images are missing for {len(lonely)} labels, the first {labels / lonely[0]}.png")
     return found
 
 
