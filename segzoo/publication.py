@@ -23,6 +23,7 @@ from segzoo.formats import naming
 from segzoo.layouts import OWN, Layout
 from segzoo.manifest import Manifest
 from segzoo.modelcard import Made, card
+from segzoo.proposal import name_of
 from segzoo.reading import Known, Said, known
 from segzoo.receipt import facts_of
 from segzoo.receipt import read as read_receipt
@@ -208,7 +209,9 @@ def _commands(it: Known, form: str, folder: Path, manifest: Manifest) -> dict[st
     name = shlex.quote(Path(it.name).name)
     like = "" if it.fetched else f" --like {it.like}"
     made = f"segzoo{zoo} export {name}{like} -o {shlex.quote(folder.absolute().name)} --as {form}"
-    verify = f"segzoo{zoo} verify {it.like}" if it.fetched else f"segzoo manifest add {name} --to zoo.yaml && segzoo --zoo zoo.yaml verify --all"
+    own = name_of(Path(it.name).name)
+    added = f"segzoo{zoo} manifest add {name}{like} --to own.yaml && segzoo --zoo own.yaml{zoo} verify {own}"
+    verify = f"segzoo{zoo} verify {it.like}" if it.fetched else added
     return {"reproduce": made, "verify": verify, "version": version("segzoo")}
 
 

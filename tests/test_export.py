@@ -286,7 +286,8 @@ def test_a_file_of_ones_own_is_taken_for_what_it_is_like(tmp_path):
     assert str(tmp_path) not in text
     assert "segzoo --zoo mini export mine.safetensors --like mini-vit -o out --as hf" in text
     assert "# mine.safetensors\n" in text
-    assert made.verify == "segzoo manifest add mine.safetensors --to zoo.yaml && segzoo --zoo zoo.yaml verify --all"
+    add = "segzoo --zoo mini manifest add mine.safetensors --like mini-vit --to own.yaml"
+    assert made.verify == f"{add} && segzoo --zoo own.yaml --zoo mini verify mine"
     assert f"Not verified yet: `{made.verify}`" in text
 
 

@@ -201,7 +201,7 @@ def test_bfloat16_is_said_and_a_mixture_refused(lab):
         (7, "--dataset tony: no such data set", (MASK.name, "--like", "vit-t-mask", "--heads", "2", "--dataset", "tony")),
         (2, "8 classes, but data set ade20k of vit-t-mask has 150", (MASK.name, "--like", "vit-t-mask", "--heads", "2")),
         (5, "a manifest has no words for it", (GOLDEN / "augreg" / "mini_r4.tame.npz",)),
-        (7, "none.yaml: no such manifest", (TAME.name, "--to", "none.yaml")),
+        (7, "none/zoo.yaml: no such manifest", (TAME.name, "--to", "none/zoo.yaml")),
         (7, "not fetched: offline", ("http://127.0.0.1:9/vit.npz", "--offline")),
         (2, "no manifest can name it", ("http://127.0.0.1:9/", "--offline")),
     ],
@@ -340,6 +340,18 @@ def test_a_manifest_that_somebody_else_changes_meanwhile_is_left_as_it_is(lab):
     with pytest.raises(UsageError, match="somebody else has changed it meanwhile"):
         put(lab / "zoo.yaml", [Addition("backbones", "one", backbone, {})], others)
     assert (lab / "zoo.yaml").read_text() == "version: 1\n# mine\n"
+
+
+def test_a_manifest_that_is_not_there_is_begun_unless_nothing_comes_of_it(lab):
+    (lab / "zoo.schema.json").unlink(missing_ok=True)
+    before = sorted(lab.iterdir())
+    wrong(7, "none.npz: no such file", "manifest", "add", "none.npz", "--to", "new.yaml")
+    assert sorted(lab.iterdir()) == before
+    done = right("--zoo", "mini", "manifest", "add", MASK.name, "--to", "new.yaml", "--name", "ours")
+    assert done.stdout.splitlines() == ["new.yaml: begun", "new.yaml: datasets.ade-mini, copied", "new.yaml: models.ours"]
+    assert {path.name for path in lab.iterdir()} - {path.name for path in before} == {"new.yaml", "zoo.schema.json"}
+    (command,) = re.findall("next: segzoo (.*)", done.stderr)
+    assert "measured, none reported" in right(*command.split(), "--images", "10").stdout
 
 
 def test_a_data_set_of_a_zoo_that_is_used_too_is_not_copied(lab):

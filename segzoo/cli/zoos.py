@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from segzoo.addition import Addition
     from segzoo.manifest import Manifest
@@ -46,17 +48,12 @@ def init(path: Path) -> None:
 
     PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. What is there already is never overwritten.
     """
-    from segzoo.addition import copy_schema
-    from segzoo.atomic import replacing
     from segzoo.cli.output import show, tell
-    from segzoo.zoo import packaged
 
     path = path / USUAL if path.is_dir() else path
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: exists already", hint=f"segzoo manifest add FILE_OR_URL --to {path} adds to it")
-    with replacing(path) as part:
-        part.write_text(packaged("zoo.template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    made = copy_schema(path.parent, packaged("zoo.schema.json"))
+    made = _begin(path)
     show(f"{path}: a manifest without entries; zoo.schema.json beside it {'is for editors' if made else 'was there, and stays'}")
     tell(f"next: segzoo manifest add FILE_OR_URL --to {path}", style="dim")
 
@@ -147,7 +144,9 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
 
 @manifest.command(short_help="Propose the entry for a file or an address, or put it in.")
 @click.argument("sources", nargs=-1, required=True, metavar="FILE|URL...")
-@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="Put the entry into this manifest. Without it, print it.")
+@click.option(
+    "--to", type=click.Path(path_type=Path, dir_okay=False), help="Put the entry into this manifest, begun if need be. Without it, print it."
+)
 @click.option("--name", help="What to call it.  [default: made of the file's name]")
 @click.option("--title", help="Its title.  [default: its kind and sizes]")
 @click.option("--like", metavar="NAME", help="Take what no tensor shows from this entry of the zoo.")
@@ -180,38 +179,69 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
 
     if len(sources) > 1 and (wished["name"] or wished["title"]):
         raise UsageError("--name and --title go with one file")
-    used, others = _around(choice, to)
-    folder = to.parent if to else Path()
-    if to:  # before anything is fetched
-        refuse_taken(to, used.parts[0].zoo, (wished["name"] or name_of(source) for source in sources))
     proposals, files = [], []
-    for source in sources:
-        with byte_progress(source.rsplit("/", 1)[-1]) as said:
-            taken = take(source, folder, used, said)
-        files.append(taken)
-        proposals.append(propose(taken, used.zoo, Wishes(**wished)))
-        for remark in proposals[-1].remarks:
-            tell(f"{source}: {remark}", style="yellow")
-    additions = _additions(proposals, used, to, others)
-    if to:
-        put(to, additions, others)
-        for taken in files:
-            taken.forget()
+    with _begun(to) as new:
+        used, others = _around(choice, to)
+        folder = to.parent if to else Path()
+        if to:  # before anything is fetched
+            refuse_taken(to, used.parts[0].zoo, (wished["name"] or name_of(source) for source in sources))
+        for source in sources:
+            with byte_progress(source.rsplit("/", 1)[-1]) as said:
+                taken = take(source, folder, used, said)
+            files.append(taken)
+            proposals.append(propose(taken, used.zoo, Wishes(**wished)))
+            for remark in proposals[-1].remarks:
+                tell(f"{source}: {remark}", style="yellow")
+        additions = _additions(proposals, used, to, others)
+        if to:
+            put(to, additions, others)
+    for taken in files if to else ():
+        taken.forget()
     if as_json:
         entries = {one.name: one for one in proposals}
         show_json({"manifest": to and str(to), "added": [_added(addition, entries.get(addition.name)) for addition in additions]})
     elif to:
+        if new:
+            show(f"{to}: begun")
         for addition in additions:
             show(f"{to}: {addition.section}.{addition.name}" + ("" if addition.section != "datasets" else ", copied"))
         for one in proposals:
             for field, note in one.notes.items():
                 tell(f"{one.name}: {field}: {note}", style="yellow") if field else None
-        options = choice.option if others else f"--zoo {to} "
+        options = choice.option if others else f"--zoo {shlex.quote(str(to))} {choice.option}"  # where a copied data set lies
         tell(f"next: segzoo {options}verify {' '.join(one.name for one in proposals)}", style="dim")
     else:
         _print(additions)
         for name in sorted({one.plain["protocol"]["dataset"] for one in proposals if one.kind == "models"}):
             tell(f"data set {name} is of the zoo '{used.origins[name].given}': --to copies it too, or use both, each with a --zoo")
+
+
+def _begin(path: Path) -> bool:
+    """Write a manifest without entries, and the schema beside it, unless one is there: then False."""
+    from segzoo.addition import copy_schema
+    from segzoo.atomic import replacing
+    from segzoo.zoo import packaged
+
+    with replacing(path) as part:
+        part.write_text(packaged("zoo.template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return copy_schema(path.parent, packaged("zoo.schema.json"))
+
+
+@contextmanager
+def _begun(to: Path | None) -> Iterator[bool]:
+    """A manifest to put something into, begun if there is none, and gone again if the block fails; whether it is new."""
+    new = to is not None and not to.exists() and to.parent.is_dir()
+    if to is not None and new:
+        made = _begin(to)
+        try:
+            yield True
+        except BaseException:
+            to.unlink()
+            if made:
+                (to.parent / "zoo.schema.json").unlink()
+            raise
+    else:
+        yield False
 
 
 def _named(choice: Choice, paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -242,8 +272,6 @@ def _around(choice: Choice, to: Path | None) -> tuple[Manifest, list[Part]]:
     from segzoo.manifest import open_manifest
     from segzoo.merging import parts_of
 
-    if to and not to.exists():
-        raise NotFoundError(f"{to}: no such manifest", hint=f"segzoo manifest init {to} begins it")
     target = to and to.resolve()
     chosen = [part for part in parts_of(choice.zoo) if part.path.resolve() != target]
     names = [*([str(to)] if to else []), *(part.given for part in chosen)]
