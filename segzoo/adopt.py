@@ -13,7 +13,7 @@ from segzoo.store import Store
 from segzoo.zoo import Artifact
 
 _CHUNK = 1 << 20
-_SEEN = "segzoo inspect FILE shows what is in it; segzoo fetch NAME --pin SHA256 accepts it all the same"
+_SEEN = "segzoo inspect FILE shows what is in it; where you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt takes its file"
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ def adopt_as(source: Path, artifact: Artifact, store: Store, look: Look) -> Adop
 
 def _compare(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> None:
     """Raises IntegrityError where a file is not what is known of an artifact."""
-    way_on = store.way_on(artifact)
-    if wrong := misfit(artifact, store.expected(artifact), size, sha256, way_on):
-        raise IntegrityError(f"{source}: as {artifact.name}: {wrong}", way_on)
+    if wrong := misfit(artifact, store.expected(artifact), store.by_hand(artifact), size, sha256):
+        raise IntegrityError(f"{source}: as {artifact.name}: {wrong}", store.way_on(artifact))
 
 
 def _kept(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> Adopted:
@@ -78,7 +77,7 @@ def _kept(source: Path, artifact: Artifact, sha256: str, size: int, store: Store
             keep(file, sha256, f"{source}: changed while it was copied", store)
     if not artifact.sha256:
         store.pin(artifact, sha256, size, f"adopted: {source.name}")
-    return Adopted(source, artifact, store.blob(sha256), sha256, size, evidence(artifact))
+    return Adopted(source, artifact, store.blob(sha256), sha256, size, evidence(artifact, store.by_hand(artifact)))
 
 
 def _elsewhere(artifacts: Iterable[Artifact], store: Store) -> str:

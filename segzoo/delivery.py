@@ -82,8 +82,10 @@ class Fetched:
         return self.url is None
 
 
-def evidence(artifact: Artifact, held: tuple[str, ...] = ()) -> str:
+def evidence(artifact: Artifact, by_hand: bool, held: tuple[str, ...] = ()) -> str:
     """What stands behind an artifact's bytes, in words. Thirty-two bits stop accidents, not an adversary."""
+    if by_hand:
+        return "sha256 pinned by hand"
     if artifact.sha256:
         return "sha256"
     known = "prefix (32 bits)" if artifact.sha256_prefix else "no hash known"
@@ -299,7 +301,7 @@ class Delivery:
         promised = checksums.promised(answer.headers) if answer and not answer.encoded and (third_party or not artifact.sha256) else {}
         differing = checksums.differing(whole.path, promised) if promised else []
         try:
-            _compare(artifact, self.expected, size, sha256, whole.head, self.store.way_on(artifact))
+            _compare(artifact, self.expected, self.store, size, sha256, whole.head)
         except Trouble as trouble:
             if promised and not differing and third_party and self.origins == {url}:
                 fits = f"{trouble}; but the bytes fit the server's own {' and '.join(promised)}, and the sha256 expected is from a third party"
@@ -313,7 +315,7 @@ class Delivery:
         whole.finish(path)
         if not artifact.sha256:
             self.store.pin(artifact, sha256, size, shown(url))
-        return artifact, path, sha256, size, evidence(artifact, tuple(promised))
+        return artifact, path, sha256, size, evidence(artifact, self.store.by_hand(artifact), tuple(promised))
 
     def _look(self, path: Path) -> None:
         """A file that no hash tells from another is not pinned unseen: what is pinned is all that is accepted later."""
@@ -356,22 +358,22 @@ def _undelivered(artifact: Artifact, failures: dict[str, Trouble]) -> SegzooErro
     return kind(f"{artifact.name}: no address delivered it:\n{tried}", own or hint)
 
 
-def misfit(artifact: Artifact, expected: str | None, size: int, sha256: str, way_on: str | None) -> str | None:
-    """How bytes differ from what is known of an artifact. `way_on` is there where the hash is that of a first download only."""
+def misfit(artifact: Artifact, expected: str | None, by_hand: bool, size: int, sha256: str) -> str | None:
+    """How bytes differ from what is known of an artifact."""
     if artifact.size is not None and size != artifact.size:
         return f"expected {artifact.size:,} bytes, found {size:,}"
     if expected is not None and sha256 != expected:
-        pinned = "" if expected == artifact.sha256 else " pinned on first use" if way_on else " pinned by hand"
+        pinned = " pinned by hand" if by_hand else "" if expected == artifact.sha256 else " pinned on first use"
         return f"expected sha256 {expected}{pinned}, found {sha256}"
     if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
         return f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}"
     return None
 
 
-def _compare(artifact: Artifact, expected: str | None, size: int, sha256: str, head: bytes, way_on: str | None) -> None:
+def _compare(artifact: Artifact, expected: str | None, store: Store, size: int, sha256: str, head: bytes) -> None:
     """Raises Trouble where bytes that came are not those of an artifact, or where nothing could tell."""
-    if wrong := misfit(artifact, expected, size, sha256, way_on):
-        raise Trouble(f"{wrong}{_looks(head)}", wrong=True, hint=way_on)
+    if wrong := misfit(artifact, expected, store.by_hand(artifact), size, sha256):
+        raise Trouble(f"{wrong}{_looks(head)}", wrong=True, hint=store.way_on(artifact))
     if size == 0:
         raise Trouble("an empty file", wrong=True)
     if expected is None and not artifact.sha256_prefix and (page := _looks(head)):

@@ -101,7 +101,7 @@ def in_store(artifact: Artifact, store: Store) -> Fetched | None:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
         if sha256 == path.name:
-            return Fetched(artifact, path, sha256, size, evidence(artifact), None)
+            return Fetched(artifact, path, sha256, size, evidence(artifact, store.by_hand(artifact)), None)
         path.unlink(missing_ok=True)
     except FileNotFoundError:  # another process was the first to take it away
         pass

@@ -47,7 +47,7 @@ class Store:
     def expected(self, artifact: Artifact) -> str | None:
         """The full hash that an artifact must have: pinned by hand, else the manifest's, else pinned at its first download."""
         pin = self.pins().get(artifact.name)
-        if pin and pin.get("by") == BY_HAND:
+        if pin and self.by_hand(artifact):
             return str(pin["sha256"])
         if artifact.sha256:
             return artifact.sha256
@@ -60,10 +60,15 @@ class Store:
         """Whether any hash, or a part of one, tells an artifact from other files."""
         return artifact.sha256_prefix is not None or self.expected(artifact) is not None
 
+    def by_hand(self, artifact: Artifact) -> bool:
+        """Whether the user gave the hash that counts."""
+        return self.pins().get(artifact.name, {}).get("by") == BY_HAND
+
     def way_on(self, artifact: Artifact) -> str | None:
-        """What to do where bytes differ from a hash that is that of a first download; None where somebody gave the hash."""
-        pin = self.pins().get(artifact.name)
-        if artifact.sha256 or pin is None or pin.get("by") == BY_HAND:
+        """What to do where bytes differ from a hash that is pinned; None where the hash is the manifest's."""
+        if self.by_hand(artifact):
+            return f"that hash was pinned by hand and stands in {self.lock}: --pin another one, or remove '{artifact.name}' from there"
+        if artifact.sha256 or artifact.name not in self.pins():
             return None
         return (
             f"the manifest names no {'full ' if artifact.sha256_prefix else ''}hash of it: this one is that of the first file that came, and"

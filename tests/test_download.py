@@ -399,7 +399,10 @@ def test_the_hint_at_a_pin_made_on_first_use_says_where_it_stands_and_how_to_go_
     store.pin_by_hand(artifact("x", **PREFIXED), OTHER)
     with pytest.raises(IntegrityError, match=f"expected sha256 {OTHER} pinned by hand, found {SHA}") as caught:
         fetch(artifact(address("http:/good"), **PREFIXED), store, tmp_path)
-    assert str(store.lock) not in caught.value.hint
+    assert caught.value.hint == f"that hash was pinned by hand and stands in {store.lock}: --pin another one, or remove 'vit.npz' from there"
+    store.pin_by_hand(artifact("x", **PREFIXED), SHA)
+    assert fetch(artifact(address("http:/good"), **PREFIXED), store, tmp_path).evidence == "sha256 pinned by hand"
+    assert fetch(artifact("x", **PREFIXED), store, tmp_path).evidence == "sha256 pinned by hand"  # from the store
 
 
 # what nobody has hashed is looked at before it is pinned

@@ -180,7 +180,9 @@ def test_the_cache_is_listed_verified_and_emptied(zoo, tmp_path):
     assert segzoo("--zoo", zoo, "cache", "rm", "full").exit_code == 0
     assert blobs() == [hashlib.sha256(OTHER).hexdigest()]
     assert segzoo("--zoo", zoo, "cache", "rm", blobs()[0][:7]).exit_code == 7
-    assert segzoo("--zoo", zoo, "cache", "rm", blobs()[0][:8]).exit_code == 0
+    assert f"{hashlib.sha256(OTHER).hexdigest()}, in {zoo.parent / 'segzoo.lock'}" in segzoo("--zoo", zoo, "info", "prefixed").stdout
+    removed = segzoo("--zoo", zoo, "cache", "rm", blobs()[0][:8])
+    assert (removed.exit_code, removed.stderr) == (0, f"its hash stays pinned in {zoo.parent / 'segzoo.lock'}\n")
     assert blobs() == []
 
 

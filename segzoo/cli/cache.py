@@ -115,7 +115,7 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
 def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
     """Remove files by a name of the zoo or the beginning of a hash, eight digits at least. What is pinned stays pinned."""
     from segzoo.cli.answer import show_json
-    from segzoo.cli.output import megabytes, show
+    from segzoo.cli.output import megabytes, show, tell
 
     manifest = choice.load()
     rows = _rows(manifest.store, manifest.zoo.artifacts)
@@ -129,6 +129,8 @@ def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
             gone.append(row)
             if not as_json:
                 show(f"removed {row['sha256'][:12]}, {megabytes(row['size'])}: {', '.join(row['names']) or '(not in this zoo)'}")
+    if not as_json and any(pin["sha256"] in {row["sha256"] for row in gone} for pin in manifest.store.pins().values()):
+        tell(f"its hash stays pinned in {manifest.store.lock}")
     if as_json:
         show_json({"removed": [str(manifest.store.blob(row["sha256"])) for row in gone], "bytes": sum(row["size"] for row in gone)})
 

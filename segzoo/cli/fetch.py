@@ -128,8 +128,8 @@ def _planned(manifest: Manifest, name: str, artifact: Artifact) -> dict[str, Any
     from segzoo.delivery import evidence
 
     found = manifest.store.find(artifact)
-    urls = [mirror.url for mirror in artifact.urls]
-    return {"name": name, "file": artifact.name, "here": found is not None, "size": artifact.size, "evidence": evidence(artifact), "urls": urls}
+    urls, said = [mirror.url for mirror in artifact.urls], evidence(artifact, manifest.store.by_hand(artifact))
+    return {"name": name, "file": artifact.name, "here": found is not None, "size": artifact.size, "evidence": said, "urls": urls}
 
 
 def _show_plan(plan: list[dict[str, Any]]) -> None:

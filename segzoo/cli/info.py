@@ -35,6 +35,8 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     show(name, style="bold")
     for key, value in rows:
         show(f"{key:<{width}}  {value}")
+    if entry.artifact and (pin := manifest.store.pins().get(entry.artifact.name)):
+        show(f"{'pinned':<{width}}  {pin['sha256']}, in {manifest.store.lock}")
     where = manifest.store.find(entry.artifact) if entry.artifact else None
     show(f"{'in the store':<{width}}  {where or 'no'}")
 
