@@ -14,7 +14,7 @@ import numpy as np
 from segzoo.atomic import replacing
 from segzoo.computed import DTYPES, cast, regridded
 from segzoo.detection import detect
-from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError
+from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
 from segzoo.formats import naming, open_weights, writer
 from segzoo.geometry import Geometry, Spec, measure
 from segzoo.layouts import LAYOUTS, Layout
@@ -101,17 +101,19 @@ def convert(
         (resample, METHODS, "resampling"),
         (dtype, DTYPES, "dtype"),
     ):
-        if value is not None and value not in among:
-            raise UsageError(f"no {what} '{value}'; there are {', '.join(among)}")
-    if isinstance(drop, str) or (grid is not None and (len(grid) != 2 or min(grid) < 1)):
-        raise UsageError("drop is a collection of names, grid a pair of positive numbers")
+        if value is not None:
+            one_of(what, value, among)
+    if isinstance(drop, str):
+        raise UsageError(f"drop: expected a collection of names, found {drop!r}")
+    if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2 and all(type(side) is int and side > 0 for side in grid)):
+        raise UsageError(f"grid: expected rows and columns, a pair of positive numbers, found {grid!r}")
     write = writer(target)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
     if target.exists() and source.exists() and source.samefile(target):
         raise UsageError(f"{target}: source and target are the same file")
     if (target.exists() or target.is_symlink()) and not force:
-        raise UsageError(f"{target}: exists already", hint="give --force to replace it")
+        raise UsageError(f"{target}: exists already", hint="--force, or force=True in Python, replaces it")
     opened = open_weights(source)
     known = recorded(opened)
     with naming(opened.path):

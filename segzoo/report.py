@@ -17,6 +17,7 @@ from segzoo.recheck import changed
 from segzoo.verdict import tolerance
 from segzoo.zoo import Backbone, Dataset, Entry
 
+MADE = '<meta name="generator" content="segzoo report">'  # in the page, by which it is known
 _CONFUSIONS = 10
 
 
@@ -261,7 +262,7 @@ def render(sections: Sequence[Illustrated], overview: Picture | None, label: str
         escaped = "".join("\\" + sign if sign in "\\`*_[]<>|" else sign for sign in str(text))
         return escaped.replace("\n", " ")
 
-    facts = {"sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
+    facts = {"made": MADE, "sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
     pages = []
     for name in ("report.html", "report.md"):
         environment = Environment(

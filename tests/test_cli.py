@@ -605,6 +605,9 @@ def test_two_v_show_the_traceback_and_keep_the_exit_code(arguments, code):
     [
         (("verify", "--zoo", "mini", "--all"), "hint: --zoo stands before the command: segzoo --zoo mini verify ..."),
         (("cache", "ls", "--zoo=mini"), "hint: --zoo stands before the command: segzoo --zoo mini cache ls ..."),
+        (("--offline", "fetch", "vit-t"), "hint: --offline stands after the command: segzoo fetch ..."),
+        (("--json", "list"), "hint: --json stands after the command: segzoo list ..."),
+        (("convert", "mini-vit", "-o", "x"), "hint: where to write is the last argument: segzoo convert SRC DST"),
         (("list", "-q"), "hint: -q stands before the command: segzoo -q list ..."),
         (("list", "-vv"), "hint: -v stands before the command: segzoo -v list ..."),
     ],
@@ -614,6 +617,19 @@ def test_an_option_of_the_program_after_a_command_is_told_its_place(arguments, s
     assert done.exit_code == 2
     assert done.stderr.endswith(f"'.\n{said}\n")
     assert "hint" not in segzoo("list", "--frob").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("predict", "--compare", "vit-t-mask", "x.jpg"), "error: --compare takes two models, and after them come the images\nhint: segzoo predict"),
+        (("predict",), "error: no model and no image named\nhint: segzoo predict MODEL IMAGE..."),
+    ],
+)
+def test_predict_says_what_it_lacks(arguments, said):
+    done = segzoo(*arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
 
 
 # the output

@@ -198,6 +198,15 @@ def test_a_receipt_that_contradicts_itself_confirms_nothing(verified, tmp_path):
         assert "receipt broken" in text
 
 
+def test_another_page_is_not_replaced(verified, tmp_path):
+    (tmp_path / "index.html").write_text("<title>my page</title>")
+    done = segzoo("report", "-o", tmp_path, "--no-images")
+    assert (done.exit_code, [path.name for path in tmp_path.iterdir()]) == (2, ["index.html"])
+    assert "index.html: there is another page of this name" in done.stderr
+    for _ in range(2):  # its own is
+        assert segzoo("report", "-o", tmp_path / "page", "--no-images").exit_code == 0
+
+
 def test_a_receipt_of_an_earlier_manifest_says_so(tmp_path):
     lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
     segzoo("verify", "mini-linear", "--images", "12", "--device", "cpu", zoo=lab)

@@ -3,6 +3,8 @@
 This is the only place that knows click and rich, and the only one that turns errors into exit codes.
 """
 
+from __future__ import annotations
+
 import errno
 import sys
 from typing import Any
@@ -51,6 +53,18 @@ class Guarded(click.Group):
     With --json, whatever ends a command is JSON on stdout too.
     """
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            owners = [name for name, command in self.commands.items() if any(error.option_name in one.opts for one in command.params)]
+            if not owners:
+                raise
+            named = next((word for word in given if word in owners), "COMMAND")
+            hint = f"{error.option_name} stands after the command: segzoo {named} ..."
+            raise click.UsageError(f"No such option '{error.option_name}'.\nhint: {hint}", ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         arguments = [*ctx.args]
 
@@ -94,7 +108,9 @@ class Guarded(click.Group):
 
 
 def misplaced(group: click.Group, option: str, words: str) -> str | None:
-    """What to do about an unknown option of a command, where it is one of the main program's."""
+    """What to do about an unknown option of a command, where it is one of the main program's, or a folder that comes last."""
+    if option in ("-o", "--output") and words == "convert":
+        return "where to write is the last argument: segzoo convert SRC DST"
     if not any(option in parameter.opts for parameter in group.params):
         return None
     return f"{option} stands before the command: segzoo {option}{' mini' if option == '--zoo' else ''} {words} ..."

@@ -31,7 +31,7 @@ class ModelThenImages(Name):
 
 
 @click.command(short_help="Segment images: overlays with a legend, label maps, class shares.")
-@click.argument("arguments", nargs=-1, required=True, metavar="MODEL IMAGE...", type=ModelThenImages("models", or_file=True))
+@click.argument("arguments", nargs=-1, metavar="MODEL IMAGE...", type=ModelThenImages("models", or_file=True))
 @click.option("-o", "--output", type=Folder(), metavar="DIR", default=Path("predictions"), show_default=True, help="Folder for the pictures.")
 @click.option(
     "--compare",
@@ -88,6 +88,10 @@ def predict(
     from segzoo.prediction import compared, disagreement, index_map, overlay
     from segzoo.prediction import predict as segment
 
+    if not (compare or arguments):
+        raise UsageError("no model and no image named", hint="segzoo predict MODEL IMAGE..., or segzoo predict --compare A B IMAGE...")
+    if compare and not arguments:
+        raise UsageError("--compare takes two models, and after them come the images", hint="segzoo predict --compare A B IMAGE...")
     names = compare or arguments[:1]
     paths = list(dict.fromkeys(images(arguments if compare else arguments[1:])))
     targets = _targets(paths, output)

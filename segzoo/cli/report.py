@@ -9,7 +9,7 @@ import click
 
 from segzoo.cli.completion import Folder, Name
 from segzoo.cli.manifest import Choice
-from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
+from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def report(
             raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
     from segzoo import plots
     from segzoo.cli.receipt import none_yet
-    from segzoo.report import Illustrated, Picture, gather, render
+    from segzoo.report import MADE, Illustrated, Picture, gather, render
 
     manifest = choice.load()
     zoo, folder = manifest.zoo, manifest.receipts
@@ -61,6 +61,9 @@ def report(
     if not (names or every or kept):
         raise none_yet(manifest)
     entries = manifest.chosen(names or (() if every else kept), every, zoo.entries)
+    before = output / "index.html"
+    if before.is_file() and MADE not in before.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(f"{before}: there is another page of this name", hint="name another folder: -o DIR")
     sections = []
     for name, entry in entries.items():
         dataset = zoo.datasets[zoo.models[name].protocol.dataset] if name in zoo.models else None
