@@ -57,7 +57,7 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     if made.like != name:
         tell(f"{name}: taken for {made.like}, whose geometry it has")
     for section in made.left_out:
-        tell(f"left out: {section}, for which it has no place")
+        tell(f"left out: {section}, for which the form '{form}' has no place")
     if made.verified is None:
         tell(f"not verified yet, as its card says: {made.verify}", style="yellow")
     elif not made.verified:

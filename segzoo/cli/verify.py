@@ -275,7 +275,8 @@ class Board:
             for check in checks:
                 if (self._dwelt_on(check) and check.short != "-") or verbosity():  # above a broken rung all are alike
                     style = self.STYLES[check.status] if check.status != "passed" else ""
-                    said = "" if check.status in ("passed", "n/a") else f"{check.status}: "
+                    measured = check.status == "skipped" and "modes" in check.facts
+                    said = "" if check.status in ("passed", "n/a") or measured else f"{check.status}: "
                     show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
         for name, entry in self.entries.items():
             artifact = entry.artifact

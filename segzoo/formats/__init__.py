@@ -82,7 +82,8 @@ def open_weights(path: str | Path) -> Weights:
     """
     path = Path(path)
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
+        hint = None if path.suffix or path.exists() else "segzoo.fetch(NAME) gives the file of a name in the zoo"
+        raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file", hint)
     try:
         with parsing(path):
             kind = kind_of(path)
