@@ -14,6 +14,7 @@ import numpy as np
 from segzoo.atomic import replacing
 from segzoo.computed import DTYPES, cast, regridded
 from segzoo.detection import detect
+from segzoo.difference import finite
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
 from segzoo.formats import naming, open_weights, writer
 from segzoo.geometry import Geometry, Spec, measure
@@ -152,7 +153,7 @@ def convert(
             checksums[name] = zlib.crc32(_bytes(array))
             if digests:
                 sha256[name] = tensor_digest(array)
-            if not _finite(array):
+            if not finite(array):
                 not_finite.append(name)
             yield name, array
             done += array.nbytes
@@ -218,14 +219,6 @@ def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
     flat = scratch[: array.nbytes].view(array.dtype).reshape(array.shape)
     copy(array, flat)
     return flat
-
-
-def _finite(array: np.ndarray) -> bool:
-    """Whether all numbers are finite. A sum finds any that is not, and is cheap; one that overflows is looked at again."""
-    if array.dtype.kind in "iub":
-        return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 def _read_back(part: Path, target: Path, steps: Plan, checksums: Mapping[str, int], said: Callable[[int], None]) -> None:

@@ -106,3 +106,18 @@ def identical(mine: np.ndarray, theirs: np.ndarray) -> bool:
         return False
     left, right = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (mine, theirs))
     return np.array_equal(left, right)
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether all numbers are finite. A sum finds any that is not, and is cheap; one that overflows is looked at again."""
+    if array.dtype.kind in "iub":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+
+def refuse_not_finite(tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises ConversionError for tensors that hold NaN or infinity: no model can be made of them."""
+    if wrong := [name for name in tensors if not finite(tensors[name])]:
+        more = f" and {len(wrong) - 6} more" if len(wrong) > 6 else ""
+        raise ConversionError(f"not finite: {', '.join(wrong[:6])}{more}", hint="the training diverged, or the file is damaged")

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from segzoo.difference import refuse_not_finite
 from segzoo.errors import UsageError, one_of
 from segzoo.formats import naming
 from segzoo.layouts import LAYOUTS, OWN
@@ -28,6 +29,7 @@ Said = Callable[[int, int | None], None]
 def module(source: Read, entry: Entry, vit: type[VisionTransformer] = VisionTransformer) -> nn.Module:
     """The Segmenter or backbone with these weights, in float32 on the CPU, ready to run. `vit` is the class of its backbone."""
     tensors = dict(run(plan(source.opened.specs, OWN, found=source.found, heads=source.geometry.heads), source.opened))
+    refuse_not_finite(tensors)
     if not isinstance(entry, Model):
         return build(source.geometry, tensors, entry.eps, vit=vit)
     return build(source.geometry, tensors, entry.eps, entry.head.eps or 1e-5, entry.resample, vit)

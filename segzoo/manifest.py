@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Manifest:
-    """`label` is a short name for it; its receipts lie in a folder of that name. `origins` says for each name
+    """`label` is a short name for it. `origins` says for each name
     which of the `parts` it is from, `hidden` what of later ones does not count.
     """
 
@@ -38,10 +38,12 @@ class Manifest:
     origins: Mapping[str, Part] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
 
-    @property
-    def receipts(self) -> Path:
-        """The folder of its receipts."""
-        return self.store.home / "receipts" / self.label
+    def receipts_of(self, name: str) -> Path:
+        """The folder of an entry's receipt: that of the manifest that it is from, whichever it is used with."""
+        return self.store.home / "receipts" / self.origins[name].label
+
+    def receipt_of(self, name: str) -> Path:
+        return self.receipts_of(name) / f"{name}.json"
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""

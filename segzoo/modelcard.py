@@ -41,9 +41,10 @@ class Made:
     version: str = ""
 
 
-def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, receipt: Mapping[str, Any] | None) -> str:
-    """The whole text. `receipt` is the newest of the entry; it speaks for this folder only if it is of the same bytes."""
-    proved = receipt if receipt and facts_of(receipt, "bytes").get("sha256") == sha256 else None
+def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None, other: str | None) -> str:
+    """The whole text. `proved` is the receipt of these bytes as the manifest describes them; where there is one but of something
+    `other`, that is said.
+    """
     blocks = [
         _front_matter(known, made, dataset, proved),
         f"# {prose(_title(known))}",
@@ -56,7 +57,7 @@ def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, receipt
         "## Conversion",
         _list(_conversion(known, made, proved)),
         "## Verification",
-        *_verification(made, receipt, proved),
+        *_verification(made, proved, other),
         "## Licence",
         _licence(known, dataset),
         "## Make it again",
@@ -189,20 +190,19 @@ def _conversion(known: Known, made: Made, proved: Mapping[str, Any] | None) -> I
         yield f"GELU: flax trained it with the tanh form; here it is the exact, erf form, as in timm, transformers and MMSegmentation{moved}"
 
 
-def _verification(made: Made, receipt: Mapping[str, Any] | None, proved: Mapping[str, Any] | None) -> Iterator[str]:
+def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | None) -> Iterator[str]:
     """What the receipt of the same bytes says, rung by rung."""
     if proved is None:
-        other = "There is a receipt, but of other bytes than these. " if receipt else ""
-        yield f"{other}Not verified yet: {code(made.verify)}"
+        there = f"There is a receipt, but of {other}. " if other else ""
+        yield f"{there}Not verified yet: {code(made.verify)}"
         return
     if not proved["passed"]:
         failed = ", ".join(check["rung"] for check in proved["checks"] if check["status"] == "failed")
         yield f"**Verification failed**, at: {prose(failed)}."
     rows = ["| rung | status | |", "|---|---|---|"]
     for check in proved["checks"]:  # what failed or was skipped may name folders of the machine in its detail
-        rows.append(
-            f"| {prose(check['rung'])} | {prose(check['status'])} | {prose(check['detail'] if check['status'] == 'passed' else check['short'])} |"
-        )
+        status = "measured" if check["status"] == "skipped" and check["basis"] else check["status"]
+        rows.append(f"| {prose(check['rung'])} | {prose(status)} | {prose(check['detail'] if status == 'passed' else check['short'])} |")
     yield "\n".join(rows)
     if modes := _modes(proved):
         score = next(check for check in proved["checks"] if check["rung"] == "mIoU")

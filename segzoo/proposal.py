@@ -18,7 +18,7 @@ from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.fields import Identifier
 from segzoo.formats import naming, open_weights
 from segzoo.geometry import Geometry, measure
-from segzoo.reading import read
+from segzoo.reading import assumed, read
 from segzoo.recorded import Recorded, recorded
 from segzoo.spelling import AFTER
 from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo
@@ -118,7 +118,7 @@ def _model(
     decoder = measured.decoder
     alike = {key: one for key, one in zoo.models.items() if one.geometry.geometry(one.decoder).bare == measured.bare}
     same = {key: one for key, one in alike.items() if one.checkpoint.layout == found.layout.name}  # of models alike, those in this layout
-    like = _like(taken, same or alike, zoo.models, wishes.like, _assumed, "checkpoint", measured)
+    like = _like(taken, same or alike, zoo.models, wishes.like, assumed, "checkpoint", measured)
     if like is None:
         said = f"{taken.path}: {measured}: like no model of this zoo, and no tensor shows heads, eps, data set and protocol"
         raise UsageError(said, hint=f"say --like NAME of a model that shares its eps and protocol: {', '.join(zoo.models)}")
@@ -140,9 +140,9 @@ def _model(
         from_whom = f"as in {like}" if same_head else f"heads as those of the backbone, eps as in {eps_of}"
         notes["head"] = f"heads and eps are assumed: {from_whom}"
     head |= {"classes": decoder.classes} | ({"eps": model.head.eps or 1e-5} if decoder.kind == "mask" else {})
-    assumed = ["heads"] * (measured.heads is None) + ["eps"] * (known.eps is None)
-    if assumed:
-        notes["backbone"] = f"{' and '.join(assumed)} {'are' if assumed != ['eps'] else 'is'} assumed: as in {like}"
+    lacking = ["heads"] * (measured.heads is None) + ["eps"] * (known.eps is None)
+    if lacking:
+        notes["backbone"] = f"{' and '.join(lacking)} {'are' if lacking != ['eps'] else 'is'} assumed: as in {like}"
     protocol = model.protocol.model_dump(exclude_unset=True, exclude={"note", "published_scale"}) | {"dataset": dataset}
     for side in ("mean", "std"):
         protocol[side] = protocol[side][0] if len(set(protocol[side])) == 1 else protocol[side]
@@ -154,12 +154,6 @@ def _model(
     else:
         notes[AFTER] = "reported: {miou: 0.0, source: ...}   for a figure that is published somewhere"
     return plain, notes
-
-
-def _assumed(model: Model) -> tuple[Any, ...]:
-    """What a file that is like a model is taken to share with it."""
-    protocol = model.protocol.model_copy(update={"note": None, "published_scale": None})
-    return model.backbone.heads, model.backbone.eps, model.head.heads, model.head.eps, protocol
 
 
 def _like(taken: Taken, alike: Mapping[str, E], among: Mapping[str, E], named: str | None, shared: Any, field: str, measured: Geometry) -> str | None:

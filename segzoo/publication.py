@@ -27,8 +27,10 @@ from segzoo.proposal import name_of
 from segzoo.reading import Known, Said, known
 from segzoo.receipt import facts_of
 from segzoo.receipt import read as read_receipt
+from segzoo.recheck import changed
 from segzoo.remap import Plan, plan
-from segzoo.zoo import Dataset, Model
+from segzoo.report import command
+from segzoo.zoo import Dataset, Entry, Model
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 
@@ -72,11 +74,23 @@ def publish(
         dataset = manifest.zoo.datasets[it.entry.protocol.dataset] if isinstance(it.entry, Model) else None
         made = replace(FORMS[form](it, dataset, part, said), **_commands(it, form, folder, manifest))
         sha256 = it.fetched.sha256 if it.fetched else _sha256(it.read.opened.path)
-        receipt = read_receipt(manifest.receipts / f"{it.like}.json")
-        (part / "README.md").write_text(card(it, sha256, made, dataset, receipt), encoding="utf-8")
+        receipt = read_receipt(manifest.receipt_of(it.like))
+        other = _other(receipt, sha256, it.entry) if receipt else None
+        proved = receipt if not other else None
+        if proved and it.fetched:
+            made = replace(made, verify=command(it.name, proved, _zoo(manifest)))
+        (part / "README.md").write_text(card(it, sha256, made, dataset, proved, other), encoding="utf-8")
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
-    verified = receipt["passed"] if receipt and facts_of(receipt, "bytes").get("sha256") == sha256 else None
+    verified = proved["passed"] if proved else None
     return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, made.verify)
+
+
+def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:
+    """Of what else a receipt is than of these bytes as the manifest describes them."""
+    if facts_of(receipt, "bytes").get("sha256") != sha256:
+        return "other bytes than these"
+    what = changed(receipt, entry)
+    return f"an earlier state of the manifest ({', '.join(what)})" if what else None
 
 
 def _transformers(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
@@ -151,7 +165,7 @@ def _only_backbones(it: Known, library: str) -> None:
     if isinstance(it.entry, Model):
         raise ConversionError(
             f"{it.name} is a Segmenter, for which {library} has no class: its head would be lost",
-            hint="--as safetensors (with a loader in plain torch) or --as onnx hold it whole; segzoo convert writes its backbone alone",
+            hint="--as safetensors (with a loader in plain torch) or --as onnx hold it whole (in Python form=); segzoo convert writes its backbone",
         )
 
 
@@ -192,6 +206,8 @@ def _weights(it: Known, folder: Path, to: str | Layout, said: Said, prefix: str 
             prefix=prefix,
             progress=lambda doing, done, whole: said(done, whole),
         )
+    if report.not_finite:
+        raise ConversionError(f"not finite: {', '.join(report.not_finite)}", hint="the training diverged, or the file is damaged")
     return Made("", report.target_layout, report.read, report.written, report.dropped)
 
 
@@ -203,9 +219,14 @@ def _more(it: Known, dataset: Dataset | None) -> dict[str, Any]:
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in dataset.classes.items()]}
 
 
+def _zoo(manifest: Manifest) -> str:
+    """The option that chooses the zoo, with a space after it; of a person's own path only the usual name."""
+    return {"shipped": "", "mini": "--zoo mini "}.get(manifest.label, "--zoo zoo.yaml ")
+
+
 def _commands(it: Known, form: str, folder: Path, manifest: Manifest) -> dict[str, Any]:
     """How to make and to verify it again; of a person's own paths only the last part."""
-    zoo = {"shipped": "", "mini": " --zoo mini"}.get(manifest.label, " --zoo zoo.yaml")
+    zoo = f" {_zoo(manifest)}".rstrip()
     name = shlex.quote(Path(it.name).name)
     like = "" if it.fetched else f" --like {it.like}"
     made = f"segzoo{zoo} export {name}{like} -o {shlex.quote(folder.absolute().name)} --as {form}"

@@ -7,10 +7,11 @@ entry that has its geometry, which tells attention heads, eps, protocol and clas
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from segzoo.adopt import hashed
 from segzoo.detection import Found, detect
-from segzoo.errors import ConversionError, NotFoundError
+from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import Weights, naming, open_weights
 from segzoo.geometry import Geometry, measure
 from segzoo.manifest import Manifest
@@ -109,10 +110,22 @@ def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tup
             f"{measured}: {f'not like {like}' if like else 'like no model of this zoo'}",
             hint="heads, classes and protocol show in no tensor: describe the model in a zoo of your own, and give it with --zoo",
         )
-    if len(fitting) > 1:
-        raise ConversionError(f"like {' and like '.join(fitting)}", hint="say which with --like NAME")
-    ((name, entry),) = fitting.items()
+    if len(fitting) > 1:  # of entries alike, the one whose own file it is; else the first, where nothing depends on which
+        sha256 = hashed(path)[0]
+        fitting = {name: entry for name, entry in fitting.items() if entry.artifact.sha256 == sha256} or fitting
+    if len({assumed(entry) for entry in fitting.values()}) > 1:
+        hint = "they differ in what no tensor shows: say which with --like NAME, or like= in Python"
+        raise UsageError(f"{path}: {measured}: like {' and like '.join(fitting)}", hint)
+    name, entry = next(iter(fitting.items()))
     return name, Read(opened, found, _measured(opened, found, entry))
+
+
+def assumed(entry: Entry) -> tuple[Any, ...]:
+    """What a file that is like an entry is taken to share with it, since no tensor shows it."""
+    if not isinstance(entry, Model):
+        return entry.geometry.heads, entry.eps
+    protocol = entry.protocol.model_copy(update={"note": None, "published_scale": None})
+    return entry.backbone.heads, entry.backbone.eps, entry.head.heads, entry.head.eps, protocol
 
 
 def _expected(entry: Entry) -> Geometry:

@@ -100,15 +100,20 @@ def _findings(receipt: Receipt, store: Store | None, data: Path | None) -> Itera
 
 
 def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
-    """What the manifest says otherwise now than when an entry's receipt was made: its bytes, its protocol, its eps, its reported figures."""
+    """What the manifest says otherwise now than when an entry's receipt was made: bytes, geometry, eps, protocol, reported figures."""
     found = []
+    expected = json.loads(json.dumps(asdict(entry.geometry.geometry(entry.decoder if isinstance(entry, Model) else None))))
     if entry.artifact.sha256 and facts_of(record, "bytes").get("sha256", entry.artifact.sha256) != entry.artifact.sha256:
         found.append("bytes")
-    basis: Mapping[str, Any] = next((check["basis"] for check in record["checks"] if check["rung"] == "mIoU"), {})
-    if basis and isinstance(entry, Model):
+    if facts_of(record, "names").get("geometry", expected) != expected:
+        found.append("geometry")
+    bases: dict[str, Mapping[str, Any]] = {check["rung"]: check["basis"] for check in record["checks"] if check["basis"]}
+    if bases.get("numbers", {}).get("eps", entry.eps) != entry.eps:
+        found.append("eps")
+    if (basis := bases.get("mIoU")) and isinstance(entry, Model):
         reported = entry.reported.model_dump(mode="json") if entry.reported else None
         now = {"protocol": entry.protocol.model_dump(mode="json"), "eps": [entry.backbone.eps, entry.head.eps], "reported": reported}
-        found += [what for what, value in now.items() if basis[what] != json.loads(json.dumps(value))]
+        found += [what for what, value in now.items() if what not in found and basis[what] != json.loads(json.dumps(value))]
     return found
 
 

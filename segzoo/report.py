@@ -93,14 +93,19 @@ class Section:
             return next(f"failed: {rung}" for rung, check in self.checks.items() if check["status"] == "failed")
         skipped = [rung for rung, check in self.checks.items() if check["status"] == "skipped"]
         judged = [score.verdict for score in self.scores if score.verdict]
-        return judged[0] if judged else f"passed, but for {', '.join(skipped)}" if skipped else "passed"
+        if judged:
+            return judged[0]
+        measured = ["mIoU measured, none reported"] if self.scores and "mIoU" in skipped else []
+        lacking = [rung for rung in skipped if rung != "mIoU" or not measured]
+        return "; ".join([f"passed, but for {', '.join(lacking)}" if lacking else "passed", *measured])
 
     @property
     def kind(self) -> str:
         """What the verdict is worth: good, bad, or open."""
         if self.broken or self.passed is False:
             return "bad"
-        return "open" if self.changed or self.passed is None or self.verdict.startswith("passed, but") or self.verdict == "undecided" else "good"
+        good = self.passed and self.verdict in ("passed", "confirmed", "consistent", "inconsistent")
+        return "good" if good else "open"
 
 
 def gather(
@@ -132,7 +137,7 @@ def gather(
         parity,
         list(_provenance(entry, record, checks)),
         score.get("basis", {}).get("precision", "fp32"),
-        _command(name, score, zoo_option),
+        command(name, record, zoo_option),
         broken,
         changed(record, entry),
     )
@@ -192,9 +197,9 @@ def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Ma
     yield "time", record["time"]
 
 
-def _command(name: str, score: Mapping[str, Any], zoo_option: str) -> str:
+def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:
     """What makes the same receipt again."""
-    basis = score.get("basis", {})
+    basis: Mapping[str, Any] = next((check["basis"] for check in record["checks"] if check["rung"] == "mIoU"), {})
     if "images" not in basis:
         return f"segzoo {zoo_option}verify {name} --again"
     count = "all" if basis["images"] == basis["of"] else str(basis["images"])

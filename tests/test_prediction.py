@@ -206,10 +206,16 @@ def test_where_several_models_are_alike_it_must_be_said_which(tmp_path):
     twin = {**manifest.zoo.models, "twin": manifest.zoo.models["mini-mask"]}
     manifest = manifest.__class__(**{**vars(manifest), "zoo": manifest.zoo.model_copy(update={"models": twin})})
     path = MINI / ZOO.models["mini-mask"].checkpoint.name
-    with pytest.raises(ConversionError, match="like mini-mask and like twin") as raised:
-        loaded(path, manifest)
-    assert "--like NAME" in raised.value.hint
-    assert loaded(path, manifest, like="twin").like == "twin"
+    assert loaded(path, manifest).like == "mini-mask"  # nothing depends on which
+    other = manifest.zoo.models["mini-mask"].model_copy(update={"head": manifest.zoo.models["mini-mask"].head.model_copy(update={"eps": 1e-4})})
+    manifest = manifest.__class__(**{**vars(manifest), "zoo": manifest.zoo.model_copy(update={"models": {**twin, "twin": other}})})
+    assert loaded(path, manifest, "twin").like == "twin"
+    assert loaded(path, manifest).like == "mini-mask"  # whose own file it is: so is it twin's, but the first counts
+    mine = converted(tmp_path, "mini-mask", "mmseg", ".safetensors")
+    with pytest.raises(UsageError, match="like mini-mask and like twin") as raised:
+        loaded(mine, manifest)
+    assert "they differ in what no tensor shows: say which with --like NAME" in raised.value.hint
+    assert loaded(mine, manifest, "twin").like == "twin"
     with pytest.raises(ConversionError, match="not like mini-linear"):
         loaded(path, manifest, like="mini-linear")
 
@@ -293,3 +299,24 @@ def test_what_the_library_raises_is_of_the_rung_that_failed(tmp_path):
     (lab / "zoo.yaml").write_text(text.replace("    path: ade_mini\n", ""))
     with pytest.raises(EnvironmentFault, match="data set ade-mini is not here"):
         segzoo.evaluate("mini-linear", zoo=lab / "zoo.yaml")
+
+
+@pytest.mark.parametrize("name", ["decode_head.cls_emb", "backbone.layers.1.ln1.weight"])
+def test_weights_that_are_not_finite_are_no_model(name, tmp_path):
+    tensors = {key: np.array(array) for key, array in segzoo.open(MINI / ZOO.models["mini-mask"].checkpoint.name).items()}
+    tensors[name][..., 0] = np.nan
+    torch.save({key: torch.from_numpy(array) for key, array in tensors.items()}, tmp_path / "nan.pth")
+    for use in (
+        lambda: segzoo.load(tmp_path / "nan.pth", zoo="mini"),
+        lambda: segzoo.export(tmp_path / "nan.pth", tmp_path / "out", form="safetensors", zoo="mini"),
+    ):
+        with pytest.raises(ConversionError, match=f"not finite: {name}") as caught:
+            use()
+        assert "the training diverged, or the file is damaged" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+    assert (
+        CliRunner().invoke(main, ["--zoo", "mini", "manifest", "add", str(tmp_path / "nan.pth"), "--to", str(tmp_path / "own.yaml")]).exit_code == 0
+    )
+    done = CliRunner().invoke(main, ["--zoo", str(tmp_path / "own.yaml"), "verify", "nan"])
+    assert done.exit_code == 5
+    assert f"nan: round trip: failed: not finite: {name}" in done.stdout

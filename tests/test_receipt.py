@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 from conftest import MINI
 
+import segzoo
 from segzoo.cli import main
 from segzoo.miou import Counts, total
 from segzoo.receipt import dumps
@@ -308,6 +309,32 @@ def test_receipts_are_checked_by_name_and_one_that_is_damaged_keeps_none_from_it
     assert (show.exit_code, "receipt check mini-vit says why" in show.stderr) == (4, True)
     other = CliRunner().invoke(main, ["receipt", "check"])
     assert (other.exit_code, "there are some of --zoo mini" in other.stderr) == (7, True)
+
+
+def test_a_receipt_of_another_geometry_speaks_for_nothing(lab, tmp_path):
+    """Heads show in no tensor: with others the same bytes are another model."""
+    verify("--images", "10", zoo=lab)
+    change(lab, "heads: 2, mlp: 512, patch: 8, image: 64, eps: 1.0e-6", "heads: 4, mlp: 512, patch: 8, image: 64, eps: 1.0e-6")
+    segzoo.export(ENTRY, tmp_path / "out", form="safetensors", zoo=lab)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "There is a receipt, but of an earlier state of the manifest (geometry). Not verified yet" in card
+    change(lab, "    path: ade_mini\n", "")
+    without = verify(zoo=lab)
+    assert "stays as it was" not in without.stdout
+    assert checks(label_of(lab))["names"]["facts"]["geometry"]["heads"] == 4
+
+
+def test_a_figure_with_nothing_to_hold_it_against_is_called_measured(lab):
+    plain = yaml.safe_load(lab.read_text())
+    for field in ("counts", "reported"):
+        del plain["models"][ENTRY][field]
+    lab.write_text(yaml.safe_dump(plain))
+    done = verify("--images", "10", zoo=lab)
+    assert "1 verified: 4 passed, 1 measured; " in done.stdout
+    assert f"{ENTRY}: mIoU: measured: 8" in done.stderr
+    assert re.search(rf"\n{ENTRY}: mIoU: 8[0-9.]+ measured, none reported", done.stdout)
+    report = CliRunner().invoke(main, ["--zoo", str(lab), "report", "--no-images", "-o", str(lab.parent / "page")])
+    assert f"{ENTRY}: passed; mIoU measured, none reported\n" in report.stdout
 
 
 def test_zoos_in_folders_of_one_name_have_receipts_of_their_own(tmp_path):

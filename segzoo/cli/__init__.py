@@ -98,7 +98,7 @@ class Guarded(click.Group):
             show_error(fault.with_traceback(error.__traceback__))
             sys.exit(fault.exit_code)
         except KeyboardInterrupt:
-            message = said([ctx.invoked_subcommand or ""])
+            message = said([ctx.invoked_subcommand or "", *arguments])
             failed(Interrupted(message))
             click.echo(f"\n{message}", err=True)
             sys.exit(Interrupted.exit_code)

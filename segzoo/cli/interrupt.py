@@ -21,8 +21,10 @@ _raised = False
 
 def said(words: Iterable[str]) -> str:
     """What the person at the terminal is told, of the command among these words."""
-    goes_on = not _GO_ON.isdisjoint(words)
-    return "interrupted; " + ("what has arrived is kept. Run the same command again to go on." if goes_on else "nothing is left half written.")
+    words = list(words)
+    if _GO_ON.isdisjoint(words):
+        return "interrupted; nothing is left half written."
+    return f"interrupted; what has arrived is kept. Run the same command {'without --again' if '--again' in words else 'again'} to go on."
 
 
 def listen() -> None:

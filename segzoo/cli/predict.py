@@ -104,7 +104,6 @@ def predict(
         if models[-1].like != name:
             tell(f"{name}: taken for {models[-1].like}, whose layout and geometry it has")
     evaluators = [Evaluator(one.module, one.protocol, len(one.classes), at, precision, tell) for one in models]
-    output.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
     failed: list[EnvironmentFault] = []
     with work_progress("images", len(paths)) as done:

@@ -45,7 +45,7 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
     from segzoo.recheck import Finding, recheck
 
     manifest = choice.load()
-    paths = [_path(manifest, source) for source in sources] or sorted(manifest.receipts.glob("*.json"))
+    paths = [_path(manifest, source) for source in sources] or sorted(filter(Path.is_file, map(manifest.receipt_of, manifest.zoo.entries)))
     if not paths:
         raise none_yet(manifest)
     found: dict[Path, list[Finding]] = {}
@@ -94,14 +94,15 @@ def _path(manifest: Manifest, source: str) -> Path:
     if Path(source).suffix == ".json" or Path(source).is_file():
         return Path(source)
     manifest.chosen([source], False, manifest.zoo.entries)
-    return manifest.receipts / f"{source}.json"
+    return manifest.receipt_of(source)
 
 
 def none_yet(manifest: Manifest) -> NotFoundError:
     """That a zoo has no receipts, and which zoos have some."""
     from segzoo.merging import PACKAGED
 
-    others = sorted(folder.name for folder in manifest.receipts.parent.glob("*") if any(folder.glob("*.json")))
+    everywhere = manifest.store.home / "receipts"
+    others = sorted(folder.name for folder in everywhere.glob("*") if any(folder.glob("*.json")))
     known = [f"--zoo {other}" for other in others if other in PACKAGED]
     hint = "segzoo verify NAME writes one"
-    return NotFoundError(f"{manifest.receipts}: no receipts", hint=f"{hint}; there are some of {', '.join(known)}" if known else hint)
+    return NotFoundError(f"{everywhere}: no receipts of this zoo", hint=f"{hint}; there are some of {', '.join(known)}" if known else hint)

@@ -56,8 +56,8 @@ def report(
     from segzoo.report import MADE, Illustrated, Picture, gather, render
 
     manifest = choice.load()
-    zoo, folder = manifest.zoo, manifest.receipts
-    kept = [name for name in zoo.entries if (folder / f"{name}.json").is_file()]
+    zoo = manifest.zoo
+    kept = [name for name in zoo.entries if manifest.receipt_of(name).is_file()]
     if not (names or every or kept):
         raise none_yet(manifest)
     entries = manifest.chosen(names or (() if every else kept), every, zoo.entries)
@@ -67,7 +67,7 @@ def report(
     sections = []
     for name, entry in entries.items():
         dataset = zoo.datasets[zoo.models[name].protocol.dataset] if name in zoo.models else None
-        record, broken = _record(folder / f"{name}.json")
+        record, broken = _record(manifest.receipt_of(name))
         sections.append(gather(name, entry, dataset, record, choice.option, broken))
     illustrated = []
     with work_progress("entries", len(sections)) as done:

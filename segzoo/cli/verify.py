@@ -80,7 +80,7 @@ def verify(
     bytes       size and hash of the file
     names       layout, geometry and dtype are those of the manifest
     round trip  to every other layout and back: the same tensors, bit for bit
-    numbers     the torch model against a JAX reference, float64 and float32
+    numbers     the torch backbone against a JAX reference, float64 and float32
     mIoU        single scale, against the reported figure and, where they are
                 stored, the pixel counts of each image; on a CPU a seeded
                 subset, which can say 'consistent' but not 'confirmed'.
@@ -108,6 +108,7 @@ def verify(
     from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
     from segzoo.receipt import outweighed, proved, read, receipt, write
+    from segzoo.recheck import changed
     from segzoo.verify import artifacts_of
     from segzoo.verify import verify as verify_entry
 
@@ -150,10 +151,10 @@ def verify(
         parts = [f"{counted(len(sizes), 'file')}, {megabytes(sum(sizes))}"] if sizes else []
         parts += [f"{counted(len(missing) - len(sizes), 'file')} of unknown size"] if len(sizes) < len(missing) else []
         tell(f"to fetch: {' and '.join(parts)}")
-    receipts = manifest.receipts
     records = []
     with board.live():
         for name, entry in entries.items():
+            receipts, path = manifest.receipts_of(name), manifest.receipt_of(name)
             previous = proved(name, receipts, any_version=smoke is not None) if first else {}
             checks: list[dict[str, Any]] = []
             for check in verify_entry(entry, setting, previous):
@@ -163,13 +164,13 @@ def verify(
                     write(receipt(name, entry.title, checks), receipts, finished=False)
             records.append(receipt(name, entry.title, checks))
             if first and not smoke and not any(check["code"] in UNFINISHED for check in checks):
-                path = receipts / f"{name}.json"
-                if more := outweighed(records[-1], read(path)):
+                earlier = read(path)
+                if earlier and not changed(earlier, entry) and (more := outweighed(records[-1], earlier)):
                     board.notes.append(f"{name}: the receipt stays as it was, since it has {more}")
                     path.with_suffix(".unfinished").unlink(missing_ok=True)
                 else:
                     write(records[-1], receipts)
-                    board.receipts = receipts
+                    board.receipts[receipts] = None
     codes = [check.code for checks in board.checks.values() for check in checks if check.code]
     skipped = [check.rung for checks in board.checks.values() for check in checks if check.status == "skipped" and check.rung in require]
     code = min(codes) if codes else 8 if skipped else 0
@@ -207,7 +208,7 @@ class Board:
         self.checks: dict[str, list[Check]] = {name: [] for name in entries}
         self.doing = ""
         self.notes: list[str] = []
-        self.receipts: Path | None = None
+        self.receipts: dict[Path, None] = {}
         utf = (sys.stdout.encoding or "").lower().startswith("utf")  # asked now: the live table puts something of its own there
         self._marks = {"passed": "\u2713 ", "failed": "\u2717 "} if utf else {"passed": "ok ", "failed": "X "}
         self._live: Any = None
@@ -234,8 +235,15 @@ class Board:
         self.checks[name].append(check)
         self.doing = ""
         if not self._lively and (not self._silent or check.status == "failed"):
-            detail = check.short if self._summed and self._dwelt_on(check) else check.detail  # the summary says it in full
-            tell(f"{name}: {check.rung}: {check.status}" + (f": {detail}" if detail not in ("-", check.status) else ""))
+            detail = check.detail
+            if self._summed and self._dwelt_on(check):  # the summary says it in full
+                detail = check.detail.split("\n")[0] if check.status == "failed" else "not tried" if check.short == "-" else check.short
+            tell(f"{name}: {check.rung}: {self._word(check)}: {detail}")
+
+    @staticmethod
+    def _word(check: Check) -> str:
+        """What came of a rung. A figure that could be held against nothing proves nothing, but it was measured."""
+        return "measured" if check.status == "skipped" and "modes" in check.facts else check.status
 
     @staticmethod
     def _dwelt_on(check: Check) -> bool:
@@ -275,19 +283,18 @@ class Board:
             for check in checks:
                 if (self._dwelt_on(check) and check.short != "-") or verbosity():  # above a broken rung all are alike
                     style = self.STYLES[check.status] if check.status != "passed" else ""
-                    measured = check.status == "skipped" and "modes" in check.facts
-                    said = "" if check.status in ("passed", "n/a") or measured else f"{check.status}: "
+                    said = f"{check.status}: " if self._word(check) in ("failed", "skipped") else ""
                     show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
         for name, entry in self.entries.items():
             artifact = entry.artifact
             if not artifact.sha256 and not verbosity() and self.checks[name][0].status == "passed":
                 show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
-        statuses = [check.status for checks in self.checks.values() for check in checks]
-        counted = ", ".join(f"{statuses.count(status)} {status}" for status in self.STYLES if status in statuses)
+        words = [self._word(check) for checks in self.checks.values() for check in checks]
+        counted = ", ".join(f"{words.count(word)} {word}" for word in ("passed", "failed", "measured", "skipped", "n/a") if word in words)
         show(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
         if earlier := [check for checks in self.checks.values() for check in checks if check.time]:
             show(f"{len(earlier)} of them from receipts, as of {min(str(check.time) for check in earlier)}; --again climbs them anew", style="dim")
         for note in self.notes:
             show(note)
-        if self.receipts:
-            show(f"receipts: {self.receipts}")
+        for folder in self.receipts:
+            show(f"receipts: {folder}")
