@@ -86,7 +86,7 @@ class Section:
         if self.broken:
             return "receipt broken"
         if self.changed:
-            return f"of another manifest: {', '.join(self.changed)}"
+            return f"outdated: {', '.join(self.changed)}"
         if self.passed is None:
             return "not verified yet"
         if not self.passed:
@@ -111,8 +111,8 @@ class Section:
 def gather(
     name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str, Any] | None, zoo_option: str = "", broken: Sequence[str] = ()
 ) -> Section:
-    """The facts of an entry from its receipt, None where there is none that can be read. `zoo_option` goes into the command that
-    reproduces it, `broken` says where the receipt contradicts itself.
+    """The facts of an entry from its receipt, None where there is none that holds. `zoo_option` goes into the command that
+    reproduces it, `broken` says what is wrong with a receipt that does not hold.
     """
     figures = None if isinstance(entry, Backbone) else entry.reported
     reported = {mode: figure for mode in ("ss", "ms+flip") if figures and (figure := figures.of(mode)) is not None}

@@ -104,7 +104,7 @@ def report(
 
 
 def _record(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
-    """A receipt, None where there is none that can be read, and what in it is broken."""
+    """A receipt, None where there is none that holds, and what in it is broken."""
     from segzoo.receipt import read
     from segzoo.recheck import recheck
 
@@ -114,7 +114,7 @@ def _record(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
         broken = [f"{one.what}: {one.detail}" for one in recheck(path) if one.status == "broken"]
     except IntegrityError as error:
         return None, [f"{error.message}; {error.hint}"]
-    return read(path), broken
+    return (None if broken else read(path)), broken
 
 
 OVERVIEW = (
