@@ -1,6 +1,6 @@
 """Whether two files hold the same weights, across layouts and formats."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,5 +119,10 @@ def finite(array: np.ndarray) -> bool:
 def refuse_not_finite(tensors: Mapping[str, np.ndarray]) -> None:
     """Raises ConversionError for tensors that hold NaN or infinity: no model can be made of them."""
     if wrong := [name for name in tensors if not finite(tensors[name])]:
-        more = f" and {len(wrong) - 6} more" if len(wrong) > 6 else ""
-        raise ConversionError(f"not finite: {', '.join(wrong[:6])}{more}", hint="the training diverged, or the file is damaged")
+        raise not_finite(wrong)
+
+
+def not_finite(names: Sequence[str]) -> ConversionError:
+    """The error for tensors of these names."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ConversionError(f"not finite: {', '.join(names[:6])}{more}", hint="the training diverged, or the file is damaged")

@@ -18,7 +18,7 @@ from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.fields import Identifier
 from segzoo.formats import naming, open_weights
 from segzoo.geometry import Geometry, measure
-from segzoo.reading import assumed, read
+from segzoo.reading import assumed, geometry_of, read
 from segzoo.recorded import Recorded, recorded
 from segzoo.spelling import AFTER
 from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo
@@ -116,7 +116,7 @@ def _model(
     assert measured.decoder is not None
     assert measured.grid is not None
     decoder = measured.decoder
-    alike = {key: one for key, one in zoo.models.items() if one.geometry.geometry(one.decoder).bare == measured.bare}
+    alike = {key: one for key, one in zoo.models.items() if geometry_of(one).bare == measured.bare}
     same = {key: one for key, one in alike.items() if one.checkpoint.layout == found.layout.name}  # of models alike, those in this layout
     like = _like(taken, same or alike, zoo.models, wishes.like, assumed, "checkpoint", measured)
     if like is None:

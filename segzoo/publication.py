@@ -18,6 +18,7 @@ from segzoo import configuration
 from segzoo.atomic import whole_folder
 from segzoo.configuration import Told
 from segzoo.conversion import convert
+from segzoo.difference import not_finite
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.formats import naming
 from segzoo.layouts import OWN, Layout
@@ -207,7 +208,7 @@ def _weights(it: Known, folder: Path, to: str | Layout, said: Said, prefix: str 
             progress=lambda doing, done, whole: said(done, whole),
         )
     if report.not_finite:
-        raise ConversionError(f"not finite: {', '.join(report.not_finite)}", hint="the training diverged, or the file is damaged")
+        raise not_finite(report.not_finite)
     return Made("", report.target_layout, report.read, report.written, report.dropped)
 
 

@@ -67,15 +67,14 @@ def known(source: str | Path, manifest: Manifest, among: Mapping[str, Entry], li
 
 def read(entry: Entry, path: Path) -> Read:
     """An entry's file, opened and measured. Raises ConversionError where layout, geometry or dtype are not the manifest's."""
-    artifact, decoder = entry.artifact, entry.decoder if isinstance(entry, Model) else None
+    artifact = entry.artifact
     opened = open_weights(path)
     grid = entry.geometry.grid
     found = detect(opened.specs, positions=grid * grid)
     if artifact.layout is not None and found.layout.name != artifact.layout:
         raise ConversionError(f"layout '{found.layout.name}', the manifest says '{artifact.layout}'")
     measured = _measured(opened, found, entry)
-    expected = entry.geometry.geometry(decoder)
-    if measured != expected:
+    if measured != (expected := geometry_of(entry)):
         raise ConversionError(f"geometry differs from the manifest: {_differences(expected, measured)}")
     if others := sorted({spec.dtype for spec in opened.specs.values()} - {artifact.dtype}):
         raise ConversionError(f"dtype {', '.join(others)}, the manifest says {artifact.dtype}")
@@ -102,7 +101,7 @@ def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tup
     measured, _ = measure(found.rules, opened.specs, found.depths, recorded(opened).heads)
     if measured.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
         raise ConversionError("a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
-    fitting = {name: entry for name, entry in among.items() if _expected(entry).bare == measured.bare}
+    fitting = {name: entry for name, entry in among.items() if geometry_of(entry).bare == measured.bare}
     if not like:  # of entries alike, those whose own files are in this layout
         fitting = {name: entry for name, entry in fitting.items() if entry.artifact.layout == found.layout.name} or fitting
     if not fitting:
@@ -128,5 +127,6 @@ def assumed(entry: Entry) -> tuple[Any, ...]:
     return entry.backbone.heads, entry.backbone.eps, entry.head.heads, entry.head.eps, protocol
 
 
-def _expected(entry: Entry) -> Geometry:
+def geometry_of(entry: Entry) -> Geometry:
+    """The geometry that an entry's own file must have."""
     return entry.geometry.geometry(entry.decoder if isinstance(entry, Model) else None)

@@ -18,6 +18,7 @@ from segzoo.errors import IntegrityError, NotFoundError, SegzooError
 from segzoo.formats import open_weights
 from segzoo.geometry import measure
 from segzoo.miou import Counts, metrics, total
+from segzoo.reading import geometry_of
 from segzoo.receipt import SCHEMA, facts_of
 from segzoo.store import Store
 from segzoo.verdict import judge
@@ -102,7 +103,7 @@ def _findings(receipt: Receipt, store: Store | None, data: Path | None) -> Itera
 def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
     """What the manifest says otherwise now than when an entry's receipt was made: bytes, geometry, eps, protocol, reported figures."""
     found = []
-    expected = json.loads(json.dumps(asdict(entry.geometry.geometry(entry.decoder if isinstance(entry, Model) else None))))
+    expected = json.loads(json.dumps(asdict(geometry_of(entry))))
     if entry.artifact.sha256 and facts_of(record, "bytes").get("sha256", entry.artifact.sha256) != entry.artifact.sha256:
         found.append("bytes")
     if facts_of(record, "names").get("geometry", expected) != expected:
