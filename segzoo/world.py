@@ -5,10 +5,14 @@ process that fails takes the others with it: nobody waits for it, and no receipt
 """
 
 import os
+import socket
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,20 +20,25 @@ from torch import Tensor
 
 from segzoo.errors import LostProcess, UsageError
 
+T = TypeVar("T")
 _PATIENCE = timedelta(hours=2)  # the slowest share may be that much slower than the fastest
+_MEETING = timedelta(minutes=5)  # torchrun starts all at about the same time
+_NETWORK = "GLOO_SOCKET_IFNAME"
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process's number and how many there are."""
+    """This process's number, how many there are, and torch's group of them; without one there is this process alone."""
 
     rank: int = 0
     size: int = 1
+    group: Any = None
 
     def total(self, counts: Tensor) -> Tensor:
         """The sum of every process's int64 counts, on the CPU."""
         if self.size > 1:
-            _meet(lambda: dist.all_reduce(counts))
+            hint = "no receipt was written; start the run again"
+            _meet(lambda: dist.all_reduce(counts, group=self.group), "another process of this run is gone", hint)
         return counts
 
     def any(self, flag: bool) -> bool:
@@ -64,13 +73,45 @@ def join() -> World:
         return World()
     if "RANK" not in os.environ:
         raise UsageError("WORLD_SIZE is set, but RANK is not: start several processes with torchrun")
+    master = os.environ.get("MASTER_ADDR", "")
+    if _NETWORK not in os.environ and (network := interface(master)):
+        os.environ[_NETWORK] = network
+    apart = f"the {size} processes of this run do not reach each other"
+    hint = f"start all of them again; on several machines {_NETWORK}=NAME says by which network interface they meet"
     if not dist.is_initialized():
-        _meet(lambda: dist.init_process_group("gloo", timeout=_PATIENCE))
-    return World(dist.get_rank(), dist.get_world_size())
+        _meet(lambda: dist.init_process_group("gloo", timeout=_MEETING), apart, hint)
+    return World(dist.get_rank(), dist.get_world_size(), _meet(lambda: dist.new_group(timeout=_PATIENCE), apart, hint))
 
 
-def _meet(act: Callable[[], object]) -> None:
+def interface(master: str) -> str | None:
+    """The network interface by which this machine reaches another, None where that is the loopback or cannot be told.
+
+    Left alone, gloo takes the interface that this machine's own name points to, which on many is the loopback.
+    """
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((master, 9))  # sends nothing; it only finds the way
+        except OSError:
+            return None  # no such name, or an address of IPv6
+        mine = probe.getsockname()[0]
+        if mine.startswith("127."):
+            return None
+        for _, name in socket.if_nameindex():
+            try:
+                found = fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
+            except OSError:
+                continue  # an interface without an address
+            if socket.inet_ntoa(found[20:24]) == mine:
+                return name
+    return None
+
+
+def _meet(act: Callable[[], T], what: str, hint: str) -> T:
     try:
-        act()
+        return act()
     except (RuntimeError, ValueError) as error:  # dist.DistBackendError is a RuntimeError
-        raise LostProcess(f"another process of this run is gone: {error}", hint="no receipt was written; start the run again") from error
+        raise LostProcess(f"{what}: {error}", hint) from error

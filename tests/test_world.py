@@ -7,9 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from conftest import MINI
+
+from segzoo.world import interface
 
 RUN = ["--zoo", "mini", "verify", "mini-linear", "--images", "all", "--device", "cpu"]
 
@@ -111,9 +114,69 @@ def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"), [({"WORLD_SIZE": 2}, "RANK is not"), ({"WORLD_SIZE": 2, "RANK": 0}, "another process of this run is gone")]
+    ("more", "said"), [({"WORLD_SIZE": 2}, "RANK is not"), ({"WORLD_SIZE": 2, "RANK": 0}, "the 2 processes of this run do not reach each other")]
 )
 def test_half_an_environment(more, said, tmp_path):
     done = subprocess.run([sys.executable, "-m", "segzoo", *RUN], capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path, **more))
     assert done.returncode in (2, 8)
     assert said in done.stderr
+
+
+@pytest.fixture
+def machines():
+    """Two network namespaces joined by a cable: as far as the network goes, two machines. Their own names are of no use."""
+    names = [f"segzoo-{os.getpid()}-{side}" for side in "ab"]
+    ends = [f"sz{os.getpid()}{side}" for side in "ab"]
+
+    def ip(*words):
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", ends[0], "netns", names[0], "type", "veth", "peer", "name", ends[1], "netns", names[1])
+        for number, (name, end) in enumerate(zip(names, ends, strict=True), 1):
+            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", end)
+            ip("-n", name, "link", "set", end, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield list(zip(names, ends, strict=True))
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespaces here: {error}")
+    finally:
+        for name in names:
+            with suppress(OSError):
+                subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def test_two_machines_count_what_one_does(machines, tmp_path):
+    alone = subprocess.run([sys.executable, "-m", "segzoo", *RUN], capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path / "1"))
+    assert alone.returncode == 0, alone.stderr
+    joined = [f"--nnodes={len(machines)}", "--nproc-per-node=1", "--master-addr=10.77.0.1", "--master-port=29555"]
+    nodes = [
+        subprocess.Popen(
+            ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", *joined, f"--node-rank={rank}", "-m", "segzoo", *RUN],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(SEGZOO_HOME=tmp_path / f"machine-{rank}"),  # nothing is shared but the network
+        )
+        for rank, (name, _) in enumerate(machines)
+    ]
+    for node in nodes:
+        _, said = node.communicate(timeout=300)
+        assert node.returncode == 0, said
+    found, expected = facts(tmp_path / "machine-0"), facts(tmp_path / "1")
+    assert found["processes"] == 2
+    assert found["modes"]["ss"]["per_image"] == expected["modes"]["ss"]["per_image"]
+    assert not list((tmp_path / "machine-1").rglob("mini-linear.json"))  # the first of all writes the receipt
+
+
+def test_the_network_interface_is_the_one_that_leads_to_the_first_machine(machines):
+    asked = "from segzoo.world import interface; print(interface('10.77.0.1'), interface('127.0.0.1'), interface('::1'))"
+    for name, end in machines:
+        done = subprocess.run(["ip", "netns", "exec", name, sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [end, "None", "None"]
+
+
+def test_alone_no_network_interface_is_chosen():
+    assert interface("localhost") is None
