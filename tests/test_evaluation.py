@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import zlib
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -434,7 +435,88 @@ def test_every_orientation_is_cv2s_whatever_else_exif_holds(beside, turn, tmp_pa
     assert np.array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
 
 
-KINDS = ["RGB.jpg", "L.jpg", "CMYK.jpg", "P.png", "RGBA.png", "LA.png", "1.png", "turned.jpg", "rgb16.png", "l16.png"]
+def marked(kind, data):
+    """A segment of a JPEG file."""
+    return bytes([0xFF, kind]) + struct.pack(">H", len(data) + 2) + data
+
+
+def chunk(kind, data):
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def turned_by(turn, order="<", kind=3):
+    """EXIF of one entry, the orientation, in either order of bytes and of any kind of number."""
+    value = struct.pack(f"{order}I" if kind == 4 else f"{order}HH", *([turn] if kind == 4 else [turn, 0]))
+    return struct.pack(f"{order}2sHIHHHI", b"II" if order == "<" else b"MM", 42, 8, 1, 0x0112, kind, 1) + value + bytes(4)
+
+
+XMP = (
+    b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+HELD = {  # what stands in a JPEG before its pixels
+    "in XMP alone": [XMP],
+    "in EXIF after XMP": [XMP, b"Exif\0\0" + turned_by(3)],
+    "twice": [b"Exif\0\0" + turned_by(6), b"Exif\0\0" + turned_by(3)],
+    "big-endian": [b"Exif\0\0" + turned_by(6, ">")],
+    "as a long number": [b"Exif\0\0" + turned_by(6, "<", 4)],
+    "as a long number, big-endian": [b"Exif\0\0" + turned_by(6, ">", 4)],
+    "as a byte": [b"Exif\0\0" + turned_by(6, "<", 1)],
+    "cut off after it": [b"Exif\0\0" + turned_by(6)[:20]],
+    "cut off before it": [b"Exif\0\0" + turned_by(6)[:15]],
+    "in no EXIF": [b"Exif\0\0", b"Exif\0\0XX"],
+}
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow reads it too, for the dots per inch
+@pytest.mark.parametrize("held", HELD)
+def test_an_orientation_is_found_where_cv2_finds_one(held, tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)).save(path)
+    plain = path.read_bytes()
+    path.write_bytes(plain[:2] + b"".join(marked(0xE1, one) for one in HELD[held]) + plain[2:])
+    assert np.array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", ["eXIf", "iTXt", "tEXt"])
+def test_an_orientation_of_a_png_is_found_where_cv2_finds_one(kind, after, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)).save(path)
+    raw = b"Exif\0\0" + turned_by(6)
+    more = {
+        "eXIf": turned_by(6),
+        "iTXt": b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.split(b"\0", 1)[1],
+        "tEXt": b"Raw profile type exif\0\nexif\n%8d\n%s\n" % (len(raw), raw.hex().encode()),
+    }
+    plain = path.read_bytes()
+    place = plain.index(b"IEND") - 4 if after else 33  # after the pixels, or before them
+    path.write_bytes(plain[:place] + chunk(kind.encode(), more[kind]) + plain[place:])
+    assert np.array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_tiff_is_turned_once(turn, tmp_path):
+    path = tmp_path / "a.tif"
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8))
+    pixels.save(path, tiffinfo={0x0112: turn})
+    theirs = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # imread fails where sides change places
+    assert np.array_equal(read_image(path), theirs[..., ::-1])
+
+
+def test_a_cmyk_jpeg_that_nobody_marked_as_adobes_is_decoded_as_cv2_does(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 4), np.uint8), "CMYK").save(path)
+    plain = path.read_bytes()
+    mark = plain.index(b"\xff\xee")
+    path.write_bytes(plain[:mark] + plain[mark + 2 + int.from_bytes(plain[mark + 2 : mark + 4]) :])
+    with Image.open(path) as image:
+        assert (image.mode, "adobe" in image.info) == ("CMYK", False)
+    assert np.array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
+
+
+KINDS = ["RGB.jpg", "L.jpg", "CMYK.jpg", "P.png", "RGBA.png", "LA.png", "1.png", "turned.jpg", "rgb16.png", "l16.png", "l16.pgm"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,7 @@ Images as cv2's colour flag does (mmcv's `imfrombytes`), EXIF orientation, CMYK 
 Pillow gives them: 8-bit values or palette indices, never turned or resized.
 """
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from segzoo.miou import IGNORED
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
-# By EXIF's orientation. Not Pillow's `exif_transpose`, which also writes the EXIF anew, and fails on what cameras put there.
+# By EXIF's orientation. Not Pillow's `exif_transpose` or `getexif`, which find one in XMP too, where OpenCV looks for none.
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,11 +33,13 @@ def read_image(path: Path) -> np.ndarray:
     """RGB uint8 (h, w, 3). Raises EnvironmentFault, as all here."""
     try:
         with Image.open(path) as image:
-            turned = image.transpose(_TURNS[turn]) if (turn := image.getexif().get(_ORIENTATION)) in _TURNS else image
-            if turned.mode == "CMYK":
-                return _from_cmyk(np.array(turned), "adobe" in image.info)
-            if turned.mode.startswith("I;16"):
-                return np.repeat((np.array(turned, np.uint16) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            image.load()  # a PNG's EXIF may come after its pixels; a TIFF is turned here
+            turn = 0 if image.format == "TIFF" else _orientation(image.info.get("exif", b""))
+            turned = image.transpose(_TURNS[turn]) if turn in _TURNS else image
+            if turned.mode == "CMYK" and image.format in ("JPEG", "MPO"):
+                return _from_cmyk(np.array(turned))
+            if turned.mode.startswith("I"):  # 16 bits, which older versions of Pillow keep in 32
+                return np.repeat((np.array(turned).clip(0, 65535) >> 8).astype(np.uint8)[..., None], 3, axis=2)
             return np.array(turned.convert("RGB"))
     except _UNREADABLE as error:
         raise _unreadable(path, "image", error) from error
@@ -50,9 +53,24 @@ def _unreadable(path: Path, what: str, error: Exception) -> EnvironmentFault:
     return EnvironmentFault(f"{path}: not a readable {what}: {why}", hint="it is damaged, or no image: get it again from where it came")
 
 
-def _from_cmyk(pixels: np.ndarray, inverted: bool) -> np.ndarray:
-    """OpenCV's integer formula (`icvCvt_CMYK2BGR`); it takes the values for inverted, as Adobe's programs store them."""
-    stored = (255 - pixels if inverted else pixels).astype(np.int32)
+def _orientation(exif: bytes) -> int:
+    """The orientation in a block of EXIF, 0 without one, as OpenCV 4.x reads it (`exif.cpp`): two bytes, of whatever type they are said to be."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    short = "<H" if tiff.startswith(b"II") else ">H"
+    try:
+        (mark,), (begin,) = struct.unpack_from(short, tiff, 2), struct.unpack_from(f"{short[0]}I", tiff, 4)
+        (entries,) = struct.unpack_from(short, tiff, begin)
+        for place in range(begin + 2, begin + 2 + 12 * entries, 12):
+            if mark == 42 and struct.unpack_from(short, tiff, place) == (_ORIENTATION,):
+                return int(struct.unpack_from(short, tiff, place + 8)[0])
+    except struct.error:  # cut off before one was found
+        return 0
+    return 0
+
+
+def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
+    """A JPEG's, by OpenCV's integer formula (`icvCvt_CMYK2BGR`) on the values as stored; Pillow has inverted them."""
+    stored = (255 - pixels).astype(np.int32)
     black = stored[..., 3:]
     return (black - ((255 - stored[..., :3]) * black >> 8)).astype(np.uint8)
 
