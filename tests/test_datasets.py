@@ -88,6 +88,16 @@ def test_cityscapes_by_train_ids_and_by_the_ids_that_are_published(city):
     assert sorted(set(read_label(second, 19).ravel().tolist())) == [*range(19), 255]
 
 
+def test_hidden_files_are_not_images(city, tmp_path):
+    for path in list(city.rglob("*.png")):
+        path.with_name(f"._{path.name}").write_bytes(b"what macOS notes of a file that it copied")
+    assert len(samples("cityscapes", city, "val", 2)) == 2
+    ade = shutil.copytree(MINI / "ade_mini", tmp_path / "ade")
+    for path in [*ade.rglob("*.jpg"), *ade.rglob("*.png")]:
+        path.with_name(f"._{path.name}").write_bytes(b"the same")
+    assert len(samples("ade20k", ade, "validation", 40)) == 40
+
+
 def test_half_of_cityscapes(city):
     (city / "gtFine" / "val" / "munster" / "munster_000001_000019_gtFine_labelIds.png").unlink()
     with pytest.raises(EnvironmentFault, match=r"labels are missing for 1 of [0-9]+ images, the first .*munster_000001_000019_gtFine_labelIds\.png"):

@@ -14,6 +14,7 @@ from segzoo.miou import IGNORED
 AS_IT_IS = bytes(range(256))
 # 0 is unlabelled and ignored, 1 is the first class (mmseg's `reduce_zero_label`).
 FROM_ONE = bytes([IGNORED, *range(254), IGNORED])
+_SHOWN = "[!.]*"  # macOS lays a hidden ._NAME beside a NAME that it copies to another disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ def samples(loader: str, folder: Path, split: str, expected: int) -> tuple[Sampl
 def ade20k(folder: Path, split: str) -> tuple[Sample, ...]:
     """SceneParse150 and what is laid out like it: images/SPLIT/*.jpg, annotations/SPLIT/*.png; 0 is unlabelled."""
     images, labels = _folders(folder / "images" / split, folder / "annotations" / split, layout="ADE20K's layout has images/ and annotations/")
-    found = tuple(Sample(path.name, path, labels / f"{path.stem}.png") for path in sorted(images.glob("*.jpg")))
-    if lonely := sorted({path.stem for path in labels.glob("*.png")} - {sample.image.stem for sample in found}):
+    found = tuple(Sample(path.name, path, labels / f"{path.stem}.png") for path in sorted(images.glob(f"{_SHOWN}.jpg")))
+    if lonely := sorted({path.stem for path in labels.glob(f"{_SHOWN}.png")} - {sample.image.stem for sample in found}):
         raise EnvironmentFault(f"images are missing for {len(lonely)} labels, the first {labels / lonely[0]}.png")
     return found
 
@@ -78,7 +79,7 @@ def cityscapes(folder: Path, split: str) -> tuple[Sample, ...]:
     """leftImg8bit/SPLIT/CITY and gtFine/SPLIT/CITY; labels by train id where those were made, else by the ids that are published."""
     images, labels = _folders(folder / "leftImg8bit" / split, folder / "gtFine" / split, layout="Cityscapes has leftImg8bit/ and gtFine/")
     found = []
-    for image in sorted(images.glob("*/*_leftImg8bit.png")):
+    for image in sorted(images.glob(f"*/{_SHOWN}_leftImg8bit.png")):
         stem = labels / image.parent.name / image.name.removesuffix("leftImg8bit.png")
         made, published = (stem.with_name(f"{stem.name}gtFine_{kind}.png") for kind in ("labelTrainIds", "labelIds"))
         found.append(Sample(image.name, image, made, AS_IT_IS) if made.is_file() else Sample(image.name, image, published, _FROM_IDS))
