@@ -10,10 +10,10 @@ from segzoo.interval import interval
 from segzoo.miou import Counts, mean_iou, total
 
 
-def population(seed, images=2000, classes=150, rarest=5, in_an_image=9.0, target=45.0):
+def population(seed, images=2000, classes=150, rarest=5, in_an_image=9.0, target=45.0, rarer_worse=0.4, specks=0):
     """Per-image counts with ADE20K's difficulties: classes from one in 400 images to two in three, the rarer the worse
     segmented; areas that vary a hundredfold; images that go well or ill as a whole; and half of what is missed going to
-    classes that the image does not have.
+    classes that the image does not have. Or all of it to those it has, but for `specks` others of a few pixels each.
     """
     random = np.random.default_rng(seed)
     frequency = np.geomspace(0.68, rarest / images, classes) ** random.uniform(0.9, 1.1)
@@ -25,7 +25,7 @@ def population(seed, images=2000, classes=150, rarest=5, in_an_image=9.0, target
     there[~there.any(1), 0] = True
     area = np.exp(random.normal(0, 1, classes) + 0.3 * np.log(frequency) + random.normal(0, 1, (images, classes))) * there
     label = np.round(60000 * area / area.sum(1, keepdims=True) + 20 * there).astype(np.int64)
-    skill = 0.4 * np.log(frequency / frequency.mean()) + random.normal(0, 1, classes)
+    skill = rarer_worse * np.log(frequency / frequency.mean()) + random.normal(0, 1, classes)
     luck = random.normal(0, 0.5, (images, 1)) + random.normal(0, 1, (images, classes))
     drawn_to = frequency**0.6 * np.exp(random.normal(0, 1.5, (classes, classes)))
     np.fill_diagonal(drawn_to, 0)
@@ -37,6 +37,11 @@ def population(seed, images=2000, classes=150, rarest=5, in_an_image=9.0, target
         missed = label - intersect
         pred = intersect.copy()
         rows = np.broadcast_to(np.arange(images)[:, None], strayed.shape)
+        if specks:
+            np.add.at(pred, (rows[:, :specks], strayed[:, :specks]), 20)
+            missed = np.where(missed.sum(1, keepdims=True) > 20 * specks, missed, 0)
+            np.add.at(pred, (np.arange(images), neighbour), np.maximum(missed.sum(1) - 20 * specks, 0))
+            return intersect, pred
         np.add.at(pred, (rows, strayed), missed // 2)
         np.add.at(pred, (np.arange(images), neighbour), (missed - missed // 2).sum(1))
         return intersect, pred
@@ -67,9 +72,25 @@ def ade_like():
     return [population(seed) for seed in range(6)]
 
 
-@pytest.mark.parametrize("images", [100, 200, 500])
+@pytest.mark.parametrize("images", [50, 100, 200])
 def test_it_covers_what_it_says_on_sets_like_ade20k(images, ade_like):
-    share, said = coverage(ade_like, images, 50)
+    share, said = coverage(ade_like, images, 40)
+    assert said >= 235
+    assert share >= 0.93
+
+
+@pytest.mark.parametrize("images", [50, 200])
+def test_classes_that_are_predicted_and_never_labelled_do_not_deceive_it(images):
+    """With all of them at 0 it covered the truth in 0.66 of trials with 50 images, and without them in 0.28 on the sets above."""
+    share, said = coverage([population(seed, rarer_worse=0.1, specks=10) for seed in range(4)], images, 50)
+    assert said >= 195
+    assert share >= 0.93
+
+
+@pytest.mark.parametrize("images", [100, 150])
+def test_where_all_classes_are_seen_it_covers_just_what_it_says(images):
+    """Nineteen classes, of which the rarest is in one image of sixteen."""
+    share, said = coverage([population(seed, images=500, classes=19, rarest=30, in_an_image=7.0, target=70) for seed in range(6)], images, 50)
     assert said == 300
     assert 0.93 <= share <= 0.97
 
