@@ -74,9 +74,14 @@ def read(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("schema") == SCHEMA else None
 
 
+def check_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
+    """The check of a rung; an empty one where it was not climbed."""
+    return next((check for check in record["checks"] if check["rung"] == rung), {"status": "skipped", "facts": {}, "basis": {}})
+
+
 def facts_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
     """What a rung of a receipt found; nothing where it was not climbed."""
-    return next((check["facts"] for check in record["checks"] if check["rung"] == rung), {})
+    return check_of(record, rung)["facts"]
 
 
 def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
@@ -96,14 +101,15 @@ def _says(check: Mapping[str, Any]) -> bool:
 
 
 def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str | None:
-    """What an earlier receipt has proved of the same bytes that this one, which broke nothing, has not: the mIoU, or that of more
-    images, in float32, in more modes.
+    """What an earlier receipt has found of the same bytes that this one, which broke nothing else, has not: the mIoU, or that of
+    more images, in float32, in more modes. A figure that is refuted is found as one that is confirmed.
     """
-    if earlier is None or not record["passed"]:
+    if earlier is None or any(check["status"] == "failed" for check in record["checks"] if check["rung"] != "mIoU"):
         return None
-    now, then = ({check["rung"]: check for check in one["checks"]} for one in (record, earlier))
-    score, before = now["mIoU"], then.get("mIoU")
-    if before is None or before["status"] == "failed" or not before["basis"] or facts_of(record, "bytes").get("sha256") != before["basis"]["sha256"]:
+    score, before = check_of(record, "mIoU"), check_of(earlier, "mIoU")
+    if score["status"] == "failed" and (not score["basis"] or before["status"] != "failed"):
+        return None
+    if not before["basis"] or facts_of(record, "bytes").get("sha256") != before["basis"]["sha256"]:
         return None
     if not score["basis"]:
         return f"the mIoU of {before['facts']['images']} images" if score["status"] == "skipped" else None

@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segzoo.errors import AccuracyError, EnvironmentFault, IntegrityError, NotFoundError
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.ladder import Check, Climb, Setting, Skip
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
+from segzoo.outcome import outcome, same_question, wrong
 from segzoo.reading import Read
 from segzoo.receipt import SAME
 from segzoo.verdict import judge
-from segzoo.zoo import Backbone, Dataset, Mode, Model
+from segzoo.zoo import Backbone, Dataset, Model
 
 if TYPE_CHECKING:
     from segzoo.datasets.samples import Sample
@@ -60,22 +61,18 @@ def score(climb: Climb) -> Check:
         question = ask(entry, setting)
         basis = _basis(climb, question)
         kept = {} if setting.smoke else _kept(climb, basis)
-    known = kept.get("modes", {}).keys() if not setting.again else ()
+    known = [mode for mode, facts in kept.get("modes", {}).items() if not wrong(facts)] if not setting.again else ()
     modes = [mode for mode in setting.modes if not world.any(mode in known)]
     if not modes and not (setting.speed and not world.any("speed" in kept)):
         record = climb.previous.get("mIoU", {})
-        return _OTHERS if world.rank else replace(_told(question, setting, kept, basis), time=record["time"], seconds=record["seconds"])
+        return _OTHERS if world.rank else replace(outcome(kept, basis, setting.modes), time=record["time"], seconds=record["seconds"])
     return _scored(climb, question, modes, kept, basis, world)
 
 
 def _kept(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
     """The facts of an earlier run that asked the same, perhaps in other modes."""
     record = climb.previous.get("mIoU", {})
-    modes = record.get("facts", {}).get("modes", {})
-    if not modes or record["status"] == "failed" or not all("said" in one for one in modes.values()):
-        return {}
-    apart = {"modes": None, "speed": None}
-    return record["facts"] if {**record["basis"], **apart} == json.loads(json.dumps({**basis, **apart})) else {}
+    return record["facts"] if same_question(record, basis) else {}
 
 
 def ask(entry: Model, setting: Setting) -> Question:
@@ -153,7 +150,8 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
     mine = _basis(climb, question)
     for what in SAME:
         if record["basis"][what] != json.loads(json.dumps(mine[what])):
-            raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {record['basis'][what]}, now {mine[what]}", hint=again)
+            way = f"--precision {record['basis'][what]} compares with it" if what == "precision" else again
+            raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {record['basis'][what]}, now {mine[what]}", hint=way)
     images = record["facts"]["modes"][mode]["per_image"]
     try:
         return {name: Counts.from_sparse(rows, question.entry.head.classes) for name, rows in images.items()}
@@ -185,10 +183,9 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
     facts: dict[str, Any] = {**kept, "images": len(question.chosen), "of": question.of, "processes": world.size, "hardware": hardware(device)}
     facts["modes"] = dict(kept.get("modes", {}))
     for mode in modes:
-        facts["modes"][mode], wrong = _in_mode(evaluator, question, mode, stored[mode], setting, world)
-        if wrong:
-            said = _titled(mode, facts["modes"][mode]["said"])
-            return Check("mIoU", "failed", "failed", said, facts, _of_modes(basis, facts), code=AccuracyError.exit_code)
+        facts["modes"][mode] = _in_mode(evaluator, question, mode, stored[mode], setting, world)
+        if wrong(facts["modes"][mode]):
+            return outcome(facts, basis, setting.modes)
     facts["peak_memory"] = peak_memory(device)  # before the float32 model that another precision is compared with
     if world.rank:
         return _OTHERS
@@ -199,51 +196,11 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         facts["agreement_with_fp32"] = evaluator.agreement(reference, question.chosen[:20], modes[0])
     if evaluator.notes:
         facts["notes"] = evaluator.notes
-    return _told(question, setting, facts, basis)
+    return outcome(facts, basis, setting.modes)
 
 
-def _of_modes(basis: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The basis of all modes that the facts hold, in one order."""
-    return {**basis, "modes": [mode for mode in get_args(Mode) if mode in facts["modes"]], "speed": "speed" in facts}
-
-
-def _titled(mode: str, said: str) -> str:
-    return said if mode == "ss" else f"{mode}: {said}"
-
-
-def _told(question: Question, setting: Setting, facts: Mapping[str, Any], basis: Mapping[str, Any]) -> Check:
-    """The check that these facts make, in the words of every mode; its short form is the first figure that was asked for.
-
-    It is skipped where a figure that was asked for could be held against nothing.
-    """
-    basis = _of_modes(basis, facts)
-    details = [_titled(mode, facts["modes"][mode]["said"]) for mode in basis["modes"]]
-    if "speed" in facts:
-        details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(question.entry))
-    if agreement := facts.get("agreement_with_fp32"):
-        details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
-    details += facts.get("notes", [])[-1:]
-    precision = f", {setting.precision}" if setting.precision != "fp32" else ""
-    images = f"{facts['images']} of {facts['of']} images on {setting.device}{precision}"
-    asked = {mode: facts["modes"][mode] for mode in setting.modes}
-    first, open_ = setting.modes[0], [one for one in asked.values() if not _proves(one)]
-    short = f"{asked[first]['measured']['mIoU']:.2f}" + (f" {first}" if first != "ss" else "")
-    short = "too few" if any(one["verdict"] == "undecided" for one in open_) else short
-    return Check("mIoU", "skipped" if open_ else "passed", short, f"{'; '.join(details)}; {images}", dict(facts), basis)
-
-
-def _proves(facts: Mapping[str, Any]) -> bool:
-    """Whether a mode's figure, which is not wrong, was held against something: known counts, or a reported figure."""
-    return "stored_counts" in facts or facts["verdict"] in ("confirmed", "consistent")
-
-
-def _beside(entry: Model) -> str:
-    reported = entry.reported
-    return f" ({reported.fps} reported on {reported.device or 'another device'})" if reported and reported.fps else ""
-
-
-def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any) -> tuple[dict[str, Any], bool]:
-    """The facts of one mode, with what is said of them, and whether they are wrong."""
+def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any) -> dict[str, Any]:
+    """The facts of one mode, with what is said of them."""
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
@@ -258,24 +215,24 @@ def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known 
     facts["per_image"] = {name: one.sparse for name, one in counts.items()}
     same = ""
     if stored:
-        close, wrong = _compare(evaluator, question, counts, stored, mode)
-        facts["stored_counts"] = {"equal": not wrong, "close_calls": close}
-        if wrong:
-            apart = f"the pixel counts of {len(wrong)} of {len(question.chosen)} images differ from those stored, the first {wrong[0]}"
-            return facts | {"said": f"{apart}; {mode} mIoU {measured['mIoU']:.2f}"}, True
+        close, unequal = _compare(evaluator, question, counts, stored, mode)
+        facts["stored_counts"] = {"equal": not unequal, "close_calls": close}
+        if unequal:
+            apart = f"the pixel counts of {len(unequal)} of {len(question.chosen)} images differ from those stored, the first {unequal[0]}"
+            return facts | {"said": f"{apart}; {mode} mIoU {measured['mIoU']:.2f}"}
         whose = "those of the receipt" if setting.smoke is not None else "those stored"
         same = f"the pixel counts of every image equal {whose}" + (f", but for {close} close calls" if close else "")
     figures = f"{measured['mIoU']:.2f} measured"
     extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}"
     if setting.smoke is not None:
-        return facts | {"said": f"{same}; {figures}"}, False
+        return facts | {"said": f"{same}; {figures}"}
     if entry.reported is None or reported is None:
         facts["verdict"] = None
-        return facts | {"said": "; ".join(filter(None, [f"{figures}, none reported", same, extra]))}, False
+        return facts | {"said": "; ".join(filter(None, [f"{figures}, none reported", same, extra]))}
     verdict, why = judge(list(counts.values()), reported, entry.reported.decimals, question.of)
     facts["verdict"] = verdict
     facts["said"] = "; ".join(filter(None, [f"{figures}, {reported:.{entry.reported.decimals}f} reported: {why}", same, extra]))
-    return facts, verdict == "refuted" or (verdict == "inconsistent" and not stored)  # equal counts are the stronger evidence
+    return facts
 
 
 def _finite(value: float) -> float | None:

@@ -21,7 +21,7 @@ ORDER = [
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
     {"loading", "doctor", "graph", "modelcard", "review", "addition", "proposal"},
-    {"precision", "world", "inference", "parity", "evaluation", "measurement", "prediction", "recheck", "ladder", "scoring", "verify"},
+    {"precision", "world", "inference", "parity", "evaluation", "measurement", "prediction", "recheck", "ladder", "outcome", "scoring", "verify"},
     {"gallery", "report", "plots", "statement", "publication", "library"},
     {"cli"},
     {"__main__"},

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -140,6 +143,47 @@ def test_a_run_that_proves_less_leaves_the_receipt(lab):
     assert "receipts:" in verify("--images", "10", "--data", str(lab.parent / "elsewhere"), zoo=lab).stdout  # other data
 
 
+def test_what_all_images_refute_stays_refuted(lab):
+    change(lab, "miou: 86.71", "miou: 60.00")
+    refuted = verify("--images", "all", zoo=lab)
+    assert (refuted.exit_code, "\u2717 86.71" in refuted.stdout) == (6, True)
+    assert "refuted, more than 0.055 apart" in refuted.stdout
+    assert "40 of 40 images on cpu" in refuted.stdout
+    before = path(label_of(lab)).read_bytes()
+    for less, code in ([], 0), (["--mode", "whole"], 0), (["--precision", "bf16"], 6):  # in float32 its own counts are those stored
+        done = verify("--images", "10", *less, zoo=lab)
+        assert done.exit_code == code, done.stdout
+        assert "the receipt stays as it was, failed, since it has the mIoU of 40 images, not 10" in done.stdout
+        assert path(label_of(lab)).read_bytes() == before
+    beside = verify("--images", "all", "--mode", "whole", zoo=lab)
+    assert beside.exit_code == 6
+    check = checks(label_of(lab))["mIoU"]
+    assert (check["status"], check["basis"]["modes"]) == ("failed", ["ss", "whole"])
+    change(lab, "miou: 60.00", "miou: 86.71")
+    assert verify("--images", "10", zoo=lab).exit_code == 0
+    assert checks(label_of(lab))["mIoU"]["status"] == "passed"  # another manifest, another question
+
+
+def test_a_mode_without_a_reported_figure_takes_nothing_from_one_with_it():
+    verify()
+    alone = verify("--mode", "whole", "--require", "mIoU")
+    assert (alone.exit_code, "mini-linear: mIoU is required, but was measured" in alone.stdout) == (8, True)
+    assert checks()["mIoU"]["status"] == "passed"  # by both of its modes
+    both = verify("--mode", "ss", "--mode", "whole", "--require", "mIoU")
+    assert (both.exit_code, "\u2713 86.71" in both.stdout) == (0, True)
+
+
+def test_runs_at_the_same_time_leave_the_modes_of_all():
+    command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "verify", ENTRY, "--device", "cpu", "--images", "10"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    runs = [subprocess.Popen([*command, "--mode", mode], env=environment, **pipes) for mode in ("ss", "whole", "ms+flip-1.x")]
+    for run in runs:
+        said = run.communicate(timeout=300)
+        assert run.returncode == 0, said
+    assert checks()["mIoU"]["basis"]["modes"] == ["ss", "ms+flip-1.x", "whole"]
+
+
 def test_a_folder_of_data_that_is_not_there_is_named_before_anything_else(tmp_path):
     done = verify("--data", str(tmp_path / "nowhere"))
     assert done.exit_code == 8
@@ -257,7 +301,9 @@ def test_smoke_sees_one_pixel_and_another_model():
     done = verify("--smoke", "3")
     assert done.exit_code == 6
     assert "the pixel counts of 3 of 3 images differ from those stored" in done.stdout
-    assert "of another precision: fp32, now bf16" in verify("--smoke", "3", "--precision", "bf16").stdout
+    other = verify("--smoke", "3", "--precision", "bf16").stdout
+    assert "of another precision: fp32, now bf16" in other
+    assert "--precision fp32 compares with it" in other
     images["ADE_val_00000001.jpg"] = [[99, 1, 1, 1]]
     path().write_text(json.dumps(record))
     damaged = verify("--smoke", "3")

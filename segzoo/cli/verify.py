@@ -107,6 +107,7 @@ def verify(
     from segzoo.cli.answer import show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
+    from segzoo.outcome import settled
     from segzoo.receipt import outweighed, proved, read, receipt, write
     from segzoo.recheck import changed
     from segzoo.verify import artifacts_of
@@ -164,16 +165,22 @@ def verify(
                     write(receipt(name, entry.title, checks), receipts, finished=False)
             records.append(receipt(name, entry.title, checks))
             if first and not smoke and not any(check["code"] in UNFINISHED for check in checks):
-                earlier = read(path)
-                if earlier and not changed(earlier, entry) and (more := outweighed(records[-1], earlier)):
-                    board.notes.append(f"{name}: the receipt stays as it was, since it has {more}")
+                earlier = read(path)  # another run may have written it meanwhile
+                earlier = None if earlier is None or changed(earlier, entry) else earlier
+                records[-1] = settled(records[-1], earlier)
+                if earlier and (more := outweighed(records[-1], earlier)):
+                    stays = "stays as it was" if earlier["passed"] else "stays as it was, failed"
+                    board.notes.append(f"{name}: the receipt {stays}, since it has {more}")
                     path.with_suffix(".unfinished").unlink(missing_ok=True)
                 else:
                     write(records[-1], receipts)
                     board.receipts[receipts] = None
     codes = [check.code for checks in board.checks.values() for check in checks if check.code]
-    skipped = [check.rung for checks in board.checks.values() for check in checks if check.status == "skipped" and check.rung in require]
-    code = min(codes) if codes else 8 if skipped else 0
+    unproved = {
+        name: [check for check in checks if check.status == "skipped" and check.rung in require] for name, checks in board.checks.items() if require
+    }
+    board.notes += [f"{name}: {check.rung} is required, but was {board.word(check)}" for name, checks in unproved.items() for check in checks]
+    code = min(codes) if codes else 8 if any(unproved.values()) else 0
     if first and as_json:
         show_json(records, code)
     elif first:
@@ -238,10 +245,10 @@ class Board:
             detail = check.detail
             if self._summed and self._dwelt_on(check):  # the summary says it in full
                 detail = check.detail.split("\n")[0] if check.status == "failed" else "not tried" if check.short == "-" else check.short
-            tell(f"{name}: {check.rung}: {self._word(check)}: {detail}")
+            tell(f"{name}: {check.rung}: {self.word(check)}: {detail}")
 
     @staticmethod
-    def _word(check: Check) -> str:
+    def word(check: Check) -> str:
         """What came of a rung. A figure that could be held against nothing proves nothing, but it was measured."""
         return "measured" if check.status == "skipped" and "modes" in check.facts else check.status
 
@@ -283,13 +290,13 @@ class Board:
             for check in checks:
                 if (self._dwelt_on(check) and check.short != "-") or verbosity():  # above a broken rung all are alike
                     style = self.STYLES[check.status] if check.status != "passed" else ""
-                    said = f"{check.status}: " if self._word(check) in ("failed", "skipped") else ""
+                    said = f"{check.status}: " if self.word(check) in ("failed", "skipped") else ""
                     show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
         for name, entry in self.entries.items():
             artifact = entry.artifact
             if not artifact.sha256 and not verbosity() and self.checks[name][0].status == "passed":
                 show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
-        words = [self._word(check) for checks in self.checks.values() for check in checks]
+        words = [self.word(check) for checks in self.checks.values() for check in checks]
         counted = ", ".join(f"{words.count(word)} {word}" for word in ("passed", "failed", "measured", "skipped", "n/a") if word in words)
         show(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
         if earlier := [check for checks in self.checks.values() for check in checks if check.time]:
