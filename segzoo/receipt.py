@@ -122,3 +122,11 @@ def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> 
         return f"the mIoU in fp32, not {mine['precision']}"
     lacking = [mode for mode in its["modes"] if mode not in mine["modes"]]
     return f"the mIoU in mode {' and '.join(lacking)} too" if lacking else None
+
+
+def of_other_data(record: Mapping[str, Any], earlier: Mapping[str, Any]) -> str | None:
+    """The mIoU that an earlier receipt has of another state of the data set than this one, which takes its place."""
+    mine, its = check_of(record, "mIoU"), check_of(earlier, "mIoU")
+    if not mine["basis"] or not its["basis"] or mine["basis"]["data_digest"] == its["basis"]["data_digest"]:
+        return None
+    return f"the mIoU of {its['facts']['images']} images of another state of the data set"

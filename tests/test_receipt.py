@@ -140,7 +140,17 @@ def test_a_run_that_proves_less_leaves_the_receipt(lab):
     assert verify("--images", "10", "--data", str(lab.parent / "elsewhere"), zoo=lab).exit_code == 0  # its counts are those stored
     image = next((lab.parent / "elsewhere" / "images" / "validation").glob("*.jpg"))
     image.write_bytes(image.read_bytes() + b"\0")
-    assert "receipts:" in verify("--images", "10", "--data", str(lab.parent / "elsewhere"), zoo=lab).stdout  # other data
+    other = verify("--images", "10", "--data", str(lab.parent / "elsewhere"), zoo=lab)
+    assert "receipts:" in other.stdout
+
+
+def test_a_receipt_of_other_data_is_replaced_but_not_in_silence(lab):
+    verify("--images", "all", zoo=lab)
+    image = next((lab.parent / "ade_mini" / "images" / "validation").glob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b"\0")
+    done = verify("--images", "10", zoo=lab)
+    assert "the receipt before this had the mIoU of 40 images of another state of the data set" in done.stdout
+    assert "the receipt before this" not in verify("--images", "10", "--again", zoo=lab).stdout
 
 
 def test_what_all_images_refute_stays_refuted(lab):

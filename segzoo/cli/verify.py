@@ -108,7 +108,7 @@ def verify(
     from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
     from segzoo.outcome import settled
-    from segzoo.receipt import outweighed, proved, read, receipt, write
+    from segzoo.receipt import of_other_data, outweighed, proved, read, receipt, write
     from segzoo.recheck import changed
     from segzoo.verify import artifacts_of
     from segzoo.verify import verify as verify_entry
@@ -173,6 +173,8 @@ def verify(
                     board.notes.append(f"{name}: the receipt {stays}, since it has {more}")
                     path.with_suffix(".unfinished").unlink(missing_ok=True)
                 else:
+                    if earlier and (gone := of_other_data(records[-1], earlier)):
+                        board.notes.append(f"{name}: the receipt before this had {gone}")
                     write(records[-1], receipts)
                     board.receipts[receipts] = None
     codes = [check.code for checks in board.checks.values() for check in checks if check.code]
