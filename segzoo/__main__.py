@@ -21,6 +21,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # names and titles may have what a terminal's encoding has not
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a list of files, whose names need not be in any encoding
     try:
         command(prog_name="segzoo")
     except (SystemExit, Exception) as end:

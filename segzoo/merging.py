@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.errors import NotFoundError, UsageError
+from segzoo.legible import legible
 from segzoo.zoo import Complaint, Dataset, Mirror, Record, Source, Zoo, examine, packaged
 
 PACKAGED = {"shipped": "zoo.yaml", "mini": "mini/zoo.yaml"}
@@ -34,8 +35,8 @@ class Part:
     @property
     def label(self) -> str:
         """A short name, for a folder of receipts: of one's own manifests the folder's, and what tells it from others of that name."""
-        whole = str(self.path.resolve())
-        return f"{self.folder.name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}" if self.own else self.given
+        whole = str(self.path.resolve()).encode("utf-8", "surrogateescape")
+        return f"{legible(self.folder.name)}-{hashlib.sha256(whole).hexdigest()[:8]}" if self.own else self.given
 
     @property
     def zoo(self) -> Zoo:

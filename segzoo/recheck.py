@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segzoo.detection import detect
-from segzoo.errors import IntegrityError, NotFoundError, SegzooError
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.formats import open_weights
 from segzoo.geometry import measure
 from segzoo.miou import Counts, metrics, total
@@ -73,20 +73,20 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Receipt.model_json_schema()}
 
 
-def recheck(path: Path, store: Store | None = None, data: Path | None = None) -> Iterator[Finding]:
+def recheck(path: Path, store: Store | None = None, data: Path | None = None, roots: Mapping[str, str] | None = None) -> Iterator[Finding]:
     """All that can be checked again of a receipt. The weights are looked at in `store`, if there is one; `data` is the data set's
-    folder, if it is to be read too.
+    folder, if it is to be read too, or the one that it is in, where `roots` says for each data set what it is called there.
 
     Raises NotFoundError, IntegrityError for what is no receipt at all.
     """
     receipt = _read(path)
     try:
-        yield from _findings(receipt, store, data)
+        yield from _findings(receipt, store, data, roots or {})
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # facts that are not what their rung writes
         raise IntegrityError(f"{path}: damaged: {error!r}", hint=_EDITED) from error
 
 
-def _findings(receipt: Receipt, store: Store | None, data: Path | None) -> Iterator[Finding]:
+def _findings(receipt: Receipt, store: Store | None, data: Path | None, roots: Mapping[str, str]) -> Iterator[Finding]:
     checks: dict[str, CheckRecord] = {check.rung: check for check in receipt.checks}
     failed = [check.rung for check in receipt.checks if check.status == "failed"]
     said = f"{len(checks)} rungs, {'none' if not failed else ', '.join(failed)} failed"
@@ -97,7 +97,7 @@ def _findings(receipt: Receipt, store: Store | None, data: Path | None) -> Itera
     for mode, facts in (score.facts.get("modes", {}) if score else {}).items():
         yield _figures(mode, facts, score.facts["of"], score.basis["reported"])  # type: ignore[union-attr]
     if score and data is not None and "data_digest" in score.basis:
-        yield _data(score.basis, data)
+        yield _data(score.basis, data, roots.get(score.basis["protocol"]["dataset"], ""))
 
 
 def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
@@ -186,12 +186,12 @@ def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str
     return Finding(f"mIoU, {mode}", "broken" if wrong else "holds", "; ".join(wrong) or said)
 
 
-def _data(basis: Mapping[str, Any], data: Path) -> Finding:
+def _data(basis: Mapping[str, Any], data: Path, root: str) -> Finding:
     """Whether the data set in a folder is the one that was measured on; it is named by its manifest's loader, split and number."""
-    from segzoo.datasets.samples import digest, samples
+    from segzoo.datasets.samples import digest, samples_in
 
     try:
-        found = digest(samples(basis["loader"], data, basis["split"], basis["of"]))
-    except SegzooError as error:
-        return Finding("data", "broken", error.message)
+        found = digest(samples_in(data, root, basis["loader"], basis["split"], basis["of"])[1])
+    except EnvironmentFault as error:  # which says something about this folder, and nothing about the receipt
+        return Finding("data", "not here", "; ".join(filter(None, [error.message, error.hint])))
     return Finding("data", "holds" if found == basis["data_digest"] else "broken", f"digest {found}")

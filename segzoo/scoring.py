@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from segzoo.evaluation import Evaluator
 
 Known = Mapping[str, Counts]
+_UNLABELLED = "these are all images, and every label in them is one to be ignored: they are not the data set's labels, or its `loader` is another"
 _OTHERS = Check("mIoU", "passed", "", "the first process says it")
 
 
@@ -78,27 +79,29 @@ def _kept(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
 def ask(entry: Model, setting: Setting) -> Question:
     """Find the data set's images and choose among them."""
     from segzoo.datasets.choice import subset
-    from segzoo.datasets.samples import digest, samples
+    from segzoo.datasets.samples import digest
 
     dataset = setting.zoo.datasets[entry.protocol.dataset]
-    folder = dataset_folder(entry.protocol.dataset, dataset, setting)
-    found = samples(dataset.loader, folder, dataset.split, dataset.images)
+    folder, found = all_samples(entry.protocol.dataset, dataset, setting)
     data_digest = digest(found)
     if dataset.digest is not None and data_digest != dataset.digest:
         raise IntegrityError(f"{folder}: the data set is not the one that the manifest names: digest {data_digest}, expected {dataset.digest}")
     return Question(entry, subset(found, setting.smoke or setting.images), len(found), data_digest)
 
 
-def dataset_folder(name: str, dataset: Dataset, setting: Setting) -> Path:
-    """Where the data set is: `--data` (the folder itself or the one above), beside the manifest, or in the store."""
-    if setting.data is not None:
-        return setting.data / dataset.root if (setting.data / dataset.root).is_dir() else setting.data
-    if dataset.path is not None:
-        return setting.base / dataset.path
+def all_samples(name: str, dataset: Dataset, setting: Setting) -> tuple[Path, tuple[Sample, ...]]:
+    """Where the data set is, and its images: in `--data` (the folder itself or the one above), beside the manifest, or in the store.
+
+    Raises Skip where it is nowhere, EnvironmentFault.
+    """
+    from segzoo.datasets.samples import samples, samples_in
     from segzoo.datasets.unpacked import folder_of
 
-    if (folder := folder_of(name, dataset, setting.store)) is not None and folder.is_dir():
-        return folder
+    if setting.data is not None:
+        return samples_in(setting.data, dataset.root, dataset.loader, dataset.split, dataset.images)
+    folder = setting.base / dataset.path if dataset.path is not None else folder_of(name, dataset, setting.store)
+    if folder is not None and (dataset.path is not None or folder.is_dir()):
+        return folder, samples(dataset.loader, folder, dataset.split, dataset.images)
     way = f"segzoo fetch {name}, or name its folder with --data DIR" if dataset.archive else "get it by hand and name its folder with --data DIR"
     raise Skip("no data", f"data set {name} is not here: {way}" + (f" ({dataset.home})" if dataset.home and not dataset.archive else ""))
 
@@ -205,7 +208,8 @@ def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known 
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
     if not whole.label.any():
-        raise EnvironmentFault(f"no pixel of the {len(counts)} images is labelled: there is nothing to measure", hint="--images with a larger number")
+        none = f"no pixel of the {len(counts)} images is labelled: there is nothing to measure"
+        raise EnvironmentFault(none, hint="--images with a larger number" if len(counts) < question.of else _UNLABELLED)
     measured, reported = metrics(whole), entry.reported.of(mode) if entry.reported else None
     facts: dict[str, Any] = {"measured": measured, "reported": reported}
     names = list(setting.zoo.datasets[entry.protocol.dataset].classes)

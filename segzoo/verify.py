@@ -17,6 +17,7 @@ from segzoo.errors import ConversionError, LostProcess, NetworkError, NotFoundEr
 from segzoo.formats import Weights, open_weights
 from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
 from segzoo.layouts import LAYOUTS
+from segzoo.legible import legible
 from segzoo.reading import read
 from segzoo.remap import fill, make, plan, refusal, run
 from segzoo.scoring import score
@@ -55,7 +56,7 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
             raise
         except SegzooError as error:
             joint = "\nhint: " if "\n" in error.message else "; "  # after a list of addresses it has a line of its own
-            said = joint.join(filter(None, [error.message, error.hint]))
+            said = legible(joint.join(filter(None, [error.message, error.hint])))
             check = Check(rung, "failed", _SHORT.get(error.exit_code, "failed"), said, code=error.exit_code)
             broken = rung
         yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
@@ -98,7 +99,7 @@ def _names(climb: Climb) -> Check:
 def _round_trip(climb: Climb) -> Check:
     opened, found = climb.opened, climb.found
     theirs = climb.entry.published if isinstance(climb.entry, Backbone) else None
-    basis = _basis(climb) | {"published": str(climb.setting.store.find(theirs)) if theirs else None}
+    basis = _basis(climb) | {"published": legible(str(climb.setting.store.find(theirs))) if theirs else None}
     if known := climb.known("round trip", basis):
         return known
     refuse_not_finite(opened)

@@ -1,7 +1,11 @@
 """Which files belong to a data set, and what their labels mean: tiny trees in the publishers' own folder layouts."""
 
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,7 @@ from conftest import GOLDEN, MINI
 from PIL import Image
 
 from segzoo.datasets.decoding import read_label, read_pair
-from segzoo.datasets.samples import samples
+from segzoo.datasets.samples import digest, samples
 from segzoo.errors import EnvironmentFault
 from segzoo.ladder import Setting
 from segzoo.store import Store, home
@@ -96,6 +100,147 @@ def test_hidden_files_are_not_images(city, tmp_path):
     for path in [*ade.rglob("*.jpg"), *ade.rglob("*.png")]:
         path.with_name(f"._{path.name}").write_bytes(b"the same")
     assert len(samples("ade20k", ade, "validation", 40)) == 40
+
+
+def test_a_list_of_a_split_that_is_not_there_says_who_writes_it(voc):
+    """Its path once, no number of an error, and what to do."""
+    split = voc / "ImageSets" / "SegmentationContext" / "val.txt"
+    split.unlink()
+    with pytest.raises(EnvironmentFault) as raised:
+        samples("pascal-context", voc, "val", 2)
+    assert raised.value.message == f"{split}: the list of the split cannot be read: it is not there"
+    assert "pascal_context.py writes it" in raised.value.hint
+    split.write_bytes(b"2008_000002\0\n2010_000001\n")
+    with pytest.raises(EnvironmentFault, match=r"expected names of images, found '2008_000002.x00'"):
+        samples("pascal-context", voc, "val", 2)
+    split.write_text("2008_000002\n2008_000002\n")
+    with pytest.raises(EnvironmentFault, match=r"two images in 'val' are called 2008_000002\.jpg"):
+        samples("pascal-context", voc, "val", 2)
+
+
+def test_names_need_not_be_utf_8(voc):
+    for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClassContext", ".png")):
+        (voc / folder / f"2010_000001{suffix}").rename(voc / folder / os.fsdecode(b"l\xe4tin" + suffix.encode()))
+    (voc / "ImageSets" / "SegmentationContext" / "val.txt").write_bytes(b"l\xe4tin\n2008_000002\n")
+    found = samples("pascal-context", voc, "val", 2)
+    assert [sample.name for sample in found] == ["2008_000002.jpg", r"l\xe4tin.jpg"]
+    assert read_pair(found[1], 60)[0].shape == (2, 4, 3)
+    lines = [
+        os.fsencode(path.name) + b" " + hashlib.sha256(path.read_bytes()).hexdigest().encode() + b"\n"
+        for sample in found
+        for path in (sample.image, sample.label)
+    ]
+    assert digest(found) == hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+@pytest.fixture
+def ade(tmp_path):
+    return shutil.copytree(MINI / "ade_mini", tmp_path / "ade")
+
+
+def spelt(folder, suffix):
+    for path in list(folder.iterdir()):
+        path.rename(path.with_suffix(suffix))
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".png"])
+def test_images_of_another_suffix_are_not_said_to_be_missing(suffix, ade):
+    images = ade / "images" / "validation"
+    hint = f"{images} has 40 *{suffix}, but this layout has *.jpg: rename them"
+    spelt(images, suffix)
+    with pytest.raises(EnvironmentFault, match=r"expected images \*\.jpg, found none") as raised:
+        samples("ade20k", ade, "validation", 40)
+    assert raised.value.hint == hint
+    first = images / f"ADE_val_00000001{suffix}"
+    first.rename(first.with_suffix(".jpg"))
+    with pytest.raises(EnvironmentFault, match="images are missing for 39 labels") as raised:
+        samples("ade20k", ade, "validation", 40)
+    assert raised.value.hint == hint.replace("40", "39")
+
+
+def test_labels_of_another_suffix_are_not_said_to_be_missing(ade):
+    spelt(ade / "annotations" / "validation", ".PNG")
+    with pytest.raises(EnvironmentFault, match="labels are missing for 40 of 40 images") as raised:
+        samples("ade20k", ade, "validation", 40)
+    assert raised.value.hint == f"{ade / 'annotations' / 'validation'} has 40 *.PNG, but this layout has *.png: rename them"
+
+
+def test_another_suffix_in_the_other_layouts(voc, city):
+    spelt(voc / "JPEGImages", ".JPG")
+    with pytest.raises(EnvironmentFault, match=r"2 images of val\.txt are not there") as raised:
+        samples("pascal-context", voc, "val", 2)
+    assert "has 3 *.JPG, but this layout has *.jpg" in raised.value.hint
+    spelt(city / "leftImg8bit" / "val" / "munster", ".PNG")
+    with pytest.raises(EnvironmentFault, match="expected 2 images in 'val', found 1"):
+        samples("cityscapes", city, "val", 2)
+    spelt(city / "leftImg8bit" / "val" / "lindau", ".PNG")
+    with pytest.raises(EnvironmentFault, match=r"val: expected images \*_leftImg8bit\.png, found none") as raised:
+        samples("cityscapes", city, "val", 2)
+    assert "has 1 *.PNG, but this layout has *.png" in raised.value.hint
+
+
+def loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def dangling(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+NO_FILES = {
+    loop: "cannot be read: Too many levels of symbolic links",
+    folder: "expected a file, found a folder",
+    pipe: "expected a file, found a pipe",
+    dangling: "a link to nowhere, which is not there",
+}
+
+
+@pytest.mark.parametrize("which", ["images/validation/ADE_val_00000007.jpg", "annotations/validation/ADE_val_00000007.png"])
+@pytest.mark.parametrize("harm", NO_FILES)
+def test_what_is_no_file_is_named_before_it_is_opened(harm, which, ade):
+    """A pipe would be waited for."""
+    harm(ade / which)
+    with pytest.raises(EnvironmentFault) as raised:
+        samples("ade20k", ade, "validation", 40)
+    assert raised.value.message == f"{ade / which}: {NO_FILES[harm]}"
+
+
+SETPRIV = shutil.which("setpriv")
+DENIED = {
+    "an image": "images/validation/ADE_val_00000007.jpg",
+    "a label": "annotations/validation/ADE_val_00000007.png",
+    "the images": "images/validation",
+    "the labels": "annotations/validation",
+}
+
+
+@pytest.mark.skipif(os.name != "posix" or (os.geteuid() == 0 and not SETPRIV), reason="root may read all, but for what setpriv takes from it")
+@pytest.mark.parametrize("denied", DENIED)
+def test_what_may_not_be_read_is_not_said_to_be_missing(denied, ade):
+    path = ade / DENIED[denied]
+    code = (
+        "from pathlib import Path; from segzoo.datasets.samples import digest, samples; from segzoo.errors import EnvironmentFault\n"
+        f"try: digest(samples('ade20k', Path({str(ade)!r}), 'validation', 40))\n"
+        "except EnvironmentFault as fault: print(fault.message, fault.hint, sep='; ')"
+    )
+    rights = "-dac_override,-dac_read_search"
+    less = [SETPRIV, f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
+    path.chmod(0)
+    done = subprocess.run([*less, sys.executable, "-c", code], capture_output=True, text=True)
+    path.chmod(0o755)
+    assert done.stdout.startswith(f"{path}: cannot be read: Permission denied; the user that segzoo runs as needs the right"), done
 
 
 def test_half_of_cityscapes(city):

@@ -407,6 +407,7 @@ def test_labels_that_cannot_be_are_named(values, said, tmp_path):
     with pytest.raises(EnvironmentFault, match=said) as raised:
         read_label(Sample("a", tmp_path / "a.png", tmp_path / "a.png"), 8)
     assert "a.png" in raised.value.message
+    assert "another edition of the data set" in raised.value.hint
 
 
 def test_images_are_turned_as_exif_says_and_labels_are_not(tmp_path):
@@ -417,8 +418,13 @@ def test_images_are_turned_as_exif_says_and_labels_are_not(tmp_path):
     assert read_image(tmp_path / "a.jpg").shape == (6, 4, 3)
     sample = Sample("a", tmp_path / "a.jpg", tmp_path / "a.png")
     assert read_label(sample, 8).shape == (4, 6)
-    with pytest.raises(EnvironmentFault, match="6x4 pixels, its image has 4x6"):
+    with pytest.raises(EnvironmentFault, match="6x4 pixels, its image has 4x6") as raised:
         read_pair(sample, 8)
+    assert raised.value.hint.startswith("as stored a.jpg has the label's size, but its EXIF turns it")
+    Image.new("L", (4, 5)).save(tmp_path / "a.png")
+    with pytest.raises(EnvironmentFault, match="4x5 pixels, its image has 4x6") as raised:
+        read_pair(sample, 8)
+    assert raised.value.hint.startswith("one of them was resized")
 
 
 def entry(tag, kind, value):

@@ -15,7 +15,7 @@ ORDER = [
     {"errors", "__init__"},
     {
         *("atomic", "fields", "strict_yaml", "layouts", "geometry", "configuration", "standalone", "positions", "miou", "jsontext", "partial"),
-        *("checksums", "transfer", "archive"),
+        *("checksums", "transfer", "archive", "legible"),
     },
     {"detection", "remap", "zoo", "faults", "formats", "recorded", "store", "receipt", "interval", "verdict", "merging", "spelling"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},

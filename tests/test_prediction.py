@@ -73,6 +73,16 @@ def test_folders_patterns_and_lists(folder):
     assert len(list((folder / "a").iterdir())) == 6
 
 
+def test_a_list_may_have_names_that_are_not_utf_8(folder):
+    shutil.copy(FIRST, folder / os.fsdecode(b"l\xe4tin.jpg"))
+    command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "predict", "mini-linear", "-", "-o", "out", "--device", "cpu"]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as most locales have it
+    done = subprocess.run(command, input=b"l\xe4tin.jpg\n", capture_output=True, cwd=folder, env=strict)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(rb"l\xe4tin.jpg: ")
+    assert (folder / "out" / os.fsdecode(b"l\xe4tin.overlay.png")).is_file()
+
+
 def test_two_models_side_by_side(folder):
     done = predict("--compare", "mini-mask", "mini-linear", FIRST, "--json")
     (record,) = json.loads(done.stdout)["result"]

@@ -350,6 +350,21 @@ def test_a_receipt_is_checked_again_offline():
     assert "bytes: not here" in done.stdout
 
 
+def test_the_data_set_of_a_receipt_is_looked_for_where_verify_looks(tmp_path):
+    verify("--images", "5")
+    assert "data: holds" in recheck(ENTRY, "--data", MINI).stdout  # the folder that it is in
+    done = recheck(ENTRY, "--data", tmp_path / "nowhere")
+    assert (done.exit_code, done.stdout) == (8, "")
+    assert done.stderr.startswith(f"error: {tmp_path}/nowhere: no such folder\n")
+    done = recheck(ENTRY, "--data", tmp_path)
+    assert done.exit_code == 8
+    assert f"{ENTRY}: data: not here: {tmp_path}/images/validation: no such folder" in done.stdout
+    assert f"there is no {tmp_path}/ade_mini either" in done.stdout
+    assert "mIoU, ss: holds" in done.stdout
+    edited(lambda record, rungs: rungs["mIoU"]["basis"].update(data_digest="0" * 64))
+    assert recheck(ENTRY, "--data", MINI).exit_code == 4
+
+
 def test_receipts_are_checked_by_name_and_one_that_is_damaged_keeps_none_from_it(monkeypatch):
     verify("--images", "5")
     CliRunner().invoke(main, ["--zoo", "mini", "verify", "mini-vit"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass, replace
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from conftest import GOLDEN, MINI, TAME, same, specs_of
 from PIL import Image
 
+from segzoo.cli import main
 from segzoo.conversion import convert
 from segzoo.formats import open_weights
 from segzoo.ladder import RUNGS, Setting
@@ -233,6 +236,58 @@ def test_images_without_a_labelled_pixel_measure_nothing(lab):
     check = climb(lab.folder, "mini-linear", images=2)["mIoU"]
     assert (check.status, check.code) == ("failed", 8)
     assert "no pixel of the 2 images is labelled" in check.detail
+    assert "--images with a larger number" in check.detail
+    check = climb(lab.folder, "mini-linear", images=None)["mIoU"]
+    assert "no pixel of the 40 images is labelled" in check.detail
+    assert "--images" not in check.detail  # there are no more
+    assert "every label in them is one to be ignored" in check.detail
+
+
+def test_an_image_that_is_none_fails_one_rung_and_the_next_entry_is_climbed(lab):
+    image = lab.folder / "ade_mini" / "images" / "validation" / "ADE_val_00000007.jpg"
+    image.unlink()
+    image.symlink_to(image.name)
+    done = CliRunner().invoke(main, ["--zoo", "mini", "verify", "mini-linear", "mini-vit", "--data", str(lab.folder), "--device", "cpu"])
+    assert done.exit_code == 8
+    assert f"mini-linear: mIoU: failed: {image}: cannot be read: Too many levels of symbolic links" in done.stdout
+    assert "mini-vit: numbers: passed" in done.stderr
+    assert "2 verified: 8 passed, 1 failed, 1 n/a" in done.stdout
+
+
+def test_a_folder_without_the_data_set_says_where_else_it_was_looked_for(tmp_path):
+    check = climb(MINI, "mini-linear", data=tmp_path)["mIoU"]
+    assert (check.status, check.code) == ("failed", 8)
+    said = "ADE20K's layout has images/ and annotations/"
+    assert check.detail == f"{tmp_path / 'images' / 'validation'}: no such folder; {said}; there is no {tmp_path / 'ade_mini'} either"
+
+
+def test_names_that_are_not_utf_8_from_the_zoo_to_the_page(lab, tmp_path, monkeypatch):
+    """File systems have bytes for names: what is written shows those that are no UTF-8, and is read back as it was written."""
+    lab.manifest(lambda plain: plain["models"]["mini-linear"].pop("counts"))
+    folder = lab.folder.rename(tmp_path / os.fsdecode(b"l\xe4b"))
+    for part, suffix in (("images", ".jpg"), ("annotations", ".png")):
+        path = folder / "ade_mini" / part / "validation" / f"ADE_val_00000007{suffix}"
+        path.rename(path.with_name(os.fsdecode(b"l\xe4tin" + suffix.encode())))
+
+    def segzoo(*arguments, code=0):
+        done = CliRunner().invoke(main, ["--zoo", str(folder / "zoo.yaml"), *arguments])
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / os.fsdecode(b"h\xf6me")))
+    assert "confirmed within" in segzoo("verify", "mini-linear", "--images", "all", "--device", "cpu")
+    receipt = next((tmp_path / os.fsdecode(b"h\xf6me") / "receipts").glob("*/mini-linear.json"))
+    counted = json.loads(receipt.read_text(encoding="utf-8"))["checks"][-1]["facts"]["modes"]["ss"]["per_image"]
+    assert r"l\xe4tin.jpg" in counted
+    assert "every image equal those of the receipt" in segzoo("verify", "mini-linear", "--smoke", "40", "--device", "cpu")
+    assert "data: holds" in segzoo("receipt", "check", "--data", str(folder / "ade_mini"))
+    segzoo("report", "-o", str(tmp_path / "page"), "--device", "cpu")
+    assert r"l\xe4b/zoo.yaml" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    next((folder / "ade_mini" / "images" / "validation").glob("l*")).write_bytes(b"no image")
+    said = segzoo("verify", "mini-linear", "--images", "all", "--device", "cpu", code=8)
+    assert r"l\xe4tin.jpg: not a readable image" in said
+    unfinished = json.loads(receipt.with_suffix(".unfinished").read_text(encoding="utf-8"))
+    assert r"l\xe4b/ade_mini/images/validation/l\xe4tin.jpg" in unfinished["checks"][-1]["detail"]
 
 
 @pytest.mark.parametrize("lie", [False, True], ids=["as reported", "another figure reported"])

@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from segzoo.legible import legible
+
 Said = Callable[[int, int | None], None]
 above: list[Callable[[str, str], None]] = []  # while a bar is drawn: what puts a line over it
 _STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
@@ -21,7 +23,7 @@ _STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"d
 
 def printable(text: str) -> str:
     """The text without what could drive a terminal: names in files and manifests are a stranger's."""
-    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in legible(text))
 
 
 def show(text: str = "", style: str = "", err: bool = False) -> None:

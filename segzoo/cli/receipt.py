@@ -22,7 +22,7 @@ def receipt() -> None:
 
 @receipt.command(short_help="Check receipts against themselves and the files that are here.")
 @click.argument("sources", nargs=-1, type=Name("backbones", "models", or_file=True), metavar="[NAME|FILE]...")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, to check its digest too.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, or the one that it is in, to check its digest too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
 def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: bool) -> None:
@@ -36,25 +36,30 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
     data     the data set in --data is the one that was measured on
 
     Nothing is evaluated anew; `segzoo verify NAME --smoke N` does that for some images. Exit 4 when anything is
-    broken.
+    broken, else 8 when the data set in --data could not be looked at.
     """
     from dataclasses import asdict
 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
+    from segzoo.datasets.listing import folder_given
     from segzoo.recheck import Finding, recheck
 
+    if data is not None:
+        folder_given(data)
     manifest = choice.load()
+    roots = {name: dataset.root for name, dataset in manifest.zoo.datasets.items()}
     paths = [_path(manifest, source) for source in sources] or sorted(filter(Path.is_file, map(manifest.receipt_of, manifest.zoo.entries)))
     if not paths:
         raise none_yet(manifest)
     found: dict[Path, list[Finding]] = {}
     for path in paths:
         try:
-            found[path] = list(recheck(path, manifest.store, data))
+            found[path] = list(recheck(path, manifest.store, data, roots))
         except IntegrityError as error:  # the others may hold
             found[path] = [Finding("receipt", "broken", f"{error.message}; {error.hint}")]
-    code = 4 if any(one.status == "broken" for findings in found.values() for one in findings) else 0
+    said = {(one.what, one.status) for findings in found.values() for one in findings}
+    code = 4 if any(status == "broken" for _, status in said) else 8 if ("data", "not here") in said else 0
     if as_json:
         show_json([{"receipt": str(path), **asdict(one)} for path, findings in found.items() for one in findings], code)
     else:

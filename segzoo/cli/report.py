@@ -53,6 +53,7 @@ def report(
             raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
     from segzoo import plots
     from segzoo.cli.receipt import none_yet
+    from segzoo.legible import legible
     from segzoo.report import MADE, Illustrated, Picture, gather, render
 
     manifest = choice.load()
@@ -85,7 +86,7 @@ def report(
             part.write_bytes(picture.jpeg if picture.jpeg is not None else plots.plain(picture.svg or "").encode())
     for page, text in (("report.md", markdown), ("index.html", html)):
         with replacing(output / page) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(legible(text), encoding="utf-8")
     code = IntegrityError.exit_code if any(section.broken for section in sections) else 0
     if as_json:
         verdicts = {section.name: section.verdict for section in sections}
@@ -132,21 +133,21 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     if not section.scores:
         return [], "no image was evaluated"
     from segzoo.cli.device import best_device
-    from segzoo.datasets.samples import samples
     from segzoo.evaluation import Evaluator
     from segzoo.gallery import PANELS, extremes, look
     from segzoo.ladder import Setting, Skip
     from segzoo.loading import loaded
     from segzoo.precision import device_of
     from segzoo.report import Example, Picture
-    from segzoo.scoring import dataset_folder
+    from segzoo.scoring import all_samples
 
     entry, score = manifest.zoo.models[section.name], section.scores[0]
     dataset = manifest.zoo.datasets[entry.protocol.dataset]
     examples = []
     try:
-        folder = dataset_folder(entry.protocol.dataset, dataset, Setting(manifest.zoo, manifest.base, manifest.store, data=data))
-        found = {sample.name: sample for sample in samples(dataset.loader, folder, dataset.split, dataset.images)}
+        setting = Setting(manifest.zoo, manifest.base, manifest.store, data=data)
+        folder, everything = all_samples(entry.protocol.dataset, dataset, setting)
+        found = {sample.name: sample for sample in everything}
         model = loaded(section.name, manifest).module
         evaluator = Evaluator(model, entry.protocol, entry.head.classes, device_of(device or best_device()), section.precision)
         for which, image in extremes(score.per_image).items():

@@ -107,6 +107,7 @@ def verify(
     from segzoo.cli.answer import show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
+    from segzoo.datasets.listing import folder_given
     from segzoo.outcome import settled
     from segzoo.receipt import of_other_data, outweighed, proved, read, receipt, write
     from segzoo.recheck import changed
@@ -127,8 +128,8 @@ def verify(
     count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
     board = Board(manifest, entries, silent=not first, summed=first and not as_json)
     with world.together() if world else nullcontext():
-        if data is not None and not data.is_dir():
-            raise EnvironmentFault(f"{data}: no such folder", hint="--data names the folder of the data set, or the one that it is in")
+        if data is not None:
+            folder_given(data)
     setting = ladder.Setting(
         manifest.zoo,
         manifest.base,

@@ -90,7 +90,10 @@ def read_label(sample: Sample, classes: int) -> np.ndarray:
     label = np.frombuffer(sample.meaning, np.uint8)[raw]
     if (beyond := (label >= classes) & (label != IGNORED)).any():
         values = ", ".join(map(str, np.unique(raw[beyond])[:6]))
-        raise EnvironmentFault(f"{sample.label}: labels {values} in {int(beyond.sum())} pixels, but the data set has {classes} classes")
+        raise EnvironmentFault(
+            f"{sample.label}: labels {values} in {int(beyond.sum())} pixels, but the data set has {classes} classes",
+            hint="it is of another edition of the data set, or the manifest has the wrong `loader` or too few `classes`",
+        )
     return label
 
 
@@ -98,8 +101,18 @@ def read_pair(sample: Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """An image and its label map, of the same size."""
     image, label = read_image(sample.image), read_label(sample, classes)
     if image.shape[:2] != label.shape:
-        raise EnvironmentFault(f"{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, its image has {image.shape[1]}x{image.shape[0]}")
+        said = f"{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, its image has {image.shape[1]}x{image.shape[0]}"
+        raise EnvironmentFault(said, hint=_apart(sample.image, label.shape))
     return image, label
+
+
+def _apart(image: Path, size: tuple[int, ...]) -> str:
+    """What to do where a label map has another size (h, w) than the image that was read."""
+    with Image.open(image) as stored:
+        if (stored.height, stored.width) != size:
+            return "one of them was resized or is of another picture: get both again from where they came"
+    turned = f"as stored {image.name} has the label's size, but its EXIF turns it, and OpenCV and so MMSegmentation turn it too"
+    return f"{turned}: take the orientation out of the image's EXIF, or turn the label map"
 
 
 def size_of(path: Path) -> int:
