@@ -11,7 +11,8 @@ SegzooError            1  a fault of segzoo itself
 └── Interrupted      130  Ctrl-C
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class SegzooError(Exception):
@@ -42,7 +43,13 @@ class ConversionError(SegzooError):
 
 
 class AccuracyError(SegzooError):
+    """`facts` are what was measured all the same, up to the figure that is off, as `segzoo.evaluate` gives them."""
+
     exit_code = 6
+
+    def __init__(self, message: str, hint: str | None = None, facts: Mapping[str, Any] | None = None):
+        super().__init__(message, hint)
+        self.facts = facts or {}
 
 
 class NotFoundError(SegzooError):
