@@ -18,7 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segzoo.errors import LostProcess, UsageError
+from segzoo.errors import EnvironmentFault, LostProcess, UsageError
+from segzoo.ladder import Skip
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=2)  # the slowest share may be that much slower than the fastest
@@ -47,15 +48,25 @@ class World:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work that all must finish: where one fails, it raises its own error, and the others one that says so."""
+        """Work that all must finish: where one fails, it raises its own error, and the others one that says so.
+
+        What all skip is skipped; for one that skips alone it is an error, since the others end without it.
+        """
         failed = True
+        skipped: Skip | None = None
         try:
             yield
             failed = False
+        except Skip as skip:
+            skipped = skip
         finally:
             flag = torch.tensor([int(failed)])
             self.total(flag)
             others = int(flag.item()) - failed
+        if skipped and others == self.size - 1:
+            raise skipped
+        if skipped:
+            raise EnvironmentFault(f"{skipped}; other processes of this run have it") from skipped
         if others:
             raise LostProcess(f"{others} of {self.size} processes failed; each says why")
 

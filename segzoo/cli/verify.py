@@ -230,11 +230,13 @@ class Board:
         self.doing = f"{doing} {100 * done // whole} %" if whole else doing
 
     def add(self, name: str, check: Check) -> None:
-        from segzoo.cli.output import tell
+        from segzoo.cli.output import show, tell
 
         self.checks[name].append(check)
         self.doing = ""
-        if not self._lively and (not self._silent or check.status == "failed"):
+        if self._silent and check.status == "failed":  # in no summary, so that -q does not silence it
+            show(f"{name}: {check.rung}: failed: {check.detail}", err=True)
+        elif not self._lively and not self._silent:
             detail = check.detail
             if self._summed and self._dwelt_on(check):  # the summary says it in full
                 detail = check.detail.split("\n")[0] if check.status == "failed" else "not tried" if check.short == "-" else check.short
