@@ -6,6 +6,7 @@ What downloads is imported when something is: `list` and `info` need no arrays a
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,11 @@ class Manifest:
 
     def receipt_of(self, name: str) -> Path:
         return self.receipts_of(name) / f"{name}.json"
+
+    @property
+    def option(self) -> str:
+        """The manifests as they were given, as they stand in a command that one is told to give next, with a space after it."""
+        return "" if self.label == "shipped" else "".join(f"--zoo {shlex.quote(part.given)} " for part in self.parts)
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""
