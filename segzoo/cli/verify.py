@@ -118,6 +118,8 @@ def verify(
     first = world is None or world.rank == 0
     if world and smoke:
         raise UsageError("--smoke is a matter of seconds: run it in one process")
+    if smoke and images is not None:
+        raise UsageError("--smoke and --images both say how many images", hint=f"--smoke {smoke} alone compares {smoke} of those in the receipt")
     device = device or best_device()
     if not world and find_spec("torch") is not None:
         from segzoo.precision import device_of
