@@ -16,9 +16,12 @@ from typing import Any
 
 
 class SegzooError(Exception):
-    """Base of all errors that a user is meant to read: what went wrong, and a hint at what to do."""
+    """Base of all errors that a user is meant to read: what went wrong, and a hint at what to do. `elsewhere` is whether the first of
+    several processes, which all have it, says it.
+    """
 
     exit_code = 1
+    elsewhere = False
 
     def __init__(self, message: str, hint: str | None = None):
         super().__init__(message)

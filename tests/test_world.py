@@ -109,6 +109,8 @@ def test_of_an_error_that_all_have_there_is_one_answer_for_programs(tmp_path):
     answer = json.loads(done.stdout)
     assert (answer["command"], answer["exit_code"]) == ("verify", 2)
     assert answer["error"]["message"].startswith("--smoke is a matter of seconds")
+    assert done.stderr.count("error: --smoke is a matter of seconds") == 1
+    assert torchrun(2, "mini-lineat", home=tmp_path).stderr.count("did you mean mini-linear?") == 1
 
 
 def test_an_error_of_one_process_is_said_by_it_and_answered_by_the_first(tmp_path):
@@ -118,6 +120,13 @@ def test_an_error_of_one_process_is_said_by_it_and_answered_by_the_first(tmp_pat
     assert json.loads(answer)["error"]["message"] == "1 of 2 processes failed; each says why"
     assert nothing == ""
     assert f"error: {tmp_path}/nowhere: no such folder" in theirs
+
+
+def test_errors_that_differ_are_each_said(tmp_path):
+    both = members(2, tmp_path, {rank: ("--data", str(tmp_path / f"nowhere-{rank}")) for rank in range(2)})
+    for rank, member in enumerate(both):
+        assert f"error: {tmp_path}/nowhere-{rank}: no such folder" in member.communicate(timeout=120)[1]
+        assert member.returncode == 8
 
 
 def test_a_command_of_one_process_answers_in_a_job_of_several(tmp_path):

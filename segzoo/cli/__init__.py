@@ -79,7 +79,8 @@ class Guarded(click.Group):
             return super().invoke(ctx)
         except SegzooError as error:
             failed(error)
-            show_error(error)
+            if not error.elsewhere:
+                show_error(error)
             sys.exit(error.exit_code)
         except (click.exceptions.Exit, click.exceptions.Abort):
             raise

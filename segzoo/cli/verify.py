@@ -112,24 +112,24 @@ def verify(
     from segzoo.verify import artifacts_of
     from segzoo.verify import verify as verify_entry
 
-    manifest = choice.load()
-    entries = manifest.chosen(names, every, manifest.zoo.entries)
     world = _world()
     first = world is None or world.rank == 0
-    if world and smoke:
-        raise UsageError("--smoke is a matter of seconds: run it in one process")
-    if smoke and images is not None:
-        raise UsageError("--smoke and --images both say how many images", hint=f"--smoke {smoke} alone compares {smoke} of those in the receipt")
-    device = device or best_device()
-    if not world and find_spec("torch") is not None:
-        from segzoo.precision import device_of
-
-        device_of(device)  # before anything is fetched; of several processes each says so when it comes to its share
-    count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
-    board = Board(manifest, entries, silent=not first, summed=first and not as_json)
     with world.together() if world else nullcontext():
+        manifest = choice.load()
+        entries = manifest.chosen(names, every, manifest.zoo.entries)
+        if world and smoke:
+            raise UsageError("--smoke is a matter of seconds: run it in one process")
+        if smoke and images is not None:
+            raise UsageError("--smoke and --images both say how many images", hint=f"--smoke {smoke} alone compares {smoke} of those in the receipt")
+        device = device or best_device()
+        if not world and find_spec("torch") is not None:
+            from segzoo.precision import device_of
+
+            device_of(device)  # before anything is fetched; of several processes each says so when it comes to its share
         if data is not None and not data.is_dir():
             raise EnvironmentFault(f"{data}: no such folder", hint="--data names the folder of the data set, or the one that it is in")
+    count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
+    board = Board(manifest, entries, silent=not first, summed=first and not as_json)
     setting = ladder.Setting(
         manifest.zoo,
         manifest.base,
