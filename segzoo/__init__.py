@@ -2,7 +2,7 @@
 
 Read it in this order: layouts (the tables), geometry, detection, remap (their engine), formats, computed, conversion,
 inspection, difference; faults, zoo, merging, store, partial, transfer, delivery, download, adopt, bundle; model, reference, parity;
-datasets, inference, miou, evaluation; verify, receipt, statement; plots, gallery, report; configuration, standalone, graph, modelcard,
+datasets, inference, miou, evaluation; cell, verify, receipt, statement; plots, gallery, report; configuration, standalone, graph, modelcard,
 publication; spelling, addition, proposal, review (a zoo of one's own); cli.
 
 The public names below are functions; modules have other names, so that importing one hides none.

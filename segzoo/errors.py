@@ -11,13 +11,17 @@ SegzooError            1  a fault of segzoo itself
 └── Interrupted      130  Ctrl-C
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class SegzooError(Exception):
-    """Base of all errors that a user is meant to read: what went wrong, and a hint at what to do."""
+    """Base of all errors that a user is meant to read: what went wrong, and a hint at what to do. `elsewhere` is whether the first of
+    several processes, which all have it, says it.
+    """
 
     exit_code = 1
+    elsewhere = False
 
     def __init__(self, message: str, hint: str | None = None):
         super().__init__(message)
@@ -42,7 +46,13 @@ class ConversionError(SegzooError):
 
 
 class AccuracyError(SegzooError):
+    """`facts` are what was measured all the same, up to the figure that is off, as `segzoo.evaluate` gives them."""
+
     exit_code = 6
+
+    def __init__(self, message: str, hint: str | None = None, facts: Mapping[str, Any] | None = None):
+        super().__init__(message, hint)
+        self.facts = facts or {}
 
 
 class NotFoundError(SegzooError):

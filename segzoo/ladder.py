@@ -74,6 +74,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         """Raises UsageError for what cannot be measured."""
+        if not self.modes:
+            raise UsageError("no mode to measure in", hint=f"name one or several of {', '.join(get_args(Mode))}")
         for mode in self.modes:
             one_of("mode", mode, get_args(Mode))
         one_of("precision", self.precision, PRECISIONS)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segzoo.errors import EnvironmentFault, UsageError, of_code
+from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code
 from segzoo.ladder import Setting
 from segzoo.manifest import open_manifest
 from segzoo.merging import Zoos
@@ -49,7 +49,7 @@ def evaluate(
     `data` is the data set's folder, where the manifest does not know it; `images` a seeded number of its images, all if
     None; `modes` one or several of `ss`, `ms+flip`, `ms+flip-1.x` and `whole`; `precision` is `fp32`, `tf32`, `bf16` or `fp16`.
     Raises UsageError for others, the error of the first rung that fails, and EnvironmentFault where one cannot be climbed for lack of
-    data or of a library.
+    data or of a library. AccuracyError, of a figure that is off, has the same facts in its `facts`, up to the mode that is off.
     """
     manifest = open_manifest(zoo)
     if name in manifest.zoo.backbones:
@@ -60,7 +60,10 @@ def evaluate(
     setting = Setting(manifest.zoo, manifest.base, manifest.store, device=device, images=images, data=folder, modes=modes, precision=precision)
     for check in verify(entry, setting):
         if check.status == "failed":
-            raise of_code(check.code)(f"{name}: {check.rung}: {check.detail}")
+            said = f"{name}: {check.rung}: {check.detail}"
+            if check.code == AccuracyError.exit_code:
+                raise AccuracyError(said, hint="what was measured is in this error's facts", facts=check.facts)
+            raise of_code(check.code)(said)
     if "modes" not in check.facts:
         raise EnvironmentFault(f"{name}: {check.detail}")
     return check.facts

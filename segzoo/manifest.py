@@ -6,6 +6,7 @@ What downloads is imported when something is: `list` and `info` need no arrays a
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,11 @@ class Manifest:
 
     def receipt_of(self, name: str) -> Path:
         return self.receipts_of(name) / f"{name}.json"
+
+    @property
+    def option(self) -> str:
+        """The manifests as they were given, as they stand in a command that one is told to give next, with a space after it."""
+        return "" if self.label == "shipped" else "".join(f"--zoo {shlex.quote(part.given)} " for part in self.parts)
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""
@@ -88,9 +94,10 @@ class Manifest:
         return {name: among[name] for name in names}
 
     def _unknown(self, name: str, among: Mapping[str, Any]) -> NotFoundError:
-        """What a name that is not among these may be: a data set, several names, a name of another zoo, a path, a slip."""
+        """What a name that is not among these may be: a data set, several names, a name of another zoo, a receipt, a path, a slip."""
         near = difflib.get_close_matches(name, list(among), n=1)
-        if error := self._data_set(name, among) or _several(name, among) or self._of_another_zoo(name) or self._path(name, near):
+        error = self._data_set(name, among) or _several(name, among) or self._of_another_zoo(name)
+        if error := error or self._receipt(name) or self._path(name, near):
             return error
         guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(among)}"
         return NotFoundError(f"no '{name}' in this zoo; {guess}", hint="segzoo list shows what there is")
@@ -114,6 +121,25 @@ class Manifest:
                 said = f"the {zoo} one" if zoo in PACKAGED else f"that of {zoo} in this folder"
                 return NotFoundError(f"no '{name}' in this zoo, but in {said}", hint=f"segzoo --zoo {zoo} ..., or zoo='{zoo}' in Python")
         return None
+
+    def _receipt(self, name: str) -> NotFoundError | None:
+        """Somebody's receipt as a file, which a report takes from the folder of receipts only."""
+        from segzoo.receipt import read
+
+        record = read(Path(name)) if Path(name).suffix == ".json" else None
+        if record is None or not isinstance(of := record.get("name"), str):
+            return None
+        check = f"segzoo {self.option}receipt check {shlex.quote(name)} checks it"
+        if of not in self.zoo.entries:
+            way = f"for the report, name the zoo that has {of} with --zoo"
+        elif (there := self.receipt_of(of)).exists() and there.samefile(name):
+            way = f"segzoo {self.option}report {of} makes its page"
+        elif there.exists():
+            way = f"the report would have it in place of your own receipt, {there}"
+        else:
+            folder, file = shlex.quote(str(there.parent)), shlex.quote(str(there))
+            way = f"mkdir -p {folder} && cp {shlex.quote(name)} {file} puts it into the report"
+        return NotFoundError(f"'{name}' is a receipt, of {of}", hint=f"{check}; {way}")
 
     def _path(self, name: str, near: Sequence[str]) -> NotFoundError | None:
         """A path where a name is wanted: a file, an address, a folder, or what could only be a file and is not there."""

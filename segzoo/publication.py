@@ -34,6 +34,7 @@ from segzoo.report import command
 from segzoo.zoo import Dataset, Entry, Model
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+_SLOW = {"onnx": "torch traces the graph, which takes it half a minute"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class File:
 @dataclass(frozen=True)
 class Publication:
     """A folder that was written. `left_out` are the sections that did not come along, `verified` whether a receipt of the same
-    bytes says that nothing failed, None where there is none, `verify` the command that makes one.
+    bytes says that nothing failed, None where there is none, `verify` the command that makes one, with paths as they were given.
     """
 
     folder: Path
@@ -61,9 +62,16 @@ class Publication:
 
 
 def publish(
-    source: str | Path, folder: Path, form: str, manifest: Manifest, like: str | None = None, said: Said = lambda done, whole: None
+    source: str | Path,
+    folder: Path,
+    form: str,
+    manifest: Manifest,
+    like: str | None = None,
+    said: Said = lambda done, whole: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Publication:
-    """Write an entry of the zoo, or a file of one's own that is like one, as a folder of this form, one of `FORMS`.
+    """Write an entry of the zoo, or a file of one's own that is like one, as a folder of this form, one of `FORMS`. `note` is told what
+    will take its time.
 
     Raises UsageError (the folder is there, no such form), ConversionError (the form cannot hold the model), EnvironmentFault (disk, a missing
     extra), NotFoundError, and what fetching raises.
@@ -73,17 +81,23 @@ def publish(
     with whole_folder(folder) as part:  # refused before anything is fetched
         it = known(source, manifest, manifest.zoo.entries, like, said)
         dataset = manifest.zoo.datasets[it.entry.protocol.dataset] if isinstance(it.entry, Model) else None
-        made = replace(FORMS[form](it, dataset, part, said), **_commands(it, form, folder, manifest))
+        if form in _SLOW:
+            note(_SLOW[form])
+        zoo = _zoo(manifest)
+        reproduce = _reproduce(it, zoo, form, folder)
+        verify = _verify(it, zoo, Path(it.name).name)
+        made = replace(FORMS[form](it, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
         sha256 = it.fetched.sha256 if it.fetched else _sha256(it.read.opened.path)
         receipt = read_receipt(manifest.receipt_of(it.like))
         other = _other(receipt, sha256, it.entry) if receipt else None
         proved = receipt if not other else None
         if proved and it.fetched:
-            made = replace(made, verify=command(it.name, proved, _zoo(manifest)))
+            made = replace(made, verify=command(it.name, proved, zoo))
         (part / "README.md").write_text(card(it, sha256, made, dataset, proved, other), encoding="utf-8")
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
     verified = proved["passed"] if proved else None
-    return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, made.verify)
+    verify = command(it.name, proved, manifest.option) if proved and it.fetched else _verify(it, manifest.option, it.name)
+    return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, verify)
 
 
 def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:
@@ -225,16 +239,21 @@ def _zoo(manifest: Manifest) -> str:
     return {"shipped": "", "mini": "--zoo mini "}.get(manifest.label, "--zoo zoo.yaml ")
 
 
-def _commands(it: Known, form: str, folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """How to make and to verify it again; of a person's own paths only the last part."""
-    zoo = f" {_zoo(manifest)}".rstrip()
-    name = shlex.quote(Path(it.name).name)
-    like = "" if it.fetched else f" --like {it.like}"
-    made = f"segzoo{zoo} export {name}{like} -o {shlex.quote(folder.absolute().name)} --as {form}"
+def _reproduce(it: Known, zoo: str, form: str, folder: Path) -> str:
+    """What makes it again; of a person's own paths only the last part."""
+    return f"segzoo {zoo}export {shlex.quote(Path(it.name).name)}{_like(it)} -o {shlex.quote(folder.absolute().name)} --as {form}"
+
+
+def _verify(it: Known, zoo: str, file: str) -> str:
+    """What verifies it, once a file of one's own has an entry."""
+    if it.fetched:
+        return f"segzoo {zoo}verify {it.like}"
     own = name_of(Path(it.name).name)
-    added = f"segzoo{zoo} manifest add {name}{like} --to own.yaml && segzoo --zoo own.yaml{zoo} verify {own}"
-    verify = f"segzoo{zoo} verify {it.like}" if it.fetched else added
-    return {"reproduce": made, "verify": verify, "version": version("segzoo")}
+    return f"segzoo {zoo}manifest add {shlex.quote(file)}{_like(it)} --to own.yaml && segzoo --zoo own.yaml {zoo}verify {own}"
+
+
+def _like(it: Known) -> str:
+    return "" if it.fetched else f" --like {it.like}"
 
 
 def _json(path: Path, facts: Mapping[str, Any]) -> None:

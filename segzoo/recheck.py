@@ -13,11 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segzoo.cell import NOT_TRIED, possible
 from segzoo.detection import detect
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.formats import open_weights
 from segzoo.geometry import measure
+from segzoo.ladder import RUNGS
 from segzoo.miou import Counts, metrics, total
+from segzoo.outcome import outcome
 from segzoo.reading import geometry_of
 from segzoo.receipt import SCHEMA, facts_of
 from segzoo.store import Store
@@ -90,14 +93,38 @@ def _findings(receipt: Receipt, store: Store | None, data: Path | None, roots: M
     checks: dict[str, CheckRecord] = {check.rung: check for check in receipt.checks}
     failed = [check.rung for check in receipt.checks if check.status == "failed"]
     said = f"{len(checks)} rungs, {'none' if not failed else ', '.join(failed)} failed"
-    yield Finding("receipt", "holds" if receipt.passed is not bool(failed) else "broken", f"{said}; as of {receipt.time}")
+    wrong = list(_unlike_a_run(checks))
+    holds = receipt.passed is not bool(failed) and not wrong
+    yield Finding("receipt", "holds" if holds else "broken", "; ".join([said, *wrong, f"as of {receipt.time}"]))
     if store and checks["bytes"].status == "passed":
         yield from _file(checks, store)
-    score = checks.get("mIoU")
-    for mode, facts in (score.facts.get("modes", {}) if score else {}).items():
-        yield _figures(mode, facts, score.facts["of"], score.basis["reported"])  # type: ignore[union-attr]
-    if score and data is not None and "data_digest" in score.basis:
+    score = checks["mIoU"]
+    for mode, facts in score.facts.get("modes", {}).items():
+        yield _figures(mode, facts, score.facts["of"], score.basis["reported"])
+    if data is not None and "data_digest" in score.basis:
         yield _data(score.basis, data, roots.get(score.basis["protocol"]["dataset"], ""))
+
+
+def _unlike_a_run(checks: Mapping[str, CheckRecord]) -> Iterator[str]:
+    """What no run writes of its rungs: a word that their facts do not give, or a status that those below do not leave."""
+    broken = False
+    for rung, check in checks.items():
+        if check.facts.get("modes"):
+            told = outcome(check.facts, check.basis)
+            for mine, its in ((check.status, told.status), (check.short, told.short), (check.detail, told.detail)):
+                if mine != its:
+                    yield f"{rung} says '{mine}', by its facts it is '{its}'"
+        elif check.short not in (words := possible(rung, check.status, check.code, check.facts)):
+            expected = " or ".join(f"'{word}'" for word in sorted(words)) or "what no run writes"
+            yield f"{rung}, {check.status}, says '{check.short}', by its facts it is {expected}"
+        if (check.status == "failed") is not bool(check.code):
+            yield f"{rung} is {check.status} with exit code {check.code}"
+        if (check.short == NOT_TRIED) is not broken:
+            yield f"{rung} is {check.status}, after a rung that failed" if broken else f"{rung} was not tried, and none before it failed"
+        broken = broken or check.status == "failed"
+    names, score = checks["names"], checks["mIoU"]
+    if names.status == "passed" and score.status == "n/a" and names.facts["geometry"]["decoder"] is not None:
+        yield "mIoU is n/a, of a model with a decoder"
 
 
 def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
@@ -132,8 +159,8 @@ def _read(path: Path) -> Receipt:
     except ValidationError as error:
         first = error.errors()[0]
         raise IntegrityError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", hint=_EDITED) from error
-    if not receipt.checks or receipt.checks[0].rung != "bytes":
-        raise IntegrityError(f"{path}: no rung 'bytes' in it", hint=_EDITED)
+    if (rungs := tuple(check.rung for check in receipt.checks)) != RUNGS:
+        raise IntegrityError(f"{path}: its rungs are {', '.join(rungs) or 'none'}, expected {', '.join(RUNGS)}", hint=_EDITED)
     return receipt
 
 

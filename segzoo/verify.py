@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from segzoo.cell import FAILED, NOT_TRIED, proved
 from segzoo.detection import detect
 from segzoo.difference import identical, refuse_not_finite
-from segzoo.errors import ConversionError, LostProcess, NetworkError, NotFoundError, SegzooError
+from segzoo.errors import ConversionError, LostProcess, SegzooError
 from segzoo.formats import Weights, open_weights
 from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
 from segzoo.layouts import LAYOUTS
@@ -22,8 +23,6 @@ from segzoo.reading import read
 from segzoo.remap import fill, make, plan, refusal, run
 from segzoo.scoring import score
 from segzoo.zoo import Artifact, Backbone, Entry, Model
-
-_SHORT = {NetworkError.exit_code: "not fetched", NotFoundError.exit_code: "not found"}
 
 Previous = Mapping[str, Mapping[str, Any]]
 
@@ -45,7 +44,7 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
                 raise LostProcess("a rung failed in another process, which says why", hint="do all see the same files?")
             broken = "a rung of another process"
         if broken:
-            yield Check(rung, "skipped", "-", f"not tried, since {broken} failed")
+            yield Check(rung, "skipped", NOT_TRIED, f"not tried, since {broken} failed")
             continue
         started = perf_counter()
         try:
@@ -57,7 +56,7 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         except SegzooError as error:
             joint = "\nhint: " if "\n" in error.message else "; "  # after a list of addresses it has a line of its own
             said = legible(joint.join(filter(None, [error.message, error.hint])))
-            check = Check(rung, "failed", _SHORT.get(error.exit_code, "failed"), said, code=error.exit_code)
+            check = Check(rung, "failed", FAILED.get(error.exit_code, "failed"), said, code=error.exit_code)
             broken = rung
         yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
 
@@ -90,7 +89,7 @@ def _names(climb: Climb) -> Check:
     climb.opened, climb.found, climb.geometry = source.opened, source.found, source.geometry
     layout, dtype, opened = source.found.layout.name, climb.entry.artifact.dtype, source.opened
     facts = {"layout": layout, "tensors": len(opened), "dtype": dtype, "geometry": asdict(source.geometry), "notes": list(opened.notes)}
-    return Check("names", "passed", layout, f"{layout}, {len(opened)} tensors, {source.geometry}", facts)
+    return Check("names", "passed", proved("names", facts), f"{layout}, {len(opened)} tensors, {source.geometry}", facts)
 
 
 # round trip
@@ -123,7 +122,7 @@ def _round_trip(climb: Climb) -> Check:
     if published := _published(climb):
         detail += f"; {published}"
         facts["published"] = published
-    return Check("round trip", "passed", f"{len(covered)} tensors", detail, facts, basis)
+    return Check("round trip", "passed", proved("round trip", facts), detail, facts, basis)
 
 
 def _basis(climb: Climb) -> dict[str, Any]:
@@ -180,7 +179,7 @@ def _numbers(climb: Climb) -> Check:
     detail = f"torch against JAX, {len(found) // 2} intermediates{whose}: {worst['float64']:.1e} in float64, {worst['float32']:.1e} in float32"
     detail += f" (GELU erf on both sides; flax's tanh form would move the tokens by {drift:.1e})"
     facts = {"intermediates": [asdict(one) for one in found], "gelu_tanh_drift": drift, "eps": eps}
-    return Check("numbers", "passed", f"{worst['float64']:.0e}", detail, facts, basis)
+    return Check("numbers", "passed", proved("numbers", facts), detail, facts, basis)
 
 
 def _in_layout(name: str, opened: Weights, heads: int | None) -> Iterator[tuple[str, np.ndarray]]:

@@ -4,6 +4,7 @@ Each evaluates its share of the images; integer counts are summed, so their numb
 process that fails takes the others with it: nobody waits for it, and no receipt is written.
 """
 
+import hashlib
 import os
 import socket
 import struct
@@ -18,7 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segzoo.errors import LostProcess, UsageError
+from segzoo.errors import EnvironmentFault, LostProcess, SegzooError, UsageError
+from segzoo.ladder import Skip
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=2)  # the slowest share may be that much slower than the fastest
@@ -47,17 +49,35 @@ class World:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work that all must finish: where one fails, it raises its own error, and the others one that says so."""
+        """Work that all must finish: where one fails, it raises its own error, and the others one that says so.
+
+        Of an error that all have alike the first has the word. What all skip is skipped; for one that skips alone it is an error,
+        since the others end without it.
+        """
+        mine: SegzooError | Skip | None = None
         failed = True
         try:
             yield
             failed = False
+        except (SegzooError, Skip) as error:
+            mine = error
         finally:
-            flag = torch.tensor([int(failed)])
-            self.total(flag)
-            others = int(flag.item()) - failed
+            state = torch.tensor([int(failed), mark := _mark(mine)])
+            whole = self.total(state).tolist()
+            others = whole[0] - failed
+        if isinstance(mine, Skip) and others < self.size - 1:
+            raise EnvironmentFault(f"{mine}; other processes of this run have it") from mine
+        if isinstance(mine, SegzooError):
+            mine.elsewhere = self.rank > 0 and whole == [self.size, self.size * mark]
+        if mine:
+            raise mine
         if others:
             raise LostProcess(f"{others} of {self.size} processes failed; each says why")
+
+
+def _mark(error: Exception | None) -> int:
+    """A number by which processes see whether they have the same error."""
+    return int.from_bytes(hashlib.sha256(repr(error).encode()).digest()[:4])
 
 
 def leave() -> None:

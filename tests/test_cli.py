@@ -355,6 +355,7 @@ def test_verify_names_the_rung_that_a_bad_file_breaks(name, tmp_path):
         (("verify",), 2, "nothing named"),
         (("fetch",), 2, "nothing named"),
         (("verify", "mini-vit", "--all"), 2, "not both"),
+        (("verify", "mini-mask", "--smoke", "5", "--images", "3"), 2, "--smoke and --images both say how many images"),
         (("convert", TAME, "out.bin"), 2, "unknown suffix '.bin'"),
         (("convert", TAME, TAME), 2, "the same file"),
         (("convert", "no/such/file.npz", "out.pth"), 7, "no such file"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -286,9 +287,37 @@ def test_a_file_of_ones_own_is_taken_for_what_it_is_like(tmp_path):
     assert str(tmp_path) not in text
     assert "segzoo --zoo mini export mine.safetensors --like mini-vit -o out --as hf" in text
     assert "# mine.safetensors\n" in text
-    add = "segzoo --zoo mini manifest add mine.safetensors --like mini-vit --to own.yaml"
-    assert made.verify == f"{add} && segzoo --zoo own.yaml --zoo mini verify mine"
-    assert f"Not verified yet: `{made.verify}`" in text
+    add = "segzoo --zoo mini manifest add {} --like mini-vit --to own.yaml && segzoo --zoo own.yaml --zoo mini verify mine"
+    assert f"Not verified yet: `{add.format('mine.safetensors')}`" in text
+    assert made.verify == add.format(tmp_path / "mine.safetensors")
+
+
+def test_the_next_line_to_type_has_paths_as_they_were_given(tmp_path, monkeypatch):
+    lab = shutil.copytree(MINI, tmp_path / "the lab")
+    segzoo.convert(TAME, tmp_path / "mine.safetensors", to="timm")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    asked = ["--zoo", "../the lab/zoo.yaml", "export"]
+    done = CliRunner().invoke(main, [*asked, "../mine.safetensors", "-o", "out", "--as", "safetensors"])
+    zoo = "--zoo '../the lab/zoo.yaml'"
+    add = f"segzoo {zoo} manifest add ../mine.safetensors --like mini-vit --to own.yaml"
+    assert f"not verified yet, as its card says: {add} && segzoo --zoo own.yaml {zoo} verify mine\n" in done.stderr
+    assert CliRunner().invoke(main, shlex.split(add)[1:]).exit_code == 0
+    assert str(lab.name) not in (tmp_path / "here" / "out" / "README.md").read_text()
+    done = CliRunner().invoke(main, [*asked, "mini-vit", "-o", "vit", "--as", "hf"])
+    assert f"as its card says: segzoo {zoo} verify mini-vit\n" in done.stderr
+
+
+def test_what_takes_its_time_is_said_only_when_it_begins(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").write_text("here")
+    for name, folder, expected in (("mini-vit", "out", 2), ("mini-vot", "new", 7)):
+        done = CliRunner().invoke(main, ["--zoo", "mini", "export", name, "-o", str(tmp_path / folder), "--as", "onnx"])
+        assert done.exit_code == expected
+        assert "torch traces" not in done.stderr
+    done = CliRunner().invoke(main, ["--zoo", "mini", "export", "mini-vit", "-o", str(tmp_path / "new"), "--as", "onnx"])
+    assert done.exit_code == 0
+    assert done.stderr.startswith("torch traces the graph, which takes it half a minute\n")
 
 
 def test_the_card_has_the_licence_that_the_manifest_gives(tmp_path):

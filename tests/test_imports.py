@@ -17,7 +17,7 @@ ORDER = [
         *("atomic", "fields", "strict_yaml", "layouts", "geometry", "configuration", "standalone", "positions", "miou", "jsontext", "partial"),
         *("checksums", "transfer", "archive", "legible"),
     },
-    {"detection", "remap", "zoo", "faults", "formats", "recorded", "store", "receipt", "interval", "verdict", "merging", "spelling"},
+    {"detection", "remap", "zoo", "faults", "formats", "recorded", "store", "receipt", "interval", "verdict", "merging", "spelling", "cell"},
     {"computed", "delivery", "download", "adopt", "bundle", "conversion", "inspection", "difference", "model", "reference", "datasets"},
     {"manifest", "reading"},
     {"loading", "doctor", "graph", "modelcard", "review", "addition", "proposal"},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import pty
 import re
 import shutil
@@ -285,6 +286,7 @@ def test_the_library_fetches_and_evaluates():
     [
         ({"modes": "ms+flip2"}, r"no mode 'ms\+flip2'; there are ss, ms\+flip, ms\+flip-1.x, whole"),
         ({"modes": ("ss", "ms")}, "no mode 'ms'"),
+        ({"modes": ()}, "no mode to measure in"),
         ({"precision": "half"}, "no precision 'half'; there are fp32, tf32, bf16, fp16"),
         ({"images": 0}, "images: expected a positive number, or None for all, found 0"),
         ({"images": -3}, "found -3"),
@@ -301,8 +303,12 @@ def test_what_the_library_raises_is_of_the_rung_that_failed(tmp_path):
     lab = shutil.copytree(MINI, tmp_path / "lab")
     text = (lab / "zoo.yaml").read_text()
     (lab / "zoo.yaml").write_text(text.replace("miou: 86.71", "miou: 90.0"))
-    with pytest.raises(AccuracyError, match="refuted"):
+    with pytest.raises(AccuracyError, match="refuted") as caught:
         segzoo.evaluate("mini-linear", zoo=lab / "zoo.yaml")
+    assert caught.value.hint == "what was measured is in this error's facts"
+    facts = pickle.loads(pickle.dumps(caught.value)).facts  # hours of work may come from another process
+    assert (facts["images"], facts["modes"]["ss"]["verdict"], facts["modes"]["ss"]["measured"]["mIoU"]) == (40, "refuted", 86.71)
+    assert len(facts["modes"]["ss"]["per_image"]) == 40
     (lab / "zoo.yaml").write_text(text.replace("depth: 3, heads: 2, mlp: 512", "depth: 4, heads: 2, mlp: 512"))
     with pytest.raises(ConversionError, match="names: geometry differs from the manifest: depth 3, expected 4"):
         segzoo.evaluate("mini-linear", zoo=lab / "zoo.yaml")

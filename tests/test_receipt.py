@@ -477,7 +477,31 @@ EDITS = {
     "a field too many": (lambda record, rungs: record.update(more=1), "more: Extra inputs are not permitted"),
     "a rung of another name": (lambda record, rungs: rungs["mIoU"].update(rung="miou"), "checks.4.rung"),
     "another schema": (lambda record, rungs: record.update(schema="segzoo-receipt/1"), "expected schema segzoo-receipt/3"),
-    "no rungs": (lambda record, rungs: record.update(checks=[]), "no rung 'bytes' in it"),
+    "no rungs": (lambda record, rungs: record.update(checks=[]), "its rungs are none, expected bytes, names"),
+    "a rung that is missing": (
+        lambda record, rungs: record["checks"].pop(2),
+        "its rungs are bytes, names, numbers, mIoU, expected bytes, names, round trip, numbers, mIoU",
+    ),
+    "a rung twice": (lambda record, rungs: record["checks"].append(rungs["mIoU"]), "numbers, mIoU, mIoU, expected"),
+    "a better word": (
+        lambda record, rungs: rungs["mIoU"].update(short="\u2713 99.99"),
+        "receipt: broken: 5 rungs, none failed; mIoU says '\u2713 99.99', by its facts it is '8",
+    ),
+    "a better sentence": (
+        lambda record, rungs: rungs["mIoU"].update(detail="99.99 measured: confirmed"),
+        "mIoU says '99.99 measured: confirmed', by its",
+    ),
+    "more tensors": (lambda record, rungs: rungs["round trip"].update(short="99 tensors"), "says '99 tensors', by its facts it is '44 tensors'"),
+    "closer numbers": (lambda record, rungs: rungs["numbers"].update(short="0e+00"), "numbers, passed, says '0e+00'"),
+    "a better hash": (lambda record, rungs: rungs["bytes"]["facts"].update(evidence="no hash known, pinned on first use"), "it is 'no hash, pinned'"),
+    "a figure that is gone": (lambda record, rungs: rungs["mIoU"].update(facts={}), "by its facts it is what no run writes"),
+    "a rung that was left out": (
+        lambda record, rungs: rungs["numbers"].update(status="skipped", short="-"),
+        "numbers was not tried, and none before",
+    ),
+    "a rung that never applies": (lambda record, rungs: rungs["round trip"].update(status="n/a", short="n/a"), "it is what no run writes"),
+    "no mIoU of a model": (lambda record, rungs: rungs["mIoU"].update(status="n/a", short="n/a", facts={}), "mIoU is n/a, of a model with a decoder"),
+    "a code left over": (lambda record, rungs: rungs["mIoU"].update(code=6), "mIoU is passed with exit code 6"),
 }
 
 
@@ -489,6 +513,30 @@ def test_an_edited_receipt_is_caught(edit):
     done = recheck("--data", MINI / "ade_mini")
     assert done.exit_code == 4, done.output
     assert said in done.output
+
+
+def test_receipts_of_every_outcome_hold(lab):
+    """What a rung may come to, as runs write it: failed at the bottom and above, of a backbone, without data, of several modes."""
+
+    def holds(*words, code=0):
+        done = CliRunner().invoke(main, ["--zoo", str(lab), "verify", *words, "--device", "cpu"])
+        assert done.exit_code == code, done.output
+        again = CliRunner().invoke(main, ["--zoo", str(lab), "receipt", "check"])
+        assert again.exit_code == 0, again.output
+
+    holds("mini-vit")
+    holds(ENTRY, "--images", "5", "--mode", "whole", "--mode", "ss")
+    change(lab, "stride: 48", "stride: 32")
+    holds(ENTRY, "--images", "5", code=6)
+    change(lab, "    path: ade_mini\n", "")
+    holds("mini-mask")
+    change(lab, "depth: 3, heads: 2, mlp: 512", "depth: 4, heads: 2, mlp: 512")
+    holds(ENTRY, code=5)
+    checkpoint = next(lab.parent.glob("segmenter_mini_mask-*.pth"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1] + b"x")
+    (home() / "blobs" / hashlib.sha256(next(MINI.glob("segmenter_mini_mask-*.pth")).read_bytes()).hexdigest()).unlink()
+    holds("mini-mask", code=4)
+    assert [check["short"] for check in json.loads(path(label_of(lab)).with_name("mini-mask.json").read_text())["checks"]] == ["failed", *"----"]
 
 
 def test_changed_weights_are_caught():

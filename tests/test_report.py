@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -196,7 +198,43 @@ def test_a_receipt_that_contradicts_itself_confirms_nothing(verified, tmp_path):
         text = (tmp_path / "page" / page).read_text()
         assert "mIoU, ss: the counts give" in text.replace("\\", "")
         assert "receipt broken" in text
-        assert text.count("99.9") == 1  # said once, as what is wrong
+        assert text.count("99.9") == 2  # only as what is wrong, by the word for its rung and by its counts
+
+
+def test_a_word_that_no_run_wrote_and_a_rung_that_is_gone_stand_on_no_page(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    record = json.loads(path.read_text())
+    record["checks"][4]["short"] = "99.99"
+    path.write_text(json.dumps(record))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 4
+    text = (tmp_path / "page" / "report.md").read_text()
+    assert "| mini-linear | receipt broken | " in text
+    assert text.count("99.99") == 1  # said once, as what is wrong
+    path.write_text(json.dumps(record | {"checks": verified["mini-linear"]["checks"][:2] + verified["mini-linear"]["checks"][3:]}))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert (done.exit_code, "its rungs are bytes, names, numbers, mIoU, expected" in done.stderr) == (4, True)
+
+
+def test_a_receipt_that_is_handed_on_is_copied_into_the_report(verified, tmp_path, monkeypatch):
+    """As a colleague has it, who never ran anything: the hint says where to."""
+    ours = tmp_path / "our receipt.json"
+    shutil.move(home() / "receipts" / "mini" / "mini-linear.json", ours)
+    monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "new home"))
+    done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 7
+    assert f"error: '{ours}' is a receipt, of mini-linear\n" in done.stderr
+    check, copy = re.fullmatch(r".*\nhint: segzoo (.*) checks it; (.*) puts it into the report\n", done.stderr, re.DOTALL).groups()
+    assert segzoo(*shlex.split(check.removeprefix("--zoo mini "))).exit_code == 0
+    subprocess.run(copy, shell=True, check=True)
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert (done.exit_code, "mini-linear: consistent\n" in done.stdout) == (0, True)
+    done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images")
+    assert "checks it; the report would have it in place of your own receipt, " in done.stderr
+    done = segzoo("report", home() / "receipts" / "mini" / "mini-linear.json", "-o", tmp_path / "page", "--no-images")
+    assert done.stderr.endswith(" checks it; segzoo --zoo mini report mini-linear makes its page\n")
+    done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images", zoo="shipped")
+    assert done.stderr.endswith(" checks it; for the report, name the zoo that has mini-linear with --zoo\n")
 
 
 def test_another_page_is_not_replaced(verified, tmp_path):

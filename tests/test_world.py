@@ -26,14 +26,16 @@ def torchrun(processes, *arguments, home):
     return subprocess.run(command, capture_output=True, text=True, env=environment(SEGZOO_HOME=home), timeout=300)
 
 
-def members(count, home, own, zoos=None):
-    """The processes of one run, each with its own arguments besides and perhaps its own zoo, as torchrun starts them."""
+def members(count, home, own, zoos=None, main=()):
+    """The processes of one run, each with its own arguments besides and perhaps its own zoo, as torchrun starts them; `main` are
+    options of the program itself.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "SEGZOO_HOME": home}
     apart = {rank: {"SEGZOO_HOME": home / "apart"} for rank in zoos or {}}  # or it would find the file that another has fetched
-    command = [sys.executable, "-m", "segzoo", *RUN]
+    command = [sys.executable, "-m", "segzoo", *main, *RUN]
     return [
         subprocess.Popen(
             [(zoos or {}).get(rank, word) if word == "mini" else word for word in command] + [*own.get(rank, ())],
@@ -73,6 +75,64 @@ def test_a_process_that_fails_takes_all_with_it(tmp_path):
     assert "1 of 2 processes failed; each says why" in mine
     assert "nowhere: no such folder" in theirs
     assert not list(tmp_path.rglob("mini-linear.json"))
+
+
+@pytest.mark.parametrize("path", ["", "    path: ade_mini\n"])
+def test_a_process_without_the_data_says_so_and_quiet_does_not_silence_it(path, tmp_path):
+    """Nowhere named, or named and not there: the first process ends without the other's word for it."""
+    lab = shutil.copytree(MINI, tmp_path / "lab")
+    text = (lab / "zoo.yaml").read_text()
+    (lab / "zoo.yaml").write_text(text.replace("    path: ade_mini\n", path))
+    shutil.rmtree(lab / "ade_mini")
+    first, second = members(2, tmp_path, {}, {1: str(lab / "zoo.yaml")}, main=("-q",))
+    _, mine = first.communicate(timeout=120)
+    _, theirs = second.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (8, 8)
+    assert mine == "error: 1 of 2 processes failed; each says why\n"
+    assert theirs.startswith("mini-linear: mIoU: failed: ")
+    assert ("ade_mini/images/validation: no such folder" if path else "data set ade-mini is not here: ") in theirs
+    assert not list(tmp_path.rglob("mini-linear.json"))
+
+
+def test_what_no_process_has_is_skipped_and_said_once(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab")
+    (lab / "zoo.yaml").write_text((lab / "zoo.yaml").read_text().replace("    path: ade_mini\n", ""))
+    first, second = members(2, tmp_path, {}, {rank: str(lab / "zoo.yaml") for rank in range(2)})
+    said, _ = first.communicate(timeout=120)
+    assert "mini-linear: mIoU: skipped: data set ade-mini is not here" in said
+    assert second.communicate(timeout=120) == ("", "")
+    assert (first.returncode, second.returncode) == (0, 0)
+
+
+def test_of_an_error_that_all_have_there_is_one_answer_for_programs(tmp_path):
+    done = torchrun(2, "--smoke", "4", "--json", home=tmp_path)
+    answer = json.loads(done.stdout)
+    assert (answer["command"], answer["exit_code"]) == ("verify", 2)
+    assert answer["error"]["message"].startswith("--smoke is a matter of seconds")
+    assert done.stderr.count("error: --smoke is a matter of seconds") == 1
+    assert torchrun(2, "mini-lineat", home=tmp_path).stderr.count("did you mean mini-linear?") == 1
+
+
+def test_an_error_of_one_process_is_said_by_it_and_answered_by_the_first(tmp_path):
+    first, second = members(2, tmp_path, {0: ("--json",), 1: ("--json", "--data", str(tmp_path / "nowhere"))})
+    answer, _ = first.communicate(timeout=120)
+    nothing, theirs = second.communicate(timeout=120)
+    assert json.loads(answer)["error"]["message"] == "1 of 2 processes failed; each says why"
+    assert nothing == ""
+    assert f"error: {tmp_path}/nowhere: no such folder" in theirs
+
+
+def test_errors_that_differ_are_each_said(tmp_path):
+    both = members(2, tmp_path, {rank: ("--data", str(tmp_path / f"nowhere-{rank}")) for rank in range(2)})
+    for rank, member in enumerate(both):
+        assert f"error: {tmp_path}/nowhere-{rank}: no such folder" in member.communicate(timeout=120)[1]
+        assert member.returncode == 8
+
+
+def test_a_command_of_one_process_answers_in_a_job_of_several(tmp_path):
+    command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "info", "mini-vot", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path, WORLD_SIZE=2, RANK=1))
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 7
 
 
 def test_a_process_without_its_gpu_takes_all_with_it_before_the_next_entry(tmp_path):

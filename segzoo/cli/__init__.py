@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from segzoo.cli.adopt import adopt
-from segzoo.cli.answer import command_words, show_failure
+from segzoo.cli.answer import answers, command_words, show_failure
 from segzoo.cli.bundle import bundle
 from segzoo.cli.cache import cache
 from segzoo.cli.completion import ManifestPath, completion
@@ -50,7 +50,7 @@ Start here:
 class Guarded(click.Group):
     """Shows an error as one message on stderr, with the exit code of its branch.
 
-    With --json, whatever ends a command is JSON on stdout too.
+    With --json, whatever ends a command is JSON on stdout too: once, where several processes work at it.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -72,14 +72,15 @@ class Guarded(click.Group):
             return command_words(self, [ctx.invoked_subcommand or "", *arguments])
 
         def failed(error: SegzooError) -> None:
-            if "--json" in arguments:
+            if "--json" in arguments and answers(ctx.invoked_subcommand):
                 show_failure(words(), error)
 
         try:
             return super().invoke(ctx)
         except SegzooError as error:
             failed(error)
-            show_error(error)
+            if not error.elsewhere:
+                show_error(error)
             sys.exit(error.exit_code)
         except (click.exceptions.Exit, click.exceptions.Abort):
             raise

@@ -1,5 +1,6 @@
 """What a command says to programs: the one shape that all have with --json, on failure too."""
 
+import os
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ from segzoo.errors import SegzooError
 from segzoo.jsontext import dumps
 
 SCHEMA = "segzoo-output/1"
+_TOGETHER = ("verify",)  # commands at which several processes work
 
 
 def show_json(result: Any, code: int = 0) -> None:
@@ -22,6 +24,14 @@ def show_json(result: Any, code: int = 0) -> None:
 def show_failure(command: str, error: SegzooError) -> None:
     """The same for a command that has no result."""
     _show(command, error.exit_code, problem(error), None)
+
+
+def answers(command: str | None) -> bool:
+    """Whether this process has the word on stdout: of several that `torchrun` started for one command only the first has.
+
+    The others say on stderr what ends them, since it may be of them alone.
+    """
+    return command not in _TOGETHER or os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def problem(error: SegzooError) -> dict[str, Any]:

@@ -44,10 +44,8 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     from segzoo.cli.output import byte_progress, megabytes, show, tell
     from segzoo.publication import publish
 
-    if form == "onnx":
-        tell("torch traces the graph, which takes it half a minute")
     with byte_progress(name) as said:
-        made = publish(name, output, form, choice.load(), like, said)
+        made = publish(name, output, form, choice.load(), like, said, tell)
     if as_json:
         facts = asdict(made)
         show_json({"as": facts.pop("form"), **facts, "folder": str(made.folder)})

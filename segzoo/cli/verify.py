@@ -114,22 +114,24 @@ def verify(
     from segzoo.verify import artifacts_of
     from segzoo.verify import verify as verify_entry
 
-    manifest = choice.load()
-    entries = manifest.chosen(names, every, manifest.zoo.entries)
     world = _world()
     first = world is None or world.rank == 0
-    if world and smoke:
-        raise UsageError("--smoke is a matter of seconds: run it in one process")
-    device = device or best_device()
-    if not world and find_spec("torch") is not None:
-        from segzoo.precision import device_of
-
-        device_of(device)  # before anything is fetched; of several processes each says so when it comes to its share
-    count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
-    board = Board(manifest, entries, silent=not first, summed=first and not as_json)
     with world.together() if world else nullcontext():
+        manifest = choice.load()
+        entries = manifest.chosen(names, every, manifest.zoo.entries)
+        if world and smoke:
+            raise UsageError("--smoke is a matter of seconds: run it in one process")
+        if smoke and images is not None:
+            raise UsageError("--smoke and --images both say how many images", hint=f"--smoke {smoke} alone compares {smoke} of those in the receipt")
+        device = device or best_device()
+        if not world and find_spec("torch") is not None:
+            from segzoo.precision import device_of
+
+            device_of(device)  # before anything is fetched; of several processes each says so when it comes to its share
         if data is not None:
             folder_given(data)
+    count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
+    board = Board(manifest, entries, silent=not first, summed=first and not as_json)
     setting = ladder.Setting(
         manifest.zoo,
         manifest.base,
@@ -240,11 +242,13 @@ class Board:
         self.doing = f"{doing} {100 * done // whole} %" if whole else doing
 
     def add(self, name: str, check: Check) -> None:
-        from segzoo.cli.output import tell
+        from segzoo.cli.output import show, tell
 
         self.checks[name].append(check)
         self.doing = ""
-        if not self._lively and (not self._silent or check.status == "failed"):
+        if self._silent and check.status == "failed":  # in no summary, so that -q does not silence it
+            show(f"{name}: {check.rung}: failed: {check.detail}", err=True)
+        elif not self._lively and not self._silent:
             detail = check.detail
             if self._summed and self._dwelt_on(check):  # the summary says it in full
                 detail = check.detail.split("\n")[0] if check.status == "failed" else "not tried" if check.short == "-" else check.short
