@@ -101,8 +101,8 @@ def test_of_an_error_that_all_have_there_is_one_answer_for_programs(tmp_path):
     first, second = members(2, tmp_path, {rank: ("--smoke", "4", "--json") for rank in range(2)})
     answer, mine = first.communicate(timeout=120)
     assert json.loads(answer)["error"]["message"].startswith("--smoke is a matter of seconds")
-    assert (json.loads(answer)["command"], first.returncode, second.returncode) == ("verify", 2, 2)
     assert second.communicate(timeout=120) == ("", "")
+    assert (json.loads(answer)["command"], first.returncode, second.returncode) == ("verify", 2, 2)
     assert "error: --smoke is a matter of seconds" in mine
 
 
