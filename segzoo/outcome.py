@@ -32,7 +32,7 @@ def outcome(facts: Mapping[str, Any], basis: Mapping[str, Any], asked: Sequence[
     details += facts.get("notes", [])[-1:]
     precision = f", {basis['precision']}" if basis["precision"] != "fp32" else ""
     detail = f"{'; '.join(details)}; {facts['images']} of {facts['of']} images on {basis['device']}{precision}"
-    asked = asked or modes
+    asked = [mode for mode in asked if mode in found] or modes  # above a wrong one others are not measured
     refuting = [mode for mode in modes if wrong(found[mode])]
     proving = [mode for mode in asked if _proves(found[mode])]
     decides = (refuting or proving or asked)[0]

@@ -165,6 +165,8 @@ def test_what_all_images_refute_stays_refuted(lab):
         assert done.exit_code == code, done.stdout
         assert "the receipt stays as it was, failed, since it has the mIoU of 40 images, not 10" in done.stdout
         assert path(label_of(lab)).read_bytes() == before
+    first = verify("--images", "all", "--mode", "ss", "--mode", "whole", zoo=lab)
+    assert (first.exit_code, "\u2717 86.71" in first.stdout) == (6, True)  # and the other mode is not tried
     beside = verify("--images", "all", "--mode", "whole", zoo=lab)
     assert beside.exit_code == 6
     check = checks(label_of(lab))["mIoU"]
