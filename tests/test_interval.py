@@ -72,14 +72,14 @@ def ade_like():
     return [population(seed) for seed in range(6)]
 
 
-@pytest.mark.parametrize("images", [50, 100, 200])
+@pytest.mark.parametrize("images", [50, 200])
 def test_it_covers_what_it_says_on_sets_like_ade20k(images, ade_like):
     share, said = coverage(ade_like, images, 40)
     assert said >= 235
     assert share >= 0.93
 
 
-@pytest.mark.parametrize("images", [50, 200])
+@pytest.mark.parametrize("images", [50, 100])
 def test_classes_that_are_predicted_and_never_labelled_do_not_deceive_it(images):
     """With all of them at 0 it covered the truth in 0.66 of trials with 50 images, and without them in 0.28 on the sets above."""
     share, said = coverage([population(seed, rarer_worse=0.1, specks=10) for seed in range(4)], images, 50)
@@ -87,7 +87,7 @@ def test_classes_that_are_predicted_and_never_labelled_do_not_deceive_it(images)
     assert share >= 0.93
 
 
-@pytest.mark.parametrize("images", [100, 150])
+@pytest.mark.parametrize("images", [150])
 def test_where_all_classes_are_seen_it_covers_just_what_it_says(images):
     """Nineteen classes, of which the rarest is in one image of sixteen."""
     share, said = coverage([population(seed, images=500, classes=19, rarest=30, in_an_image=7.0, target=70) for seed in range(6)], images, 50)

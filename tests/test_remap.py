@@ -196,7 +196,7 @@ def files(draw, name):
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_there_and_back_is_lossless(source, target, data):
     layout, sections, sizes, depths = data.draw(files(source))
     decoded = any("decoder" in section for section in sections)
