@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from segzoo.layouts import OWN
 from segzoo.reading import Known
-from segzoo.receipt import facts_of
+from segzoo.receipt import check_of, facts_of
 from segzoo.remap import Dropped
 from segzoo.zoo import Backbone, Dataset, Model
 
@@ -205,7 +205,7 @@ def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | Non
         rows.append(f"| {prose(check['rung'])} | {prose(status)} | {prose(check['detail'] if status == 'passed' else check['short'])} |")
     yield "\n".join(rows)
     if modes := _modes(proved):
-        score = next(check for check in proved["checks"] if check["rung"] == "mIoU")
+        score = check_of(proved, "mIoU")
         basis, facts = score["basis"], score["facts"]
         rows = ["| mode | mIoU measured | reported | verdict |", "|---|---|---|---|"]
         for mode, one in modes.items():
@@ -221,8 +221,7 @@ def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | Non
 
 
 def _modes(receipt: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    checks = receipt["checks"] if receipt else []
-    return next((check["facts"].get("modes", {}) for check in checks if check["rung"] == "mIoU"), {})
+    return facts_of(receipt, "mIoU").get("modes", {}) if receipt else {}
 
 
 def _licence(known: Known, dataset: Dataset | None) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from segzoo.interval import interval
 from segzoo.ladder import RUNGS
 from segzoo.miou import Counts
-from segzoo.receipt import now
+from segzoo.receipt import check_of, now
 from segzoo.recheck import changed
 from segzoo.verdict import tolerance
 from segzoo.zoo import Backbone, Dataset, Entry
@@ -199,7 +199,7 @@ def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Ma
 
 def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:
     """What makes the same receipt again."""
-    basis: Mapping[str, Any] = next((check["basis"] for check in record["checks"] if check["rung"] == "mIoU"), {})
+    basis: Mapping[str, Any] = check_of(record, "mIoU")["basis"]
     if "images" not in basis:
         return f"segzoo {zoo_option}verify {name} --again"
     count = "all" if basis["images"] == basis["of"] else str(basis["images"])
