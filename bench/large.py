@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from segzoo.formats import open_weights, writer
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 
 # one tensor beyond 2 GiB, and one that begins beyond 4 GiB
 SHAPES = {"first": (600, 1 << 20), "second": (500, 1 << 20), "last": (3, 5)}

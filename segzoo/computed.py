@@ -11,9 +11,10 @@ import numpy as np
 from segzoo.detection import Found
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
-from segzoo.geometry import Spec, measure
+from segzoo.geometry import measure
 from segzoo.positions import METHODS, resampled
 from segzoo.remap import pack, unpack
+from segzoo.spec import Spec
 
 DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 

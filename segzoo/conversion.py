@@ -17,11 +17,12 @@ from segzoo.detection import detect
 from segzoo.difference import finite
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
 from segzoo.formats import naming, open_weights, writer
-from segzoo.geometry import Geometry, Spec, measure
+from segzoo.geometry import Geometry, measure
 from segzoo.layouts import LAYOUTS, Layout
 from segzoo.positions import METHODS
 from segzoo.recorded import METADATA_KEY, recorded
 from segzoo.remap import Dropped, Plan, copy, plan, run
+from segzoo.spec import Spec
 
 Progress = Callable[[str, int, int], None]
 

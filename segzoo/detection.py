@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from segzoo.errors import ConversionError
-from segzoo.geometry import Spec
 from segzoo.layouts import LAYOUTS, Depths, Layout, Rule
 from segzoo.layouts.rule import ROOTS, STEMS
+from segzoo.spec import Spec
 
 _MOST_BLOCKS = 4096
 _MOST_PREFIXES = 4

@@ -11,6 +11,8 @@ SegzooError            1  a fault of segzoo itself
 └── Interrupted      130  Ctrl-C
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,3 +82,11 @@ def of_code(code: int) -> type[SegzooError]:
 
 class LostProcess(EnvironmentFault):
     """One of the processes of a run failed or is gone: there is no result, and nothing is written about one."""
+
+
+class Skip(Exception):
+    """A rung that could not run, or could not say anything, and why; with what it found all the same."""
+
+    def __init__(self, short: str, detail: str, facts: dict[str, Any] | None = None):
+        super().__init__(detail)
+        self.short, self.detail, self.facts = short, detail, facts or {}

@@ -28,7 +28,6 @@ from segzoo.miou import IGNORED, Counts
 from segzoo.precision import arithmetic, dtype_of
 from segzoo.zoo import Protocol
 
-MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole")
 _RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 # The difference between two best scores below which another order of additions may pick the other class.

@@ -10,8 +10,9 @@ from typing import Any
 from segzoo.detection import detect
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.geometry import Geometry, Spec, measure
+from segzoo.geometry import Geometry, measure
 from segzoo.recorded import recorded
+from segzoo.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from segzoo.delivery import Fetched, Policy
 from segzoo.detection import Found
@@ -15,14 +15,13 @@ from segzoo.errors import UsageError, one_of
 from segzoo.formats import Weights
 from segzoo.geometry import Geometry
 from segzoo.store import Store
-from segzoo.zoo import Artifact, Entry, Mode, Zoo
+from segzoo.vocabulary import MODES, PRECISIONS
+from segzoo.zoo import Artifact, Entry, Zoo
 
 if TYPE_CHECKING:
     from segzoo.world import World
 
 Status = Literal["passed", "failed", "skipped", "n/a"]
-RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # as precision has them, which imports torch
 IMAGES_ON_CPU = 50
 
 
@@ -75,9 +74,9 @@ class Setting:
     def __post_init__(self) -> None:
         """Raises UsageError for what cannot be measured."""
         if not self.modes:
-            raise UsageError("no mode to measure in", hint=f"name one or several of {', '.join(get_args(Mode))}")
+            raise UsageError("no mode to measure in", hint=f"name one or several of {', '.join(MODES)}")
         for mode in self.modes:
-            one_of("mode", mode, get_args(Mode))
+            one_of("mode", mode, MODES)
         one_of("precision", self.precision, PRECISIONS)
         if self.images is not None and (type(self.images) is not int or self.images < 1):
             raise UsageError(f"images: expected a positive number, or None for all, found {self.images!r}")
@@ -103,11 +102,3 @@ class Climb:
         if self.setting.again or record is None or record["status"] != "passed" or record["basis"] != json.loads(json.dumps(basis)):
             return None
         return Check(**record)
-
-
-class Skip(Exception):
-    """A rung that could not run, or could not say anything, and why; with what it found all the same."""
-
-    def __init__(self, short: str, detail: str, facts: dict[str, Any] | None = None):
-        super().__init__(detail)
-        self.short, self.detail, self.facts = short, detail, facts or {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.errors import NotFoundError, UsageError
-from segzoo.legible import legible
+from segzoo.text import legible
 from segzoo.zoo import Complaint, Dataset, Mirror, Record, Source, Zoo, examine, packaged
 
 PACKAGED = {"shipped": "zoo.yaml", "mini": "mini/zoo.yaml"}

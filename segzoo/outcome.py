@@ -6,12 +6,12 @@ wrong, passed where one is held against something, and else skipped: measured, b
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from segzoo.errors import AccuracyError
 from segzoo.ladder import Check
 from segzoo.receipt import check_of, receipt
-from segzoo.zoo import Mode
+from segzoo.vocabulary import MODES
 
 _APART = {"modes": None, "speed": None}  # what several runs may each have asked in their own way
 
@@ -22,7 +22,7 @@ def outcome(facts: Mapping[str, Any], basis: Mapping[str, Any], asked: Sequence[
     Its short form is the figure that decides.
     """
     found: Mapping[str, Any] = facts["modes"]
-    modes = [mode for mode in get_args(Mode) if mode in found]
+    modes = [mode for mode in MODES if mode in found]
     basis = {**basis, "modes": modes, "speed": "speed" in facts}
     details = [found[mode]["said"] if mode == "ss" else f"{mode}: {found[mode]['said']}" for mode in modes]
     if "speed" in facts:

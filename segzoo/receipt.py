@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segzoo import jsontext
 from segzoo.atomic import replacing
+from segzoo.text import json_text
 
 SCHEMA = "segzoo-receipt/3"
 SAME = ("sha256", "data_digest", "precision", "protocol", "eps")  # of the basis of an mIoU, without which counts cannot be compared
@@ -51,7 +51,7 @@ def _version(package: str) -> str | None:
 
 def dumps(record: Any) -> str:
     """JSON with sorted keys, so that equal records are equal bytes."""
-    return jsontext.dumps(record, sort_keys=True, ensure_ascii=False) + "\n"
+    return json_text(record, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def write(record: dict[str, Any], folder: Path, *, finished: bool = True) -> Path:

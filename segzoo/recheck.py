@@ -18,13 +18,13 @@ from segzoo.detection import detect
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.formats import open_weights
 from segzoo.geometry import measure
-from segzoo.ladder import RUNGS
 from segzoo.miou import Counts, metrics, total
 from segzoo.outcome import outcome
 from segzoo.reading import geometry_of
 from segzoo.receipt import SCHEMA, facts_of
 from segzoo.store import Store
 from segzoo.verdict import judge
+from segzoo.vocabulary import RUNGS
 from segzoo.zoo import Entry, Model
 
 

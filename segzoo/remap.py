@@ -13,9 +13,10 @@ from einops import rearrange
 
 from segzoo.detection import Found, detect
 from segzoo.errors import ConversionError
-from segzoo.geometry import Dimension, Geometry, Spec, dimensions, measure, shape_of
+from segzoo.geometry import Dimension, Geometry, dimensions, measure, shape_of
 from segzoo.layouts import LAYOUTS, Layout, Rule
 from segzoo.layouts.rule import ESSENTIAL, axes_of
+from segzoo.spec import Spec
 
 STANDS_ON = {"classifier": ("pre_logits", "pooling head")}
 """What a section is of no use without, where the file has it."""

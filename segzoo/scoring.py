@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
-from segzoo.ladder import Check, Climb, Setting, Skip
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Skip
+from segzoo.ladder import Check, Climb, Setting
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.outcome import outcome, same_question, wrong
 from segzoo.reading import Read

@@ -14,14 +14,15 @@ import numpy as np
 from segzoo.cell import FAILED, NOT_TRIED, proved
 from segzoo.detection import detect
 from segzoo.difference import identical, refuse_not_finite
-from segzoo.errors import ConversionError, LostProcess, SegzooError
+from segzoo.errors import ConversionError, LostProcess, SegzooError, Skip
 from segzoo.formats import Weights, open_weights
-from segzoo.ladder import RUNGS, Check, Climb, Setting, Skip
+from segzoo.ladder import Check, Climb, Setting
 from segzoo.layouts import LAYOUTS
-from segzoo.legible import legible
 from segzoo.reading import read
 from segzoo.remap import fill, make, plan, refusal, run
 from segzoo.scoring import score
+from segzoo.text import legible
+from segzoo.vocabulary import RUNGS
 from segzoo.zoo import Artifact, Backbone, Entry, Model
 
 Previous = Mapping[str, Mapping[str, Any]]

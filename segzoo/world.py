@@ -19,8 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segzoo.errors import EnvironmentFault, LostProcess, SegzooError, UsageError
-from segzoo.ladder import Skip
+from segzoo.errors import EnvironmentFault, LostProcess, SegzooError, Skip, UsageError
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=2)  # the slowest share may be that much slower than the fastest

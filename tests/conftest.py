@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 from segzoo.zoo import Zoo, load, packaged
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core runs the tests: more threads would wait for each other

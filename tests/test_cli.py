@@ -140,12 +140,11 @@ def test_an_empty_name(tmp_path):
 
 
 def test_what_the_command_knows_without_numpy_is_what_there_is():
-    from segzoo.cli.convert import RESAMPLING
-    from segzoo.cli.manifest import WEIGHTS
     from segzoo.formats import suffixes
     from segzoo.positions import METHODS
+    from segzoo.vocabulary import RESAMPLINGS, WEIGHTS
 
-    assert (suffixes, tuple(METHODS)) == (WEIGHTS, RESAMPLING)
+    assert (suffixes, tuple(METHODS)) == (WEIGHTS, RESAMPLINGS)
 
 
 def test_two_sources_of_one_name_do_not_overwrite_each_other(tmp_path):

@@ -24,13 +24,13 @@ from segzoo.datasets.choice import subset
 from segzoo.datasets.decoding import read_image, read_label, read_pair
 from segzoo.datasets.samples import FROM_ONE, Sample, digest, samples
 from segzoo.errors import EnvironmentFault
-from segzoo.evaluation import MARGIN, MODES, Evaluator, confusion
+from segzoo.evaluation import MARGIN, Evaluator, confusion
 from segzoo.formats import open_weights
 from segzoo.inference import windows
-from segzoo.ladder import PRECISIONS
 from segzoo.miou import Counts, counts_of
 from segzoo.model import build
 from segzoo.precision import DTYPES, device_of, dtype_of
+from segzoo.vocabulary import MODES, PRECISIONS
 
 CPU = torch.device("cpu")
 AWKWARD = sorted(path.stem for path in (GOLDEN / "mmseg" / "expected" / "mini_mask" / "ss").glob("*.npz"))

@@ -18,7 +18,6 @@ from conftest import GOLDEN, MINI, TAME, same
 
 import segzoo
 from segzoo.cli import main
-from segzoo.cli.export import FORMS as OFFERED
 from segzoo.errors import ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.formats import open_weights
 from segzoo.loading import module
@@ -27,6 +26,7 @@ from segzoo.modelcard import code, prose
 from segzoo.publication import FORMS
 from segzoo.reading import known
 from segzoo.store import home
+from segzoo.vocabulary import FORMS as OFFERED
 
 CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
 ZOO = """

@@ -16,10 +16,11 @@ from segzoo.conversion import tensor_digest
 from segzoo.detection import detect
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.geometry import Spec, shape_of
+from segzoo.geometry import shape_of
 from segzoo.layouts import LAYOUTS, Depths
 from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
 from segzoo.remap import fill, make, plan, run
+from segzoo.spec import Spec
 
 ORACLES = [
     ("timm", "tame.timm"),

@@ -11,9 +11,9 @@ import yaml
 from conftest import GOLDEN
 
 from segzoo.errors import NotFoundError, UsageError
-from segzoo.geometry import Spec
 from segzoo.layouts import LAYOUTS
 from segzoo.remap import plan
+from segzoo.spec import Spec
 from segzoo.zoo import Artifact, examine, load, packaged, schema
 
 SHIPPED = load(packaged("zoo.yaml"))

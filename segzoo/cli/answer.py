@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from segzoo.errors import SegzooError
-from segzoo.jsontext import dumps
+from segzoo.text import json_text
 
 SCHEMA = "segzoo-output/1"
 _TOGETHER = ("verify",)  # commands at which several processes work
@@ -40,7 +40,7 @@ def problem(error: SegzooError) -> dict[str, Any]:
 
 
 def _show(command: str, code: int, error: dict[str, Any] | None, result: Any) -> None:
-    click.echo(dumps({"schema": SCHEMA, "command": command, "exit_code": code, "error": error, "result": result}))
+    click.echo(json_text({"schema": SCHEMA, "command": command, "exit_code": code, "error": error, "result": result}))
 
 
 def command_words(group: click.Group, arguments: list[str]) -> str:

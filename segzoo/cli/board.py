@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segzoo.vocabulary import RUNGS
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -78,10 +80,9 @@ class Board:
 
         table = Table(box=None, pad_edge=False)
         table.add_column("", no_wrap=True)
-        rungs = ("bytes", "names", "round trip", "numbers", "mIoU")
-        for rung in rungs:
+        for rung in RUNGS:
             table.add_column(rung, no_wrap=True)
-        busy = next((name for name, checks in self.checks.items() if len(checks) < len(rungs)), None)
+        busy = next((name for name, checks in self.checks.items() if len(checks) < len(RUNGS)), None)
         for name, checks in self.checks.items():
             cells = [Text(self._marks.get(check.status, "") + check.short, style=self.style(check)) for check in checks]
             if name == busy:

@@ -11,14 +11,13 @@ import click
 
 from segzoo.cli.completion import Name
 from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import WEIGHTS, Choice, network_options
+from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS
+from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
 
 if TYPE_CHECKING:
     from segzoo.conversion import Report
-
-RESAMPLING = ("mmseg", "timm", "jax", "antialias")  # as positions has them, which imports numpy; held equal by a test
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads, where the target shows them and the source does not.")
 @click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, where names and shapes leave it open.")
 @click.option("--grid", metavar="HxW", callback=rows_by_columns, help="Resample the position embeddings to this grid of patches.")
-@click.option("--resample", type=click.Choice(RESAMPLING), help="How --grid does it.  [default: mmseg]")
-@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), help="Round to another dtype.  [default: as in SRC]")
+@click.option("--resample", type=click.Choice(RESAMPLINGS), help="How --grid does it.  [default: mmseg]")
+@click.option("--dtype", type=click.Choice(DTYPES), help="Round to another dtype.  [default: as in SRC]")
 @click.option("--force", is_flag=True, help="Replace DST if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
 @network_options

@@ -8,8 +8,7 @@ import click
 
 from segzoo.cli.completion import Folder, Name
 from segzoo.cli.manifest import Choice, network_options
-
-FORMS = ("safetensors", "hf", "timm", "onnx")  # as publication has them, which imports numpy; held equal by a test
+from segzoo.vocabulary import FORMS
 
 
 @click.command(short_help="Write a folder that transformers, timm, ONNX Runtime or plain torch loads.")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from segzoo.zoo import Entry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")  # as formats has them, which imports numpy; held equal by a test
 _SAID = "segzoo: what is hidden was said"
 
 

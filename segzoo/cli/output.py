@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from segzoo.legible import legible
+from segzoo.text import legible
 
 Said = Callable[[int, int | None], None]
 above: list[Callable[[str, str], None]] = []  # while a bar is drawn: what puts a line over it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,11 +14,7 @@ from segzoo.cli.completion import Folder, Name, with_files
 from segzoo.cli.failure import show_error
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    pass
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from segzoo.vocabulary import IMAGES, MODES, PRECISIONS
 
 
 class ModelThenImages(Name):
@@ -46,11 +42,9 @@ class ModelThenImages(Name):
     type=Name("models"),
     help="The model of the zoo that a file of your own is like.",
 )
-@click.option("--mode", type=click.Choice(["ss", "ms+flip", "ms+flip-1.x", "whole"]), default="ss", show_default=True, help="How the image is seen.")
+@click.option("--mode", type=click.Choice(MODES), default="ss", show_default=True, help="How the image is seen.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
-@click.option(
-    "--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), default="fp32", show_default=True, help="What the network computes in."
-)
+@click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
 @click.option("--json", "as_json", is_flag=True, help="Print the share of each class as JSON.")
 @network_options
 @click.pass_obj
@@ -162,7 +156,7 @@ def images(given: Iterable[str]) -> Iterator[Path]:
             continue
         path = Path(name)
         if path.is_dir():
-            found = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and one.is_file() and not one.name.startswith("."))
+            found = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGES and one.is_file() and not one.name.startswith("."))
         elif path.is_file():
             found = [path]
         elif any(sign in name for sign in "*?["):
@@ -171,7 +165,7 @@ def images(given: Iterable[str]) -> Iterator[Path]:
         else:
             raise NotFoundError(f"{name}: no such image", hint="or is it the model? it comes first: segzoo predict MODEL IMAGE...")
         if not found:
-            raise NotFoundError(f"{name}: no images there", hint=f"images end in {', '.join(SUFFIXES)}")
+            raise NotFoundError(f"{name}: no images there", hint=f"images end in {', '.join(IMAGES)}")
         yield from found
 
 

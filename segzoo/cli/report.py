@@ -53,8 +53,8 @@ def report(
             raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
     from segzoo import plots
     from segzoo.cli.receipt import none_yet
-    from segzoo.legible import legible
     from segzoo.report import MADE, Illustrated, Picture, gather, render
+    from segzoo.text import legible
 
     manifest = choice.load()
     zoo = manifest.zoo
@@ -133,9 +133,10 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     if not section.scores:
         return [], "no image was evaluated"
     from segzoo.cli.device import best_device
+    from segzoo.errors import Skip
     from segzoo.evaluation import Evaluator
     from segzoo.gallery import PANELS, extremes, look
-    from segzoo.ladder import Setting, Skip
+    from segzoo.ladder import Setting
     from segzoo.loading import loaded
     from segzoo.precision import device_of
     from segzoo.report import Example, Picture

@@ -13,6 +13,7 @@ from segzoo.cli.board import Board
 from segzoo.cli.completion import Name
 from segzoo.cli.manifest import Choice, network_options
 from segzoo.errors import EnvironmentFault, UsageError
+from segzoo.vocabulary import MODES, PRECISIONS, RUNGS
 
 if TYPE_CHECKING:
     from segzoo.world import World
@@ -39,18 +40,14 @@ class Images(click.ParamType[int]):
 @click.argument("names", nargs=-1, metavar="[NAME]...", type=Name("backbones", "models"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
-@click.option("--mode", "modes", type=click.Choice(["ss", "ms+flip", "ms+flip-1.x", "whole"]), multiple=True, help="How to measure.  [default: ss]")
+@click.option("--mode", "modes", type=click.Choice(MODES), multiple=True, help="How to measure.  [default: ss]")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
-@click.option(
-    "--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), default="fp32", show_default=True, help="What the network computes in."
-)
+@click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
 @click.option("--smoke", type=click.IntRange(min=1), metavar="N", help="Compare N images with the counts in the receipt; writes none.")
 @click.option("--speed", is_flag=True, help="Measure images a second too, as MMSegmentation's benchmark does.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that a receipt has passed.")
-@click.option(
-    "--require", type=click.Choice(["bytes", "names", "round trip", "numbers", "mIoU"]), multiple=True, help="Exit 8 if this rung was skipped."
-)
+@click.option("--require", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
 @network_options
 @click.pass_obj

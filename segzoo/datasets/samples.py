@@ -10,8 +10,8 @@ from pathlib import Path
 
 from segzoo.datasets.listing import ABSENT, LackingFolder, ending, fault_of, folder_given, is_folder, listed, renaming, unreadable
 from segzoo.errors import EnvironmentFault
-from segzoo.legible import legible
 from segzoo.miou import IGNORED
+from segzoo.text import legible
 
 AS_IT_IS = bytes(range(256))
 # 0 is unlabelled and ignored, 1 is the first class (mmseg's `reduce_zero_label`).

@@ -13,7 +13,7 @@ import numpy as np
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
 from segzoo.formats.weights import ANEW, Weights, naming, parsing
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 
 __all__ = ["Weights", "kind_of", "naming", "open_weights", "suffixes", "writer"]
 

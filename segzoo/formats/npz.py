@@ -18,7 +18,7 @@ import numpy as np
 
 from segzoo.errors import IntegrityError
 from segzoo.formats.weights import Weights, parsing
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 
 CUT_SHORT = "a zip file that is cut short or damaged"
 _EPOCH = (1980, 1, 1, 0, 0, 0)

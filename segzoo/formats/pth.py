@@ -24,7 +24,7 @@ from segzoo.formats.npz import data_offset
 from segzoo.formats.pickled import Call, Name
 from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
 from segzoo.formats.weights import ANEW, Weights
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 
 __all__ = ["is_legacy", "open_pth", "write"]
 

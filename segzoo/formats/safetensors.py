@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats.weights import ANEW, Weights
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 
 _DTYPES = {
     "F64": "float64",

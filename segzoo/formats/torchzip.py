@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from segzoo.errors import ConversionError
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 
 STORAGES = {
     "FloatStorage": "float32",

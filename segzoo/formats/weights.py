@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, SegzooError
-from segzoo.geometry import Spec
+from segzoo.spec import Spec
 
 ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
 

@@ -1,0 +1,34 @@
+"""Every closed set of words that segzoo has, once. It imports nothing, so that `--help` can show them."""
+
+RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
+"""The ladder of evidence, from the ground up."""
+
+STATUSES = ("passed", "failed", "skipped", "n/a")
+"""What can come of a rung."""
+
+MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole")
+"""How an image is evaluated: single scale, the two forms of multi-scale and flip, or in one piece."""
+
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+"""What a network computes in."""
+
+DTYPES = ("float32", "float16", "bfloat16")
+"""What the tensors of a file that a manifest names may be in."""
+
+WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")
+"""How the names of files of weights end."""
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""How the names of images end that `predict` looks for in a folder."""
+
+RESAMPLINGS = ("mmseg", "timm", "jax", "antialias")
+"""Whose way of resampling position embeddings is followed."""
+
+FORMS = ("safetensors", "hf", "timm", "onnx")
+"""What `export` writes."""
+
+PROGRAMS = ("mmseg", "rstrudel")
+"""Whose evaluation a protocol follows."""
+
+SPLITS = ("training", "validation", "train", "val")
+"""What the splits of a data set are called."""
