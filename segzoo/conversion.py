@@ -1,6 +1,5 @@
 """One file to another: open, detect, plan, stream, read back and compare, report."""
 
-import hashlib
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -14,14 +13,14 @@ import numpy as np
 from segzoo.atomic import replacing
 from segzoo.computed import DTYPES, cast, regridded
 from segzoo.detection import detect
-from segzoo.difference import finite
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
 from segzoo.formats import naming, open_weights, writer
+from segzoo.formats.arrays import copy, finite, raw_bytes, tensor_digest
 from segzoo.geometry import Geometry, measure
 from segzoo.layouts import LAYOUTS, Layout
 from segzoo.positions import METHODS
 from segzoo.recorded import METADATA_KEY, recorded
-from segzoo.remap import Dropped, Plan, copy, plan, run
+from segzoo.remap import Dropped, Plan, plan, run
 from segzoo.spec import Spec
 
 Progress = Callable[[str, int, int], None]
@@ -51,17 +50,6 @@ class Report:
     notes: tuple[str, ...]
     not_finite: tuple[str, ...]
     seconds: float
-
-
-def tensor_digest(array: np.ndarray) -> str:
-    """SHA-256 over dtype, shape and bytes: the same for the same tensor in whatever file."""
-    digest = hashlib.sha256(f"{array.dtype.name} {list(array.shape)}\n".encode())
-    digest.update(_bytes(array))
-    return digest.hexdigest()
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def convert(
@@ -151,7 +139,7 @@ def convert(
         done = 0
         for name, array in run(steps, read):
             array = _contiguous(array, scratch)
-            checksums[name] = zlib.crc32(_bytes(array))
+            checksums[name] = zlib.crc32(raw_bytes(array))
             if digests:
                 sha256[name] = tensor_digest(array)
             if not finite(array):
@@ -230,6 +218,6 @@ def _read_back(part: Path, target: Path, steps: Plan, checksums: Mapping[str, in
         raise IntegrityError(f"{target}: read back, it holds other tensors than were written; nothing was kept")
     for name, checksum in checksums.items():
         array = again[name]
-        if zlib.crc32(_bytes(array)) != checksum:
+        if zlib.crc32(raw_bytes(array)) != checksum:
             raise IntegrityError(f"{target}: read back, tensor '{name}' differs from what was written; nothing was kept")
         said(done := done + array.nbytes)

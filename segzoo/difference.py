@@ -1,6 +1,6 @@
 """Whether two files hold the same weights, across layouts and formats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from segzoo.detection import Found, detect
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights, naming
+from segzoo.formats.arrays import identical
 from segzoo.geometry import Geometry, measure
 from segzoo.recorded import recorded
 from segzoo.remap import fill, left_out, make
@@ -98,31 +99,3 @@ def _differ(key: str, left: np.ndarray, right: np.ndarray) -> Unequal | None:
     largest = float(gap[place]) if gap.size else 0.0
     why = f"dtype {left.dtype.name} and {right.dtype.name}" if left.dtype != right.dtype else "values"
     return Unequal(key, why, largest, tuple(int(index) for index in place))
-
-
-def identical(mine: np.ndarray, theirs: np.ndarray) -> bool:
-    """Same dtype, shape and bytes; a NaN equals itself."""
-    if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
-        return False
-    left, right = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (mine, theirs))
-    return np.array_equal(left, right)
-
-
-def finite(array: np.ndarray) -> bool:
-    """Whether all numbers are finite. A sum finds any that is not, and is cheap; one that overflows is looked at again."""
-    if array.dtype.kind in "iub":
-        return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
-
-
-def refuse_not_finite(tensors: Mapping[str, np.ndarray]) -> None:
-    """Raises ConversionError for tensors that hold NaN or infinity: no model can be made of them."""
-    if wrong := [name for name in tensors if not finite(tensors[name])]:
-        raise not_finite(wrong)
-
-
-def not_finite(names: Sequence[str]) -> ConversionError:
-    """The error for tensors of these names."""
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return ConversionError(f"not finite: {', '.join(names[:6])}{more}", hint="the training diverged, or the file is damaged")

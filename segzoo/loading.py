@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from segzoo.difference import refuse_not_finite
 from segzoo.errors import UsageError, one_of
 from segzoo.formats import naming
+from segzoo.formats.arrays import refuse_not_finite
 from segzoo.layouts import LAYOUTS, OWN
 from segzoo.manifest import Manifest, open_manifest
 from segzoo.merging import Zoos

@@ -18,9 +18,9 @@ from segzoo import configuration
 from segzoo.atomic import whole_folder
 from segzoo.configuration import Told
 from segzoo.conversion import convert
-from segzoo.difference import not_finite
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.formats import naming
+from segzoo.formats.arrays import not_finite
 from segzoo.layouts import OWN, Layout
 from segzoo.manifest import Manifest
 from segzoo.modelcard import Made, card

@@ -13,6 +13,7 @@ from einops import rearrange
 
 from segzoo.detection import Found, detect
 from segzoo.errors import ConversionError
+from segzoo.formats.arrays import copy
 from segzoo.geometry import Dimension, Geometry, dimensions, measure, shape_of
 from segzoo.layouts import LAYOUTS, Layout, Rule
 from segzoo.layouts.rule import ESSENTIAL, axes_of
@@ -184,15 +185,6 @@ def pack(rule: Rule, parts: list[np.ndarray], sizes: Mapping[str, int]) -> np.nd
         for part, place in zip(parts, array, strict=True):
             copy(part, place)
     return _turn(array, rule.canonical, rule.native, len(rule.holds), sizes)
-
-
-def copy(array: np.ndarray, out: np.ndarray) -> None:
-    """Copy into memory in order. A transposed matrix goes by strips as wide as a cache line, which halves the time."""
-    if array.ndim != 2 or array.flags.c_contiguous:
-        np.copyto(out, array)
-        return
-    for start in range(0, array.shape[1], 16):
-        out[:, start : start + 16] = array[:, start : start + 16]
 
 
 def _joint(rule: Rule) -> tuple[int, Dimension] | None:

@@ -13,9 +13,9 @@ import numpy as np
 
 from segzoo.cell import FAILED, NOT_TRIED, proved
 from segzoo.detection import detect
-from segzoo.difference import identical, refuse_not_finite
 from segzoo.errors import ConversionError, LostProcess, SegzooError, Skip
 from segzoo.formats import Weights, open_weights
+from segzoo.formats.arrays import identical, refuse_not_finite
 from segzoo.ladder import Check, Climb, Setting
 from segzoo.layouts import LAYOUTS
 from segzoo.reading import read

@@ -12,10 +12,10 @@ from conftest import GOLDEN, MINI, TAME, same, specs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segzoo.conversion import tensor_digest
 from segzoo.detection import detect
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
+from segzoo.formats.arrays import tensor_digest
 from segzoo.geometry import shape_of
 from segzoo.layouts import LAYOUTS, Depths
 from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
