@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from segzoo.geometry import shape_of
+from segzoo.conversion.axes import shape_of
 from segzoo.layouts import LAYOUTS, Depths
 
 T = TypeVar("T")

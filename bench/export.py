@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import segzoo
-from segzoo.geometry import shape_of
+from segzoo.conversion.axes import shape_of
 from segzoo.layouts import LAYOUTS, Depths
 from segzoo.loading import module
 from segzoo.manifest import open_manifest

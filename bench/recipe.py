@@ -47,7 +47,7 @@ def made(folder: Path) -> None:
     """The two sources, and what `segzoo convert` makes of them."""
     import torch
 
-    from segzoo.geometry import shape_of
+    from segzoo.conversion.axes import shape_of
     from segzoo.layouts import LAYOUTS, Depths
 
     random = np.random.default_rng(0)
@@ -124,10 +124,11 @@ def ours(folder: Path) -> np.ndarray:
 
     import torch
 
+    from segzoo.conversion.plan import plan
+    from segzoo.conversion.run import run
     from segzoo.formats import open_weights
     from segzoo.layouts import OWN
     from segzoo.model import build
-    from segzoo.remap import plan, run
 
     opened = open_weights(folder / "checkpoint.pth")
     steps = plan(opened.specs, OWN, heads=3, drop=["classifier"])

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "convert": ("segzoo.conversion", "convert"),
+    "convert": ("segzoo.conversion.convert", "convert"),
     "open": ("segzoo.formats", "open_weights"),
     "fetch": ("segzoo.library", "fetch"),
     "evaluate": ("segzoo.library", "evaluate"),

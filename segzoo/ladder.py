@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from segzoo.conversion.detect import Found
 from segzoo.delivery import Fetched, Policy
-from segzoo.detection import Found
 from segzoo.download import fetch
 from segzoo.errors import UsageError, one_of
 from segzoo.formats import Weights

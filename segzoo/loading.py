@@ -12,6 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from segzoo.conversion.checkpoint import Read
+from segzoo.conversion.plan import plan
+from segzoo.conversion.run import run
 from segzoo.errors import UsageError, one_of
 from segzoo.formats import naming
 from segzoo.formats.arrays import refuse_not_finite
@@ -19,8 +22,7 @@ from segzoo.layouts import LAYOUTS, OWN
 from segzoo.manifest import Manifest, open_manifest
 from segzoo.merging import Zoos
 from segzoo.model import VisionTransformer, build
-from segzoo.reading import Read, known, read
-from segzoo.remap import plan, run
+from segzoo.reading import known, read
 from segzoo.zoo import Entry, Model, Protocol
 
 Said = Callable[[int, int | None], None]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from segzoo.conversion.plan import Dropped
 from segzoo.layouts import OWN
 from segzoo.reading import Known
 from segzoo.receipt import check_of, facts_of
-from segzoo.remap import Dropped
 from segzoo.zoo import Backbone, Dataset, Model
 
 _LIBRARY = {"hf": "transformers", "timm": "timm", "onnx": "onnx", "safetensors": "pytorch"}

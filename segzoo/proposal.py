@@ -13,13 +13,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import TypeAdapter
 
 from segzoo.addition import Taken, valid
-from segzoo.detection import Found, detect
+from segzoo.conversion.axes import measure
+from segzoo.conversion.detect import Found, detect
+from segzoo.conversion.metadata import Recorded, recorded
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.fields import Identifier
 from segzoo.formats import naming, open_weights
-from segzoo.geometry import Geometry, measure
+from segzoo.geometry import Geometry
 from segzoo.reading import assumed, geometry_of, read
-from segzoo.recorded import Recorded, recorded
 from segzoo.spelling import AFTER
 from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo
 

@@ -17,7 +17,8 @@ from typing import Any
 from segzoo import configuration
 from segzoo.atomic import whole_folder
 from segzoo.configuration import Told
-from segzoo.conversion import convert
+from segzoo.conversion.convert import convert
+from segzoo.conversion.plan import Plan, plan
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.formats import naming
 from segzoo.formats.arrays import not_finite
@@ -29,7 +30,6 @@ from segzoo.reading import Known, Said, known
 from segzoo.receipt import facts_of
 from segzoo.receipt import read as read_receipt
 from segzoo.recheck import changed
-from segzoo.remap import Plan, plan
 from segzoo.report import command
 from segzoo.zoo import Dataset, Entry, Model
 

@@ -10,27 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzoo.adopt import hashed
-from segzoo.detection import Found, detect
+from segzoo.conversion.axes import measure
+from segzoo.conversion.checkpoint import Read
+from segzoo.conversion.detect import Found, detect
+from segzoo.conversion.metadata import recorded
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import Weights, naming, open_weights
-from segzoo.geometry import Geometry, measure
+from segzoo.geometry import Geometry
 from segzoo.manifest import Manifest
-from segzoo.recorded import recorded
 from segzoo.zoo import Entry, Model
 
 if TYPE_CHECKING:
     from segzoo.delivery import Fetched
 
 Said = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True)
-class Read:
-    """A file of weights that is what it should be."""
-
-    opened: Weights
-    found: Found
-    geometry: Geometry
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segzoo.cell import NOT_TRIED, possible
-from segzoo.detection import detect
+from segzoo.conversion.axes import measure
+from segzoo.conversion.detect import detect
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.formats import open_weights
-from segzoo.geometry import measure
 from segzoo.miou import Counts, metrics, total
 from segzoo.outcome import outcome
 from segzoo.reading import geometry_of

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segzoo.conversion.checkpoint import Read
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Skip
 from segzoo.ladder import Check, Climb, Setting
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.outcome import outcome, same_question, wrong
-from segzoo.reading import Read
 from segzoo.receipt import SAME
 from segzoo.verdict import judge
 from segzoo.zoo import Backbone, Dataset, Model

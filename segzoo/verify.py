@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from segzoo.cell import FAILED, NOT_TRIED, proved
-from segzoo.detection import detect
+from segzoo.conversion.detect import detect
+from segzoo.conversion.plan import fill, plan, refusal
+from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError, LostProcess, SegzooError, Skip
 from segzoo.formats import Weights, open_weights
 from segzoo.formats.arrays import identical, refuse_not_finite
 from segzoo.ladder import Check, Climb, Setting
 from segzoo.layouts import LAYOUTS
 from segzoo.reading import read
-from segzoo.remap import fill, make, plan, refusal, run
 from segzoo.scoring import score
 from segzoo.text import legible
 from segzoo.vocabulary import RUNGS

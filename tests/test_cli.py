@@ -140,8 +140,8 @@ def test_an_empty_name(tmp_path):
 
 
 def test_what_the_command_knows_without_numpy_is_what_there_is():
+    from segzoo.conversion.positions import METHODS
     from segzoo.formats import suffixes
-    from segzoo.positions import METHODS
     from segzoo.vocabulary import RESAMPLINGS, WEIGHTS
 
     assert (suffixes, tuple(METHODS)) == (WEIGHTS, RESAMPLINGS)

@@ -12,9 +12,9 @@ from conftest import GOLDEN, TAME, same
 
 from segzoo import convert
 from segzoo.cli import main
+from segzoo.conversion.positions import METHODS, matrix, resampled
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.positions import METHODS, matrix, resampled
 
 POSITIONS = dict(np.load(GOLDEN / "augreg" / "positions.npz"))
 CASES = [key.split("/") for key in POSITIONS if not key.endswith("/in") and not key.startswith("mmseg/")]

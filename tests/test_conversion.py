@@ -11,10 +11,10 @@ from conftest import GOLDEN, TAME, same
 from safetensors.numpy import save_file
 
 from segzoo import convert
+from segzoo.conversion.inspect import inspect
 from segzoo.errors import ConversionError, SegzooError, UsageError
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
-from segzoo.inspection import inspect
 
 VITJAX2MMSEG = ["L_16-i21k-mini24-res_96", "mini12-i21k-prelogits", "mini12-res_96"]
 

@@ -17,12 +17,13 @@ from PIL import Image
 from test_model import CROPS, golden_model
 
 from segzoo.cli import main
+from segzoo.conversion.plan import plan
+from segzoo.conversion.run import run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.graph import AnySize, compared, write
 from segzoo.layouts import OWN
 from segzoo.model import build
-from segzoo.remap import plan, run
 
 TOLERANCE = 1e-5  # absolute; the largest values are about 30
 

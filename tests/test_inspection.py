@@ -14,11 +14,11 @@ from PIL import Image
 
 from segzoo import backbone, load
 from segzoo.cli import main
-from segzoo.conversion import convert
-from segzoo.difference import compare
+from segzoo.conversion.compare import compare
+from segzoo.conversion.convert import convert
+from segzoo.conversion.inspect import inspect
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
-from segzoo.inspection import inspect
 from segzoo.layouts import LAYOUTS
 from segzoo.manifest import open_manifest
 from segzoo.zoo import Artifact

@@ -12,14 +12,15 @@ from conftest import GOLDEN, MINI, TAME, same, specs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segzoo.detection import detect
+from segzoo.conversion.axes import shape_of
+from segzoo.conversion.detect import detect
+from segzoo.conversion.plan import fill, plan
+from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
-from segzoo.geometry import shape_of
 from segzoo.layouts import LAYOUTS, Depths
 from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
-from segzoo.remap import fill, make, plan, run
 from segzoo.spec import Spec
 
 ORACLES = [

@@ -8,6 +8,8 @@ import pytest
 import torch
 from conftest import GOLDEN, MINI
 
+from segzoo.conversion.plan import plan
+from segzoo.conversion.run import run
 from segzoo.datasets.decoding import read_image
 from segzoo.datasets.samples import samples
 from segzoo.evaluation import MARGIN, Evaluator
@@ -15,7 +17,6 @@ from segzoo.formats import open_weights
 from segzoo.layouts import OWN
 from segzoo.miou import Counts, counts_of
 from segzoo.model import build
-from segzoo.remap import plan, run
 from segzoo.zoo import Protocol
 
 HERE = GOLDEN / "segmenter" / "protocol"

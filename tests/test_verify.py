@@ -15,11 +15,12 @@ from conftest import GOLDEN, MINI, TAME, same, specs_of
 from PIL import Image
 
 from segzoo.cli import main
-from segzoo.conversion import convert
+from segzoo.conversion.convert import convert
+from segzoo.conversion.plan import plan
+from segzoo.conversion.run import run
 from segzoo.formats import open_weights
 from segzoo.ladder import RUNGS, Setting
 from segzoo.layouts import LAYOUTS, Layout, Rule
-from segzoo.remap import plan, run
 from segzoo.store import Store, home
 from segzoo.verify import verify
 from segzoo.zoo import load

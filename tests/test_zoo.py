@@ -10,9 +10,9 @@ import pytest
 import yaml
 from conftest import GOLDEN
 
+from segzoo.conversion.plan import plan
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.layouts import LAYOUTS
-from segzoo.remap import plan
 from segzoo.spec import Spec
 from segzoo.zoo import Artifact, examine, load, packaged, schema
 

@@ -17,7 +17,7 @@ from segzoo.layouts import LAYOUTS
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
 
 if TYPE_CHECKING:
-    from segzoo.conversion import Report
+    from segzoo.conversion.convert import Report
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def convert(
 
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import byte_progress, on_terminal, tell
-    from segzoo.conversion import convert as convert_file
+    from segzoo.conversion.convert import convert as convert_file
     from segzoo.formats import naming
 
     if resample and not options["grid"]:

@@ -35,8 +35,8 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import megabytes, show
+    from segzoo.conversion.inspect import inspect as look
     from segzoo.formats import naming
-    from segzoo.inspection import inspect as look
 
     path = choice.weights(source)
     with naming(path, source):
@@ -88,7 +88,7 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
-    from segzoo.difference import compare
+    from segzoo.conversion.compare import compare
 
     found = compare(_opened(choice, left), _opened(choice, right))
     if as_json:

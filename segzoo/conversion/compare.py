@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segzoo.detection import Found, detect
+from segzoo.conversion.axes import measure
+from segzoo.conversion.detect import Found, detect
+from segzoo.conversion.metadata import recorded
+from segzoo.conversion.plan import fill, left_out
+from segzoo.conversion.run import make
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights, naming
 from segzoo.formats.arrays import identical
-from segzoo.geometry import Geometry, measure
-from segzoo.recorded import recorded
-from segzoo.remap import fill, left_out, make
+from segzoo.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
-from segzoo.detection import Found
+from segzoo.conversion.axes import measure
+from segzoo.conversion.detect import Found
+from segzoo.conversion.positions import METHODS, resampled
+from segzoo.conversion.run import pack, unpack
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
-from segzoo.geometry import measure
-from segzoo.positions import METHODS, resampled
-from segzoo.remap import pack, unpack
 from segzoo.spec import Spec
 
 DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzoo.detection import detect
+from segzoo.conversion.axes import measure
+from segzoo.conversion.detect import detect
+from segzoo.conversion.metadata import recorded
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.geometry import Geometry, measure
-from segzoo.recorded import recorded
+from segzoo.geometry import Geometry
 from segzoo.spec import Spec
 
 

@@ -11,16 +11,18 @@ from time import perf_counter
 import numpy as np
 
 from segzoo.atomic import replacing
-from segzoo.computed import DTYPES, cast, regridded
-from segzoo.detection import detect
+from segzoo.conversion.axes import measure
+from segzoo.conversion.computed import DTYPES, cast, regridded
+from segzoo.conversion.detect import detect
+from segzoo.conversion.metadata import METADATA_KEY, recorded
+from segzoo.conversion.plan import Dropped, Plan, plan
+from segzoo.conversion.positions import METHODS
+from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
 from segzoo.formats import naming, open_weights, writer
 from segzoo.formats.arrays import copy, finite, raw_bytes, tensor_digest
-from segzoo.geometry import Geometry, measure
+from segzoo.geometry import Geometry
 from segzoo.layouts import LAYOUTS, Layout
-from segzoo.positions import METHODS
-from segzoo.recorded import METADATA_KEY, recorded
-from segzoo.remap import Dropped, Plan, plan, run
 from segzoo.spec import Spec
 
 Progress = Callable[[str, int, int], None]
