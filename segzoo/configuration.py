@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segzoo.errors import ConversionError
-from segzoo.geometry import Geometry
+from segzoo.layouts.vit.geometry import Geometry
 
 Channels = tuple[float, float, float]
 _TIMM_EPS = 1e-6

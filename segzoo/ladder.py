@@ -13,7 +13,7 @@ from segzoo.delivery import Fetched, Policy
 from segzoo.download import fetch
 from segzoo.errors import UsageError, one_of
 from segzoo.formats import Weights
-from segzoo.geometry import Geometry
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.store import Store
 from segzoo.vocabulary import MODES, PRECISIONS
 from segzoo.zoo import Artifact, Entry, Zoo

@@ -19,7 +19,7 @@ from segzoo.conversion.metadata import Recorded, recorded
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.fields import Identifier
 from segzoo.formats import naming, open_weights
-from segzoo.geometry import Geometry
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.reading import assumed, geometry_of, read
 from segzoo.spelling import AFTER
 from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo

@@ -16,7 +16,7 @@ from segzoo.conversion.detect import Found, detect
 from segzoo.conversion.metadata import recorded
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import Weights, naming, open_weights
-from segzoo.geometry import Geometry
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest import Manifest
 from segzoo.zoo import Entry, Model
 

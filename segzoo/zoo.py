@@ -15,7 +15,7 @@ from segzoo import strict_yaml
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.faults import faults
 from segzoo.fields import Colour, Count, FileName, Folder, Identifier, Pair, Percent, Positive, Prefix, Sha256, Text, Url
-from segzoo.geometry import Decoder, Geometry
+from segzoo.layouts.vit.geometry import Decoder, Geometry
 
 
 def packaged(name: str) -> Path:

@@ -157,7 +157,7 @@ def test_big_visions_models_are_told_to_timm_as_they_are(name, token, pool, tmp_
 @pytest.mark.parametrize(("width", "mlp"), [(1152, 4304), (192, 768), (49, 145), (1408, 6144)])
 def test_timm_makes_the_mlp_of_the_ratio_that_it_is_told(width, mlp, tmp_path):
     from segzoo.configuration import Told, of_timm
-    from segzoo.geometry import Geometry
+    from segzoo.layouts.vit.geometry import Geometry
 
     told = of_timm(Told(Geometry(width, 2, 1, mlp, 16, 16), 1e-6, ("stem", "encoder")))
     assert int(width * told["model_args"]["mlp_ratio"]) == mlp  # as timm computes it

@@ -8,7 +8,8 @@ import pytest
 from segzoo.conversion.axes import dimensions, shape_of
 from segzoo.conversion.run import pack, unpack
 from segzoo.layouts import LAYOUTS, Depths
-from segzoo.layouts.rule import ROOTS, STEMS, axes_of
+from segzoo.layouts.rule import axes_of
+from segzoo.layouts.vit.family import ROOTS, STEMS
 
 TABLES = [(f"{layout.name} {index}", table) for layout in LAYOUTS.values() for index, table in enumerate((layout, *layout.spellings))]
 ROWS = [(name, rule) for name, table in TABLES for rules in table.sections.values() for rule in rules]

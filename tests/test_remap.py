@@ -20,7 +20,8 @@ from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
 from segzoo.layouts import LAYOUTS, Depths
-from segzoo.layouts.rule import ESSENTIAL, ROOTS, STEMS, axes_of
+from segzoo.layouts.rule import axes_of
+from segzoo.layouts.vit.family import ESSENTIAL, ROOTS, STEMS
 from segzoo.spec import Spec
 
 ORACLES = [

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from segzoo.errors import ConversionError
-from segzoo.geometry import Decoder, Geometry
 from segzoo.layouts.rule import Depths, Rule
+from segzoo.layouts.vit.geometry import Decoder, Geometry
 from segzoo.spec import Spec
 
 Dimension = tuple[tuple[str, ...], ...]

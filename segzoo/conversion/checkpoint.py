@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from segzoo.conversion.detect import Found
 from segzoo.formats import Weights
-from segzoo.geometry import Geometry
+from segzoo.layouts.vit.geometry import Geometry
 
 if TYPE_CHECKING:
     pass

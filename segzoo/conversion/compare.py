@@ -13,7 +13,7 @@ from segzoo.conversion.run import make
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights, naming
 from segzoo.formats.arrays import identical
-from segzoo.geometry import Geometry
+from segzoo.layouts.vit.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
 from segzoo.formats import naming, open_weights, writer
 from segzoo.formats.arrays import copy, finite, raw_bytes, tensor_digest
-from segzoo.geometry import Geometry
 from segzoo.layouts import LAYOUTS, Layout
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.spec import Spec
 
 Progress = Callable[[str, int, int], None]

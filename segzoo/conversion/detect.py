@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from segzoo.errors import ConversionError
 from segzoo.layouts import LAYOUTS, Depths, Layout, Rule
-from segzoo.layouts.rule import ROOTS, STEMS
+from segzoo.layouts.vit.family import ROOTS, STEMS
 from segzoo.spec import Spec
 
 _MOST_BLOCKS = 4096

@@ -12,7 +12,7 @@ from segzoo.conversion.detect import detect
 from segzoo.conversion.metadata import recorded
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.geometry import Geometry
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.spec import Spec
 
 

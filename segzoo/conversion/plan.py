@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from segzoo.conversion.axes import measure, shape_of
 from segzoo.conversion.detect import Found, detect
 from segzoo.errors import ConversionError
-from segzoo.geometry import Geometry
 from segzoo.layouts import LAYOUTS, Layout, Rule
-from segzoo.layouts.rule import ESSENTIAL, axes_of
+from segzoo.layouts.rule import axes_of
+from segzoo.layouts.vit.family import ESSENTIAL
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.spec import Spec
 
 STANDS_ON = {"classifier": ("pre_logits", "pooling head")}

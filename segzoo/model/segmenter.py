@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
-from segzoo.geometry import Decoder, Geometry
+from segzoo.layouts.vit.geometry import Decoder, Geometry
 from segzoo.model.decoders import LinearDecoder, MaskTransformer
 from segzoo.model.vit import Seen, VisionTransformer
 

@@ -1,0 +1,1 @@
+"""The plain Vision Transformer: its sizes, and its names in each library."""
