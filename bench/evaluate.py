@@ -160,8 +160,8 @@ def watch(kind: type, method: str, parts: dict[str, float], part: str) -> None:
 def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     import torch
 
-    from segzoo.datasets.decoding import read_pair
-    from segzoo.datasets.samples import samples
+    from segzoo.datasets.decode import read_pair
+    from segzoo.datasets.pairs import samples
     from segzoo.evaluation import Evaluator, confusion
     from segzoo.formats import open_weights
     from segzoo.miou import counts_of

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 import segzoo.evaluation as evaluation
-from segzoo.datasets.samples import AS_IT_IS, samples
+from segzoo.datasets.pairs import samples
+from segzoo.datasets.sample import AS_IT_IS
 from segzoo.evaluation import Evaluator
 from segzoo.loading import loaded
 from segzoo.manifest import open_manifest

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import segzoo
-from segzoo.datasets.decoding import read_image
+from segzoo.datasets.decode import read_image
 from segzoo.zoo import packaged
 
 ZOO = "mini"

@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.datasets.decoding import read_image, read_pair
+from segzoo.datasets.decode import read_image, read_pair
 from segzoo.datasets.resize import rescaled, resize
-from segzoo.datasets.samples import Sample
+from segzoo.datasets.sample import IGNORED, Sample
 from segzoo.errors import EnvironmentFault
 from segzoo.inference import Axis, View, axis, bands, crops, view
-from segzoo.miou import IGNORED, Counts
+from segzoo.miou import Counts
 from segzoo.precision import arithmetic, dtype_of
 from segzoo.zoo import Protocol
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from segzoo.datasets.decoding import read_pair
-from segzoo.datasets.samples import Sample
+from segzoo.datasets.decode import read_pair
+from segzoo.datasets.sample import IGNORED, Sample
 from segzoo.evaluation import Evaluator, confusion
-from segzoo.miou import IGNORED, Counts, counts_of, mean_iou
+from segzoo.miou import Counts, counts_of, mean_iou
 from segzoo.prediction import Classes, tinted
 
 PANELS = ("image", "label", "prediction", "disagreement")

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from segzoo.datasets.decoding import read_image
-from segzoo.datasets.samples import Sample
+from segzoo.datasets.decode import read_image
+from segzoo.datasets.sample import Sample
 from segzoo.evaluation import Evaluator
 from segzoo.precision import arithmetic
 

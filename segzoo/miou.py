@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IGNORED = 255
-
 
 @dataclass(frozen=True)
 class Counts:

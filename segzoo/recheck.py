@@ -215,7 +215,7 @@ def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str
 
 def _data(basis: Mapping[str, Any], data: Path, root: str) -> Finding:
     """Whether the data set in a folder is the one that was measured on; it is named by its manifest's loader, split and number."""
-    from segzoo.datasets.samples import digest, samples_in
+    from segzoo.datasets.pairs import digest, samples_in
 
     try:
         found = digest(samples_in(data, root, basis["loader"], basis["split"], basis["of"])[1])

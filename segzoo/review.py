@@ -68,7 +68,7 @@ def _dataset(part: Part, name: str, dataset: Dataset, used: Dataset) -> Iterator
     elif not (folder := part.folder / dataset.path).is_dir():
         yield part.source.at(("datasets", name, "path"), f"{dataset.path}: no such folder")
     else:
-        from segzoo.datasets.samples import samples
+        from segzoo.datasets.pairs import samples
 
         try:
             samples(dataset.loader, folder, dataset.split, dataset.images)

@@ -25,7 +25,7 @@ from segzoo.verdict import judge
 from segzoo.zoo import Backbone, Dataset, Model
 
 if TYPE_CHECKING:
-    from segzoo.datasets.samples import Sample
+    from segzoo.datasets.sample import Sample
     from segzoo.evaluation import Evaluator
 
 Known = Mapping[str, Counts]
@@ -78,8 +78,8 @@ def _kept(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def ask(entry: Model, setting: Setting) -> Question:
     """Find the data set's images and choose among them."""
-    from segzoo.datasets.choice import subset
-    from segzoo.datasets.samples import digest
+    from segzoo.datasets.pairs import digest
+    from segzoo.datasets.subset import subset
 
     dataset = setting.zoo.datasets[entry.protocol.dataset]
     folder, found = all_samples(entry.protocol.dataset, dataset, setting)
@@ -94,7 +94,7 @@ def all_samples(name: str, dataset: Dataset, setting: Setting) -> tuple[Path, tu
 
     Raises Skip where it is nowhere, EnvironmentFault.
     """
-    from segzoo.datasets.samples import samples, samples_in
+    from segzoo.datasets.pairs import samples, samples_in
     from segzoo.datasets.unpacked import folder_of
 
     if setting.data is not None:

@@ -14,8 +14,8 @@ import yaml
 from conftest import GOLDEN, MINI
 from PIL import Image
 
-from segzoo.datasets.decoding import read_label, read_pair
-from segzoo.datasets.samples import digest, samples
+from segzoo.datasets.decode import read_label, read_pair
+from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault
 from segzoo.ladder import Setting
 from segzoo.store import Store, home
@@ -231,7 +231,7 @@ DENIED = {
 def test_what_may_not_be_read_is_not_said_to_be_missing(denied, ade):
     path = ade / DENIED[denied]
     code = (
-        "from pathlib import Path; from segzoo.datasets.samples import digest, samples; from segzoo.errors import EnvironmentFault\n"
+        "from pathlib import Path; from segzoo.datasets.pairs import digest, samples; from segzoo.errors import EnvironmentFault\n"
         f"try: digest(samples('ade20k', Path({str(ade)!r}), 'validation', 40))\n"
         "except EnvironmentFault as fault: print(fault.message, fault.hint, sep='; ')"
     )

@@ -20,9 +20,10 @@ from test_model import golden_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segzoo.cli import main
-from segzoo.datasets.choice import subset
-from segzoo.datasets.decoding import read_image, read_label, read_pair
-from segzoo.datasets.samples import FROM_ONE, Sample, digest, samples
+from segzoo.datasets.decode import read_image, read_label, read_pair
+from segzoo.datasets.pairs import digest, samples
+from segzoo.datasets.sample import FROM_ONE, Sample
+from segzoo.datasets.subset import subset
 from segzoo.errors import EnvironmentFault
 from segzoo.evaluation import MARGIN, Evaluator, confusion
 from segzoo.formats import open_weights

@@ -19,7 +19,7 @@ from server import Ranged, serve
 from segzoo.archive import unpack
 from segzoo.bundle import INDEX, load
 from segzoo.cli import main
-from segzoo.datasets.samples import digest, samples
+from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import IntegrityError
 from segzoo.store import LOCK_NAME, Store, home
 

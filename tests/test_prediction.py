@@ -19,7 +19,7 @@ from PIL import Image
 
 import segzoo
 from segzoo.cli import main
-from segzoo.datasets.decoding import read_image
+from segzoo.datasets.decode import read_image
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.loading import loaded
 from segzoo.manifest import open_manifest

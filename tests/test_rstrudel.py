@@ -10,8 +10,8 @@ from conftest import GOLDEN, MINI
 
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
-from segzoo.datasets.decoding import read_image
-from segzoo.datasets.samples import samples
+from segzoo.datasets.decode import read_image
+from segzoo.datasets.pairs import samples
 from segzoo.evaluation import MARGIN, Evaluator
 from segzoo.formats import open_weights
 from segzoo.layouts import OWN

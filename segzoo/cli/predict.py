@@ -75,7 +75,7 @@ def predict(
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.device import best_device
     from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
-    from segzoo.datasets.decoding import read_image
+    from segzoo.datasets.decode import read_image
     from segzoo.evaluation import Evaluator
     from segzoo.loading import loaded
     from segzoo.precision import device_of

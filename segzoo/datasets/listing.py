@@ -86,3 +86,9 @@ def folder_given(data: Path) -> Path:
 def unreadable(path: Path, error: OSError) -> EnvironmentFault:
     """That the system does not give a file or folder."""
     return EnvironmentFault(f"{path}: cannot be read: {error.strerror}", hint=READABLE if isinstance(error, PermissionError) else None)
+
+
+def folders(*parts: Path, layout: str) -> tuple[Path, ...]:
+    for part in parts:
+        listed(part, layout)
+    return parts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segzoo.archive import unpack
 from segzoo.atomic import replacing
-from segzoo.datasets.samples import digest, samples
+from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.store import Store
 from segzoo.zoo import Dataset

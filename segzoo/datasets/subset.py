@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-from segzoo.datasets.decoding import size_of
-from segzoo.datasets.samples import Sample
+from segzoo.datasets.decode import size_of
+from segzoo.datasets.sample import Sample
 
 
 def subset(found: Sequence[Sample], images: int | None, seed: int = 0) -> list[Sample]:

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from segzoo.datasets.samples import Sample
+from segzoo.datasets.sample import IGNORED, Sample
 from segzoo.errors import EnvironmentFault
-from segzoo.miou import IGNORED
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 

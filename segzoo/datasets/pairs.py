@@ -1,0 +1,69 @@
+"""Which images and label maps belong to a split, in the folders of each data set as its publisher lays them out.
+
+A label's `meaning` is a table of 256: for each value in the file the class, 255 for ignored.
+"""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from segzoo.datasets.listing import ABSENT, LackingFolder, fault_of, folder_given, is_folder, renaming, unreadable
+from segzoo.datasets.loaders import LOADERS
+from segzoo.datasets.sample import Sample
+from segzoo.errors import EnvironmentFault
+from segzoo.text import legible
+
+
+def samples(loader: str, folder: Path, split: str, expected: int) -> tuple[Sample, ...]:
+    """The pairs of a split, by name. Raises EnvironmentFault where images and labels do not pair up as expected, or are no files."""
+    try:
+        found = tuple(replace(sample, name=legible(sample.name)) for sample in LOADERS[loader](folder, split))
+    except OSError as error:  # a folder that may be listed and not entered
+        raise unreadable(Path(error.filename or folder), error) from error
+    lacking = []
+    for sample in found:
+        for path in (sample.image, sample.label):
+            if (fault := fault_of(path)) == ABSENT and path is sample.label:
+                lacking.append(path)
+            elif fault:
+                raise EnvironmentFault(f"{path}: {fault}", hint=f"put the file itself there: whatever is called *{path.suffix} counts")
+    if lacking:
+        hint = renaming(dict.fromkeys(path.parent for path in lacking if path.parent.is_dir()), lacking[0].suffix)
+        raise EnvironmentFault(f"labels are missing for {len(lacking)} of {len(found)} images, the first {lacking[0]}", hint)
+    if len(found) != expected:
+        other = renaming(dict.fromkeys(sample.image.parent for sample in found), found[0].image.suffix) if found else None
+        hint = other or "the data set is not whole, or `images` in the manifest is wrong"
+        raise EnvironmentFault(f"{folder}: expected {expected} images in '{split}', found {len(found)}", hint)
+    names = [sample.name for sample in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise EnvironmentFault(f"{folder}: two images in '{split}' are called {twice}", hint="counts are kept by name: rename one, or list it once")
+    return found
+
+
+def samples_in(data: Path, root: str, loader: str, split: str, expected: int) -> tuple[Path, tuple[Sample, ...]]:
+    """The data set's folder and its pairs, where a user named the folder or the one that it is in, in which it is called `root`.
+
+    Raises EnvironmentFault.
+    """
+    inner = data / root
+    folder = inner if is_folder(inner) else folder_given(data)
+    try:
+        return folder, samples(loader, folder, split, expected)
+    except LackingFolder as error:
+        if folder == inner:
+            raise
+        raise LackingFolder(error.message, hint="; ".join(filter(None, [error.hint, f"there is no {inner} either"]))) from error
+
+
+def digest(found: tuple[Sample, ...]) -> str:
+    """SHA-256 over the names and contents of all images and labels: which data a figure was measured on. Raises EnvironmentFault."""
+    whole = hashlib.sha256()
+    for sample in found:
+        for path in (sample.image, sample.label):
+            try:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise unreadable(path, error) from error
+            whole.update(f"{path.name} {content}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()

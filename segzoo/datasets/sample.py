@@ -1,0 +1,19 @@
+"""One image with its label map, and what the values in a label map mean."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+IGNORED = 255
+AS_IT_IS = bytes(range(256))
+# 0 is unlabelled and ignored, 1 is the first class (mmseg's `reduce_zero_label`).
+FROM_ONE = bytes([IGNORED, *range(254), IGNORED])
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image, its label map, and what the values there mean."""
+
+    name: str
+    image: Path
+    label: Path
+    meaning: bytes = field(default=FROM_ONE, repr=False)
