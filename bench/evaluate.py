@@ -54,7 +54,7 @@ def checkpoint(folder: Path, model: str) -> None:
     """Random weights of the published geometry, under mmseg's names."""
     import torch
 
-    from segzoo.model.segmenter import Segmenter, backbone, decoder
+    from segzoo.models.segmentor import Segmenter, backbone, decoder
     from segzoo.zoo import load, packaged
 
     entry = load(packaged("zoo.yaml")).models[f"vit-{model.lower()}-mask"]
@@ -165,7 +165,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     from segzoo.evaluation import Evaluator, confusion
     from segzoo.formats import open_weights
     from segzoo.miou import counts_of
-    from segzoo.model import build
+    from segzoo.models.segmentor import build
     from segzoo.precision import arithmetic
     from segzoo.zoo import load, packaged
 

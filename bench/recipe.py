@@ -128,7 +128,7 @@ def ours(folder: Path) -> np.ndarray:
     from segzoo.conversion.run import run
     from segzoo.formats import open_weights
     from segzoo.layouts import OWN
-    from segzoo.model import build
+    from segzoo.models.segmentor import build
 
     opened = open_weights(folder / "checkpoint.pth")
     steps = plan(opened.specs, OWN, heads=3, drop=["classifier"])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, EnvironmentFault
-from segzoo.model import VisionTransformer
+from segzoo.models.vit.network import VisionTransformer
 
 OPSET = 20  # the first with Gelu; ONNX Runtime has it since 1.17
 MOST_IN_ONE_FILE = 1 << 31  # of protobuf; weights beyond it lie beside the graph

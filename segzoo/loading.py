@@ -21,7 +21,8 @@ from segzoo.formats.arrays import refuse_not_finite
 from segzoo.layouts import LAYOUTS, OWN
 from segzoo.manifest import Manifest, open_manifest
 from segzoo.merging import Zoos
-from segzoo.model import VisionTransformer, build
+from segzoo.models.segmentor import build
+from segzoo.models.vit.network import VisionTransformer
 from segzoo.reading import known, read
 from segzoo.zoo import Entry, Model, Protocol
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from segzoo import reference
-from segzoo.model.vit import VisionTransformer
+from segzoo.models.vit import reference
+from segzoo.models.vit.network import VisionTransformer
 
 # Largest difference, relative to the largest value (at least 1). A right rule stays below 1e-13 in
 # float64 and 5e-6 in float32; the smallest wrong thing seen, one layer norm's eps, is 2.9e-8.

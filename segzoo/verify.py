@@ -160,7 +160,7 @@ def _numbers(climb: Climb) -> Check:
     basis = _basis(climb)
     if known := climb.known("numbers", basis):
         return known
-    from segzoo.model import build
+    from segzoo.models.segmentor import build
     from segzoo.parity import differences, gelu_drift, probe
 
     opened, geometry = climb.opened, replace(climb.geometry, decoder=None)

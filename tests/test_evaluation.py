@@ -29,7 +29,7 @@ from segzoo.evaluation import MARGIN, Evaluator, confusion
 from segzoo.formats import open_weights
 from segzoo.inference import windows
 from segzoo.miou import Counts, counts_of
-from segzoo.model import build
+from segzoo.models.segmentor import build
 from segzoo.precision import DTYPES, device_of, dtype_of
 from segzoo.vocabulary import MODES, PRECISIONS
 

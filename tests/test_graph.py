@@ -23,7 +23,7 @@ from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.graph import AnySize, compared, write
 from segzoo.layouts import OWN
-from segzoo.model import build
+from segzoo.models.segmentor import build
 
 TOLERANCE = 1e-5  # absolute; the largest values are about 30
 

@@ -11,7 +11,7 @@ from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.model import build
+from segzoo.models.segmentor import build
 
 CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
 ONLY_THEIRS = {"image_rgb", "normalised", "block0_ln1", "block0_after_attn"}

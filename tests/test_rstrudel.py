@@ -16,7 +16,7 @@ from segzoo.evaluation import MARGIN, Evaluator
 from segzoo.formats import open_weights
 from segzoo.layouts import OWN
 from segzoo.miou import Counts, counts_of
-from segzoo.model import build
+from segzoo.models.segmentor import build
 from segzoo.zoo import Protocol
 
 HERE = GOLDEN / "segmenter" / "protocol"

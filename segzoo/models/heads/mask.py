@@ -1,21 +1,10 @@
-"""The two heads of Segmenter (Strudel et al., ICCV 2021), as in mmseg 1.2.2: linear, and mask transformer."""
+"""The mask transformer of Segmenter (Strudel et al., ICCV 2021), as in mmseg 1.2.2."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.model.vit import Block, Seen
-
-
-class LinearDecoder(nn.Module):
-    """A 1x1 convolution from features (b, d, h, w) to class scores (b, c, h, w): FCNHead with `num_convs=0`."""
-
-    def __init__(self, *, features: int, classes: int):
-        super().__init__()
-        self.conv_seg = nn.Conv2d(features, classes, 1)
-
-    def forward(self, features: Tensor, seen: Seen | None = None) -> Tensor:
-        return self.conv_seg(features)
+from segzoo.models.vit.network import Block, Seen
 
 
 class MaskTransformer(nn.Module):

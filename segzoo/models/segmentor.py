@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.vit.geometry import Decoder, Geometry
-from segzoo.model.decoders import LinearDecoder, MaskTransformer
-from segzoo.model.vit import Seen, VisionTransformer
+from segzoo.models.heads.linear import LinearDecoder
+from segzoo.models.heads.mask import MaskTransformer
+from segzoo.models.vit.network import Seen, VisionTransformer
 
 
 class Segmenter(nn.Module):

@@ -1,0 +1,1 @@
+"""The networks in plain torch, and what they are held against. Parameter names are those of layout `OWN`, so state dicts load strictly."""

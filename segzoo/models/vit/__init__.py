@@ -1,0 +1,1 @@
+"""The plain Vision Transformer: the torch network, and an independent reference for the numbers rung."""
