@@ -54,8 +54,8 @@ def checkpoint(folder: Path, model: str) -> None:
     """Random weights of the published geometry, under mmseg's names."""
     import torch
 
+    from segzoo.manifest.document import load, packaged
     from segzoo.models.segmentor import Segmenter, backbone, decoder
-    from segzoo.zoo import load, packaged
 
     entry = load(packaged("zoo.yaml")).models[f"vit-{model.lower()}-mask"]
     geometry = entry.geometry.geometry(entry.decoder)
@@ -164,10 +164,10 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     from segzoo.datasets.pairs import samples
     from segzoo.evaluation import Evaluator, confusion
     from segzoo.formats import open_weights
+    from segzoo.manifest.document import load, packaged
     from segzoo.miou import counts_of
     from segzoo.models.segmentor import build
     from segzoo.precision import arithmetic
-    from segzoo.zoo import load, packaged
 
     torch.set_num_threads(options.threads)
     entry = load(packaged("zoo.yaml")).models[f"vit-{options.model.lower()}-mask"]

@@ -22,9 +22,9 @@ import torch
 import segzoo
 from segzoo.conversion.axes import shape_of
 from segzoo.layouts import LAYOUTS, Depths
-from segzoo.loading import module
-from segzoo.manifest import open_manifest
-from segzoo.reading import known
+from segzoo.zoo.likeness import known
+from segzoo.zoo.loading import module
+from segzoo.zoo.zoo import open_manifest
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "data" / "augreg"
 TORCH = f"torch=={torch.__version__.split('+')[0]}"

@@ -28,9 +28,9 @@ import yaml
 
 from segzoo import download
 from segzoo.delivery import Fetched, Policy
+from segzoo.manifest.artifact import Artifact
 from segzoo.store import Store
 from segzoo.transfer import Patience
-from segzoo.zoo import Artifact
 
 RUNS = 3
 NGINX = """

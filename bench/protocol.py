@@ -17,9 +17,9 @@ import segzoo.evaluation as evaluation
 from segzoo.datasets.pairs import samples
 from segzoo.datasets.sample import AS_IT_IS
 from segzoo.evaluation import Evaluator
-from segzoo.loading import loaded
-from segzoo.manifest import open_manifest
 from segzoo.miou import Counts, counts_of, metrics, total
+from segzoo.zoo.loading import loaded
+from segzoo.zoo.zoo import open_manifest
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import segzoo
 from segzoo.datasets.decode import read_image
-from segzoo.zoo import packaged
+from segzoo.manifest.document import packaged
 
 ZOO = "mini"
 OUTPUT = Path("quickstart")

@@ -17,8 +17,8 @@ _PUBLIC = {
     "fetch": ("segzoo.library", "fetch"),
     "evaluate": ("segzoo.library", "evaluate"),
     "export": ("segzoo.library", "export"),
-    "load": ("segzoo.loading", "load"),
-    "backbone": ("segzoo.loading", "backbone"),
+    "load": ("segzoo.zoo.loading", "load"),
+    "backbone": ("segzoo.zoo.loading", "backbone"),
 }
 __all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open"]
 

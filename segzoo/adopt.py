@@ -8,9 +8,9 @@ from typing import IO
 
 from segzoo.delivery import Look, evidence, misfit
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
+from segzoo.manifest.artifact import Artifact
 from segzoo.partial import Partial
 from segzoo.store import Store
-from segzoo.zoo import Artifact
 
 _CHUNK = 1 << 20
 _SEEN = "segzoo inspect FILE shows what is in it; where you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt takes its file"

@@ -14,8 +14,8 @@ from pathlib import Path
 from segzoo.adopt import keep
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
+from segzoo.manifest.artifact import Artifact
 from segzoo.store import Store
-from segzoo.zoo import Artifact
 
 INDEX = "segzoo-bundle.json"
 _MOST_INDEX = 16 << 20

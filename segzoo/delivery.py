@@ -15,10 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 from segzoo import checksums
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
+from segzoo.manifest.artifact import Artifact
 from segzoo.partial import Partial, arrived
 from segzoo.store import Store
 from segzoo.transfer import Answer, Client, Patience, Trouble, shown
-from segzoo.zoo import Artifact
 
 Progress = Callable[[int, int | None], None]
 Look = Callable[[Artifact, Path], None]

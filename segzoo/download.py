@@ -16,10 +16,10 @@ from filelock import FileLock, Timeout
 
 from segzoo.delivery import Delivery, Fetched, Policy, Progress, check_space, evidence, family_of, remote
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
+from segzoo.manifest.artifact import Artifact
 from segzoo.partial import arrived
 from segzoo.store import Store
 from segzoo.transfer import Client
-from segzoo.zoo import Artifact
 
 _AT_ONCE = 8
 _LONGEST_WAIT = 600  # seconds for another process that is fetching the same

@@ -24,9 +24,9 @@ from segzoo.datasets.resize import rescaled, resize
 from segzoo.datasets.sample import IGNORED, Sample
 from segzoo.errors import EnvironmentFault
 from segzoo.inference import Axis, View, axis, bands, crops, view
+from segzoo.manifest.entries import Protocol
 from segzoo.miou import Counts
 from segzoo.precision import arithmetic, dtype_of
-from segzoo.zoo import Protocol
 
 _RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 

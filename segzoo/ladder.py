@@ -14,9 +14,11 @@ from segzoo.download import fetch
 from segzoo.errors import UsageError, one_of
 from segzoo.formats import Weights
 from segzoo.layouts.vit.geometry import Geometry
+from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.document import Zoo
+from segzoo.manifest.entries import Entry
 from segzoo.store import Store
 from segzoo.vocabulary import MODES, PRECISIONS
-from segzoo.zoo import Artifact, Entry, Zoo
 
 if TYPE_CHECKING:
     from segzoo.world import World

@@ -6,10 +6,10 @@ from typing import Any
 
 from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code
 from segzoo.ladder import Setting
-from segzoo.manifest import open_manifest
-from segzoo.merging import Zoos
+from segzoo.manifest.merge import Zoos
 from segzoo.publication import Publication, publish
 from segzoo.verify import verify
+from segzoo.zoo.zoo import open_manifest
 
 
 def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from segzoo.conversion.plan import Dropped
 from segzoo.layouts import OWN
-from segzoo.reading import Known
+from segzoo.manifest.entries import Backbone, Dataset, Model
 from segzoo.receipt import check_of, facts_of
-from segzoo.zoo import Backbone, Dataset, Model
+from segzoo.zoo.likeness import Known
 
 _LIBRARY = {"hf": "transformers", "timm": "timm", "onnx": "onnx", "safetensors": "pytorch"}
 _FLAX = ("augreg", "bigvision")  # layouts of models that were trained in flax, whose GELU is the tanh form

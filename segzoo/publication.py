@@ -23,15 +23,15 @@ from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.formats import naming
 from segzoo.formats.arrays import not_finite
 from segzoo.layouts import OWN, Layout
-from segzoo.manifest import Manifest
+from segzoo.manifest.entries import Dataset, Entry, Model
 from segzoo.modelcard import Made, card
-from segzoo.proposal import name_of
-from segzoo.reading import Known, Said, known
 from segzoo.receipt import facts_of
 from segzoo.receipt import read as read_receipt
 from segzoo.recheck import changed
 from segzoo.report import command
-from segzoo.zoo import Dataset, Entry, Model
+from segzoo.zoo.likeness import Known, Said, known
+from segzoo.zoo.own.propose import name_of
+from segzoo.zoo.zoo import Manifest
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 _SLOW = {"onnx": "torch traces the graph, which takes it half a minute"}
@@ -147,7 +147,7 @@ def _onnx(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
     if lacking := [package for package in ("torch", "onnx", "onnxscript") if find_spec(package) is None]:
         raise EnvironmentFault(f"{' and '.join(lacking)}: not installed, and needed to write ONNX", hint="pip install 'segzoo[export]'")
     from segzoo.graph import AnySize, compared, write
-    from segzoo.loading import module
+    from segzoo.zoo.loading import module
 
     steps = _plan(it, OWN)
     told = _told(it, steps)

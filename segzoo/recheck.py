@@ -18,14 +18,13 @@ from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import detect
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.formats import open_weights
+from segzoo.manifest.entries import Entry, Model, geometry_of
 from segzoo.miou import Counts, metrics, total
 from segzoo.outcome import outcome
-from segzoo.reading import geometry_of
 from segzoo.receipt import SCHEMA, facts_of
 from segzoo.store import Store
 from segzoo.verdict import judge
 from segzoo.vocabulary import RUNGS
-from segzoo.zoo import Entry, Model
 
 
 class _Record(BaseModel):

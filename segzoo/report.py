@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from segzoo.interval import interval
+from segzoo.manifest.entries import Backbone, Dataset, Entry
 from segzoo.miou import Counts
 from segzoo.receipt import check_of, now
 from segzoo.recheck import changed
 from segzoo.verdict import tolerance
 from segzoo.vocabulary import RUNGS
-from segzoo.zoo import Backbone, Dataset, Entry
 
 MADE = '<meta name="generator" content="segzoo report">'  # in the page, by which it is known
 _CONFUSIONS = 10

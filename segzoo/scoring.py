@@ -18,11 +18,11 @@ import numpy as np
 from segzoo.conversion.checkpoint import Read
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Skip
 from segzoo.ladder import Check, Climb, Setting
+from segzoo.manifest.entries import Backbone, Dataset, Model
 from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.outcome import outcome, same_question, wrong
 from segzoo.receipt import SAME
 from segzoo.verdict import judge
-from segzoo.zoo import Backbone, Dataset, Model
 
 if TYPE_CHECKING:
     from segzoo.datasets.sample import Sample
@@ -165,9 +165,9 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
 def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mapping[str, Any], basis: dict[str, Any], world: Any) -> Check:
     """Measure in these modes. What is kept of others goes with it into the receipt."""
     from segzoo.evaluation import Evaluator
-    from segzoo.loading import module
     from segzoo.measurement import forget_peak, hardware, peak_memory, speed
     from segzoo.precision import device_of
+    from segzoo.zoo.loading import module
 
     entry, setting = question.entry, climb.setting
     with world.together():

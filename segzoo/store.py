@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
-from segzoo.zoo import Artifact
+from segzoo.manifest.artifact import Artifact
 
 LOCK_NAME = "segzoo.lock"
 BY_HAND = "hand"

@@ -20,11 +20,12 @@ from segzoo.formats import Weights, open_weights
 from segzoo.formats.arrays import identical, refuse_not_finite
 from segzoo.ladder import Check, Climb, Setting
 from segzoo.layouts import LAYOUTS
-from segzoo.reading import read
+from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.entries import Backbone, Entry, Model
 from segzoo.scoring import score
 from segzoo.text import legible
 from segzoo.vocabulary import RUNGS
-from segzoo.zoo import Artifact, Backbone, Entry, Model
+from segzoo.zoo.opened import read
 
 Previous = Mapping[str, Mapping[str, Any]]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segzoo.manifest.document import Zoo, load, packaged
 from segzoo.spec import Spec
-from segzoo.zoo import Zoo, load, packaged
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core runs the tests: more threads would wait for each other
 if "PYTEST_XDIST_WORKER" not in os.environ:  # what JAX compiles for one process serves them all

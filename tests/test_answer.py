@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from conftest import MINI, TAME
 
 from segzoo.cli import main
-from segzoo.zoo import packaged
+from segzoo.manifest.document import packaged
 
 SCHEMA = json.loads(packaged("output.schema.json").read_text())
 RECEIPT = referencing.Resource.from_contents(json.loads(packaged("receipt.schema.json").read_text()))

@@ -23,7 +23,7 @@ from conftest import GOLDEN, MINI, TAME, same
 from segzoo.cli import main
 from segzoo.cli.interrupt import said
 from segzoo.formats import open_weights
-from segzoo.zoo import load
+from segzoo.manifest.document import load
 
 COMMANDS = sorted(main.commands)
 

@@ -18,9 +18,9 @@ from segzoo.datasets.decode import read_label, read_pair
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault
 from segzoo.ladder import Setting
+from segzoo.manifest.document import load, packaged
 from segzoo.store import Store, home
 from segzoo.verify import verify
-from segzoo.zoo import load, packaged
 
 
 def image(path, values=None, size=(4, 2)):

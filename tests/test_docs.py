@@ -24,7 +24,7 @@ from click.testing import CliRunner
 import segzoo
 from segzoo.cli import main
 from segzoo.cli.explain import MEANINGS
-from segzoo.zoo import packaged
+from segzoo.manifest.document import packaged
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

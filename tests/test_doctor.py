@@ -15,7 +15,7 @@ from server import Ranged, serve
 
 from segzoo.cli import EPILOG, main
 from segzoo.cli.explain import MEANINGS
-from segzoo.doctor import _PROXIES
+from segzoo.zoo.doctor import _PROXIES
 
 
 @pytest.fixture(autouse=True)

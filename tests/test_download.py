@@ -26,9 +26,9 @@ from segzoo import download
 from segzoo.cli import main
 from segzoo.delivery import Policy
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError
+from segzoo.manifest.artifact import Artifact
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.transfer import Patience
-from segzoo.zoo import Artifact
 
 HASTE = Patience(stall=0.3, tries=2, pause=0.01, wait=0.05)
 

@@ -20,13 +20,13 @@ import segzoo
 from segzoo.cli import main
 from segzoo.errors import ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.formats import open_weights
-from segzoo.loading import module
-from segzoo.manifest import open_manifest
 from segzoo.modelcard import code, prose
 from segzoo.publication import FORMS
-from segzoo.reading import known
 from segzoo.store import home
 from segzoo.vocabulary import FORMS as OFFERED
+from segzoo.zoo.likeness import known
+from segzoo.zoo.loading import module
+from segzoo.zoo.zoo import open_manifest
 
 CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
 ZOO = """

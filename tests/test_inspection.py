@@ -20,8 +20,8 @@ from segzoo.conversion.inspect import inspect
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
-from segzoo.manifest import open_manifest
-from segzoo.zoo import Artifact
+from segzoo.manifest.artifact import Artifact
+from segzoo.zoo.zoo import open_manifest
 
 
 def segzoo(*arguments):

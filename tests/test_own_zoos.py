@@ -18,13 +18,13 @@ from conftest import GOLDEN, MINI, TAME
 from server import Ranged, serve
 
 import segzoo
-from segzoo.addition import Addition, put
 from segzoo.cli import main
 from segzoo.errors import UsageError
-from segzoo.manifest import open_manifest
-from segzoo.spelling import inserted, spelt
+from segzoo.manifest.document import load, packaged
+from segzoo.manifest.spelling import inserted, spelt
 from segzoo.store import home
-from segzoo.zoo import load, packaged
+from segzoo.zoo.own.write import Addition, put
+from segzoo.zoo.zoo import open_manifest
 
 MASK, LINEAR = MINI / "segmenter_mini_mask-6a6bc5f4.pth", MINI / "segmenter_mini_linear-bce9da2d.pth"
 WRITTEN = yaml.safe_load((MINI / "zoo.yaml").read_text())  # by hand, of models that mmseg trained
@@ -386,7 +386,7 @@ def test_texts_are_spelt_as_yaml_reads_them(value):
 
 @pytest.mark.parametrize("value", [1e-6, 1e-5, 0.5, 127.5, 1e-12, 2.0, 1.5e20, 123.675])
 def test_numbers_are_spelt_as_the_strict_reader_takes_them(value, tmp_path):
-    from segzoo import strict_yaml
+    from segzoo.manifest import strict_yaml
 
     (tmp_path / "a.yaml").write_text("\n".join(spelt({"one": value, "list": [value]})))
     assert strict_yaml.read(tmp_path / "a.yaml")[0] == {"one": value, "list": (value,)}

@@ -13,7 +13,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 from segzoo.cli import EPILOG, main
-from segzoo.zoo import load, packaged
+from segzoo.manifest.document import load, packaged
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -39,7 +39,7 @@ def test_a_wheel_finds_its_own_files(unpacked, tmp_path):
         environment = {**os.environ, "PYTHONPATH": str(unpacked)}
         return subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
 
-    shipped = run("-c", "from segzoo.zoo import packaged; print(packaged('zoo.yaml'))").strip()
+    shipped = run("-c", "from segzoo.manifest.document import packaged; print(packaged('zoo.yaml'))").strip()
     assert Path(shipped) == unpacked / "segzoo" / "zoo.yaml"
     assert (unpacked / "segzoo" / "zoo.yaml").read_bytes() == (ROOT / "zoo.yaml").read_bytes()
     assert "vit-b-mask" in run("-m", "segzoo", "list")

@@ -21,10 +21,10 @@ import segzoo
 from segzoo.cli import main
 from segzoo.datasets.decode import read_image
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
-from segzoo.loading import loaded
-from segzoo.manifest import open_manifest
+from segzoo.manifest.document import load
 from segzoo.prediction import disagreement, index_map, legend
-from segzoo.zoo import load
+from segzoo.zoo.loading import loaded
+from segzoo.zoo.zoo import open_manifest
 
 PHOTOS = MINI / "ade_mini" / "images" / "validation"
 FIRST = PHOTOS / "ADE_val_00000001.jpg"

@@ -23,7 +23,7 @@ from segzoo.delivery import opens
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.formats.pth import write
-from segzoo.zoo import Artifact
+from segzoo.manifest.artifact import Artifact
 
 PTH = GOLDEN / "pth"
 LEGACY = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}]

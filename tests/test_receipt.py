@@ -554,8 +554,8 @@ def test_changed_weights_are_caught():
 def test_the_schema_of_receipts_is_published_and_kept():
     import jsonschema
 
+    from segzoo.manifest.document import packaged
     from segzoo.recheck import schema
-    from segzoo.zoo import packaged
 
     published = json.loads(packaged("receipt.schema.json").read_text())
     assert published == schema()

@@ -14,9 +14,9 @@ from conftest import MINI
 
 from segzoo.cli import main
 from segzoo.gallery import extremes
+from segzoo.manifest.document import packaged
 from segzoo.miou import Counts, mean_iou
 from segzoo.store import home
-from segzoo.zoo import packaged
 
 
 def segzoo(*arguments, zoo="mini"):

@@ -15,9 +15,9 @@ from segzoo.datasets.pairs import samples
 from segzoo.evaluation import MARGIN, Evaluator
 from segzoo.formats import open_weights
 from segzoo.layouts import OWN
+from segzoo.manifest.entries import Protocol
 from segzoo.miou import Counts, counts_of
 from segzoo.models.segmentor import build
-from segzoo.zoo import Protocol
 
 HERE = GOLDEN / "segmenter" / "protocol"
 PIXELS = GOLDEN / "mmseg" / "data" / "mini" / "images" / "validation"

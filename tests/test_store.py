@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from segzoo.cli import main
 from segzoo.download import fetch
 from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.manifest.artifact import Artifact
 from segzoo.store import LOCK_NAME, Store, home
-from segzoo.zoo import Artifact
 
 ONE, TWO = "1" * 64, "2" * 64
 

@@ -24,9 +24,9 @@ from server import Ranged, body, endless, raw, redirect, serve, stalling, status
 from segzoo import delivery, download
 from segzoo.delivery import Policy
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError
+from segzoo.manifest.artifact import Artifact
 from segzoo.store import LOCK_NAME, Store, home
 from segzoo.transfer import Patience
-from segzoo.zoo import Artifact
 
 GOOD = random.Random(11).randbytes(8_000_000)
 OTHER = random.Random(12).randbytes(8_000_000)

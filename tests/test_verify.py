@@ -21,9 +21,9 @@ from segzoo.conversion.run import run
 from segzoo.formats import open_weights
 from segzoo.ladder import RUNGS, Setting
 from segzoo.layouts import LAYOUTS, Layout, Rule
+from segzoo.manifest.document import load
 from segzoo.store import Store, home
 from segzoo.verify import verify
-from segzoo.zoo import load
 
 
 def climb(folder, name, **setting):

@@ -13,8 +13,9 @@ from conftest import GOLDEN
 from segzoo.conversion.plan import plan
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.layouts import LAYOUTS
+from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.document import examine, load, packaged, schema
 from segzoo.spec import Spec
-from segzoo.zoo import Artifact, examine, load, packaged, schema
 
 SHIPPED = load(packaged("zoo.yaml"))
 SCHEMA = json.loads(packaged("zoo.schema.json").read_text())
@@ -183,7 +184,7 @@ def test_manifests_fit_the_published_schema(name):
 
 
 def test_the_published_schema_is_current():
-    """If not: python -c "import json, segzoo.zoo as zoo; print(json.dumps(zoo.schema(), indent=2))" > segzoo/zoo.schema.json"""
+    """If not: python -c "import json, segzoo.manifest.document as zoo; print(json.dumps(zoo.schema(), indent=2))" > segzoo/zoo.schema.json"""
     assert schema() == SCHEMA
 
 

@@ -14,7 +14,7 @@ from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
     from segzoo.adopt import Adopted
-    from segzoo.manifest import Manifest
+    from segzoo.zoo.zoo import Manifest
 
 
 @click.command(short_help="Put files that you still have into the store.")

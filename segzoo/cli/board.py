@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segzoo.ladder import Check
-    from segzoo.manifest import Manifest
-    from segzoo.zoo import Entry
+    from segzoo.manifest.entries import Entry
+    from segzoo.zoo.zoo import Manifest
 
 
 class Board:

@@ -11,8 +11,8 @@ from segzoo.cli.manifest import Choice
 from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
+    from segzoo.manifest.artifact import Artifact
     from segzoo.store import Store
-    from segzoo.zoo import Artifact
 
 
 @click.group(short_help="See, check and empty the store.")

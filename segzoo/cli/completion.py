@@ -69,7 +69,7 @@ class Name(click.ParamType[str]):
 
     def _entries(self, ctx: click.Context) -> list[tuple[str, str]]:
         from segzoo.errors import SegzooError
-        from segzoo.manifest import open_manifest
+        from segzoo.zoo.zoo import open_manifest
 
         try:
             zoo = open_manifest(ctx.find_root().params.get("zoo")).zoo
@@ -82,7 +82,7 @@ class ManifestPath(click.Path):
     """A manifest: one of those that come with segzoo, or a file. A list of them in the environment is one of paths."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from segzoo.merging import PACKAGED
+        from segzoo.manifest.merge import PACKAGED
 
         return with_files(incomplete, [CompletionItem(name) for name in PACKAGED if name.startswith(incomplete)])
 

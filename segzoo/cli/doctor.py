@@ -19,7 +19,7 @@ def doctor(choice: Choice, as_json: bool) -> None:
 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
-    from segzoo.doctor import examine
+    from segzoo.zoo.doctor import examine
 
     findings = []
     styles = {"ok": "green", "missing": "yellow", "wrong": "bold red"}

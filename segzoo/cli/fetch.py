@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from segzoo.delivery import Fetched
-    from segzoo.manifest import Manifest
-    from segzoo.zoo import Artifact
+    from segzoo.manifest.artifact import Artifact
+    from segzoo.zoo.zoo import Manifest
 
 
 @click.command(short_help="Download weights and verify them by hash.")

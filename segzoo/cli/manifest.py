@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from segzoo.manifest import Manifest
-    from segzoo.zoo import Entry
+    from segzoo.manifest.entries import Entry
+    from segzoo.zoo.zoo import Manifest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SAID = "segzoo: what is hidden was said"
@@ -50,7 +50,7 @@ class Choice:
     def load(self) -> Manifest:
         """The manifests, opened; what hides what is said once, with -v."""
         from segzoo.cli.output import tell, verbosity
-        from segzoo.manifest import open_manifest
+        from segzoo.zoo.zoo import open_manifest
 
         manifest = open_manifest(self.zoo, self.offline, self.mirrors)
         root = click.get_current_context().find_root()

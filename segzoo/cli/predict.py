@@ -77,10 +77,10 @@ def predict(
     from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
     from segzoo.datasets.decode import read_image
     from segzoo.evaluation import Evaluator
-    from segzoo.loading import loaded
     from segzoo.precision import device_of
     from segzoo.prediction import compared, disagreement, index_map, overlay
     from segzoo.prediction import predict as segment
+    from segzoo.zoo.loading import loaded
 
     if not (compare or arguments):
         raise UsageError("no model and no image named", hint="segzoo predict MODEL IMAGE..., or segzoo predict --compare A B IMAGE...")

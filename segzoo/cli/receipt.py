@@ -12,7 +12,7 @@ from segzoo.cli.manifest import Choice
 from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
-    from segzoo.manifest import Manifest
+    from segzoo.zoo.zoo import Manifest
 
 
 @click.group(short_help="Check receipts again, offline; print one for signing.")
@@ -104,7 +104,7 @@ def _path(manifest: Manifest, source: str) -> Path:
 
 def none_yet(manifest: Manifest) -> NotFoundError:
     """That a zoo has no receipts, and which zoos have some."""
-    from segzoo.merging import PACKAGED
+    from segzoo.manifest.merge import PACKAGED
 
     everywhere = manifest.store.home / "receipts"
     others = sorted(folder.name for folder in everywhere.glob("*") if any(folder.glob("*.json")))

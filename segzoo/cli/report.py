@@ -14,8 +14,8 @@ from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError, UsageEr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from segzoo.manifest import Manifest
     from segzoo.report import Example, Section
+    from segzoo.zoo.zoo import Manifest
 
 
 @click.command(short_help="Make a page of receipts: verdicts, plots, classes, images, provenance.")
@@ -137,10 +137,10 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     from segzoo.evaluation import Evaluator
     from segzoo.gallery import PANELS, extremes, look
     from segzoo.ladder import Setting
-    from segzoo.loading import loaded
     from segzoo.precision import device_of
     from segzoo.report import Example, Picture
     from segzoo.scoring import all_samples
+    from segzoo.zoo.loading import loaded
 
     entry, score = manifest.zoo.models[section.name], section.scores[0]
     dataset = manifest.zoo.datasets[entry.protocol.dataset]

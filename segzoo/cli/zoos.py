@@ -16,11 +16,11 @@ from segzoo.errors import NotFoundError, SegzooError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segzoo.addition import Addition
-    from segzoo.manifest import Manifest
-    from segzoo.merging import Part
-    from segzoo.proposal import Proposal
-    from segzoo.zoo import Complaint
+    from segzoo.manifest.document import Complaint
+    from segzoo.manifest.merge import Part
+    from segzoo.zoo.own.propose import Proposal
+    from segzoo.zoo.own.write import Addition
+    from segzoo.zoo.zoo import Manifest
 
 USUAL = "zoo.yaml"
 
@@ -72,9 +72,9 @@ def check(choice: Choice, paths: tuple[str, ...], as_json: bool) -> None:
     """
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import counted, show, tell
-    from segzoo.manifest import store_of
-    from segzoo.merging import misfits, parts_of, united
-    from segzoo.review import review
+    from segzoo.manifest.merge import misfits, parts_of, united
+    from segzoo.zoo.own.review import review
+    from segzoo.zoo.zoo import store_of
 
     parts = parts_of(_named(choice, paths))
     errors = [complaint for part in parts for complaint in part.source.complaints]
@@ -112,8 +112,8 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     from segzoo.cli.output import many_progress, show
     from segzoo.delivery import Fetched
     from segzoo.download import fetch_many
-    from segzoo.manifest import open_manifest
-    from segzoo.review import placed
+    from segzoo.zoo.own.review import placed
+    from segzoo.zoo.zoo import open_manifest
 
     used = open_manifest(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors)
     mine = _own(used.parts)
@@ -172,10 +172,11 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
       segzoo manifest add https://host/vit.npz --to zoo.yaml --name our-vit
       segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
     """
-    from segzoo.addition import put, refuse_taken, take
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, show, tell
-    from segzoo.proposal import Wishes, name_of, propose
+    from segzoo.zoo.own.propose import Wishes, name_of, propose
+    from segzoo.zoo.own.take import take
+    from segzoo.zoo.own.write import put, refuse_taken
 
     if len(sources) > 1 and (wished["name"] or wished["title"]):
         raise UsageError("--name and --title go with one file")
@@ -218,9 +219,9 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
 
 def _begin(path: Path) -> bool:
     """Write a manifest without entries, and the schema beside it, unless one is there: then False."""
-    from segzoo.addition import copy_schema
     from segzoo.atomic import replacing
-    from segzoo.zoo import packaged
+    from segzoo.manifest.document import packaged
+    from segzoo.zoo.own.write import copy_schema
 
     with replacing(path) as part:
         part.write_text(packaged("zoo.template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -269,8 +270,8 @@ def _added(addition: Addition, proposal: Proposal | None) -> dict[str, Any]:
 
 def _around(choice: Choice, to: Path | None) -> tuple[Manifest, list[Part]]:
     """All that a proposal may draw on: the manifest it is for, those of --zoo, the shipped one; and those that it is used with."""
-    from segzoo.manifest import open_manifest
-    from segzoo.merging import parts_of
+    from segzoo.manifest.merge import parts_of
+    from segzoo.zoo.zoo import open_manifest
 
     target = to and to.resolve()
     chosen = [part for part in parts_of(choice.zoo) if part.path.resolve() != target]
@@ -282,7 +283,7 @@ def _around(choice: Choice, to: Path | None) -> tuple[Manifest, list[Part]]:
 
 def _additions(proposals: list[Proposal], used: Manifest, to: Path | None, others: list[Part]) -> list[Addition]:
     """The entries, and before them the data sets that the manifest would lack."""
-    from segzoo.addition import Addition, copied
+    from segzoo.zoo.own.write import Addition, copied
 
     entries = [Addition(one.kind, one.name, one.plain, one.notes) for one in proposals]
     if not to:
@@ -295,7 +296,7 @@ def _additions(proposals: list[Proposal], used: Manifest, to: Path | None, other
 def _print(additions: list[Addition]) -> None:
     """The entries as they would stand in a manifest."""
     from segzoo.cli.output import show
-    from segzoo.spelling import spelt
+    from segzoo.manifest.spelling import spelt
 
     for section in dict.fromkeys(one.section for one in additions):
         show(f"{section}:")

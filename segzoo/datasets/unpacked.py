@@ -9,8 +9,8 @@ from segzoo.archive import unpack
 from segzoo.atomic import replacing
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.manifest.entries import Dataset
 from segzoo.store import Store
-from segzoo.zoo import Dataset
 
 
 def folder_of(name: str, dataset: Dataset, store: Store) -> Path | None:

@@ -12,17 +12,20 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import TypeAdapter
 
-from segzoo.addition import Taken, valid
 from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import Found, detect
 from segzoo.conversion.metadata import Recorded, recorded
 from segzoo.errors import ConversionError, NotFoundError, UsageError
-from segzoo.fields import Identifier
 from segzoo.formats import naming, open_weights
 from segzoo.layouts.vit.geometry import Geometry
-from segzoo.reading import assumed, geometry_of, read
-from segzoo.spelling import AFTER
-from segzoo.zoo import Artifact, Backbone, Dataset, Entry, Model, Zoo
+from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.document import Zoo
+from segzoo.manifest.entries import Backbone, Dataset, Entry, Model, geometry_of
+from segzoo.manifest.fields import Identifier
+from segzoo.manifest.spelling import AFTER
+from segzoo.zoo.likeness import assumed
+from segzoo.zoo.opened import read
+from segzoo.zoo.own.take import Taken, valid
 
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 E = TypeVar("E", Backbone, Model)

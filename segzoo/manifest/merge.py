@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.errors import NotFoundError, UsageError
+from segzoo.manifest.artifact import Mirror, Record
+from segzoo.manifest.document import Complaint, Source, Zoo, examine, packaged
+from segzoo.manifest.entries import Dataset
 from segzoo.text import legible
-from segzoo.zoo import Complaint, Dataset, Mirror, Record, Source, Zoo, examine, packaged
 
 PACKAGED = {"shipped": "zoo.yaml", "mini": "mini/zoo.yaml"}
 Zoos = str | Path | Sequence[str | Path] | None

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from segzoo.fields import WORDS
-from segzoo.spelling import number
-from segzoo.strict_yaml import Where, shown
+from segzoo.manifest.fields import WORDS
+from segzoo.manifest.spelling import number
+from segzoo.manifest.strict_yaml import Where, shown
 
 Fault = tuple[Where, str, str | None]
 

@@ -5,20 +5,20 @@ entry that has its geometry, which tells attention heads, eps, protocol and clas
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzoo.adopt import hashed
 from segzoo.conversion.axes import measure
 from segzoo.conversion.checkpoint import Read
-from segzoo.conversion.detect import Found, detect
+from segzoo.conversion.detect import detect
 from segzoo.conversion.metadata import recorded
 from segzoo.errors import ConversionError, NotFoundError, UsageError
-from segzoo.formats import Weights, naming, open_weights
-from segzoo.layouts.vit.geometry import Geometry
-from segzoo.manifest import Manifest
-from segzoo.zoo import Entry, Model
+from segzoo.formats import naming, open_weights
+from segzoo.manifest.entries import Entry, Model, geometry_of
+from segzoo.zoo.opened import _measured, read
+from segzoo.zoo.zoo import Manifest
 
 if TYPE_CHECKING:
     from segzoo.delivery import Fetched
@@ -58,35 +58,6 @@ def known(source: str | Path, manifest: Manifest, among: Mapping[str, Entry], li
     return Known(str(source), name, among[name], recognised)
 
 
-def read(entry: Entry, path: Path) -> Read:
-    """An entry's file, opened and measured. Raises ConversionError where layout, geometry or dtype are not the manifest's."""
-    artifact = entry.artifact
-    opened = open_weights(path)
-    grid = entry.geometry.grid
-    found = detect(opened.specs, positions=grid * grid)
-    if artifact.layout is not None and found.layout.name != artifact.layout:
-        raise ConversionError(f"layout '{found.layout.name}', the manifest says '{artifact.layout}'")
-    measured = _measured(opened, found, entry)
-    if measured != (expected := geometry_of(entry)):
-        raise ConversionError(f"geometry differs from the manifest: {_differences(expected, measured)}")
-    if others := sorted({spec.dtype for spec in opened.specs.values()} - {artifact.dtype}):
-        raise ConversionError(f"dtype {', '.join(others)}, the manifest says {artifact.dtype}")
-    return Read(opened, found, measured)
-
-
-def _measured(opened: Weights, found: Found, entry: Entry) -> Geometry:
-    """The geometry of a file, with the heads that an entry has: those of a decoder show in no tensor."""
-    measured, _ = measure(found.rules, opened.specs, found.depths, entry.geometry.heads)
-    if measured.decoder is None or not isinstance(entry, Model):
-        return measured
-    return replace(measured, decoder=replace(measured.decoder, heads=entry.decoder.heads))
-
-
-def _differences(expected: Geometry, measured: Geometry) -> str:
-    wanted, found = asdict(expected), asdict(measured)
-    return "; ".join(f"{name} {found[name]}, expected {wanted[name]}" for name in wanted if wanted[name] != found[name])
-
-
 def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tuple[str, Read]:
     """The entry that a file is like, and the file."""
     opened = open_weights(path)
@@ -118,8 +89,3 @@ def assumed(entry: Entry) -> tuple[Any, ...]:
         return entry.geometry.heads, entry.eps
     protocol = entry.protocol.model_copy(update={"note": None, "published_scale": None})
     return entry.backbone.heads, entry.backbone.eps, entry.head.heads, entry.head.eps, protocol
-
-
-def geometry_of(entry: Entry) -> Geometry:
-    """The geometry that an entry's own file must have."""
-    return entry.geometry.geometry(entry.decoder if isinstance(entry, Model) else None)

@@ -7,10 +7,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from segzoo.errors import EnvironmentFault
-from segzoo.merging import Merged, Part
+from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.document import Complaint, Zoo
+from segzoo.manifest.entries import Dataset, Protocol, Reported
+from segzoo.manifest.merge import Merged, Part
+from segzoo.manifest.strict_yaml import Where
 from segzoo.store import Store
-from segzoo.strict_yaml import Where
-from segzoo.zoo import Artifact, Complaint, Dataset, Protocol, Reported, Zoo
 
 Placed = tuple[Where, Artifact]
 

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from segzoo.errors import SegzooError
-from segzoo.manifest import Manifest
 from segzoo.transfer import Client, Patience, Trouble, shown
+from segzoo.zoo.zoo import Manifest
 
 _ROOM = 5 << 30  # bytes: the largest files, twice
 _EXTRAS = {"eval": "the numbers and mIoU rungs, predict", "jax": "the numbers rung", "report": "reports", "export": "export --as onnx"}

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from segzoo.errors import ConversionError, IntegrityError, NotFoundError, SegzooError, UsageError
-from segzoo.merging import PACKAGED, Part, Zoos, merged, parts_of
+from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.document import Zoo
+from segzoo.manifest.merge import PACKAGED, Part, Zoos, merged, parts_of
 from segzoo.store import LOCK_NAME, Store, home
-from segzoo.zoo import Artifact, Zoo
 
 if TYPE_CHECKING:
     from segzoo.delivery import Fetched, Policy
@@ -61,7 +62,7 @@ class Manifest:
         """Open a file as this artifact, and hold it to the layout, geometry and dtype that its entry has. Raises IntegrityError."""
         from segzoo.delivery import opens
         from segzoo.formats import naming
-        from segzoo.reading import read
+        from segzoo.zoo.opened import read
 
         entry = next((entry for entry in self.zoo.entries.values() if entry.artifact == artifact), None)
         if entry is None:

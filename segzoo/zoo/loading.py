@@ -19,12 +19,13 @@ from segzoo.errors import UsageError, one_of
 from segzoo.formats import naming
 from segzoo.formats.arrays import refuse_not_finite
 from segzoo.layouts import LAYOUTS, OWN
-from segzoo.manifest import Manifest, open_manifest
-from segzoo.merging import Zoos
+from segzoo.manifest.entries import Entry, Model, Protocol
+from segzoo.manifest.merge import Zoos
 from segzoo.models.segmentor import build
 from segzoo.models.vit.network import VisionTransformer
-from segzoo.reading import known, read
-from segzoo.zoo import Entry, Model, Protocol
+from segzoo.zoo.likeness import known
+from segzoo.zoo.opened import read
+from segzoo.zoo.zoo import Manifest, open_manifest
 
 Said = Callable[[int, int | None], None]
 

@@ -1,0 +1,55 @@
+"""A file known by its content, and the addresses that it may be had from."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from segzoo.manifest.fields import Count, FileName, Prefix, Sha256, Text, Url
+
+
+def _mirror(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Mirror(Record):
+    """One address of an artifact; `unverified` says why it is a candidate only."""
+
+    url: Url
+    unverified: Text | None = None
+
+    @property
+    def relative(self) -> bool:
+        """Whether it starts from the manifest's folder."""
+        return not self.url.startswith(("http://", "https://", "file:"))
+
+
+Urls = Annotated[tuple[Annotated[Mirror, BeforeValidator(_mirror, json_schema_input_type=str | Mirror)], ...], Field(min_length=1)]
+
+
+class Artifact(Record):
+    """A file known by its content: full hash, or the eight hex digits that its publisher put into its name."""
+
+    name: FileName
+    layout: Literal["augreg", "bigvision", "timm", "mmseg", "segmenter", "hf", "torchvision"] | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    size: Count | None = None
+    sha256: Sha256 | None = None
+    sha256_prefix: Prefix | None = None
+    provenance: Text | None = None
+    urls: Urls
+
+    @property
+    def third_party(self) -> bool:
+        """Whether the sha256 is from somebody else than the publisher, who gave none."""
+        return re.search("third[ -]part", self.provenance or "") is not None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Artifact":
+        if self.sha256 and self.sha256_prefix and not self.sha256.startswith(self.sha256_prefix):
+            raise ValueError("sha256 does not begin with sha256_prefix")
+        return self

@@ -1,0 +1,134 @@
+"""zoo.yaml to frozen records; every complaint names file, line and field.
+
+The records are the schema: strict types, no unknown fields.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from segzoo.errors import NotFoundError, UsageError
+from segzoo.manifest import strict_yaml
+from segzoo.manifest.artifact import Artifact, Record
+from segzoo.manifest.entries import Backbone, Dataset, Entry, Model
+from segzoo.manifest.faults import faults
+from segzoo.manifest.fields import Identifier
+
+
+def packaged(name: str) -> Path:
+    """A file that ships with segzoo: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package, package.parent):
+        if (folder / name).exists():
+            return folder / name
+    raise NotFoundError(f"{name} is not in this installation of segzoo", hint="reinstall segzoo")
+
+
+def _integer(value: Any) -> Any:
+    if type(value) is not int:  # True and 1.0 equal 1
+        raise ValueError("must be the number 1")
+    return value
+
+
+class Zoo(Record):
+    """A manifest: data sets, backbones and models, each by the name that commands take."""
+
+    version: Annotated[Literal[1], BeforeValidator(_integer)]
+    datasets: dict[Identifier, Dataset] = Field({})
+    backbones: dict[Identifier, Backbone] = Field({})
+    models: dict[Identifier, Model] = Field({})
+
+    def misfits(self) -> Iterator[tuple[strict_yaml.Where, str]]:
+        """Where its parts do not fit together, and what is wrong there; a record alone cannot tell, since manifests are merged."""
+        for name, model in self.models.items():
+            dataset = self.datasets.get(model.protocol.dataset)
+            if dataset is None:
+                yield ("models", name, "protocol", "dataset"), f"no data set '{model.protocol.dataset}' in this zoo"
+            elif len(dataset.classes) != model.head.classes:
+                yield ("models", name, "head", "classes"), f"{model.head.classes}, but data set '{model.protocol.dataset}' has {len(dataset.classes)}"
+            if model.pretrained is not None and model.pretrained not in self.backbones:
+                yield ("models", name, "pretrained"), f"no backbone '{model.pretrained}' in this zoo"
+        for kind, others in (("backbones", self.datasets), ("models", {**self.datasets, **self.backbones})):
+            for name in getattr(self, kind):
+                if name in others:
+                    yield (kind, name), "this name stands for two things"
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """What `verify` can climb: backbones, then models."""
+        return {**self.backbones, **self.models}
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """All that can be fetched: entries and archives by name, what goes with them by file name."""
+        archives = {name: dataset.archive for name, dataset in self.datasets.items() if dataset.archive}
+        published = [backbone.published for backbone in self.backbones.values() if backbone.published]
+        counts = [model.counts.file for model in self.models.values() if model.counts]
+        entries = {name: entry.artifact for name, entry in self.entries.items()}
+        return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What somebody should know of one field of a manifest."""
+
+    path: Path
+    line: int
+    field: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.field}: {self.message}"
+
+    @property
+    def error(self) -> UsageError:
+        return UsageError(str(self), self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A manifest as it was read. `complaints` are about its fields one by one; where there are any, `zoo` is None."""
+
+    path: Path
+    lines: strict_yaml.Lines
+    zoo: Zoo | None
+    complaints: tuple[Complaint, ...] = ()
+
+    def at(self, where: strict_yaml.Where, message: str, hint: str | None = None) -> Complaint:
+        """A complaint about a field, or about the nearest around it that is written down."""
+        shown = where
+        while shown not in self.lines and shown:
+            shown = shown[:-1]
+        return Complaint(self.path, self.lines[shown], strict_yaml.dotted(where), message, hint)
+
+
+def examine(path: Path) -> Source:
+    """The manifest at `path` and every complaint about its fields. Raises UsageError where it is no YAML, or NotFoundError."""
+    plain, lines = strict_yaml.read(path)
+    try:
+        return Source(path, lines, Zoo.model_validate(plain))
+    except ValidationError as invalid:
+        unread = Source(path, lines, None)
+        return Source(path, lines, None, tuple(unread.at(*fault) for fault in faults(invalid, Zoo, lines)))
+
+
+def load(path: Path) -> Zoo:
+    """The manifest at `path`, which needs no other. Raises UsageError with `file:line` and field, or NotFoundError."""
+    source = examine(path)
+    if source.zoo is None:
+        raise source.complaints[0].error
+    for where, message in source.zoo.misfits():
+        raise source.at(where, message).error
+    return source.zoo
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a manifest, for editors and other tools; `zoo.schema.json` is it."""
+    plain = Zoo.model_json_schema()
+    for kind in ("datasets", "backbones", "models"):
+        plain["properties"][kind]["additionalProperties"] = False  # beside the pattern that names must have
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}

@@ -1,0 +1,1 @@
+"""Manifests in use: names are resolved, files are got and opened."""

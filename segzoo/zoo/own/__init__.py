@@ -1,0 +1,1 @@
+"""A zoo of one's own: entries proposed, written, looked over."""
