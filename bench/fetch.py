@@ -26,11 +26,12 @@ from pathlib import Path
 import requests
 import yaml
 
-from segzoo import download
-from segzoo.delivery import Fetched, Policy
 from segzoo.manifest.artifact import Artifact
-from segzoo.store import Store
-from segzoo.transfer import Patience
+from segzoo.store import fetch as download
+from segzoo.store.fetched import Fetched
+from segzoo.store.http import Patience
+from segzoo.store.policy import Policy
+from segzoo.store.store import Store
 
 RUNS = 3
 NGINX = """

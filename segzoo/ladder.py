@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segzoo.conversion.detect import Found
-from segzoo.delivery import Fetched, Policy
-from segzoo.download import fetch
 from segzoo.errors import UsageError, one_of
 from segzoo.formats import Weights
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Zoo
 from segzoo.manifest.entries import Entry
-from segzoo.store import Store
+from segzoo.store.fetch import fetch
+from segzoo.store.fetched import Fetched
+from segzoo.store.policy import Policy
+from segzoo.store.store import Store
 from segzoo.vocabulary import MODES, PRECISIONS
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from segzoo.manifest.entries import Entry, Model, geometry_of
 from segzoo.miou import Counts, metrics, total
 from segzoo.outcome import outcome
 from segzoo.receipt import SCHEMA, facts_of
-from segzoo.store import Store
+from segzoo.store.store import Store
 from segzoo.verdict import judge
 from segzoo.vocabulary import RUNGS
 

@@ -95,7 +95,7 @@ def all_samples(name: str, dataset: Dataset, setting: Setting) -> tuple[Path, tu
     Raises Skip where it is nowhere, EnvironmentFault.
     """
     from segzoo.datasets.pairs import samples, samples_in
-    from segzoo.datasets.unpacked import folder_of
+    from segzoo.store.unpacked import folder_of
 
     if setting.data is not None:
         return samples_in(setting.data, dataset.root, dataset.loader, dataset.split, dataset.images)

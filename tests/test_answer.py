@@ -111,7 +111,7 @@ def test_a_failure_among_several_keeps_the_others(tmp_path):
 
 
 def test_a_bug_is_said_and_raised(monkeypatch):
-    monkeypatch.setattr("segzoo.store.Store.find", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("segzoo.store.store.Store.find", lambda *arguments: 1 / 0)
     done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
     assert isinstance(done.exception, ZeroDivisionError)
     assert json.loads(done.stdout)["error"]["message"].startswith("a bug in segzoo: ZeroDivisionError")
@@ -121,7 +121,7 @@ def test_an_interruption_is_of_the_same_shape(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("segzoo.store.Store.expected", interrupted)
+    monkeypatch.setattr("segzoo.store.store.Store.expected", interrupted)
     answer = segzoo("--zoo", "mini", "cache", "ls", "--json")
     assert (answer["exit_code"], answer["command"]) == (130, "cache ls")
 

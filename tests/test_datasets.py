@@ -19,7 +19,7 @@ from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault
 from segzoo.ladder import Setting
 from segzoo.manifest.document import load, packaged
-from segzoo.store import Store, home
+from segzoo.store.store import Store, home
 from segzoo.verify import verify
 
 

@@ -22,13 +22,13 @@ from click.testing import CliRunner
 from conftest import MINI, TAME
 from server import body, endless, raw, redirect, serve, stalling, status
 
-from segzoo import download
 from segzoo.cli import main
-from segzoo.delivery import Policy
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store import LOCK_NAME, Store, home
-from segzoo.transfer import Patience
+from segzoo.store import fetch as download
+from segzoo.store.http import Patience
+from segzoo.store.policy import Policy
+from segzoo.store.store import LOCK_NAME, Store, home
 
 HASTE = Patience(stall=0.3, tries=2, pause=0.01, wait=0.05)
 

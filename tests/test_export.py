@@ -22,7 +22,7 @@ from segzoo.errors import ConversionError, EnvironmentFault, NotFoundError, Usag
 from segzoo.formats import open_weights
 from segzoo.modelcard import code, prose
 from segzoo.publication import FORMS
-from segzoo.store import home
+from segzoo.store.store import home
 from segzoo.vocabulary import FORMS as OFFERED
 from segzoo.zoo.likeness import known
 from segzoo.zoo.loading import module

@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from conftest import MINI
 from server import Ranged, serve
 
-from segzoo.archive import unpack
-from segzoo.bundle import INDEX, load
 from segzoo.cli import main
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import IntegrityError
-from segzoo.store import LOCK_NAME, Store, home
+from segzoo.store.bundle import INDEX, load
+from segzoo.store.store import LOCK_NAME, Store, home
+from segzoo.store.unzip import unpack
 
 DATA, OTHER = os.urandom(300_000), os.urandom(200_000)
 SHA = hashlib.sha256(DATA).hexdigest()

@@ -22,7 +22,7 @@ from segzoo.cli import main
 from segzoo.errors import UsageError
 from segzoo.manifest.document import load, packaged
 from segzoo.manifest.spelling import inserted, spelt
-from segzoo.store import home
+from segzoo.store.store import home
 from segzoo.zoo.own.write import Addition, put
 from segzoo.zoo.zoo import open_manifest
 

@@ -19,11 +19,11 @@ from conftest import GOLDEN, same, specs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segzoo.delivery import opens
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.formats.pth import write
 from segzoo.manifest.artifact import Artifact
+from segzoo.store.policy import opens
 
 PTH = GOLDEN / "pth"
 LEGACY = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}]

@@ -19,7 +19,7 @@ import segzoo
 from segzoo.cli import main
 from segzoo.miou import Counts, total
 from segzoo.receipt import dumps
-from segzoo.store import home
+from segzoo.store.store import home
 
 ENTRY = "mini-linear"
 

@@ -16,7 +16,7 @@ from segzoo.cli import main
 from segzoo.gallery import extremes
 from segzoo.manifest.document import packaged
 from segzoo.miou import Counts, mean_iou
-from segzoo.store import home
+from segzoo.store.store import home
 
 
 def segzoo(*arguments, zoo="mini"):

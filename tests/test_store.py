@@ -9,10 +9,10 @@ import yaml
 from click.testing import CliRunner
 
 from segzoo.cli import main
-from segzoo.download import fetch
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store import LOCK_NAME, Store, home
+from segzoo.store.fetch import fetch
+from segzoo.store.store import LOCK_NAME, Store, home
 
 ONE, TWO = "1" * 64, "2" * 64
 

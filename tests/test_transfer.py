@@ -21,12 +21,13 @@ import trustme
 import yaml
 from server import Ranged, body, endless, raw, redirect, serve, stalling, status
 
-from segzoo import delivery, download
-from segzoo.delivery import Policy
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store import LOCK_NAME, Store, home
-from segzoo.transfer import Patience
+from segzoo.store import delivery
+from segzoo.store import fetch as download
+from segzoo.store.http import Patience
+from segzoo.store.policy import Policy
+from segzoo.store.store import LOCK_NAME, Store, home
 
 GOOD = random.Random(11).randbytes(8_000_000)
 OTHER = random.Random(12).randbytes(8_000_000)

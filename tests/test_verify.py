@@ -22,7 +22,7 @@ from segzoo.formats import open_weights
 from segzoo.ladder import RUNGS, Setting
 from segzoo.layouts import LAYOUTS, Layout, Rule
 from segzoo.manifest.document import load
-from segzoo.store import Store, home
+from segzoo.store.store import Store, home
 from segzoo.verify import verify
 
 

@@ -13,7 +13,7 @@ from segzoo.cli.manifest import Choice
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
-    from segzoo.adopt import Adopted
+    from segzoo.store.adopt import Adopted
     from segzoo.zoo.zoo import Manifest
 
 
@@ -37,9 +37,9 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
       segzoo adopt old-disk/*.pth
       segzoo adopt --as seg-b-mask checkpoint.pth
     """
-    from segzoo.adopt import Unknown
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import megabytes, show
+    from segzoo.store.adopt import Unknown
 
     if name and len(files) != 1:
         raise UsageError("--as goes with one FILE")
@@ -70,7 +70,7 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
 
 
 def _adopted(manifest: Manifest, file: Path, name: str | None) -> Adopted:
-    from segzoo.adopt import adopt, adopt_as
+    from segzoo.store.adopt import adopt, adopt_as
 
     artifacts = manifest.zoo.artifacts
     if name is None:

@@ -29,9 +29,9 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
       segzoo bundle create zoo.tar vit-t vit-t-mask
       segzoo bundle create zoo.tar --all
     """
-    from segzoo.bundle import create as create_bundle
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, counted, megabytes, show
+    from segzoo.store.bundle import create as create_bundle
 
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
@@ -52,9 +52,9 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
 @click.pass_obj
 def load(choice: Choice, source: Path, as_json: bool) -> None:
     """Put an archive's files into the store. Each is hashed; what is not what its name says is refused."""
-    from segzoo.bundle import load as load_bundle
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, counted, show
+    from segzoo.store.bundle import load as load_bundle
 
     manifest = choice.load()
     with byte_progress(source.name) as said:

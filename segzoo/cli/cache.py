@@ -12,7 +12,7 @@ from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
     from segzoo.manifest.artifact import Artifact
-    from segzoo.store import Store
+    from segzoo.store.store import Store
 
 
 @click.group(short_help="See, check and empty the store.")
@@ -24,7 +24,7 @@ def cache() -> None:
 @click.pass_obj
 def dir_(choice: Choice) -> None:
     """Print where the store is."""
-    from segzoo.store import home
+    from segzoo.store.store import home
 
     click.echo(str(home()))
 
@@ -92,7 +92,7 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
     """Remove what is left of broken downloads, unless a process is at it."""
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import counted, megabytes, show
-    from segzoo.partial import held
+    from segzoo.store.partial import held
 
     manifest = choice.load()
     store = manifest.store

@@ -15,8 +15,8 @@ from segzoo.errors import SegzooError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from segzoo.delivery import Fetched
     from segzoo.manifest.artifact import Artifact
+    from segzoo.store.fetched import Fetched
     from segzoo.zoo.zoo import Manifest
 
 
@@ -63,7 +63,7 @@ def fetch(
     """
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import many_progress, on_terminal, tell
-    from segzoo.download import fetch_many
+    from segzoo.store.fetch import fetch_many
 
     manifest = choice.load()
     wanted = _wanted(manifest, names, every)
@@ -125,7 +125,7 @@ def _pin(manifest: Manifest, wanted: dict[str, Artifact], sha256: str) -> None:
 
 def _planned(manifest: Manifest, name: str, artifact: Artifact) -> dict[str, Any]:
     """What a fetch would do, as far as can be said without a connection."""
-    from segzoo.delivery import evidence
+    from segzoo.store.fetched import evidence
 
     found = manifest.store.find(artifact)
     urls, said = [mirror.url for mirror in artifact.urls], evidence(artifact, manifest.store.by_hand(artifact))
@@ -150,8 +150,8 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
     """A fetched file's facts; copied out first where that is asked for. Raises UsageError where another file is in the way."""
     from shutil import copyfile
 
-    from segzoo.adopt import hashed
     from segzoo.atomic import replacing
+    from segzoo.store.hashing import hashed
 
     facts: dict[str, Any] = {"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size}
     facts |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached, "received": fetched.received, "resumed": fetched.resumed}
@@ -169,7 +169,7 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
 
 def _unpacked(manifest: Manifest, name: str, fetched: Fetched, said: Callable[[str, int, int | None], None]) -> dict[str, Any]:
     """A data set's folder: unpacked, its pairs counted, its digest taken."""
-    from segzoo.datasets.unpacked import install
+    from segzoo.store.unpacked import install
 
     folder, digest = install(
         name, manifest.zoo.datasets[name], fetched.path, manifest.store, lambda done, whole: said(f"{name}: unpacking", done, whole)

@@ -110,8 +110,8 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     """
     from segzoo.cli.answer import problem, show_json
     from segzoo.cli.output import many_progress, show
-    from segzoo.delivery import Fetched
-    from segzoo.download import fetch_many
+    from segzoo.store.fetch import fetch_many
+    from segzoo.store.fetched import Fetched
     from segzoo.zoo.own.review import placed
     from segzoo.zoo.zoo import open_manifest
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from segzoo.errors import SegzooError
-from segzoo.transfer import Client, Patience, Trouble, shown
+from segzoo.store.http import Client, Patience, Trouble, shown
 from segzoo.zoo.zoo import Manifest
 
 _ROOM = 5 << 30  # bytes: the largest files, twice

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzoo.adopt import hashed
 from segzoo.conversion.axes import measure
 from segzoo.conversion.checkpoint import Read
 from segzoo.conversion.detect import detect
@@ -17,11 +16,12 @@ from segzoo.conversion.metadata import recorded
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming, open_weights
 from segzoo.manifest.entries import Entry, Model, geometry_of
+from segzoo.store.hashing import hashed
 from segzoo.zoo.opened import _measured, read
 from segzoo.zoo.zoo import Manifest
 
 if TYPE_CHECKING:
-    from segzoo.delivery import Fetched
+    from segzoo.store.fetched import Fetched
 
 Said = Callable[[int, int | None], None]
 

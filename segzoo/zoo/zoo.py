@@ -16,10 +16,11 @@ from segzoo.errors import ConversionError, IntegrityError, NotFoundError, Segzoo
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Zoo
 from segzoo.manifest.merge import PACKAGED, Part, Zoos, merged, parts_of
-from segzoo.store import LOCK_NAME, Store, home
+from segzoo.store.store import LOCK_NAME, Store, home
 
 if TYPE_CHECKING:
-    from segzoo.delivery import Fetched, Policy
+    from segzoo.store.fetched import Fetched
+    from segzoo.store.policy import Policy
 
 T = TypeVar("T")
 
@@ -54,14 +55,14 @@ class Manifest:
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""
-        from segzoo.delivery import Policy
+        from segzoo.store.policy import Policy
 
         return Policy(offline=self.offline, mirrors=self.mirrors, look=self.look, **more)
 
     def look(self, artifact: Artifact, path: Path) -> None:
         """Open a file as this artifact, and hold it to the layout, geometry and dtype that its entry has. Raises IntegrityError."""
-        from segzoo.delivery import opens
         from segzoo.formats import naming
+        from segzoo.store.policy import opens
         from segzoo.zoo.opened import read
 
         entry = next((entry for entry in self.zoo.entries.values() if entry.artifact == artifact), None)
@@ -76,7 +77,7 @@ class Manifest:
 
     def fetch(self, artifact: Artifact, said: Callable[[int, int | None], None]) -> Fetched:
         """The artifact in the store, as the user allows."""
-        from segzoo.download import fetch
+        from segzoo.store.fetch import fetch
 
         return fetch(artifact, self.store, self.base, said, policy=self.policy())
 

@@ -12,7 +12,7 @@ from segzoo.manifest.document import Complaint, Zoo
 from segzoo.manifest.entries import Dataset, Protocol, Reported
 from segzoo.manifest.merge import Merged, Part
 from segzoo.manifest.strict_yaml import Where
-from segzoo.store import Store
+from segzoo.store.store import Store
 
 Placed = tuple[Where, Artifact]
 

@@ -7,10 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from segzoo.adopt import hashed
 from segzoo.errors import UsageError
 from segzoo.manifest.artifact import Artifact, Mirror
 from segzoo.manifest.fields import FileName, Url
+from segzoo.store.hashing import hashed
 from segzoo.zoo.own.write import Said
 from segzoo.zoo.zoo import Manifest
 
@@ -48,7 +48,7 @@ def take(source: str, folder: Path, manifest: Manifest, said: Said) -> Taken:
         if "://" in source and not source.startswith("file:"):
             raise UsageError(f"{source}: must be a file, or an address by http or https")
         return _local(Path(unquote(urlsplit(source).path)) if source.startswith("file:") else Path(source), folder)
-    from segzoo.download import fetch
+    from segzoo.store.fetch import fetch
 
     url, name = valid(_URL, source), valid(_FILE_NAME, unquote(urlsplit(source).path).rsplit("/", 1)[-1], source)
     artifact = Artifact(name=name, urls=(Mirror(url=url),))

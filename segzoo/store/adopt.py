@@ -1,16 +1,15 @@
 """Files that a user still has, put into the store: recognised by their content, never by their name; or what the user says they are."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from segzoo.delivery import Look, evidence, misfit
-from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
+from segzoo.errors import IntegrityError, NotFoundError
 from segzoo.manifest.artifact import Artifact
-from segzoo.partial import Partial
-from segzoo.store import Store
+from segzoo.store.fetched import evidence, misfit
+from segzoo.store.hashing import hashed, keep
+from segzoo.store.policy import Look
+from segzoo.store.store import Store
 
 _CHUNK = 1 << 20
 _SEEN = "segzoo inspect FILE shows what is in it; where you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt takes its file"
@@ -87,27 +86,3 @@ def _elsewhere(artifacts: Iterable[Artifact], store: Store) -> str:
         number = "1 file" if len(unheld) == 1 else f"{len(unheld)} files"
         hint = f"of {number} in this zoo no hash is known: if it is one of these, segzoo adopt --as NAME FILE; {hint}"
     return hint
-
-
-def hashed(source: Path) -> tuple[str, int]:
-    """The sha256 and the size of a file of the user's. Raises NotFoundError, EnvironmentFault."""
-    if not source.is_file():
-        raise NotFoundError(f"{source}: no such file" if not source.exists() else f"{source}: not a file")
-    try:
-        with source.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-    except OSError as error:
-        raise EnvironmentFault(f"{source}: not readable: {error.strerror}") from error
-
-
-def keep(file: IO[bytes], sha256: str, otherwise: str, store: Store) -> None:
-    """What a file gives, under its hash in the store. Raises IntegrityError, with `otherwise`, where it has another."""
-    copy = Partial(store.partials, sha256[:32], None)
-    try:
-        while chunk := file.read(_CHUNK):
-            copy.append(chunk)
-        if copy.digest.hexdigest() != sha256:
-            raise IntegrityError(otherwise)
-        copy.finish(store.blob(sha256))
-    finally:
-        copy.close()

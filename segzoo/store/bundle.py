@@ -11,11 +11,11 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from segzoo.adopt import keep
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store import Store
+from segzoo.store.hashing import keep
+from segzoo.store.store import Store
 
 INDEX = "segzoo-bundle.json"
 _MOST_INDEX = 16 << 20

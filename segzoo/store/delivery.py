@@ -7,90 +7,20 @@ is not, a file is tied to its address and version (ETag and size), and its hash 
 import hashlib
 import shutil
 import time
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from segzoo import checksums
-from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
+from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
-from segzoo.partial import Partial, arrived
-from segzoo.store import Store
-from segzoo.transfer import Answer, Client, Patience, Trouble, shown
+from segzoo.store import checksums
+from segzoo.store.fetched import Fetched, evidence, misfit
+from segzoo.store.http import Answer, Client, Trouble, shown
+from segzoo.store.partial import Partial, arrived
+from segzoo.store.policy import UNSEEN, Policy, Progress
+from segzoo.store.store import Store
 
-Progress = Callable[[int, int | None], None]
-Look = Callable[[Artifact, Path], None]
 _CHUNK = 1 << 20
 _LARGEST = 64 << 30  # of a file whose size nobody says
-UNSEEN = (
-    "the manifest names no hash of it, so it must open as what the manifest says that it is; nothing of it was kept or pinned."
-    " Where you know that a file is right all the same: segzoo fetch NAME --pin SHA256"
-)
-
-
-def opens(artifact: Artifact, path: Path) -> None:
-    """Open a file as what its published name says that it is: weights by their headers, an archive by its list of contents.
-
-    Raises IntegrityError where it is something else, or not whole.
-    """
-    from segzoo.formats import kind_of, open_weights, suffixes  # numpy, which a file with a hash does not need
-
-    if artifact.layout or artifact.name.lower().endswith(suffixes):
-        try:
-            open_weights(path)
-        except ConversionError as error:
-            raise IntegrityError(error.message, error.hint) from error
-    elif artifact.name.lower().endswith(".zip"):
-        try:
-            zipfile.ZipFile(path).close()
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-            raise IntegrityError(f"{path}: expected a whole zip, found {kind_of(path)}") from error
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the user allows. `mirrors` are tried first: the beginnings of addresses that end in the published file name.
-
-    `look` is what a file of which no hash is known must pass before it is pinned; it raises IntegrityError.
-    """
-
-    offline: bool = False
-    require_hashes: bool = False
-    mirrors: tuple[str, ...] = ()
-    patience: Patience = field(default_factory=Patience)
-    look: Look = opens
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A verified file in the store. `evidence` says what its bytes were held to; `received` counts what came over the network."""
-
-    artifact: Artifact
-    path: Path
-    sha256: str
-    size: int
-    evidence: str
-    url: str | None
-    failures: tuple[str, ...] = ()
-    received: int = 0
-    resumed: int = 0
-
-    @property
-    def cached(self) -> bool:
-        return self.url is None
-
-
-def evidence(artifact: Artifact, by_hand: bool, held: tuple[str, ...] = ()) -> str:
-    """What stands behind an artifact's bytes, in words. Thirty-two bits stop accidents, not an adversary."""
-    if by_hand:
-        return "sha256 pinned by hand"
-    if artifact.sha256:
-        return "sha256"
-    known = "prefix (32 bits)" if artifact.sha256_prefix else "no hash known"
-    server = f", the server's {' and '.join(held)}" if held else ""
-    return f"{known}{server}, pinned on first use"
 
 
 def family_of(store: Store, artifact: Artifact) -> str:
@@ -356,18 +286,6 @@ def _undelivered(artifact: Artifact, failures: dict[str, Trouble]) -> SegzooErro
     }[kind]
     own = next((trouble.hint for trouble in failures.values() if trouble.hint), None)
     return kind(f"{artifact.name}: no address delivered it:\n{tried}", own or hint)
-
-
-def misfit(artifact: Artifact, expected: str | None, by_hand: bool, size: int, sha256: str) -> str | None:
-    """How bytes differ from what is known of an artifact."""
-    if artifact.size is not None and size != artifact.size:
-        return f"expected {artifact.size:,} bytes, found {size:,}"
-    if expected is not None and sha256 != expected:
-        pinned = " pinned by hand" if by_hand else "" if expected == artifact.sha256 else " pinned on first use"
-        return f"expected sha256 {expected}{pinned}, found {sha256}"
-    if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
-        return f"expected a sha256 that begins {artifact.sha256_prefix}, found {sha256}"
-    return None
 
 
 def _compare(artifact: Artifact, expected: str | None, store: Store, size: int, sha256: str, head: bytes) -> None:

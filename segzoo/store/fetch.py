@@ -14,12 +14,14 @@ from queue import SimpleQueue
 
 from filelock import FileLock, Timeout
 
-from segzoo.delivery import Delivery, Fetched, Policy, Progress, check_space, evidence, family_of, remote
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
-from segzoo.partial import arrived
-from segzoo.store import Store
-from segzoo.transfer import Client
+from segzoo.store.delivery import Delivery, check_space, family_of, remote
+from segzoo.store.fetched import Fetched, evidence
+from segzoo.store.http import Client
+from segzoo.store.partial import arrived
+from segzoo.store.policy import Policy, Progress
+from segzoo.store.store import Store
 
 _AT_ONCE = 8
 _LONGEST_WAIT = 600  # seconds for another process that is fetching the same

@@ -5,12 +5,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from segzoo.archive import unpack
 from segzoo.atomic import replacing
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.manifest.entries import Dataset
-from segzoo.store import Store
+from segzoo.store.store import Store
+from segzoo.store.unzip import unpack
 
 
 def folder_of(name: str, dataset: Dataset, store: Store) -> Path | None:

@@ -1,0 +1,1 @@
+"""Bytes by their content: where they are kept, and how they come."""

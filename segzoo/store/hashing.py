@@ -1,0 +1,34 @@
+"""Files of the user's, hashed and taken into the store by their content."""
+
+import hashlib
+from pathlib import Path
+from typing import IO
+
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
+from segzoo.store.adopt import _CHUNK
+from segzoo.store.partial import Partial
+from segzoo.store.store import Store
+
+
+def hashed(source: Path) -> tuple[str, int]:
+    """The sha256 and the size of a file of the user's. Raises NotFoundError, EnvironmentFault."""
+    if not source.is_file():
+        raise NotFoundError(f"{source}: no such file" if not source.exists() else f"{source}: not a file")
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except OSError as error:
+        raise EnvironmentFault(f"{source}: not readable: {error.strerror}") from error
+
+
+def keep(file: IO[bytes], sha256: str, otherwise: str, store: Store) -> None:
+    """What a file gives, under its hash in the store. Raises IntegrityError, with `otherwise`, where it has another."""
+    copy = Partial(store.partials, sha256[:32], None)
+    try:
+        while chunk := file.read(_CHUNK):
+            copy.append(chunk)
+        if copy.digest.hexdigest() != sha256:
+            raise IntegrityError(otherwise)
+        copy.finish(store.blob(sha256))
+    finally:
+        copy.close()

@@ -1,0 +1,50 @@
+"""What the user allows of the network, and what a file without a hash must pass."""
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segzoo.errors import ConversionError, IntegrityError
+from segzoo.manifest.artifact import Artifact
+from segzoo.store.http import Patience
+
+Progress = Callable[[int, int | None], None]
+Look = Callable[[Artifact, Path], None]
+UNSEEN = (
+    "the manifest names no hash of it, so it must open as what the manifest says that it is; nothing of it was kept or pinned."
+    " Where you know that a file is right all the same: segzoo fetch NAME --pin SHA256"
+)
+
+
+def opens(artifact: Artifact, path: Path) -> None:
+    """Open a file as what its published name says that it is: weights by their headers, an archive by its list of contents.
+
+    Raises IntegrityError where it is something else, or not whole.
+    """
+    from segzoo.formats import kind_of, open_weights, suffixes  # numpy, which a file with a hash does not need
+
+    if artifact.layout or artifact.name.lower().endswith(suffixes):
+        try:
+            open_weights(path)
+        except ConversionError as error:
+            raise IntegrityError(error.message, error.hint) from error
+    elif artifact.name.lower().endswith(".zip"):
+        try:
+            zipfile.ZipFile(path).close()
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            raise IntegrityError(f"{path}: expected a whole zip, found {kind_of(path)}") from error
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user allows. `mirrors` are tried first: the beginnings of addresses that end in the published file name.
+
+    `look` is what a file of which no hash is known must pass before it is pinned; it raises IntegrityError.
+    """
+
+    offline: bool = False
+    require_hashes: bool = False
+    mirrors: tuple[str, ...] = ()
+    patience: Patience = field(default_factory=Patience)
+    look: Look = opens
