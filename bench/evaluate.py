@@ -162,12 +162,13 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
 
     from segzoo.datasets.decode import read_pair
     from segzoo.datasets.pairs import samples
-    from segzoo.evaluation import Evaluator, confusion
+    from segzoo.evaluation.confusion import confusion
+    from segzoo.evaluation.counts import counts_of
+    from segzoo.evaluation.evaluator import Evaluator
+    from segzoo.evaluation.precision import arithmetic
     from segzoo.formats import open_weights
     from segzoo.manifest.document import load, packaged
-    from segzoo.miou import counts_of
     from segzoo.models.segmentor import build
-    from segzoo.precision import arithmetic
 
     torch.set_num_threads(options.threads)
     entry = load(packaged("zoo.yaml")).models[f"vit-{options.model.lower()}-mask"]

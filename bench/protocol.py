@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-import segzoo.evaluation as evaluation
+import segzoo.evaluation.evaluator as evaluation
 from segzoo.datasets.pairs import samples
 from segzoo.datasets.sample import AS_IT_IS
-from segzoo.evaluation import Evaluator
-from segzoo.miou import Counts, counts_of, metrics, total
+from segzoo.evaluation.counts import Counts, counts_of, metrics, total
+from segzoo.evaluation.evaluator import Evaluator
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_manifest
 

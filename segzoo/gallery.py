@@ -10,8 +10,9 @@ from PIL import Image
 
 from segzoo.datasets.decode import read_pair
 from segzoo.datasets.sample import IGNORED, Sample
-from segzoo.evaluation import Evaluator, confusion
-from segzoo.miou import Counts, counts_of, mean_iou
+from segzoo.evaluation.confusion import confusion
+from segzoo.evaluation.counts import Counts, counts_of, mean_iou
+from segzoo.evaluation.evaluator import Evaluator
 from segzoo.prediction import Classes, tinted
 
 PANELS = ("image", "label", "prediction", "disagreement")

@@ -22,7 +22,7 @@ from segzoo.store.store import Store
 from segzoo.vocabulary import MODES, PRECISIONS
 
 if TYPE_CHECKING:
-    from segzoo.world import World
+    from segzoo.evaluation.processes import World
 
 Status = Literal["passed", "failed", "skipped", "n/a"]
 IMAGES_ON_CPU = 50

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segzoo.evaluation import Evaluator
+from segzoo.evaluation.evaluator import Evaluator
 
 Classes = Mapping[str, tuple[int, int, int]]
 

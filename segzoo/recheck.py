@@ -17,13 +17,13 @@ from segzoo.cell import NOT_TRIED, possible
 from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import detect
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
+from segzoo.evaluation.counts import Counts, metrics, total
+from segzoo.evaluation.verdict import judge
 from segzoo.formats import open_weights
 from segzoo.manifest.entries import Entry, Model, geometry_of
-from segzoo.miou import Counts, metrics, total
 from segzoo.outcome import outcome
 from segzoo.receipt import SCHEMA, facts_of
 from segzoo.store.store import Store
-from segzoo.verdict import judge
 from segzoo.vocabulary import RUNGS
 
 

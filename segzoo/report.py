@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from segzoo.interval import interval
+from segzoo.evaluation.counts import Counts
+from segzoo.evaluation.interval import interval
+from segzoo.evaluation.verdict import tolerance
 from segzoo.manifest.entries import Backbone, Dataset, Entry
-from segzoo.miou import Counts
 from segzoo.receipt import check_of, now
 from segzoo.recheck import changed
-from segzoo.verdict import tolerance
 from segzoo.vocabulary import RUNGS
 
 MADE = '<meta name="generator" content="segzoo report">'  # in the page, by which it is known

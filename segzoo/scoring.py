@@ -17,16 +17,16 @@ import numpy as np
 
 from segzoo.conversion.checkpoint import Read
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Skip
+from segzoo.evaluation.counts import Counts, accuracy, counts_of, iou, metrics, total
+from segzoo.evaluation.verdict import judge
 from segzoo.ladder import Check, Climb, Setting
 from segzoo.manifest.entries import Backbone, Dataset, Model
-from segzoo.miou import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.outcome import outcome, same_question, wrong
 from segzoo.receipt import SAME
-from segzoo.verdict import judge
 
 if TYPE_CHECKING:
     from segzoo.datasets.sample import Sample
-    from segzoo.evaluation import Evaluator
+    from segzoo.evaluation.evaluator import Evaluator
 
 Known = Mapping[str, Counts]
 _UNLABELLED = "these are all images, and every label in them is one to be ignored: they are not the data set's labels, or its `loader` is another"
@@ -55,7 +55,7 @@ def score(climb: Climb) -> Check:
     for module in ("torch", "PIL"):
         if find_spec(module) is None:
             raise Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[eval]'")
-    from segzoo.world import World
+    from segzoo.evaluation.processes import World
 
     world = setting.world or World()
     with world.together():
@@ -164,9 +164,9 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
 
 def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mapping[str, Any], basis: dict[str, Any], world: Any) -> Check:
     """Measure in these modes. What is kept of others goes with it into the receipt."""
-    from segzoo.evaluation import Evaluator
-    from segzoo.measurement import forget_peak, hardware, peak_memory, speed
-    from segzoo.precision import device_of
+    from segzoo.evaluation.evaluator import Evaluator
+    from segzoo.evaluation.precision import device_of
+    from segzoo.evaluation.speed import forget_peak, hardware, peak_memory, speed
     from segzoo.zoo.loading import module
 
     entry, setting = question.entry, climb.setting

@@ -25,12 +25,13 @@ from segzoo.datasets.pairs import digest, samples
 from segzoo.datasets.sample import FROM_ONE, Sample
 from segzoo.datasets.subset import subset
 from segzoo.errors import EnvironmentFault
-from segzoo.evaluation import MARGIN, Evaluator, confusion
+from segzoo.evaluation.confusion import confusion
+from segzoo.evaluation.counts import Counts, counts_of
+from segzoo.evaluation.evaluator import MARGIN, Evaluator
+from segzoo.evaluation.precision import DTYPES, device_of, dtype_of
+from segzoo.evaluation.windows import windows
 from segzoo.formats import open_weights
-from segzoo.inference import windows
-from segzoo.miou import Counts, counts_of
 from segzoo.models.segmentor import build
-from segzoo.precision import DTYPES, device_of, dtype_of
 from segzoo.vocabulary import MODES, PRECISIONS
 
 CPU = torch.device("cpu")
@@ -282,7 +283,7 @@ def test_a_run_on_a_device_that_is_not_here_ends_with_the_code_of_the_environmen
 
 TF32 = """
 import torch
-from segzoo.precision import arithmetic
+from segzoo.evaluation.precision import arithmetic
 matmul, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
 def now():
     return [one.fp32_precision for one in (matmul, cudnn.conv, cudnn.rnn, cpu.matmul, cpu.conv)]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import MINI
 
-from segzoo.interval import interval
-from segzoo.miou import Counts, mean_iou, total
+from segzoo.evaluation.counts import Counts, mean_iou, total
+from segzoo.evaluation.interval import interval
 
 
 def population(seed, images=2000, classes=150, rarest=5, in_an_image=9.0, target=45.0, rarer_worse=0.4, specks=0):

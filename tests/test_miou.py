@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import MINI
 
-from segzoo.evaluation import confusion
-from segzoo.miou import Counts, accuracy, iou, metrics, total
-from segzoo.miou import counts_of as counts_in
-from segzoo.verdict import judge, tolerance
+from segzoo.evaluation.confusion import confusion
+from segzoo.evaluation.counts import Counts, accuracy, iou, metrics, total
+from segzoo.evaluation.counts import counts_of as counts_in
+from segzoo.evaluation.verdict import judge, tolerance
 
 GOLDEN_METRICS = json.loads((MINI / "expected" / "metrics.json").read_text())
 

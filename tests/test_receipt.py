@@ -17,7 +17,7 @@ from conftest import MINI
 
 import segzoo
 from segzoo.cli import main
-from segzoo.miou import Counts, total
+from segzoo.evaluation.counts import Counts, total
 from segzoo.receipt import dumps
 from segzoo.store.store import home
 
@@ -252,7 +252,7 @@ def test_a_receipt_that_says_nothing_is_none(damage):
 
 
 def test_an_interrupted_run_goes_on_at_its_last_rung(monkeypatch):
-    from segzoo.evaluation import Evaluator
+    from segzoo.evaluation.evaluator import Evaluator
 
     def interrupted(self, *arguments):
         raise KeyboardInterrupt

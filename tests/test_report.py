@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from conftest import MINI
 
 from segzoo.cli import main
+from segzoo.evaluation.counts import Counts, mean_iou
 from segzoo.gallery import extremes
 from segzoo.manifest.document import packaged
-from segzoo.miou import Counts, mean_iou
 from segzoo.store.store import home
 
 

@@ -9,8 +9,8 @@ import torch
 from conftest import GOLDEN
 from PIL import Image
 
-from segzoo.datasets.resize import rescaled, resize
-from segzoo.evaluation import sizes
+from segzoo.evaluation.protocols import sizes
+from segzoo.evaluation.resize import rescaled, resize
 
 RESIZED = np.load(GOLDEN / "mmseg" / "expected" / "mini_inputs_ss.npz")
 

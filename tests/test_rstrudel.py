@@ -12,11 +12,11 @@ from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.datasets.decode import read_image
 from segzoo.datasets.pairs import samples
-from segzoo.evaluation import MARGIN, Evaluator
+from segzoo.evaluation.counts import Counts, counts_of
+from segzoo.evaluation.evaluator import MARGIN, Evaluator
 from segzoo.formats import open_weights
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Protocol
-from segzoo.miou import Counts, counts_of
 from segzoo.models.segmentor import build
 
 HERE = GOLDEN / "segmenter" / "protocol"

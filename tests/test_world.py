@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 from conftest import MINI
 
-from segzoo.miou import Counts
-from segzoo.world import interface
+from segzoo.evaluation.counts import Counts
+from segzoo.evaluation.processes import interface
 
 RUN = ["--zoo", "mini", "verify", "mini-linear", "--images", "all", "--device", "cpu"]
 

@@ -73,11 +73,11 @@ def predict(
       segzoo predict --compare vit-t-mask vit-s-mask photos/*.jpg
     """
     from segzoo.cli.answer import problem, show_json
-    from segzoo.cli.device import best_device
     from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
     from segzoo.datasets.decode import read_image
-    from segzoo.evaluation import Evaluator
-    from segzoo.precision import device_of
+    from segzoo.evaluation.device import best_device
+    from segzoo.evaluation.evaluator import Evaluator
+    from segzoo.evaluation.precision import device_of
     from segzoo.prediction import compared, disagreement, index_map, overlay
     from segzoo.prediction import predict as segment
     from segzoo.zoo.loading import loaded

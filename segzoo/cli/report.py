@@ -132,12 +132,12 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     """The best, median and worst image of the first mode, or why there are none."""
     if not section.scores:
         return [], "no image was evaluated"
-    from segzoo.cli.device import best_device
     from segzoo.errors import Skip
-    from segzoo.evaluation import Evaluator
+    from segzoo.evaluation.device import best_device
+    from segzoo.evaluation.evaluator import Evaluator
+    from segzoo.evaluation.precision import device_of
     from segzoo.gallery import PANELS, extremes, look
     from segzoo.ladder import Setting
-    from segzoo.precision import device_of
     from segzoo.report import Example, Picture
     from segzoo.scoring import all_samples
     from segzoo.zoo.loading import loaded

@@ -16,7 +16,7 @@ from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.vocabulary import MODES, PRECISIONS, RUNGS
 
 if TYPE_CHECKING:
-    from segzoo.world import World
+    from segzoo.evaluation.processes import World
 
 
 # Exit codes of what says nothing of an entry: it could not be fetched, found, or evaluated here.
@@ -97,9 +97,9 @@ def verify(
     started = perf_counter()
     from segzoo import ladder
     from segzoo.cli.answer import show_json
-    from segzoo.cli.device import best_device
     from segzoo.cli.output import counted, megabytes, tell
     from segzoo.datasets.listing import folder_given
+    from segzoo.evaluation.device import best_device
     from segzoo.outcome import settled
     from segzoo.receipt import of_other_data, outweighed, proved, read, receipt, write
     from segzoo.recheck import changed
@@ -117,7 +117,7 @@ def verify(
             raise UsageError("--smoke and --images both say how many images", hint=f"--smoke {smoke} alone compares {smoke} of those in the receipt")
         device = device or best_device()
         if not world and find_spec("torch") is not None:
-            from segzoo.precision import device_of
+            from segzoo.evaluation.precision import device_of
 
             device_of(device)  # before anything is fetched; of several processes each says so when it comes to its share
         if data is not None:
@@ -193,7 +193,7 @@ def _world() -> World | None:
 
     if find_spec("torch") is None:
         raise EnvironmentFault("WORLD_SIZE is set, but torch is not installed: pip install 'segzoo[eval]'")
-    from segzoo.world import join, leave
+    from segzoo.evaluation.processes import join, leave
 
     click.get_current_context().call_on_close(leave)
     return join()

@@ -11,7 +11,6 @@ from segzoo.store.hashing import hashed, keep
 from segzoo.store.policy import Look
 from segzoo.store.store import Store
 
-_CHUNK = 1 << 20
 _SEEN = "segzoo inspect FILE shows what is in it; where you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt takes its file"
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import IO
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
-from segzoo.store.adopt import _CHUNK
 from segzoo.store.partial import Partial
 from segzoo.store.store import Store
+
+_CHUNK = 1 << 20
 
 
 def hashed(source: Path) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming, open_weights
 from segzoo.manifest.entries import Entry, Model, geometry_of
 from segzoo.store.hashing import hashed
-from segzoo.zoo.opened import _measured, read
+from segzoo.zoo.opened import measured_as, read
 from segzoo.zoo.zoo import Manifest
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _recognised(path: Path, among: Mapping[str, Entry], like: str | None) -> tup
         hint = "they differ in what no tensor shows: say which with --like NAME, or like= in Python"
         raise UsageError(f"{path}: {measured}: like {' and like '.join(fitting)}", hint)
     name, entry = next(iter(fitting.items()))
-    return name, Read(opened, found, _measured(opened, found, entry))
+    return name, Read(opened, found, measured_as(opened, found, entry))
 
 
 def assumed(entry: Entry) -> tuple[Any, ...]:

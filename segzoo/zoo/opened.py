@@ -24,7 +24,7 @@ def read(entry: Entry, path: Path) -> Read:
     found = detect(opened.specs, positions=grid * grid)
     if artifact.layout is not None and found.layout.name != artifact.layout:
         raise ConversionError(f"layout '{found.layout.name}', the manifest says '{artifact.layout}'")
-    measured = _measured(opened, found, entry)
+    measured = measured_as(opened, found, entry)
     if measured != (expected := geometry_of(entry)):
         raise ConversionError(f"geometry differs from the manifest: {_differences(expected, measured)}")
     if others := sorted({spec.dtype for spec in opened.specs.values()} - {artifact.dtype}):
@@ -32,7 +32,7 @@ def read(entry: Entry, path: Path) -> Read:
     return Read(opened, found, measured)
 
 
-def _measured(opened: Weights, found: Found, entry: Entry) -> Geometry:
+def measured_as(opened: Weights, found: Found, entry: Entry) -> Geometry:
     """The geometry of a file, with the heads that an entry has: those of a decoder show in no tensor."""
     measured, _ = measure(found.rules, opened.specs, found.depths, entry.geometry.heads)
     if measured.decoder is None or not isinstance(entry, Model):

@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from segzoo.miou import Counts
+from segzoo.evaluation.counts import Counts
 
 FEWEST_IMAGES = 10
 _LEAST_SEEN = 0.5  # of the classes must be labelled somewhere in the subset

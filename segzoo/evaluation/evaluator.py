@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.datasets.decode import read_image, read_pair
-from segzoo.datasets.resize import rescaled, resize
 from segzoo.datasets.sample import IGNORED, Sample
 from segzoo.errors import EnvironmentFault
-from segzoo.inference import Axis, View, axis, bands, crops, view
+from segzoo.evaluation.confusion import confusion
+from segzoo.evaluation.counts import Counts
+from segzoo.evaluation.precision import arithmetic, dtype_of
+from segzoo.evaluation.protocols import RATIOS, sizes
+from segzoo.evaluation.resize import resize
+from segzoo.evaluation.windows import Axis, View, axis, bands, crops, view
 from segzoo.manifest.entries import Protocol
-from segzoo.miou import Counts
-from segzoo.precision import arithmetic, dtype_of
-
-_RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 # The difference between two best scores below which another order of additions may pick the other class.
 MARGIN = 2e-5
@@ -193,7 +192,7 @@ class Evaluator:
         takes whole groups: a group's counts are the same whoever computes them. Raises EnvironmentFault for an
         image or label that cannot be used.
         """
-        together = max(self.together // (2 * len(_RATIOS) if mode.startswith("ms+flip") else 1), 1)
+        together = max(self.together // (2 * len(RATIOS) if mode.startswith("ms+flip") else 1), 1)
         groups = [chosen[start : start + together] for start in range(0, len(chosen), together)][shard[0] :: shard[1]]
         pairs = _ahead(lambda sample: read_pair(sample, self.classes), [sample for group in groups for sample in group])
         for group in groups:
@@ -239,34 +238,6 @@ def _out_of_memory(error: RuntimeError) -> bool:
     """CUDA has an exception of its own for it; Apple's GPUs and processors say it in words only."""
     words = ("MPS backend out of memory", "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
     return isinstance(error, torch.OutOfMemoryError) or any(one in str(error) for one in words)
-
-
-def sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tuple[int, int]]:
-    """The sizes (height, width) at which a mode looks at an image."""
-    if mode == "ms+flip":
-        return [rescaled(size, (int(scale[0] * ratio), int(scale[1] * ratio))) for ratio in _RATIOS]
-    if mode == "ms+flip-1.x":
-        return [rescaled(size, (int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5))) for ratio in _RATIOS]
-    return [rescaled(size, scale)]
-
-
-def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
-    """Pixels by label (row) and prediction (column), int64 (classes + 1, classes), on the device of `pred`.
-
-    The last row counts labels beyond the classes, which are no class's pixels but not ignored either.
-    """
-    place = _rows(classes, pred.device)[torch.as_tensor(label, device=pred.device).long()].add_(pred)
-    counts = torch.zeros((classes + 2) * classes, dtype=torch.int64, device=pred.device)
-    counts.scatter_add_(0, place.flatten(), torch.ones_like(place).flatten())
-    return counts.view(classes + 2, classes)[:-1]
-
-
-@lru_cache(16)
-def _rows(classes: int, device: torch.device) -> Tensor:
-    """Where the row of each of the 256 labels begins, int64; the one after all others is of what is ignored."""
-    row = torch.arange(256).clamp_(max=classes)
-    row[IGNORED] = classes + 1
-    return (row * classes).to(device)
 
 
 def _sent(array: np.ndarray, device: torch.device) -> Tensor:

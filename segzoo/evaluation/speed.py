@@ -9,8 +9,8 @@ import torch
 
 from segzoo.datasets.decode import read_image
 from segzoo.datasets.sample import Sample
-from segzoo.evaluation import Evaluator
-from segzoo.precision import arithmetic
+from segzoo.evaluation.evaluator import Evaluator
+from segzoo.evaluation.precision import arithmetic
 
 
 def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, warmup: int = 5) -> dict[str, Any]:

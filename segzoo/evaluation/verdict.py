@@ -1,7 +1,7 @@
 """What measured counts say of a reported mIoU: confirmed or refuted by the full set, consistent or not by a subset."""
 
-from segzoo.interval import interval
-from segzoo.miou import Counts, metrics, total
+from segzoo.evaluation.counts import Counts, metrics, total
+from segzoo.evaluation.interval import interval
 
 # Another GPU, another library version, another order of additions: mmseg's own figures move by this much.
 TOLERANCE = 0.05

@@ -1,0 +1,28 @@
+"""Pixels by label and prediction."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segzoo.datasets.sample import IGNORED
+
+
+def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
+    """Pixels by label (row) and prediction (column), int64 (classes + 1, classes), on the device of `pred`.
+
+    The last row counts labels beyond the classes, which are no class's pixels but not ignored either.
+    """
+    place = _rows(classes, pred.device)[torch.as_tensor(label, device=pred.device).long()].add_(pred)
+    counts = torch.zeros((classes + 2) * classes, dtype=torch.int64, device=pred.device)
+    counts.scatter_add_(0, place.flatten(), torch.ones_like(place).flatten())
+    return counts.view(classes + 2, classes)[:-1]
+
+
+@lru_cache(16)
+def _rows(classes: int, device: torch.device) -> Tensor:
+    """Where the row of each of the 256 labels begins, int64; the one after all others is of what is ignored."""
+    row = torch.arange(256).clamp_(max=classes)
+    row[IGNORED] = classes + 1
+    return (row * classes).to(device)
