@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code
-from segzoo.ladder import Setting
+from segzoo.evidence.climb import verify
+from segzoo.evidence.ladder import Setting
 from segzoo.manifest.merge import Zoos
 from segzoo.publication import Publication, publish
-from segzoo.verify import verify
 from segzoo.zoo.zoo import open_manifest
 
 
@@ -44,7 +44,7 @@ def evaluate(
     zoo: Zoos = None,
 ) -> Mapping[str, Any]:
     """Climb the ladder for a model and give the facts of its mIoU: per mode `measured`, `reported`, `verdict`, `per_class`,
-    `confusion`, `per_image`, as `segzoo.receipt` describes them. No receipt is written or read.
+    `confusion`, `per_image`, as `segzoo.evidence.receipt` describes them. No receipt is written or read.
 
     `data` is the data set's folder, where the manifest does not know it; `images` a seeded number of its images, all if
     None; `modes` one or several of `ss`, `ms+flip`, `ms+flip-1.x` and `whole`; `precision` is `fp32`, `tf32`, `bf16` or `fp16`.

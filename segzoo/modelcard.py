@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from segzoo.conversion.plan import Dropped
+from segzoo.evidence.receipt import check_of, facts_of
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Backbone, Dataset, Model
-from segzoo.receipt import check_of, facts_of
 from segzoo.zoo.likeness import Known
 
 _LIBRARY = {"hf": "transformers", "timm": "timm", "onnx": "onnx", "safetensors": "pytorch"}

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from segzoo.parity import TOLERANCE
+from segzoo.evidence.rungs.parity import TOLERANCE
 from segzoo.report import Section
 
 # stand-in: (variable of the page, colour on white paper)

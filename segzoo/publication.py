@@ -20,14 +20,14 @@ from segzoo.configuration import Told
 from segzoo.conversion.convert import convert
 from segzoo.conversion.plan import Plan, plan
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
+from segzoo.evidence.keeping import changed
+from segzoo.evidence.receipt import facts_of
+from segzoo.evidence.receipt import read as read_receipt
 from segzoo.formats import naming
 from segzoo.formats.arrays import not_finite
 from segzoo.layouts import OWN, Layout
 from segzoo.manifest.entries import Dataset, Entry, Model
 from segzoo.modelcard import Made, card
-from segzoo.receipt import facts_of
-from segzoo.receipt import read as read_receipt
-from segzoo.recheck import changed
 from segzoo.report import command
 from segzoo.zoo.likeness import Known, Said, known
 from segzoo.zoo.own.propose import name_of

@@ -12,9 +12,9 @@ import numpy as np
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.interval import interval
 from segzoo.evaluation.verdict import tolerance
+from segzoo.evidence.keeping import changed
+from segzoo.evidence.receipt import check_of, now
 from segzoo.manifest.entries import Backbone, Dataset, Entry
-from segzoo.receipt import check_of, now
-from segzoo.recheck import changed
 from segzoo.vocabulary import RUNGS
 
 MADE = '<meta name="generator" content="segzoo report">'  # in the page, by which it is known

@@ -454,7 +454,7 @@ from segzoo.__main__ import main
 
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
-        if name == "segzoo.verify":
+        if name == "segzoo.evidence.climb":
             os.kill(os.getpid(), signal.SIGINT)
             sys.stderr.write("on with it\\n")
 sys.meta_path.insert(0, Interrupting())
@@ -465,7 +465,7 @@ import gc, os, signal, sys
 from segzoo.__main__ import main
 
 def _xla_gc_callback(phase, info):
-    if "segzoo.verify" in sys.modules:
+    if "segzoo.evidence.climb" in sys.modules:
         gc.callbacks.remove(_xla_gc_callback)
         os.kill(os.getpid(), signal.SIGINT)
         sys.stderr.write("on with it\\n")
@@ -477,7 +477,7 @@ main()
 MADE_ANOTHER = """
 import os, signal, sys
 from segzoo.__main__ import main
-import segzoo.verify
+import segzoo.evidence.climb
 
 def broken(*arguments):
     try:
@@ -485,7 +485,7 @@ def broken(*arguments):
     except KeyboardInterrupt:
         sys.stderr.write("on with it\\n")
     raise SystemError("returned a result with an exception set")
-segzoo.verify.read = broken
+segzoo.evidence.climb.read = broken
 main()
 """
 

@@ -17,10 +17,10 @@ from PIL import Image
 from segzoo.datasets.decode import read_label, read_pair
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault
-from segzoo.ladder import Setting
+from segzoo.evidence.climb import verify
+from segzoo.evidence.ladder import Setting
 from segzoo.manifest.document import load, packaged
 from segzoo.store.store import Store, home
-from segzoo.verify import verify
 
 
 def image(path, values=None, size=(4, 2)):

@@ -18,7 +18,7 @@ from conftest import MINI
 import segzoo
 from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, total
-from segzoo.receipt import dumps
+from segzoo.evidence.receipt import dumps
 from segzoo.store.store import home
 
 ENTRY = "mini-linear"
@@ -554,8 +554,8 @@ def test_changed_weights_are_caught():
 def test_the_schema_of_receipts_is_published_and_kept():
     import jsonschema
 
+    from segzoo.evidence.record import schema
     from segzoo.manifest.document import packaged
-    from segzoo.recheck import schema
 
     published = json.loads(packaged("receipt.schema.json").read_text())
     assert published == schema()

@@ -6,10 +6,10 @@ from conftest import GOLDEN, TAME
 
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
+from segzoo.evidence.rungs.parity import differences, gelu_drift, probe
 from segzoo.formats import open_weights
 from segzoo.models.segmentor import build
 from segzoo.models.vit.reference import forward
-from segzoo.parity import differences, gelu_drift, probe
 
 NAMES = {"logits": "logits", "tokens": "final_norm", "embed": "patch_embed", "block_0": "block0", "block_1": "block1", "block_2": "block2"}
 REGIMES = {"tame": TAME, "outlier": GOLDEN / "augreg" / "mini.outlier.npz"}

@@ -18,12 +18,13 @@ from segzoo.cli import main
 from segzoo.conversion.convert import convert
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
+from segzoo.evidence.climb import verify
+from segzoo.evidence.ladder import Setting
 from segzoo.formats import open_weights
-from segzoo.ladder import RUNGS, Setting
 from segzoo.layouts import LAYOUTS, Layout, Rule
 from segzoo.manifest.document import load
 from segzoo.store.store import Store, home
-from segzoo.verify import verify
+from segzoo.vocabulary import RUNGS
 
 
 def climb(folder, name, **setting):

@@ -12,7 +12,7 @@ from segzoo.vocabulary import RUNGS
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from segzoo.ladder import Check
+    from segzoo.evidence.check import Check
     from segzoo.manifest.entries import Entry
     from segzoo.zoo.zoo import Manifest
 

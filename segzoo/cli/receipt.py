@@ -43,7 +43,7 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import show
     from segzoo.datasets.listing import folder_given
-    from segzoo.recheck import Finding, recheck
+    from segzoo.evidence.recheck import Finding, recheck
 
     if data is not None:
         folder_given(data)
@@ -81,8 +81,8 @@ def show(choice: Choice, name: str, in_toto: bool) -> None:
     Example:
       segzoo receipt show vit-t-mask --in-toto > vit-t-mask.statement.json
     """
-    from segzoo.receipt import dumps, read
-    from segzoo.statement import statement
+    from segzoo.evidence.in_toto import statement
+    from segzoo.evidence.receipt import dumps, read
 
     manifest = choice.load()
     path = _path(manifest, name)

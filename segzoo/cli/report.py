@@ -106,8 +106,8 @@ def report(
 
 def _record(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
     """A receipt, None where there is none that holds, and what in it is broken."""
-    from segzoo.receipt import read
-    from segzoo.recheck import recheck
+    from segzoo.evidence.receipt import read
+    from segzoo.evidence.recheck import recheck
 
     if not path.is_file():
         return None, []
@@ -137,17 +137,15 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.evaluation.precision import device_of
     from segzoo.gallery import PANELS, extremes, look
-    from segzoo.ladder import Setting
     from segzoo.report import Example, Picture
-    from segzoo.scoring import all_samples
+    from segzoo.zoo.data import all_samples
     from segzoo.zoo.loading import loaded
 
     entry, score = manifest.zoo.models[section.name], section.scores[0]
     dataset = manifest.zoo.datasets[entry.protocol.dataset]
     examples = []
     try:
-        setting = Setting(manifest.zoo, manifest.base, manifest.store, data=data)
-        folder, everything = all_samples(entry.protocol.dataset, dataset, setting)
+        folder, everything = all_samples(entry.protocol.dataset, dataset, manifest.base, manifest.store, data)
         found = {sample.name: sample for sample in everything}
         model = loaded(section.name, manifest).module
         evaluator = Evaluator(model, entry.protocol, entry.head.classes, device_of(device or best_device()), section.precision)

@@ -95,16 +95,15 @@ def verify(
     from time import perf_counter
 
     started = perf_counter()
-    from segzoo import ladder
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import counted, megabytes, tell
     from segzoo.datasets.listing import folder_given
     from segzoo.evaluation.device import best_device
-    from segzoo.outcome import settled
-    from segzoo.receipt import of_other_data, outweighed, proved, read, receipt, write
-    from segzoo.recheck import changed
-    from segzoo.verify import artifacts_of
-    from segzoo.verify import verify as verify_entry
+    from segzoo.evidence import ladder
+    from segzoo.evidence.climb import artifacts_of
+    from segzoo.evidence.climb import verify as verify_entry
+    from segzoo.evidence.keeping import changed, of_other_data, outweighed, settled
+    from segzoo.evidence.receipt import proved, read, receipt, write
 
     world = _world()
     first = world is None or world.rank == 0

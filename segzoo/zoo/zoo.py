@@ -126,7 +126,7 @@ class Manifest:
 
     def _receipt(self, name: str) -> NotFoundError | None:
         """Somebody's receipt as a file, which a report takes from the folder of receipts only."""
-        from segzoo.receipt import read
+        from segzoo.evidence.receipt import read
 
         record = read(Path(name)) if Path(name).suffix == ".json" else None
         if record is None or not isinstance(of := record.get("name"), str):

@@ -11,52 +11,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from segzoo.cell import NOT_TRIED, possible
 from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import detect
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.evaluation.counts import Counts, metrics, total
 from segzoo.evaluation.verdict import judge
+from segzoo.evidence.check import NOT_TRIED, possible
+from segzoo.evidence.receipt import SCHEMA
+from segzoo.evidence.record import CheckRecord, Receipt
+from segzoo.evidence.rungs.outcome import outcome
 from segzoo.formats import open_weights
-from segzoo.manifest.entries import Entry, Model, geometry_of
-from segzoo.outcome import outcome
-from segzoo.receipt import SCHEMA, facts_of
 from segzoo.store.store import Store
 from segzoo.vocabulary import RUNGS
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class CheckRecord(_Record):
-    """One rung: what came of it, in a word, in a sentence and in figures; `basis` is what that depends on."""
-
-    rung: Literal["bytes", "names", "round trip", "numbers", "mIoU"]
-    status: Literal["passed", "failed", "skipped", "n/a"]
-    short: str
-    detail: str
-    facts: dict[str, Any]
-    basis: dict[str, Any]
-    code: int
-    seconds: float
-    time: str | None = None
-
-
-class Receipt(_Record):
-    """What was proved of one entry of a zoo, with which versions, when, on what kind of machine."""
-
-    schema_: Literal["segzoo-receipt/3"] = Field(alias="schema")
-    name: str
-    title: str
-    passed: bool
-    checks: tuple[CheckRecord, ...]
-    time: str
-    versions: dict[str, str | None]
-    machine: str
-
 
 _EDITED = "it was edited or cut short; segzoo verify NAME makes a new one"
 
@@ -68,11 +36,6 @@ class Finding:
     what: str
     status: Literal["holds", "broken", "not here"]
     detail: str
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a receipt; `receipt.schema.json` is it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Receipt.model_json_schema()}
 
 
 def recheck(path: Path, store: Store | None = None, data: Path | None = None, roots: Mapping[str, str] | None = None) -> Iterator[Finding]:
@@ -124,24 +87,6 @@ def _unlike_a_run(checks: Mapping[str, CheckRecord]) -> Iterator[str]:
     names, score = checks["names"], checks["mIoU"]
     if names.status == "passed" and score.status == "n/a" and names.facts["geometry"]["decoder"] is not None:
         yield "mIoU is n/a, of a model with a decoder"
-
-
-def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
-    """What the manifest says otherwise now than when an entry's receipt was made: bytes, geometry, eps, protocol, reported figures."""
-    found = []
-    expected = json.loads(json.dumps(asdict(geometry_of(entry))))
-    if entry.artifact.sha256 and facts_of(record, "bytes").get("sha256", entry.artifact.sha256) != entry.artifact.sha256:
-        found.append("bytes")
-    if facts_of(record, "names").get("geometry", expected) != expected:
-        found.append("geometry")
-    bases: dict[str, Mapping[str, Any]] = {check["rung"]: check["basis"] for check in record["checks"] if check["basis"]}
-    if bases.get("numbers", {}).get("eps", entry.eps) != entry.eps:
-        found.append("eps")
-    if (basis := bases.get("mIoU")) and isinstance(entry, Model):
-        reported = entry.reported.model_dump(mode="json") if entry.reported else None
-        now = {"protocol": entry.protocol.model_dump(mode="json"), "eps": [entry.backbone.eps, entry.head.eps], "reported": reported}
-        found += [what for what, value in now.items() if what not in found and basis[what] != json.loads(json.dumps(value))]
-    return found
 
 
 def _read(path: Path) -> Receipt:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from segzoo.conversion.detect import Found
 from segzoo.errors import UsageError, one_of
+from segzoo.evidence.check import Check
 from segzoo.formats import Weights
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.artifact import Artifact
@@ -24,31 +25,7 @@ from segzoo.vocabulary import MODES, PRECISIONS
 if TYPE_CHECKING:
     from segzoo.evaluation.processes import World
 
-Status = Literal["passed", "failed", "skipped", "n/a"]
 IMAGES_ON_CPU = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The outcome of one rung. `short` fits a table's cell, `detail` is a sentence, `facts` go into the receipt.
-
-    `basis` is all that the outcome depends on, versions of programs apart: with the same basis it need not be
-    found again. `time` is when it was found, if not just now.
-    """
-
-    rung: str
-    status: Status
-    short: str
-    detail: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    basis: dict[str, Any] = field(default_factory=dict)
-    code: int = 0
-    seconds: float = 0.0
-    time: str | None = None
-
-    def record(self) -> dict[str, Any]:
-        """As a receipt holds it."""
-        return json.loads(json.dumps(asdict(self), allow_nan=False))
 
 
 @dataclass(frozen=True)
@@ -98,6 +75,11 @@ class Climb:
 
     def __init__(self, entry: Entry, setting: Setting, previous: Mapping[str, Mapping[str, Any]]):
         self.entry, self.setting, self.previous = entry, setting, previous
+
+    @property
+    def basis(self) -> dict[str, Any]:
+        """What a file's rungs depend on: its bytes, and what the manifest says of them."""
+        return {"sha256": self.fetched.sha256, "geometry": asdict(self.geometry), "eps": self.entry.eps}
 
     def known(self, rung: str, basis: dict[str, Any]) -> Check | None:
         """The check of an earlier run that asked just this, and passed."""

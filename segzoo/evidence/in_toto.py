@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segzoo.errors import IntegrityError
-from segzoo.receipt import facts_of
+from segzoo.evidence.receipt import facts_of
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 

@@ -1,9 +1,35 @@
-"""The word that stands for a rung in a table: what it can be, by the status and the facts that a receipt has of the rung."""
+"""The outcome of a rung, and the word that stands for it in a table: what it can be, by its status and facts."""
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from segzoo.errors import NetworkError, NotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The outcome of one rung. `short` fits a table's cell, `detail` is a sentence, `facts` go into the receipt.
+
+    `basis` is all that the outcome depends on, versions of programs apart: with the same basis it need not be
+    found again. `time` is when it was found, if not just now.
+    """
+
+    rung: str
+    status: str
+    short: str
+    detail: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    basis: dict[str, Any] = field(default_factory=dict)
+    code: int = 0
+    seconds: float = 0.0
+    time: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As a receipt holds it."""
+        return json.loads(json.dumps(asdict(self), allow_nan=False))
+
 
 NOT_TRIED = "-"  # above a rung that failed
 FAILED = {NetworkError.exit_code: "not fetched", NotFoundError.exit_code: "not found"}  # otherwise just 'failed'

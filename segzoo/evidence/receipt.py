@@ -98,35 +98,3 @@ def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str
 def _says(check: Mapping[str, Any]) -> bool:
     """Whether a rung was climbed, and held or has figures."""
     return check["status"] in ("passed", "n/a") or (check["status"] == "skipped" and bool(check["basis"]))
-
-
-def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str | None:
-    """What an earlier receipt has found of the same bytes that this one, which broke nothing else, has not: the mIoU, or that of
-    more images, in float32, in more modes. A figure that is refuted is found as one that is confirmed.
-    """
-    if earlier is None or any(check["status"] == "failed" for check in record["checks"] if check["rung"] != "mIoU"):
-        return None
-    score, before = check_of(record, "mIoU"), check_of(earlier, "mIoU")
-    if score["status"] == "failed" and (not score["basis"] or before["status"] != "failed"):
-        return None
-    if not before["basis"] or facts_of(record, "bytes").get("sha256") != before["basis"]["sha256"]:
-        return None
-    if not score["basis"]:
-        return f"the mIoU of {before['facts']['images']} images" if score["status"] == "skipped" else None
-    mine, its = score["basis"], before["basis"]
-    if mine["images"] > its["images"] or any(mine[what] != its[what] for what in SAME if what != "precision"):
-        return None
-    if mine["images"] < its["images"]:
-        return f"the mIoU of {before['facts']['images']} images, not {score['facts']['images']}"
-    if mine["precision"] != its["precision"] == "fp32":
-        return f"the mIoU in fp32, not {mine['precision']}"
-    lacking = [mode for mode in its["modes"] if mode not in mine["modes"]]
-    return f"the mIoU in mode {' and '.join(lacking)} too" if lacking else None
-
-
-def of_other_data(record: Mapping[str, Any], earlier: Mapping[str, Any]) -> str | None:
-    """The mIoU that an earlier receipt has of another state of the data set than this one, which takes its place."""
-    mine, its = check_of(record, "mIoU"), check_of(earlier, "mIoU")
-    if not mine["basis"] or not its["basis"] or mine["basis"]["data_digest"] == its["basis"]["data_digest"]:
-        return None
-    return f"the mIoU of {its['facts']['images']} images of another state of the data set"

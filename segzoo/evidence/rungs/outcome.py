@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segzoo.errors import AccuracyError
-from segzoo.ladder import Check
-from segzoo.receipt import check_of, receipt
+from segzoo.evidence.check import Check
 from segzoo.vocabulary import MODES
 
 _APART = {"modes": None, "speed": None}  # what several runs may each have asked in their own way
@@ -50,21 +49,6 @@ def same_question(check: Mapping[str, Any], basis: Mapping[str, Any]) -> bool:
     if not modes or not all("said" in one for one in modes.values()):
         return False
     return {**check["basis"], **_APART} == {**json.loads(json.dumps(basis)), **_APART}
-
-
-def settled(record: dict[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A receipt by all modes that it has, asked for or kept, and that an earlier one of the same question has, which another run
-    may have written meanwhile.
-    """
-    mine = check_of(record, "mIoU")
-    if not mine["facts"].get("modes"):
-        return record
-    other = check_of(earlier, "mIoU") if earlier and earlier["versions"] == record["versions"] else {}
-    facts = dict(mine["facts"])
-    if same_question(other, mine["basis"]):
-        facts = {**other["facts"], **facts, "modes": {**other["facts"]["modes"], **facts["modes"]}}
-    joined = outcome(facts, mine["basis"]).record() | {"seconds": mine["seconds"], "time": mine["time"]}
-    return receipt(record["name"], record["title"], [joined if check is mine else check for check in record["checks"]])
 
 
 def wrong(facts: Mapping[str, Any]) -> bool:

@@ -5,45 +5,32 @@ Known are those that the manifest has from the reference implementation, or, in 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segzoo.conversion.checkpoint import Read
-from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Skip
+from segzoo.errors import EnvironmentFault, NotFoundError, Skip
 from segzoo.evaluation.counts import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.evaluation.verdict import judge
-from segzoo.ladder import Check, Climb, Setting
-from segzoo.manifest.entries import Backbone, Dataset, Model
-from segzoo.outcome import outcome, same_question, wrong
-from segzoo.receipt import SAME
+from segzoo.evidence.check import Check
+from segzoo.evidence.ladder import Climb, Setting
+from segzoo.evidence.rungs.outcome import outcome, wrong
+from segzoo.evidence.rungs.question import Known, Question, ask, basis_of, counts_known, kept_of
+from segzoo.manifest.entries import Backbone
 
 if TYPE_CHECKING:
-    from segzoo.datasets.sample import Sample
     from segzoo.evaluation.evaluator import Evaluator
 
-Known = Mapping[str, Counts]
 _UNLABELLED = "these are all images, and every label in them is one to be ignored: they are not the data set's labels, or its `loader` is another"
 _OTHERS = Check("mIoU", "passed", "", "the first process says it")
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is evaluated: which images of how many, in which data."""
-
-    entry: Model
-    chosen: list[Sample]
-    of: int
-    digest: str
-
-
-def score(climb: Climb) -> Check:
+def check_miou(climb: Climb) -> Check:
     """The rung: the data set through the model in each mode, and what that says.
 
     A figure that is off fails with all its counts, which say where. Raises EnvironmentFault, IntegrityError (other
@@ -60,106 +47,14 @@ def score(climb: Climb) -> Check:
     world = setting.world or World()
     with world.together():
         question = ask(entry, setting)
-        basis = _basis(climb, question)
-        kept = {} if setting.smoke else _kept(climb, basis)
+        basis = basis_of(climb, question)
+        kept = {} if setting.smoke else kept_of(climb, basis)
     known = [mode for mode, facts in kept.get("modes", {}).items() if not wrong(facts)] if not setting.again else ()
     modes = [mode for mode in setting.modes if not world.any(mode in known)]
     if not modes and not (setting.speed and not world.any("speed" in kept)):
         record = climb.previous.get("mIoU", {})
         return _OTHERS if world.rank else replace(outcome(kept, basis, setting.modes), time=record["time"], seconds=record["seconds"])
     return _scored(climb, question, modes, kept, basis, world)
-
-
-def _kept(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The facts of an earlier run that asked the same, perhaps in other modes."""
-    record = climb.previous.get("mIoU", {})
-    return record["facts"] if same_question(record, basis) else {}
-
-
-def ask(entry: Model, setting: Setting) -> Question:
-    """Find the data set's images and choose among them."""
-    from segzoo.datasets.pairs import digest
-    from segzoo.datasets.subset import subset
-
-    dataset = setting.zoo.datasets[entry.protocol.dataset]
-    folder, found = all_samples(entry.protocol.dataset, dataset, setting)
-    data_digest = digest(found)
-    if dataset.digest is not None and data_digest != dataset.digest:
-        raise IntegrityError(f"{folder}: the data set is not the one that the manifest names: digest {data_digest}, expected {dataset.digest}")
-    return Question(entry, subset(found, setting.smoke or setting.images), len(found), data_digest)
-
-
-def all_samples(name: str, dataset: Dataset, setting: Setting) -> tuple[Path, tuple[Sample, ...]]:
-    """Where the data set is, and its images: in `--data` (the folder itself or the one above), beside the manifest, or in the store.
-
-    Raises Skip where it is nowhere, EnvironmentFault.
-    """
-    from segzoo.datasets.pairs import samples, samples_in
-    from segzoo.store.unpacked import folder_of
-
-    if setting.data is not None:
-        return samples_in(setting.data, dataset.root, dataset.loader, dataset.split, dataset.images)
-    folder = setting.base / dataset.path if dataset.path is not None else folder_of(name, dataset, setting.store)
-    if folder is not None and (dataset.path is not None or folder.is_dir()):
-        return folder, samples(dataset.loader, folder, dataset.split, dataset.images)
-    way = f"segzoo fetch {name}, or name its folder with --data DIR" if dataset.archive else "get it by hand and name its folder with --data DIR"
-    raise Skip("no data", f"data set {name} is not here: {way}" + (f" ({dataset.home})" if dataset.home and not dataset.archive else ""))
-
-
-def _basis(climb: Climb, question: Question) -> dict[str, Any]:
-    """All that the counts and their judgement depend on."""
-    entry, setting = question.entry, climb.setting
-    dataset = setting.zoo.datasets[entry.protocol.dataset]
-    return {
-        "sha256": climb.fetched.sha256,
-        "geometry": asdict(climb.geometry),
-        "eps": [entry.backbone.eps, entry.head.eps],
-        "protocol": entry.protocol.model_dump(mode="json"),
-        "reported": entry.reported.model_dump(mode="json") if entry.reported else None,
-        "counts": entry.counts.model_dump(mode="json") if entry.counts else None,
-        "data_digest": question.digest,
-        "loader": dataset.loader,
-        "split": dataset.split,
-        "of": question.of,
-        "images": len(question.chosen),
-        "modes": list(setting.modes),
-        "device": setting.device,
-        "precision": setting.precision,
-        "speed": setting.speed,
-    }
-
-
-def _stored(climb: Climb, question: Question, mode: str) -> Known | None:
-    """The counts that each image must have, where they are known."""
-    entry, setting = question.entry, climb.setting
-    if setting.smoke is not None:
-        return _of_receipt(climb, question, mode)
-    if entry.counts is None or mode not in entry.counts.keys or setting.precision != "fp32":
-        return None
-    path = setting.fetch(entry.counts.file).path
-    try:
-        images = json.loads(path.read_text(encoding="utf-8"))[entry.counts.keys[mode]]["per_image"]
-        return {name: Counts(*(np.array(one[kind], np.int64) for kind in ("intersect", "pred", "label"))) for name, one in images.items()}
-    except (ValueError, KeyError, TypeError) as error:
-        raise EnvironmentFault(f"{entry.counts.file.name}: no per-image counts under '{entry.counts.keys[mode]}': {error!r}") from error
-
-
-def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
-    """The receipt's own counts. Raises NotFoundError where it has none for these bytes, these data and this precision."""
-    again = "segzoo verify NAME without --smoke writes one"
-    record = climb.previous.get("mIoU")
-    if record is None or mode not in record["facts"].get("modes", {}):
-        raise NotFoundError(f"no receipt has the counts of each image in mode {mode}", hint=again)
-    mine = _basis(climb, question)
-    for what in SAME:
-        if record["basis"][what] != json.loads(json.dumps(mine[what])):
-            way = f"--precision {record['basis'][what]} compares with it" if what == "precision" else again
-            raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {record['basis'][what]}, now {mine[what]}", hint=way)
-    images = record["facts"]["modes"][mode]["per_image"]
-    try:
-        return {name: Counts.from_sparse(rows, question.entry.head.classes) for name, rows in images.items()}
-    except (ValueError, IndexError, TypeError) as error:
-        raise IntegrityError(f"the receipt of {record['time']} is damaged: {error}", hint=again) from error
 
 
 def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mapping[str, Any], basis: dict[str, Any], world: Any) -> Check:
@@ -171,7 +66,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
 
     entry, setting = question.entry, climb.setting
     with world.together():
-        stored = {mode: _stored(climb, question, mode) for mode in modes}
+        stored = {mode: counts_known(climb, question, mode) for mode in modes}
         if setting.smoke is not None:  # the receipt may be of some images only
             common = set.intersection(*(set(known or ()) for known in stored.values()))
             question.chosen[:] = [sample for sample in question.chosen if sample.name in common]

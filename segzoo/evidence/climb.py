@@ -1,0 +1,65 @@
+"""The ladder of evidence for one zoo entry: bytes, names, round trip, numbers, mIoU.
+
+Each rung rules out one kind of fault and yields one `Check`; above a broken rung nothing is climbed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+from segzoo.errors import LostProcess, SegzooError, Skip
+from segzoo.evidence.check import FAILED, NOT_TRIED, Check
+from segzoo.evidence.ladder import Climb, Setting
+from segzoo.evidence.rungs.bytes import check_bytes
+from segzoo.evidence.rungs.miou import check_miou
+from segzoo.evidence.rungs.names import check_names
+from segzoo.evidence.rungs.numbers import check_numbers
+from segzoo.evidence.rungs.round_trip import check_round_trip
+from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.entries import Entry, Model
+from segzoo.text import legible
+from segzoo.vocabulary import RUNGS
+
+Previous = Mapping[str, Mapping[str, Any]]
+CHECKS = (check_bytes, check_names, check_round_trip, check_numbers, check_miou)
+
+
+def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> Iterator[Check]:
+    """Climb the ladder for one entry; yields a check a rung, in order.
+
+    `previous` are checks of earlier runs by rung: what is proved already and depends on the same is not
+    proved again. Of several processes the first climbs all, the others what they need to evaluate; raises
+    LostProcess where one of them fails.
+    """
+    climb = Climb(entry, setting, previous or {})
+    broken: str | None = None
+    for rung, act in zip(RUNGS, CHECKS, strict=True):
+        if setting.world and setting.world.rank and rung in ("round trip", "numbers"):
+            continue
+        if rung == "mIoU" and setting.world and setting.world.any(broken is not None) and not broken:
+            if setting.world.rank == 0:  # whose receipt would say that all it tried has passed
+                raise LostProcess("a rung failed in another process, which says why", hint="do all see the same files?")
+            broken = "a rung of another process"
+        if broken:
+            yield Check(rung, "skipped", NOT_TRIED, f"not tried, since {broken} failed")
+            continue
+        started = perf_counter()
+        try:
+            check = act(climb)
+        except Skip as skip:
+            check = Check(rung, "skipped", skip.short, skip.detail, skip.facts)
+        except LostProcess:
+            raise
+        except SegzooError as error:
+            joint = "\nhint: " if "\n" in error.message else "; "  # after a list of addresses it has a line of its own
+            said = legible(joint.join(filter(None, [error.message, error.hint])))
+            check = Check(rung, "failed", FAILED.get(error.exit_code, "failed"), said, code=error.exit_code)
+            broken = rung
+        yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
+
+
+def artifacts_of(entry: Entry) -> list[Artifact]:
+    """What verifying an entry needs from the network, data set apart."""
+    counts = [entry.counts.file] if isinstance(entry, Model) and entry.counts else []
+    return [entry.artifact, *counts]

@@ -1,0 +1,41 @@
+"""What is in a receipt: its schema."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CheckRecord(_Record):
+    """One rung: what came of it, in a word, in a sentence and in figures; `basis` is what that depends on."""
+
+    rung: Literal["bytes", "names", "round trip", "numbers", "mIoU"]
+    status: Literal["passed", "failed", "skipped", "n/a"]
+    short: str
+    detail: str
+    facts: dict[str, Any]
+    basis: dict[str, Any]
+    code: int
+    seconds: float
+    time: str | None = None
+
+
+class Receipt(_Record):
+    """What was proved of one entry of a zoo, with which versions, when, on what kind of machine."""
+
+    schema_: Literal["segzoo-receipt/3"] = Field(alias="schema")
+    name: str
+    title: str
+    passed: bool
+    checks: tuple[CheckRecord, ...]
+    time: str
+    versions: dict[str, str | None]
+    machine: str
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a receipt; `receipt.schema.json` is it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Receipt.model_json_schema()}

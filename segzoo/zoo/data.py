@@ -1,0 +1,24 @@
+"""Where a data set is on this machine."""
+
+from pathlib import Path
+
+from segzoo.datasets.pairs import samples, samples_in
+from segzoo.datasets.sample import Sample
+from segzoo.errors import Skip
+from segzoo.manifest.entries import Dataset
+from segzoo.store.store import Store
+from segzoo.store.unpacked import folder_of
+
+
+def all_samples(name: str, dataset: Dataset, base: Path, store: Store, data: Path | None) -> tuple[Path, tuple[Sample, ...]]:
+    """Where the data set is, and its images: in `data` (the folder itself or the one above), beside the manifest in `base`, or in the store.
+
+    Raises Skip where it is nowhere, EnvironmentFault.
+    """
+    if data is not None:
+        return samples_in(data, dataset.root, dataset.loader, dataset.split, dataset.images)
+    folder = base / dataset.path if dataset.path is not None else folder_of(name, dataset, store)
+    if folder is not None and (dataset.path is not None or folder.is_dir()):
+        return folder, samples(dataset.loader, folder, dataset.split, dataset.images)
+    way = f"segzoo fetch {name}, or name its folder with --data DIR" if dataset.archive else "get it by hand and name its folder with --data DIR"
+    raise Skip("no data", f"data set {name} is not here: {way}" + (f" ({dataset.home})" if dataset.home and not dataset.archive else ""))
