@@ -8,7 +8,7 @@ from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code
 from segzoo.evidence.climb import verify
 from segzoo.evidence.ladder import Setting
 from segzoo.manifest.merge import Zoos
-from segzoo.publication import Publication, publish
+from segzoo.publishing.export.export import Publication, publish
 from segzoo.zoo.zoo import open_manifest
 
 

@@ -20,8 +20,8 @@ import segzoo
 from segzoo.cli import main
 from segzoo.errors import ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.formats import open_weights
-from segzoo.modelcard import code, prose
-from segzoo.publication import FORMS
+from segzoo.publishing.export.card import code, prose
+from segzoo.publishing.export.forms import FORMS
 from segzoo.store.store import home
 from segzoo.vocabulary import FORMS as OFFERED
 from segzoo.zoo.likeness import known
@@ -156,8 +156,8 @@ def test_big_visions_models_are_told_to_timm_as_they_are(name, token, pool, tmp_
 
 @pytest.mark.parametrize(("width", "mlp"), [(1152, 4304), (192, 768), (49, 145), (1408, 6144)])
 def test_timm_makes_the_mlp_of_the_ratio_that_it_is_told(width, mlp, tmp_path):
-    from segzoo.configuration import Told, of_timm
     from segzoo.layouts.vit.geometry import Geometry
+    from segzoo.publishing.export.configs import Told, of_timm
 
     told = of_timm(Told(Geometry(width, 2, 1, mlp, 16, 16), 1e-6, ("stem", "encoder")))
     assert int(width * told["model_args"]["mlp_ratio"]) == mlp  # as timm computes it
@@ -404,7 +404,7 @@ def test_folders_for_other_libraries_are_made_without_torch(tmp_path):
 
 
 def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr("segzoo.publication.find_spec", lambda package: None)
+    monkeypatch.setattr("segzoo.publishing.export.forms.find_spec", lambda package: None)
     done = CliRunner().invoke(main, ["--zoo", "mini", "export", "mini-mask", "-o", str(tmp_path / "out"), "--as", "onnx"])
     assert done.exit_code == 8
     assert "pip install 'segzoo[export]'" in done.stderr

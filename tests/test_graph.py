@@ -21,9 +21,9 @@ from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.graph import AnySize, compared, write
 from segzoo.layouts import OWN
 from segzoo.models.segmentor import build
+from segzoo.publishing.export.onnx import AnySize, compared, write
 
 TOLERANCE = 1e-5  # absolute; the largest values are about 30
 

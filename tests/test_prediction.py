@@ -22,7 +22,7 @@ from segzoo.cli import main
 from segzoo.datasets.decode import read_image
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.manifest.document import load
-from segzoo.prediction import disagreement, index_map, legend
+from segzoo.publishing.overlay import disagreement, index_map, legend
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_manifest
 
@@ -257,7 +257,7 @@ def test_a_legend_of_many_classes_counts_what_does_not_fit():
 
 
 def test_other_names_for_other_numbers_agree():
-    from segzoo.prediction import Prediction
+    from segzoo.publishing.overlay import Prediction
 
     one, other = {"a": (0, 0, 0), "b": (9, 9, 9)}, {"b": (9, 9, 9), "a": (0, 0, 0)}
     pair = [Prediction(np.array([[0, 1]], np.uint8), {}), Prediction(np.array([[1, 0]], np.uint8), {})]

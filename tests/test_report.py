@@ -14,8 +14,8 @@ from conftest import MINI
 
 from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, mean_iou
-from segzoo.gallery import extremes
 from segzoo.manifest.document import packaged
+from segzoo.publishing.report.examples import extremes
 from segzoo.store.store import home
 
 

@@ -41,7 +41,7 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
 
     from segzoo.cli.answer import show_json
     from segzoo.cli.output import byte_progress, megabytes, show, tell
-    from segzoo.publication import publish
+    from segzoo.publishing.export.export import publish
 
     with byte_progress(name) as said:
         made = publish(name, output, form, choice.load(), like, said, tell)

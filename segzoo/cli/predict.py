@@ -78,8 +78,8 @@ def predict(
     from segzoo.evaluation.device import best_device
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.evaluation.precision import device_of
-    from segzoo.prediction import compared, disagreement, index_map, overlay
-    from segzoo.prediction import predict as segment
+    from segzoo.publishing.overlay import compared, disagreement, index_map, overlay
+    from segzoo.publishing.overlay import predict as segment
     from segzoo.zoo.loading import loaded
 
     if not (compare or arguments):

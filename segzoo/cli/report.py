@@ -14,7 +14,8 @@ from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError, UsageEr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from segzoo.report import Example, Section
+    from segzoo.publishing.report.facts import Section
+    from segzoo.publishing.report.page import Example
     from segzoo.zoo.zoo import Manifest
 
 
@@ -51,9 +52,10 @@ def report(
     for module in ("matplotlib", "jinja2", "torch"):
         if find_spec(module) is None:
             raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
-    from segzoo import plots
     from segzoo.cli.receipt import none_yet
-    from segzoo.report import MADE, Illustrated, Picture, gather, render
+    from segzoo.publishing.report import plots
+    from segzoo.publishing.report.facts import gather
+    from segzoo.publishing.report.page import MADE, Illustrated, Picture, render
     from segzoo.text import legible
 
     manifest = choice.load()
@@ -136,8 +138,8 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     from segzoo.evaluation.device import best_device
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.evaluation.precision import device_of
-    from segzoo.gallery import PANELS, extremes, look
-    from segzoo.report import Example, Picture
+    from segzoo.publishing.report.examples import PANELS, extremes, look
+    from segzoo.publishing.report.page import Example, Picture
     from segzoo.zoo.data import all_samples
     from segzoo.zoo.loading import loaded
 

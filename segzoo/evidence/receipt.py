@@ -98,3 +98,13 @@ def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str
 def _says(check: Mapping[str, Any]) -> bool:
     """Whether a rung was climbed, and held or has figures."""
     return check["status"] in ("passed", "n/a") or (check["status"] == "skipped" and bool(check["basis"]))
+
+
+def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:
+    """What makes the same receipt again."""
+    basis: Mapping[str, Any] = check_of(record, "mIoU")["basis"]
+    if "images" not in basis:
+        return f"segzoo {zoo_option}verify {name} --again"
+    count = "all" if basis["images"] == basis["of"] else str(basis["images"])
+    modes = " ".join(f"--mode {mode}" for mode in basis["modes"])
+    return f"segzoo {zoo_option}verify {name} --again --images {count} {modes} --device {basis['device']} --precision {basis['precision']}"

@@ -3,7 +3,7 @@
 Nothing is measured here: figures are those of the receipts, and what has none is said to be not verified yet.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,10 @@ from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.interval import interval
 from segzoo.evaluation.verdict import tolerance
 from segzoo.evidence.keeping import changed
-from segzoo.evidence.receipt import check_of, now
+from segzoo.evidence.receipt import command
 from segzoo.manifest.entries import Backbone, Dataset, Entry
 from segzoo.vocabulary import RUNGS
 
-MADE = '<meta name="generator" content="segzoo report">'  # in the page, by which it is known
 _CONFUSIONS = 10
 
 
@@ -197,87 +196,4 @@ def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Ma
     yield "time", record["time"]
 
 
-def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:
-    """What makes the same receipt again."""
-    basis: Mapping[str, Any] = check_of(record, "mIoU")["basis"]
-    if "images" not in basis:
-        return f"segzoo {zoo_option}verify {name} --again"
-    count = "all" if basis["images"] == basis["of"] else str(basis["images"])
-    modes = " ".join(f"--mode {mode}" for mode in basis["modes"])
-    return f"segzoo {zoo_option}verify {name} --again --images {count} {modes} --device {basis['device']} --precision {basis['precision']}"
-
-
-def _figure(value: float | None, decimals: int = 2) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
-
-
 # the page
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the report: `svg` as text or `jpeg` as bytes, under a file name of its own; `alt` says what it shows."""
-
-    file: str
-    alt: str
-    svg: str | None = None
-    jpeg: bytes | None = None
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image: whether it is the best, the median or the worst, its figures in words, its four pictures from left to right, and the
-    classes in them with their colours.
-    """
-
-    which: str
-    caption: str
-    pictures: Sequence[Picture]
-    legend: Mapping[str, tuple[int, int, int]]
-
-
-@dataclass(frozen=True)
-class Illustrated:
-    """A section with its pictures. `missing` says why there are no examples."""
-
-    section: Section
-    parity: Picture | None
-    examples: Sequence[Example]
-    missing: str | None
-
-    @property
-    def pictures(self) -> list[Picture]:
-        return [*([self.parity] if self.parity else []), *(picture for example in self.examples for picture in example.pictures)]
-
-
-def render(sections: Sequence[Illustrated], overview: Picture | None, label: str, themed: Callable[[str], str]) -> tuple[str, str]:
-    """The page as HTML, which needs no other file and no network, and as Markdown, whose pictures lie in `pictures/`.
-
-    `themed` gives a plot the colours of the page.
-    """
-    import base64
-
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    def inline(picture: Picture) -> str:
-        return base64.b64encode(picture.jpeg or b"").decode()
-
-    def cell(text: object) -> str:
-        """A text that stays in a cell of a Markdown table, and is no markup."""
-        escaped = "".join("\\" + sign if sign in "\\`*_[]<>|" else sign for sign in str(text))
-        return escaped.replace("\n", " ")
-
-    facts = {"made": MADE, "sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
-    pages = []
-    for name in ("report.html", "report.md"):
-        environment = Environment(
-            loader=PackageLoader("segzoo", "pages"),
-            autoescape=name.endswith(".html"),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        environment.filters |= {"inline": inline, "cell": cell, "figure": _figure, "themed": themed}
-        pages.append(environment.get_template(name).render(facts))
-    return pages[0], pages[1]

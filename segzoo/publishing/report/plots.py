@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from segzoo.evidence.rungs.parity import TOLERANCE
-from segzoo.report import Section
+from segzoo.evidence.rungs.difference import TOLERANCE
+from segzoo.publishing.report.facts import Section
 
 # stand-in: (variable of the page, colour on white paper)
 _COLOURS = {

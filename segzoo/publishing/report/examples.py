@@ -13,7 +13,7 @@ from segzoo.datasets.sample import IGNORED, Sample
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of, mean_iou
 from segzoo.evaluation.evaluator import Evaluator
-from segzoo.prediction import Classes, tinted
+from segzoo.publishing.overlay import Classes, tinted
 
 PANELS = ("image", "label", "prediction", "disagreement")
 _WIDEST = 420

@@ -127,7 +127,7 @@ def of_timm(told: Told) -> dict[str, Any]:
 
 
 def of_loader(told: Told, more: Mapping[str, Any]) -> dict[str, Any]:
-    """config.json of `segzoo.standalone`, and for whoever writes another loader; `more` is the protocol and the classes."""
+    """config.json of `segzoo.publishing.export.standalone`, and for whoever writes another loader; `more` is the protocol and the classes."""
     geometry, decoder = told.geometry, told.geometry.decoder
     sizes = {name: getattr(geometry, name) for name in ("width", "depth", "mlp", "patch")}
     return {

@@ -6,39 +6,17 @@ Whatever a manifest says is a stranger's text: it reaches the card as text, neve
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from segzoo.conversion.plan import Dropped
 from segzoo.evidence.receipt import check_of, facts_of
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Backbone, Dataset, Model
+from segzoo.publishing.export.forms import Made
 from segzoo.zoo.likeness import Known
 
 _LIBRARY = {"hf": "transformers", "timm": "timm", "onnx": "onnx", "safetensors": "pytorch"}
 _FLAX = ("augreg", "bigvision")  # layouts of models that were trained in flax, whose GELU is the tanh form
-
-
-@dataclass(frozen=True)
-class Made:
-    """What was written: the form, the layout of its tensors, how many were read and written, what did not come along.
-
-    `classes` are those of an image classifier, where one came along; `pixels` says whether it is known how images were normalised,
-    `remarks` what whoever uses it must know; `reproduce` is the command that makes the folder again.
-    """
-
-    form: str
-    layout: str
-    read: int
-    written: int
-    dropped: tuple[Dropped, ...]
-    classes: int | None = None
-    remarks: tuple[str, ...] = ()
-    pixels: bool = False
-    reproduce: str = ""
-    verify: str = ""
-    version: str = ""
 
 
 def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None, other: str | None) -> str:

@@ -1,0 +1,1 @@
+"""What others see: pictures, pages, folders that other libraries load."""

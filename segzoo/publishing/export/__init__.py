@@ -1,0 +1,1 @@
+"""Folders of weights that other libraries load, with a model card."""
