@@ -1,24 +1,30 @@
 """segzoo turns published ViT weights into segmentation models one can trust.
 
-Read it in this order: layouts (the tables), geometry, detection, remap (their engine), formats, computed, conversion,
-inspection, difference; faults, zoo, merging, store, partial, transfer, delivery, download, adopt, bundle; model, reference, parity;
-datasets, inference, miou, evaluation; cell, verify, receipt, statement; plots, gallery, report; configuration, standalone, graph, modelcard,
-publication; spelling, addition, proposal, review (a zoo of one's own); cli.
+The rooms, in the order in which one may use another (docs/architecture.md walks through them):
 
-The public names below are functions; modules have other names, so that importing one hides none.
+    vocabulary, errors, spec, atomic, text     the ground: words, faults, shapes, files that appear when right
+    layouts, formats, datasets                 what each tensor is called; arrays in files; images with labels
+    models, manifest, conversion               the networks; zoo.yaml as a document; one layout to another
+    store, evaluation                          bytes by content, and how they come; images to counts to a verdict
+    zoo                                        manifests in use: names resolved, files got and opened
+    evidence                                   the ladder, its rungs, its receipts
+    publishing                                 pictures, pages, exported folders
+    api, cli                                   what a program asks for; what a person types
+
+The names below are all that is public. They are functions; no room has the name of one of them.
 """
 
 from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "convert": ("segzoo.conversion.convert", "convert"),
-    "open": ("segzoo.formats", "open_weights"),
-    "fetch": ("segzoo.library", "fetch"),
-    "evaluate": ("segzoo.library", "evaluate"),
-    "export": ("segzoo.library", "export"),
-    "load": ("segzoo.zoo.loading", "load"),
-    "backbone": ("segzoo.zoo.loading", "backbone"),
+    "convert": "segzoo.conversion.convert",
+    "open": "segzoo.formats",
+    "fetch": "segzoo.api",
+    "load": "segzoo.api",
+    "backbone": "segzoo.api",
+    "evaluate": "segzoo.api",
+    "export": "segzoo.api",
 }
 __all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open"]
 
@@ -31,6 +37,5 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("importlib.metadata").version("segzoo")
     if name in _PUBLIC:
-        module, function = _PUBLIC[name]
-        return getattr(import_module(module), function)
+        return getattr(import_module(_PUBLIC[name]), {"open": "open_weights"}.get(name, name))
     raise AttributeError(f"module 'segzoo' has no attribute '{name}'")

@@ -12,8 +12,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def main() -> None:
     """The command. Ctrl-C while it is loaded ends it without a traceback, as it does later."""
     try:
-        from segzoo.cli import interrupt
         from segzoo.cli import main as command
+        from segzoo.cli.terminal import interrupt
         from segzoo.errors import Interrupted
     except KeyboardInterrupt:
         sys.exit(130)
@@ -38,7 +38,7 @@ def main() -> None:
 
 def give_up_output(error: OSError) -> None:
     """Ends the program with one line on why its output cannot be written, and drops what waits, on which Python would fail again."""
-    from segzoo.cli.failure import show_error
+    from segzoo.cli.terminal.failure import show_error
     from segzoo.errors import EnvironmentFault
 
     fault = EnvironmentFault(f"the output could not be written: {error.strerror}", hint="make room where it goes, or send it elsewhere")

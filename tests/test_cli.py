@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from conftest import GOLDEN, MINI, TAME, same
 
 from segzoo.cli import main
-from segzoo.cli.interrupt import said
+from segzoo.cli.terminal.interrupt import said
 from segzoo.formats import open_weights
 from segzoo.manifest.document import load
 
@@ -477,7 +477,7 @@ main()
 MADE_ANOTHER = """
 import os, signal, sys
 from segzoo.__main__ import main
-import segzoo.evidence.climb
+import segzoo.evidence.rungs.names
 
 def broken(*arguments):
     try:
@@ -485,7 +485,7 @@ def broken(*arguments):
     except KeyboardInterrupt:
         sys.stderr.write("on with it\\n")
     raise SystemError("returned a result with an exception set")
-segzoo.evidence.climb.read = broken
+segzoo.evidence.rungs.names.read = broken
 main()
 """
 
@@ -509,7 +509,7 @@ LOADING = """
 import sys
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
-        if name == "segzoo.cli.predict":
+        if name == "segzoo.cli.commands.predict":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupting())
 from segzoo.__main__ import main

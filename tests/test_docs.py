@@ -23,7 +23,7 @@ from click.testing import CliRunner
 
 import segzoo
 from segzoo.cli import main
-from segzoo.cli.explain import MEANINGS
+from segzoo.cli.commands.explain import MEANINGS
 from segzoo.manifest.document import packaged
 
 ROOT = Path(__file__).parent.parent

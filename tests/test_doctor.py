@@ -14,7 +14,7 @@ from conftest import MINI
 from server import Ranged, serve
 
 from segzoo.cli import EPILOG, main
-from segzoo.cli.explain import MEANINGS
+from segzoo.cli.commands.explain import MEANINGS
 from segzoo.zoo.doctor import _PROXIES
 
 

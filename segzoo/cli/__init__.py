@@ -11,27 +11,27 @@ from typing import Any
 
 import click
 
-from segzoo.cli.adopt import adopt
-from segzoo.cli.answer import answers, command_words, show_failure
-from segzoo.cli.bundle import bundle
-from segzoo.cli.cache import cache
+from segzoo.cli.commands.adopt import adopt
+from segzoo.cli.commands.bundle import bundle
+from segzoo.cli.commands.cache import cache
+from segzoo.cli.commands.convert import convert
+from segzoo.cli.commands.doctor import doctor
+from segzoo.cli.commands.explain import explain
+from segzoo.cli.commands.export import export
+from segzoo.cli.commands.fetch import fetch
+from segzoo.cli.commands.info import info
+from segzoo.cli.commands.inspect import diff, inspect
+from segzoo.cli.commands.list import list_
+from segzoo.cli.commands.manifest import manifest
+from segzoo.cli.commands.predict import predict
+from segzoo.cli.commands.receipt import receipt
+from segzoo.cli.commands.report import report
+from segzoo.cli.commands.verify import verify
 from segzoo.cli.completion import ManifestPath, completion
-from segzoo.cli.convert import convert
-from segzoo.cli.doctor import doctor
-from segzoo.cli.explain import explain
-from segzoo.cli.export import export
-from segzoo.cli.failure import show_error
-from segzoo.cli.fetch import fetch
-from segzoo.cli.info import info
-from segzoo.cli.inspect import diff, inspect
-from segzoo.cli.interrupt import said
-from segzoo.cli.list import list_
-from segzoo.cli.manifest import Choice
-from segzoo.cli.predict import predict
-from segzoo.cli.receipt import receipt
-from segzoo.cli.report import report
-from segzoo.cli.verify import verify
-from segzoo.cli.zoos import manifest
+from segzoo.cli.options import Choice
+from segzoo.cli.terminal.answer import answers, command_words, show_failure
+from segzoo.cli.terminal.failure import show_error
+from segzoo.cli.terminal.interrupt import said
 from segzoo.errors import EnvironmentFault, Interrupted, SegzooError, UsageError
 
 EPILOG = """\b

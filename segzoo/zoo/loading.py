@@ -9,23 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from segzoo.conversion.checkpoint import Read
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
-from segzoo.errors import UsageError, one_of
-from segzoo.formats import naming
+from segzoo.errors import UsageError
 from segzoo.formats.arrays import refuse_not_finite
-from segzoo.layouts import LAYOUTS, OWN
+from segzoo.layouts import OWN
 from segzoo.manifest.entries import Entry, Model, Protocol
-from segzoo.manifest.merge import Zoos
 from segzoo.models.segmentor import build
 from segzoo.models.vit.network import VisionTransformer
 from segzoo.zoo.likeness import known
-from segzoo.zoo.opened import read
-from segzoo.zoo.zoo import Manifest, open_manifest
+from segzoo.zoo.zoo import Manifest
 
 Said = Callable[[int, int | None], None]
 
@@ -62,30 +58,3 @@ def loaded(source: str | Path, manifest: Manifest, like: str | None = None, said
     it = known(source, manifest, zoo.models, like, said)
     entry = zoo.models[it.like]
     return Loaded(it.name, it.like, module(it.read, entry), entry.protocol, zoo.datasets[entry.protocol.dataset].classes)
-
-
-def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:
-    """A Segmenter as a torch module, ready to run: fetched and checked if it is of the zoo, read if it is a file.
-
-    It takes normalised RGB (b, 3, H, W) float32, (x - mean) / std of 0 to 255 as its protocol says, and gives scores
-    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. `like` names
-    the entry of the zoo that a file is like, where its geometry alone does not tell. Raises NotFoundError, ConversionError, and what
-    fetching raises.
-    """
-    return loaded(source, open_manifest(zoo), like).module
-
-
-def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
-    """The tensors of a backbone of the zoo, or of a model's, in a layout: a state dict that the library in question loads.
-
-    Raises UsageError (no such layout), NotFoundError, ConversionError, and what fetching raises.
-    """
-    one_of("layout", layout, LAYOUTS)
-    manifest = open_manifest(zoo)
-    entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
-    path = manifest.fetch(entry.artifact, lambda done, whole: None).path
-    with naming(path, name):
-        weights = read(entry, path)
-        decoders = [section for section in weights.found.sections if "decoder" in section]
-        steps = plan(weights.opened.specs, layout, found=weights.found, heads=weights.geometry.heads, drop=decoders, prefix=None)
-    return {key: torch.from_numpy(array.copy()) for key, array in run(steps, weights.opened)}

@@ -2,7 +2,7 @@
 
 import click
 
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
 
 
 @click.command(short_help="Look at Python, packages, GPU, store and network, and say what to mend.")
@@ -17,8 +17,8 @@ def doctor(choice: Choice, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import show
     from segzoo.zoo.doctor import examine
 
     findings = []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.completion import Folder, Name
-from segzoo.cli.failure import show_errors
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
+from segzoo.cli.terminal.failure import show_errors
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ def fetch(
       segzoo fetch vit-b-mask -o checkpoints/
       segzoo --zoo mini fetch --all
     """
-    from segzoo.cli.answer import problem, show_json
-    from segzoo.cli.output import many_progress, on_terminal, tell
+    from segzoo.cli.terminal.answer import problem, show_json
+    from segzoo.cli.terminal.progress import many_progress
+    from segzoo.cli.terminal.show import on_terminal, tell
     from segzoo.store.fetch import fetch_many
 
     manifest = choice.load()
@@ -133,7 +134,7 @@ def _planned(manifest: Manifest, name: str, artifact: Artifact) -> dict[str, Any
 
 
 def _show_plan(plan: list[dict[str, Any]]) -> None:
-    from segzoo.cli.output import counted, megabytes, show
+    from segzoo.cli.terminal.show import counted, megabytes, show
 
     for one in plan:
         show(f"{one['name']}: {'here already' if one['here'] else 'to fetch'}, {megabytes(one['size'])}, {one['evidence']}")
@@ -178,7 +179,7 @@ def _unpacked(manifest: Manifest, name: str, fetched: Fetched, said: Callable[[s
 
 
 def _show(result: dict[str, Any]) -> None:
-    from segzoo.cli.output import megabytes, show, tell
+    from segzoo.cli.terminal.show import megabytes, show, tell
 
     for failure in result["passed_over"]:
         tell(f"{result['name']}: passed over {failure}", style="yellow")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.manifest import Choice
+from segzoo.cli.options import Choice
 from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
     """
     from dataclasses import asdict
 
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import show
     from segzoo.datasets.listing import folder_given
     from segzoo.evidence.recheck import Finding, recheck
 

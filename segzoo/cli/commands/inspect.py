@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
 
 if TYPE_CHECKING:
     from segzoo.formats import Weights
@@ -33,8 +33,8 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import megabytes, show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import megabytes, show
     from segzoo.conversion.inspect import inspect as look
     from segzoo.formats import naming
 
@@ -86,8 +86,8 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import show
     from segzoo.conversion.compare import compare
 
     found = compare(_opened(choice, left), _opened(choice, right))

@@ -24,7 +24,7 @@ def show_errors(errors: Iterable[SegzooError]) -> None:
 
 def show_message(error: SegzooError) -> None:
     """The message alone; with -vv the traceback comes before it."""
-    from segzoo.cli.output import show, verbosity
+    from segzoo.cli.terminal.show import show, verbosity
 
     if verbosity() >= 2 and error.__traceback__:
         show("".join(traceback.format_exception(error)).rstrip(), style="dim", err=True)
@@ -32,7 +32,7 @@ def show_message(error: SegzooError) -> None:
 
 
 def show_hint(error: SegzooError) -> None:
-    from segzoo.cli.output import show
+    from segzoo.cli.terminal.show import show
 
     if error.hint:
         show(f"hint: {error.hint}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.manifest import Choice
+from segzoo.cli.options import Choice
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +24,7 @@ def list_(choice: Choice, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from segzoo.cli.answer import show_json
+    from segzoo.cli.terminal.answer import show_json
 
     manifest = choice.load()
     zoo, store = manifest.zoo, manifest.store
@@ -52,7 +52,7 @@ def list_(choice: Choice, as_json: bool) -> None:
 def _table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    from segzoo.cli.output import megabytes
+    from segzoo.cli.terminal.show import megabytes
 
     table = Table(box=None, pad_edge=False)
     for column in ("name", "kind"):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.failure import show_error, show_hint, show_message
-from segzoo.cli.manifest import Choice
+from segzoo.cli.options import Choice
+from segzoo.cli.terminal.failure import show_error, show_hint, show_message
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
       segzoo adopt old-disk/*.pth
       segzoo adopt --as seg-b-mask checkpoint.pth
     """
-    from segzoo.cli.answer import problem, show_json
-    from segzoo.cli.output import megabytes, show
+    from segzoo.cli.terminal.answer import problem, show_json
+    from segzoo.cli.terminal.show import megabytes, show
     from segzoo.store.adopt import Unknown
 
     if name and len(files) != 1:

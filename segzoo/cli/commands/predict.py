@@ -11,8 +11,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from segzoo.cli.completion import Folder, Name, with_files
-from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
+from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
 from segzoo.vocabulary import IMAGES, MODES, PRECISIONS
 
@@ -72,8 +72,9 @@ def predict(
       segzoo predict work_dirs/latest.pth photos/ -o out/
       segzoo predict --compare vit-t-mask vit-s-mask photos/*.jpg
     """
-    from segzoo.cli.answer import problem, show_json
-    from segzoo.cli.output import byte_progress, counted, show, tell, work_progress
+    from segzoo.cli.terminal.answer import problem, show_json
+    from segzoo.cli.terminal.progress import byte_progress, work_progress
+    from segzoo.cli.terminal.show import counted, show, tell
     from segzoo.datasets.decode import read_image
     from segzoo.evaluation.device import best_device
     from segzoo.evaluation.evaluator import Evaluator

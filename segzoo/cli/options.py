@@ -49,7 +49,7 @@ class Choice:
 
     def load(self) -> Manifest:
         """The manifests, opened; what hides what is said once, with -v."""
-        from segzoo.cli.output import tell, verbosity
+        from segzoo.cli.terminal.show import tell, verbosity
         from segzoo.zoo.zoo import open_manifest
 
         manifest = open_manifest(self.zoo, self.offline, self.mirrors)
@@ -62,7 +62,7 @@ class Choice:
 
     def of_zoo(self, name: str) -> tuple[Path, Entry]:
         """The file behind a name in the zoo, fetched if need be, and its entry. Raises NotFoundError."""
-        from segzoo.cli.output import byte_progress
+        from segzoo.cli.terminal.progress import byte_progress
 
         manifest = self.load()
         entry = manifest.chosen([name], False, manifest.zoo.entries)[name]

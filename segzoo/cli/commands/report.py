@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.completion import Folder, Name
-from segzoo.cli.manifest import Choice
+from segzoo.cli.options import Choice
 from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError, UsageError
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ def report(
     from importlib.util import find_spec
 
     from segzoo.atomic import replacing
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import counted, show, tell, work_progress
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.progress import work_progress
+    from segzoo.cli.terminal.show import counted, show, tell
 
     for module in ("matplotlib", "jinja2", "torch"):
         if find_spec(module) is None:
             raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
-    from segzoo.cli.receipt import none_yet
+    from segzoo.cli.commands.receipt import none_yet
     from segzoo.publishing.report import plots
     from segzoo.publishing.report.facts import gather
     from segzoo.publishing.report.page import MADE, Illustrated, Picture, render

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.manifest import Choice
+from segzoo.cli.options import Choice
 from segzoo.errors import UsageError
 
 
@@ -29,8 +29,9 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
       segzoo bundle create zoo.tar vit-t vit-t-mask
       segzoo bundle create zoo.tar --all
     """
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import byte_progress, counted, megabytes, show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.cli.terminal.show import counted, megabytes, show
     from segzoo.store.bundle import create as create_bundle
 
     if target.exists() and not force:
@@ -52,8 +53,9 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
 @click.pass_obj
 def load(choice: Choice, source: Path, as_json: bool) -> None:
     """Put an archive's files into the store. Each is hashed; what is not what its name says is refused."""
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import byte_progress, counted, show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.cli.terminal.show import counted, show
     from segzoo.store.bundle import load as load_bundle
 
     manifest = choice.load()

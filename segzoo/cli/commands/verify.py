@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.board import Board
 from segzoo.cli.completion import Name
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
+from segzoo.cli.terminal.board import Board
 from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.vocabulary import MODES, PRECISIONS, RUNGS
 
@@ -95,8 +95,8 @@ def verify(
     from time import perf_counter
 
     started = perf_counter()
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import counted, megabytes, tell
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import counted, megabytes, tell
     from segzoo.datasets.listing import folder_given
     from segzoo.evaluation.device import best_device
     from segzoo.evidence import ladder

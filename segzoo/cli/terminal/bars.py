@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from segzoo.cli.output import above, printable
+from segzoo.cli.terminal.show import above, printable
 
 
 @contextmanager

@@ -59,8 +59,8 @@ def explain(code: int | None, as_json: bool) -> None:
     Examples:
       segzoo verify vit-t-mask || segzoo explain $?
     """
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import show
 
     if code is not None and code not in MEANINGS:
         raise NotFoundError(f"segzoo never exits with {code}; it does with {', '.join(map(str, MEANINGS))}", hint="segzoo explain shows them all")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from segzoo.cli.completion import Folder, Name
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
 from segzoo.vocabulary import FORMS
 
 
@@ -39,8 +39,9 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     """
     from dataclasses import asdict
 
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import byte_progress, megabytes, show, tell
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.cli.terminal.show import megabytes, show, tell
     from segzoo.publishing.export.export import publish
 
     with byte_progress(name) as said:

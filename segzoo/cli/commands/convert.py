@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
+from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
@@ -90,8 +90,9 @@ def convert(
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is multiplied here; a thread a core costs more than a small file
 
-    from segzoo.cli.answer import problem, show_json
-    from segzoo.cli.output import byte_progress, on_terminal, tell
+    from segzoo.cli.terminal.answer import problem, show_json
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.cli.terminal.show import on_terminal, tell
     from segzoo.conversion.convert import convert as convert_file
     from segzoo.formats import naming
 
@@ -188,7 +189,7 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
 
 
 def _show(source: str, report: Report) -> None:
-    from segzoo.cli.output import megabytes, show, tell
+    from segzoo.cli.terminal.show import megabytes, show, tell
 
     lines = [f"read     {source}: {report.source_layout}, {report.read} tensors, {megabytes(report.bytes_read)}", f"         {report.geometry}"]
     lines += [f"         {note}" for note in report.notes]

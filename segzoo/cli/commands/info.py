@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from segzoo.cli.completion import Name
-from segzoo.cli.manifest import Choice
+from segzoo.cli.options import Choice
 
 _NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}}  # files that have no tensors
 
@@ -17,8 +17,8 @@ _NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}}  # files tha
 @click.pass_obj
 def info(choice: Choice, name: str, as_json: bool) -> None:
     """Show everything the zoo says about one backbone, model or data set: licence, files, hashes, geometry, protocol, figures."""
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import show
 
     manifest = choice.load()
     zoo = manifest.zoo

@@ -1,15 +1,22 @@
-"""What a program asks of segzoo in one call, as the commands do it: the manifest opened, the store found, the network used."""
+"""What a program asks of segzoo, in the way the commands do it: the zoo opened, the store found, the network used.
+
+As in a command, each body begins with its imports, so that a program pays only for what it asks. `segzoo.convert` and
+`segzoo.open` need no zoo: they are those of `conversion` and `formats`.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code
-from segzoo.evidence.climb import verify
-from segzoo.evidence.ladder import Setting
-from segzoo.manifest.merge import Zoos
-from segzoo.publishing.export.export import Publication, publish
-from segzoo.zoo.zoo import open_manifest
+from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code, one_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from segzoo.manifest.merge import Zoos
+    from segzoo.publishing.export.export import Publication
 
 
 def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
@@ -18,6 +25,8 @@ def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
     `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. Raises NotFoundError for an unknown
     name or, offline, for what is not here, NetworkError, IntegrityError, EnvironmentFault.
     """
+    from segzoo.zoo.zoo import open_manifest
+
     manifest = open_manifest(zoo, offline)
     artifact = manifest.chosen([name], False, manifest.zoo.artifacts)[name]
     return manifest.fetch(artifact, lambda done, whole: None).path
@@ -30,6 +39,9 @@ def export(name: str | Path, folder: str | Path, *, form: str, zoo: Zoos = None,
     UsageError where the folder is there already, ConversionError where the form cannot hold the model, NotFoundError,
     EnvironmentFault, and what fetching raises.
     """
+    from segzoo.publishing.export.export import publish
+    from segzoo.zoo.zoo import open_manifest
+
     return publish(name, Path(folder), form, open_manifest(zoo), like)
 
 
@@ -51,6 +63,10 @@ def evaluate(
     Raises UsageError for others, the error of the first rung that fails, and EnvironmentFault where one cannot be climbed for lack of
     data or of a library. AccuracyError, of a figure that is off, has the same facts in its `facts`, up to the mode that is off.
     """
+    from segzoo.evidence.climb import verify
+    from segzoo.evidence.ladder import Setting
+    from segzoo.zoo.zoo import open_manifest
+
     manifest = open_manifest(zoo)
     if name in manifest.zoo.backbones:
         raise UsageError(f"{name} is a backbone: it has no mIoU", hint=f"models are {', '.join(manifest.zoo.models)}")
@@ -67,3 +83,42 @@ def evaluate(
     if "modes" not in check.facts:
         raise EnvironmentFault(f"{name}: {check.detail}")
     return check.facts
+
+
+def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:
+    """A Segmenter as a torch module, ready to run: fetched and checked if it is of the zoo, read if it is a file.
+
+    It takes normalised RGB (b, 3, H, W) float32, (x - mean) / std of 0 to 255 as its protocol says, and gives scores
+    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. `like` names
+    the entry of the zoo that a file is like, where its geometry alone does not tell. Raises NotFoundError, ConversionError, and what
+    fetching raises.
+    """
+    from segzoo.zoo.loading import loaded
+    from segzoo.zoo.zoo import open_manifest
+
+    return loaded(source, open_manifest(zoo), like).module
+
+
+def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
+    """The tensors of a backbone of the zoo, or of a model's, in a layout: a state dict that the library in question loads.
+
+    Raises UsageError (no such layout), NotFoundError, ConversionError, and what fetching raises.
+    """
+    import torch
+
+    from segzoo.conversion.plan import plan
+    from segzoo.conversion.run import run
+    from segzoo.formats import naming
+    from segzoo.layouts import LAYOUTS
+    from segzoo.zoo.opened import read
+    from segzoo.zoo.zoo import open_manifest
+
+    one_of("layout", layout, LAYOUTS)
+    manifest = open_manifest(zoo)
+    entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
+    path = manifest.fetch(entry.artifact, lambda done, whole: None).path
+    with naming(path, name):
+        weights = read(entry, path)
+        decoders = [section for section in weights.found.sections if "decoder" in section]
+        steps = plan(weights.opened.specs, layout, found=weights.found, heads=weights.geometry.heads, drop=decoders, prefix=None)
+    return {key: torch.from_numpy(array.copy()) for key, array in run(steps, weights.opened)}

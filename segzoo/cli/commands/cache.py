@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.failure import show_error
-from segzoo.cli.manifest import Choice
+from segzoo.cli.options import Choice
+from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def dir_(choice: Choice) -> None:
 @click.pass_obj
 def ls(choice: Choice, as_json: bool) -> None:
     """List what is in the store, by the names that this zoo has for it, and what is left of broken downloads."""
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import counted, megabytes, show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import counted, megabytes, show
 
     manifest = choice.load()
     rows = _rows(manifest.store, manifest.zoo.artifacts)
@@ -59,8 +59,9 @@ def verify(choice: Choice, as_json: bool) -> None:
     """Hash every file in the store again; what has changed on disk is named and left for cache rm. Exit 4 if any has."""
     import hashlib
 
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import counted, many_progress, show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.progress import many_progress
+    from segzoo.cli.terminal.show import counted, show
 
     manifest = choice.load()
     rows = _rows(manifest.store, manifest.zoo.artifacts)
@@ -90,8 +91,8 @@ def verify(choice: Choice, as_json: bool) -> None:
 @click.pass_obj
 def prune(choice: Choice, unused: bool, as_json: bool) -> None:
     """Remove what is left of broken downloads, unless a process is at it."""
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import counted, megabytes, show
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import counted, megabytes, show
     from segzoo.store.partial import held
 
     manifest = choice.load()
@@ -114,8 +115,8 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
 @click.pass_obj
 def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
     """Remove files by a name of the zoo or the beginning of a hash, eight digits at least. What is pinned stays pinned."""
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import megabytes, show, tell
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import megabytes, show, tell
 
     manifest = choice.load()
     rows = _rows(manifest.store, manifest.zoo.artifacts)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.failure import show_errors
-from segzoo.cli.manifest import Choice, network_options
+from segzoo.cli.options import Choice, network_options
+from segzoo.cli.terminal.failure import show_errors
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def init(path: Path) -> None:
 
     PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. What is there already is never overwritten.
     """
-    from segzoo.cli.output import show, tell
+    from segzoo.cli.terminal.show import show, tell
 
     path = path / USUAL if path.is_dir() else path
     if path.exists() or path.is_symlink():
@@ -70,8 +70,8 @@ def check(choice: Choice, paths: tuple[str, ...], as_json: bool) -> None:
     looked at is no fault: files that are missing or have another size, hashes that nobody knows, data sets that are
     not as described or cannot be found, figures that look as if for another scale.
     """
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import counted, show, tell
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import counted, show, tell
     from segzoo.manifest.merge import misfits, parts_of, united
     from segzoo.zoo.own.review import review
     from segzoo.zoo.zoo import store_of
@@ -108,8 +108,9 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     From then on nothing else is accepted, by whoever has the lock: commit it. The manifest itself is yours and stays
     as it is. By default the manifests of --zoo, else ./zoo.yaml.
     """
-    from segzoo.cli.answer import problem, show_json
-    from segzoo.cli.output import many_progress, show
+    from segzoo.cli.terminal.answer import problem, show_json
+    from segzoo.cli.terminal.progress import many_progress
+    from segzoo.cli.terminal.show import show
     from segzoo.store.fetch import fetch_many
     from segzoo.store.fetched import Fetched
     from segzoo.zoo.own.review import placed
@@ -172,8 +173,9 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
       segzoo manifest add https://host/vit.npz --to zoo.yaml --name our-vit
       segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
     """
-    from segzoo.cli.answer import show_json
-    from segzoo.cli.output import byte_progress, show, tell
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.cli.terminal.show import show, tell
     from segzoo.zoo.own.propose import Wishes, name_of, propose
     from segzoo.zoo.own.take import take
     from segzoo.zoo.own.write import put, refuse_taken
@@ -295,7 +297,7 @@ def _additions(proposals: list[Proposal], used: Manifest, to: Path | None, other
 
 def _print(additions: list[Addition]) -> None:
     """The entries as they would stand in a manifest."""
-    from segzoo.cli.output import show
+    from segzoo.cli.terminal.show import show
     from segzoo.manifest.spelling import spelt
 
     for section in dict.fromkeys(one.section for one in additions):

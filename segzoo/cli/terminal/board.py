@@ -23,7 +23,7 @@ class Board:
     STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "n/a": "dim"}  # noqa: RUF012
 
     def __init__(self, manifest: Manifest, entries: dict[str, Entry], silent: bool, summed: bool):
-        from segzoo.cli.output import on_terminal
+        from segzoo.cli.terminal.show import on_terminal
 
         self.manifest = manifest
         self.entries = entries
@@ -52,7 +52,7 @@ class Board:
         self.doing = f"{doing} {100 * done // whole} %" if whole else doing
 
     def add(self, name: str, check: Check) -> None:
-        from segzoo.cli.output import show, tell
+        from segzoo.cli.terminal.show import show, tell
 
         self.checks[name].append(check)
         self.doing = ""
@@ -98,7 +98,7 @@ class Board:
         """The finished table, measured against reported figures, what failed or was skipped and why, and where receipts are."""
         from rich.console import Console
 
-        from segzoo.cli.output import show, verbosity
+        from segzoo.cli.terminal.show import show, verbosity
 
         Console(highlight=False).print(self.table())
         show()

@@ -1,0 +1,61 @@
+"""Progress: bars on a terminal, sparse lines elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from segzoo.cli.terminal.show import megabytes, on_terminal, tell
+
+Said = Callable[[int, int | None], None]
+
+
+@contextmanager
+def many_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress over the bytes of several files: bars on a terminal, elsewhere a line each 10 % of a file that takes long, or 30 s."""
+    if quiet:
+        yield lambda label, done, whole: None
+        return
+    if on_terminal():
+        from segzoo.cli.terminal.bars import bars
+
+        with bars() as said:
+            yield said
+        return
+    due: dict[str, tuple[float, float]] = {}
+
+    def line(label: str, done: int, whole: int | None) -> None:
+        share, now = done / whole if whole else 0.0, monotonic()
+        next_share, last = due.setdefault(label, (0.1, now))
+        if (next_share <= share < 1 and now - last >= 3) or now - last >= 30:
+            tell(f"{label}: {megabytes(done)}" + (f" of {megabytes(whole)}" if whole else ""))
+            due[label] = (share + 0.1, now)
+
+    yield line
+
+
+@contextmanager
+def byte_progress(label: str) -> Iterator[Said]:
+    """The same for one file."""
+    with many_progress() as said:
+        yield lambda done, whole: said(label, done, whole)
+
+
+@contextmanager
+def work_progress(label: str, whole: int) -> Iterator[Callable[[], None]]:
+    """Progress over so many things: a bar with time left on a terminal, elsewhere a line each 10 % of what takes long, or 30 s."""
+    if on_terminal():
+        from segzoo.cli.terminal.bars import counting
+
+        with counting(label, whole) as done:
+            yield done
+        return
+    count, due, last = 0, 0.1, monotonic()
+
+    def one_more() -> None:
+        nonlocal count, due, last
+        count, now = count + 1, monotonic()
+        if (due <= count / whole < 1 and now - last >= 3) or now - last >= 30:
+            tell(f"{label}: {count} of {whole}")
+            due, last = count / whole + 0.1, now
+
+    yield one_more
