@@ -1,17 +1,15 @@
-"""A clean environment for every test, and the things that many of them start from."""
+"""A clean environment for every test."""
 
 import atexit
 import os
 import shutil
 import signal
 import tempfile
-from pathlib import Path
 
-import numpy as np
 import pytest
+from support import MINI
 
-from segzoo.manifest.document import Zoo, load, packaged
-from segzoo.spec import Spec
+from segzoo.manifest.document import Zoo, load
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core runs the tests: more threads would wait for each other
 if "PYTEST_XDIST_WORKER" not in os.environ:  # what JAX compiles for one process serves them all
@@ -20,10 +18,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # what JAX compiles for one process
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts with "&", and so would our children
-
-GOLDEN = Path(__file__).parent / "data"
-MINI = packaged("mini/zoo.yaml").parent
-TAME = MINI / "mini.tame.npz"
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +31,3 @@ def _clean(monkeypatch, tmp_path_factory):
 @pytest.fixture(scope="session")
 def mini_zoo() -> Zoo:
     return load(MINI / "zoo.yaml")
-
-
-def specs_of(tensors) -> dict[str, Spec]:
-    return {name: Spec(array.shape, array.dtype.name) for name, array in tensors.items()}
-
-
-def same(mine, theirs) -> bool:
-    """Same names, dtypes, shapes and numbers."""
-    return mine.keys() == theirs.keys() and all(
-        mine[name].dtype == theirs[name].dtype and np.array_equal(mine[name], theirs[name]) for name in theirs
-    )

@@ -1,0 +1,133 @@
+"""What commands print with --json: one published shape, on failure too."""
+
+import json
+from pathlib import Path
+
+import click
+import jsonschema
+import pytest
+import referencing
+from click.testing import CliRunner
+from support import MINI, TAME
+
+from segzoo.cli import main
+from segzoo.manifest.document import packaged
+
+SCHEMA = json.loads(packaged("output.schema.json").read_text())
+RECEIPT = referencing.Resource.from_contents(json.loads(packaged("receipt.schema.json").read_text()))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, registry=referencing.Registry().with_resource("receipt.schema.json", RECEIPT))
+IMAGE = MINI / "ade_mini" / "images" / "validation" / "ADE_val_00000001.jpg"
+
+
+def segzoo(*arguments):
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    answer = json.loads(done.stdout)
+    VALIDATOR.validate(answer)
+    assert answer["exit_code"] == done.exit_code
+    return answer
+
+
+def with_json(command, words=()):
+    """The words of every command that has --json."""
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            yield from with_json(one, (*words, name))
+    elif any("--json" in parameter.opts for parameter in command.params):
+        yield " ".join(words)
+
+
+WORKING = {
+    "fetch": [("mini-vit",), ("mini-vit", "--dry-run"), ("mini-vit", "-o", "copies")],
+    "convert": [("mini-vit", "vit.pth"), ("mini-vit", "vit.safetensors", "--to", "timm", "--dtype", "bfloat16", "--drop", "classifier")],
+    "export": [("mini-vit", "-o", "vit-hf", "--as", "hf"), ("mini-mask", "-o", "mask", "--as", "safetensors")],
+    "verify": [("mini-linear", "mini-vit", "--images", "2", "--device", "cpu")],
+    "predict": [("mini-linear", IMAGE, "--device", "cpu"), ("--compare", "mini-linear", "mini-mask", IMAGE, "--device", "cpu")],
+    "list": [()],
+    "info": [("mini-vit",), ("mini-mask",), ("ade-mini",)],
+    "inspect": [(TAME,), (TAME, "--keys")],
+    "diff": [(TAME, TAME)],
+    "cache ls": [()],
+    "cache verify": [()],
+    "cache prune": [()],
+    "cache rm": [("mini-vit",)],
+    "adopt": [(TAME,)],
+    "bundle create": [("zoo.tar", "mini-vit")],
+    "bundle load": [("zoo.tar",)],
+    "manifest check": [()],
+    "manifest lock": [()],
+    "manifest add": [(TAME,), (TAME, MINI / "segmenter_mini_mask-6a6bc5f4.pth", "--to", "zoo.yaml")],
+    "receipt check": [()],
+    "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
+    "doctor": [("--offline",)],
+    "explain": [(), ("4",)],
+}
+
+
+def test_every_command_with_json_is_tried_and_published():
+    published = {one["properties"]["command"]["const"] for one in SCHEMA["then"]["oneOf"]}
+    assert set(with_json(main)) == set(WORKING) == published
+
+
+def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zoo.yaml").write_text("version: 1\n")
+    order = ["fetch", *(command for command in WORKING if command not in ("fetch", "cache rm")), "cache rm"]
+    for command in order:
+        for arguments in WORKING[command]:
+            answer = segzoo("--zoo", "mini", *command.split(), *arguments, "--json")
+            assert (answer["command"], answer["error"], answer["exit_code"]) == (command, None, 0)
+            assert answer["result"] is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command", "code", "said"),
+    [
+        (("fetch", "mini-vitt"), "fetch", 7, "did you mean mini-vit?"),
+        (("cache", "rm", "00000000"), "cache rm", 7, "nothing in the store"),
+        (("info",), "info", 2, "Missing argument 'NAME'."),
+        (("verify", "--images", "none"), "verify", 2, "neither a positive number nor 'all'"),
+        (("inspect", MINI / "zoo.yaml"), "inspect", 4, "zoo.yaml"),
+        (("inspect", "x" * 300), "inspect", 8, "File name too long"),
+    ],
+)
+def test_a_failure_is_of_the_same_shape(arguments, command, code, said):
+    answer = segzoo("--zoo", "mini", *arguments, "--json")
+    assert (answer["command"], answer["exit_code"], answer["error"]["code"], answer["result"]) == (command, code, code, None)
+    assert said in answer["error"]["message"]
+
+
+def test_a_failure_among_several_keeps_the_others(tmp_path):
+    (tmp_path / "broken.npz").write_bytes(b"PK\3\4")
+    answer = segzoo("--zoo", "mini", "convert", TAME, tmp_path / "broken.npz", tmp_path / "made/", "--json")
+    fine, broken = answer["result"]
+    assert answer["exit_code"] == broken["error"]["code"] == 4
+    assert Path(fine["target"]).exists()
+    answer = segzoo("--zoo", "mini", "adopt", TAME, tmp_path / "broken.npz", "--json")
+    assert [("error" in one) for one in answer["result"]] == [False, True]
+    (tmp_path / "broken.jpg").write_bytes(IMAGE.read_bytes()[:300])
+    answer = segzoo("--zoo", "mini", "predict", "mini-linear", tmp_path / "broken.jpg", IMAGE, "--device", "cpu", "-o", tmp_path / "out", "--json")
+    assert answer["exit_code"] == answer["result"][0]["error"]["code"] == 8
+    assert [(one["image"], "error" in one) for one in answer["result"]] == [(str(tmp_path / "broken.jpg"), True), (str(IMAGE), False)]
+
+
+def test_a_bug_is_said_and_raised(monkeypatch):
+    monkeypatch.setattr("segzoo.store.store.Store.find", lambda *arguments: 1 / 0)
+    done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
+    assert isinstance(done.exception, ZeroDivisionError)
+    assert json.loads(done.stdout)["error"]["message"].startswith("a bug in segzoo: ZeroDivisionError")
+
+
+def test_an_interruption_is_of_the_same_shape(monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segzoo.store.store.Store.expected", interrupted)
+    answer = segzoo("--zoo", "mini", "cache", "ls", "--json")
+    assert (answer["exit_code"], answer["command"]) == (130, "cache ls")
+
+
+def test_names_that_could_drive_a_terminal_or_fit_no_encoding_are_escaped(tmp_path):
+    (tmp_path / "b\u0442\x1b[31m.npz").write_bytes(TAME.read_bytes())
+    done = CliRunner().invoke(main, ["inspect", str(tmp_path / "b\u0442\x1b[31m.npz"), "--json"])
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["result"]["path"].endswith("b\u0442\x1b[31m.npz")

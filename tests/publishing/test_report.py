@@ -1,0 +1,274 @@
+"""The page of a report: what it says is what receipts say, it needs nothing else, and hostile texts stay texts."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support import MINI
+
+from segzoo.cli import main
+from segzoo.evaluation.counts import Counts, mean_iou
+from segzoo.manifest.document import packaged
+from segzoo.publishing.report.examples import extremes
+from segzoo.store.store import home
+
+
+def segzoo(*arguments, zoo="mini"):
+    done = CliRunner().invoke(main, ["--zoo", str(zoo), *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+class Page(HTMLParser):
+    """The texts of a page, and all that it would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.texts, self.loads, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("src", "srcset", "data", "poster") or (name in ("href", "xlink:href") and tag != "a"):
+                self.loads.append(value)
+        assert tag != "script"
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with the receipts of two entries, made once."""
+    folder = tmp_path_factory.mktemp("verified")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGZOO_HOME", str(folder))
+        segzoo("verify", "mini-vit", "mini-linear", "--images", "20", "--mode", "ss", "--mode", "ms+flip-1.x", "--device", "cpu")
+    return folder
+
+
+@pytest.fixture
+def verified(store):
+    shutil.copytree(store, home(), dirs_exist_ok=True)
+    return {path.stem: json.loads(path.read_text()) for path in (home() / "receipts" / "mini").glob("*.json")}
+
+
+def test_the_page_says_what_the_receipts_say(verified, tmp_path):
+    done = segzoo("report", "--device", "cpu", "-o", tmp_path / "page")
+    assert done.exit_code == 0, done.output
+    html = (tmp_path / "page" / "index.html").read_text()
+    page = Page(html)
+    assert page.open == []
+    assert all(source.startswith(("data:image/jpeg;base64,", "#")) for source in page.loads)
+    assert not re.search(r"@import|url\((?!#)", html)
+    said = re.sub(r"\s+", " ", " ".join(page.texts))
+    facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
+    score = facts["mIoU"]["facts"]["modes"]["ss"]
+    low, high = re.search(r"95 % interval ([\d.]+) to ([\d.]+)", facts["mIoU"]["detail"]).groups()
+    for text in (facts["bytes"]["facts"]["sha256"], facts["mIoU"]["basis"]["data_digest"], f"{low} to {high}", f"{score['measured']['mIoU']:.2f}"):
+        assert text in said
+    assert all(f"{values['IoU']:.2f}" in said and name in said for name, values in score["per_class"].items())
+    assert "segzoo --zoo mini verify mini-linear --again --images 20 --mode ss --mode ms+flip-1.x --device cpu --precision fp32" in said
+    assert page.texts.count("consistent") == 3  # in both tables and under the heading
+    matrix = np.array(score["confusion"])[:-1]
+    np.fill_diagonal(matrix, 0)
+    assert f"{matrix.max():,}" in said
+    # the pictures: best, median and worst of 20, four each, and the same files beside the Markdown
+    assert len([source for source in page.loads if source.startswith("data:")]) == 12
+    markdown = (tmp_path / "page" / "report.md").read_text()
+    named = re.findall(r"\]\(pictures/([^)]*)\)", markdown)
+    assert sorted(named) == sorted(path.name for path in (tmp_path / "page" / "pictures").iterdir())
+    assert len(named) == 12 + 2 + 1
+    assert "consistent" in markdown
+    assert not re.search(r"seen again, its counts", said)
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in tables)
+
+
+def test_the_rules_for_print_come_last():
+    """Of two rules of the same weight the later counts: above the others they would set nothing."""
+    style = (packaged("mini/zoo.yaml").parents[1] / "pages" / "report.html").read_text().split("<style>")[1].split("</style>")[0]
+    assert style.count("@media print") == 1
+    assert not re.search(r"^\S", style.split("@media print {")[1].split("\n}\n")[1], re.MULTILINE)
+
+
+def test_its_command_makes_the_same_receipt_again(verified, tmp_path):
+    segzoo("report", "mini-linear", "--no-images", "-o", tmp_path)
+    (command,) = re.findall(r"^segzoo --zoo mini (verify .*)$", (tmp_path / "report.md").read_text(), re.MULTILINE)
+    segzoo(*command.split())
+    again = json.loads((home() / "receipts" / "mini" / "mini-linear.json").read_text())
+    changing = {"time", "seconds", "peak_memory"}
+
+    def still(record):
+        if isinstance(record, dict):
+            return {key: still(value) for key, value in record.items() if key not in changing}
+        return [still(one) for one in record] if isinstance(record, list) else record
+
+    assert still(again) == still(verified["mini-linear"])
+
+
+def test_what_is_not_verified_is_said_to_be_so(verified, tmp_path):
+    done = segzoo("report", "--all", "--no-images", "-o", tmp_path)
+    assert "mini-mask: not verified yet" in done.stdout
+    html = (tmp_path / "index.html").read_text()
+    assert "segzoo --zoo mini verify mini-mask" in html
+    assert "No pictures: left out, as asked" in html
+    assert "<img" not in html
+
+
+def test_without_receipts_there_is_no_page(tmp_path):
+    done = segzoo("report", "-o", tmp_path / "page")
+    assert done.exit_code == 7
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_failure_stands_on_the_page(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    lab.write_text(lab.read_text().replace("miou: 86.71", "miou: 80.0"))
+    assert segzoo("verify", "mini-linear", "--images", "all", "--device", "cpu", zoo=lab).exit_code == 6
+    done = segzoo("report", "-o", tmp_path / "page", zoo=lab)
+    assert done.exit_code == 0
+    assert "mini-linear: failed: mIoU" in done.stdout
+    assert "86.71 measured, 80.00 reported: refuted" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_data_that_are_not_here_or_others_leave_the_rest_of_the_page(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    segzoo("verify", "mini-linear", "--images", "12", "--device", "cpu", zoo=lab)
+    (lab.parent / "ade_mini" / "images" / "validation" / "ADE_val_00000003.jpg").unlink()
+    done = segzoo("report", "-o", tmp_path / "page", zoo=lab)
+    assert done.exit_code == 0
+    assert "no pictures of images: images are missing for 1 labels" in done.stderr
+    assert "No pictures: images are missing for 1 labels" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_strangers_texts_are_no_markup(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    text = lab.read_text().replace("title: Segmenter Linear, 3 blocks", "title: '<script>alert(1)</script> | [x](javascript:y)'")
+    lab.write_text(text.replace("      sky:", "      '<b>sky</b>|`x`':"))
+    segzoo("verify", "mini-linear", "--images", "12", "--device", "cpu", zoo=lab)
+    assert segzoo("report", "-o", tmp_path / "page", "--device", "cpu", zoo=lab).exit_code == 0
+    html = (tmp_path / "page" / "index.html").read_text()
+    assert Page(html).open == []
+    assert "<b>sky" not in html
+    assert "<script" not in html
+    markdown = (tmp_path / "page" / "report.md").read_text()
+    assert r"\<b\>sky\</b\>\|\`x\`" in markdown
+    assert "](javascript" not in markdown.replace(r"\]", "")
+
+
+def test_a_damaged_receipt_is_named(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    path.write_text(path.read_text().replace('"confusion"', '"konfusion"'))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 4
+    assert "mini-linear.json: damaged: KeyError('confusion'); it was edited or cut short" in done.stderr
+    assert "mini-linear: receipt broken\n" in done.stdout
+    assert "mini-vit: passed\n" in done.stdout  # the others stay
+    path.write_text(path.read_text()[:3000])
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images", "--json")
+    assert done.exit_code == 4
+    assert json.loads(done.stdout)["result"]["verdicts"]["mini-linear"] == "receipt broken"
+
+
+def test_a_receipt_that_contradicts_itself_confirms_nothing(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    record = json.loads(path.read_text())
+    record["checks"][4]["facts"]["modes"]["ss"]["measured"]["mIoU"] = 99.9
+    path.write_text(json.dumps(record))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 4
+    assert "mini-linear: receipt broken\n" in done.stdout
+    for page in ("index.html", "report.md"):
+        text = (tmp_path / "page" / page).read_text()
+        assert "mIoU, ss: the counts give" in text.replace("\\", "")
+        assert "receipt broken" in text
+        assert text.count("99.9") == 2  # only as what is wrong, by the word for its rung and by its counts
+
+
+def test_a_word_that_no_run_wrote_and_a_rung_that_is_gone_stand_on_no_page(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    record = json.loads(path.read_text())
+    record["checks"][4]["short"] = "99.99"
+    path.write_text(json.dumps(record))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 4
+    text = (tmp_path / "page" / "report.md").read_text()
+    assert "| mini-linear | receipt broken | " in text
+    assert text.count("99.99") == 1  # said once, as what is wrong
+    path.write_text(json.dumps(record | {"checks": verified["mini-linear"]["checks"][:2] + verified["mini-linear"]["checks"][3:]}))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert (done.exit_code, "its rungs are bytes, names, numbers, mIoU, expected" in done.stderr) == (4, True)
+
+
+def test_a_receipt_that_is_handed_on_is_copied_into_the_report(verified, tmp_path, monkeypatch):
+    """As a colleague has it, who never ran anything: the hint says where to."""
+    ours = tmp_path / "our receipt.json"
+    shutil.move(home() / "receipts" / "mini" / "mini-linear.json", ours)
+    monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "new home"))
+    done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images")
+    assert done.exit_code == 7
+    assert f"error: '{ours}' is a receipt, of mini-linear\n" in done.stderr
+    check, copy = re.fullmatch(r".*\nhint: segzoo (.*) checks it; (.*) puts it into the report\n", done.stderr, re.DOTALL).groups()
+    assert segzoo(*shlex.split(check.removeprefix("--zoo mini "))).exit_code == 0
+    subprocess.run(copy, shell=True, check=True)
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images")
+    assert (done.exit_code, "mini-linear: consistent\n" in done.stdout) == (0, True)
+    done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images")
+    assert "checks it; the report would have it in place of your own receipt, " in done.stderr
+    done = segzoo("report", home() / "receipts" / "mini" / "mini-linear.json", "-o", tmp_path / "page", "--no-images")
+    assert done.stderr.endswith(" checks it; segzoo --zoo mini report mini-linear makes its page\n")
+    done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images", zoo="shipped")
+    assert done.stderr.endswith(" checks it; for the report, name the zoo that has mini-linear with --zoo\n")
+
+
+def test_another_page_is_not_replaced(verified, tmp_path):
+    (tmp_path / "index.html").write_text("<title>my page</title>")
+    done = segzoo("report", "-o", tmp_path, "--no-images")
+    assert (done.exit_code, [path.name for path in tmp_path.iterdir()]) == (2, ["index.html"])
+    assert "index.html: there is another page of this name" in done.stderr
+    for _ in range(2):  # its own is
+        assert segzoo("report", "-o", tmp_path / "page", "--no-images").exit_code == 0
+
+
+def test_a_receipt_of_an_earlier_manifest_says_so(tmp_path):
+    lab = shutil.copytree(MINI, tmp_path / "lab") / "zoo.yaml"
+    segzoo("verify", "mini-linear", "--images", "12", "--device", "cpu", zoo=lab)
+    lab.write_text(lab.read_text().replace("stride: 48", "stride: 32").replace("miou: 86.71", "miou: 86.7"))
+    done = segzoo("report", "-o", tmp_path / "page", "--no-images", zoo=lab)
+    assert done.exit_code == 0
+    assert "mini-linear: outdated: protocol, reported\n" in done.stdout
+
+
+def test_best_median_and_worst_are_by_the_images_own_miou(verified):
+    facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}["mIoU"]["facts"]
+    counts = {name: Counts.from_sparse(rows, 8) for name, rows in facts["modes"]["ss"]["per_image"].items()}
+    scored = {name: mean_iou(one) for name, one in counts.items()}
+    found = extremes(counts)
+    assert scored[found["best"]] == max(scored.values())
+    assert scored[found["worst"]] == min(scored.values())
+    assert sum(score >= scored[found["median"]] for score in scored.values()) == 10
+    assert extremes({"dark": Counts(*np.zeros((3, 8), np.int64))}) == {}
+
+
+def test_the_same_receipts_give_the_same_plots(verified, tmp_path):
+    for name in "ab":
+        segzoo("report", "--no-images", "-o", tmp_path / name)
+    for path in (tmp_path / "a" / "pictures").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "pictures" / path.name).read_bytes()
+        assert not re.search(r'(height|width)="[\d.]+pt"', path.read_text().split(">")[0])

@@ -1,0 +1,36 @@
+"""What many tests start from, and how they compare."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from segzoo.manifest.document import packaged
+from segzoo.spec import Spec
+
+GOLDEN = Path(__file__).parent / "data"
+MINI = packaged("mini/zoo.yaml").parent
+TAME = MINI / "mini.tame.npz"
+CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
+
+
+def specs_of(tensors) -> dict[str, Spec]:
+    return {name: Spec(array.shape, array.dtype.name) for name, array in tensors.items()}
+
+
+def same(mine, theirs) -> bool:
+    """Same names, dtypes, shapes and numbers."""
+    return mine.keys() == theirs.keys() and all(
+        mine[name].dtype == theirs[name].dtype and np.array_equal(mine[name], theirs[name]) for name in theirs
+    )
+
+
+def golden_model(head):
+    """The Segmenter of which mmseg's own intermediates are known."""
+    from segzoo.conversion.plan import plan
+    from segzoo.formats import open_weights
+    from segzoo.models.segmentor import build
+
+    weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / f"mini_{head}.pth")
+    geometry = plan(weights.specs, "mmseg", heads=2).geometry
+    return build(replace(geometry, decoder=replace(geometry.decoder, heads=2)), weights)
