@@ -24,7 +24,7 @@ from segzoo.conversion.axes import shape_of
 from segzoo.layouts import LAYOUTS, Depths
 from segzoo.zoo.likeness import known
 from segzoo.zoo.loading import module
-from segzoo.zoo.zoo import open_manifest
+from segzoo.zoo.zoo import open_zoo
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "data" / "augreg"
 TORCH = f"torch=={torch.__version__.split('+')[0]}"
@@ -158,15 +158,15 @@ def main() -> None:
         pythons = {"hf": hf, "hf features": hf, "timm": [python["timm"]], "onnx": [python["ort"]], "safetensors": [python["torch"]]}
         print(f"{'entry':<12} {'form':<12} {'size':<17} {'loaded by':<20} {'max abs':>8} {'of':>7}  against; what loading said")
         for zoo in ["mini", *([str(true_size(folder))] if options.base else [])]:
-            manifest = open_manifest(zoo)
-            for entry in manifest.zoo.entries:
-                forms = ["hf", "hf features", "timm", "safetensors", "onnx"] if entry in manifest.zoo.backbones else ["safetensors", "onnx"]
+            opened = open_zoo(zoo)
+            for entry in opened.manifest.entries:
+                forms = ["hf", "hf features", "timm", "safetensors", "onnx"] if entry in opened.manifest.backbones else ["safetensors", "onnx"]
                 for form in forms:
                     out = folder / entry / form.replace(" ", "-")
                     segzoo.export(entry, out, form=form.split()[0], zoo=zoo)
                     for peer in pythons[form]:
-                        for size in sizes(form, manifest.zoo.entries[entry].geometry):
-                            one(peer, form, entry, out, size, manifest)
+                        for size in sizes(form, opened.manifest.entries[entry].geometry):
+                            one(peer, form, entry, out, size, opened)
 
 
 def sizes(form: str, geometry: object) -> list[tuple[int, int, int]]:
@@ -176,7 +176,7 @@ def sizes(form: str, geometry: object) -> list[tuple[int, int, int]]:
     return [*stored, (1, 5 * patch + 3, 3 * patch), (1, side // 2, 2 * side)] if form in ("safetensors", "onnx") else stored
 
 
-def one(peer: str, form: str, entry: str, out: Path, size: tuple[int, int, int], manifest: object) -> None:
+def one(peer: str, form: str, entry: str, out: Path, size: tuple[int, int, int], opened: object) -> None:
     """One folder, loaded and run elsewhere, and a line about it."""
     batch, height, width = size
     golden = entry == "mini-vit" and size == (2, 64, 64)
@@ -191,18 +191,18 @@ def one(peer: str, form: str, entry: str, out: Path, size: tuple[int, int, int],
         return
     library, said = json.loads(done.stdout.strip().splitlines()[-1])
     found = np.load(out.parent / "out.npy")
-    expected, against = wanted(form, entry, image, golden, manifest)
+    expected, against = wanted(form, entry, image, golden, opened)
     difference, largest = np.abs(found - expected.reshape(found.shape)).max(), np.abs(expected).max()
     print(f"{entry:<12} {form:<12} {f'{batch}x3x{height}x{width}':<17} {library:<20} {difference:8.1e} {largest:7.2f}  {against}; {json.dumps(said)}")
 
 
-def wanted(form: str, entry: str, image: np.ndarray, golden: bool, manifest: object) -> tuple[np.ndarray, str]:
+def wanted(form: str, entry: str, image: np.ndarray, golden: bool, opened: object) -> tuple[np.ndarray, str]:
     """What should come out, and who says so."""
     logits = form in ("hf", "timm")
     if golden:
         flax = np.load(GOLDEN / "mini.tame.flax_f64erf.npz")
         return (flax["logits"] if logits else flax["tokens"][:, 1:].swapaxes(1, 2)), "flax"
-    it = known(entry, manifest, manifest.zoo.entries, None, lambda done, whole: None)  # type: ignore[attr-defined, arg-type]
+    it = known(entry, opened, opened.manifest.entries, None, lambda done, whole: None)  # type: ignore[attr-defined, arg-type]
     model = module(it.read, it.entry)
     with torch.inference_mode():
         out = model(torch.from_numpy(image))

@@ -19,7 +19,7 @@ from segzoo.datasets.sample import AS_IT_IS
 from segzoo.evaluation.counts import Counts, counts_of, metrics, total
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.zoo.loading import loaded
-from segzoo.zoo.zoo import open_manifest
+from segzoo.zoo.zoo import open_zoo
 
 CPU = torch.device("cpu")
 
@@ -48,9 +48,9 @@ def changed(where: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def main() -> None:
-    manifest = open_manifest("mini")
-    one = loaded("mini-mask", manifest)
-    chosen = samples("ade20k", manifest.base / "ade_mini", "validation", 40)
+    zoo = open_zoo("mini")
+    one = loaded("mini-mask", zoo)
+    chosen = samples("ade20k", zoo.base / "ade_mini", "validation", 40)
 
     def measure(mode: str = "ss", found: Any = chosen, **protocol: Any) -> dict[str, Counts]:
         evaluator = Evaluator(one.module, one.protocol.model_copy(update=protocol), len(one.classes), CPU)

@@ -25,11 +25,11 @@ def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
     `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. Raises NotFoundError for an unknown
     name or, offline, for what is not here, NetworkError, IntegrityError, EnvironmentFault.
     """
-    from segzoo.zoo.zoo import open_manifest
+    from segzoo.zoo.zoo import open_zoo
 
-    manifest = open_manifest(zoo, offline)
-    artifact = manifest.chosen([name], False, manifest.zoo.artifacts)[name]
-    return manifest.fetch(artifact, lambda done, whole: None).path
+    opened = open_zoo(zoo, offline)
+    artifact = opened.chosen([name], False, opened.manifest.artifacts)[name]
+    return opened.fetch(artifact, lambda done, whole: None).path
 
 
 def export(name: str | Path, folder: str | Path, *, form: str, zoo: Zoos = None, like: str | None = None) -> Publication:
@@ -40,9 +40,9 @@ def export(name: str | Path, folder: str | Path, *, form: str, zoo: Zoos = None,
     EnvironmentFault, and what fetching raises.
     """
     from segzoo.publishing.export.export import publish
-    from segzoo.zoo.zoo import open_manifest
+    from segzoo.zoo.zoo import open_zoo
 
-    return publish(name, Path(folder), form, open_manifest(zoo), like)
+    return publish(name, Path(folder), form, open_zoo(zoo), like)
 
 
 def evaluate(
@@ -65,15 +65,15 @@ def evaluate(
     """
     from segzoo.evidence.climb import verify
     from segzoo.evidence.ladder import Setting
-    from segzoo.zoo.zoo import open_manifest
+    from segzoo.zoo.zoo import open_zoo
 
-    manifest = open_manifest(zoo)
-    if name in manifest.zoo.backbones:
-        raise UsageError(f"{name} is a backbone: it has no mIoU", hint=f"models are {', '.join(manifest.zoo.models)}")
-    entry = manifest.chosen([name], False, manifest.zoo.models)[name]
+    opened = open_zoo(zoo)
+    if name in opened.manifest.backbones:
+        raise UsageError(f"{name} is a backbone: it has no mIoU", hint=f"models are {', '.join(opened.manifest.models)}")
+    entry = opened.chosen([name], False, opened.manifest.models)[name]
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
     folder = Path(data) if data is not None else None
-    setting = Setting(manifest.zoo, manifest.base, manifest.store, device=device, images=images, data=folder, modes=modes, precision=precision)
+    setting = Setting(opened.manifest, opened.base, opened.store, device=device, images=images, data=folder, modes=modes, precision=precision)
     for check in verify(entry, setting):
         if check.status == "failed":
             said = f"{name}: {check.rung}: {check.detail}"
@@ -94,9 +94,9 @@ def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn
     fetching raises.
     """
     from segzoo.zoo.loading import loaded
-    from segzoo.zoo.zoo import open_manifest
+    from segzoo.zoo.zoo import open_zoo
 
-    return loaded(source, open_manifest(zoo), like).module
+    return loaded(source, open_zoo(zoo), like).module
 
 
 def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
@@ -111,12 +111,12 @@ def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, 
     from segzoo.formats import naming
     from segzoo.layouts import LAYOUTS
     from segzoo.zoo.opened import read
-    from segzoo.zoo.zoo import open_manifest
+    from segzoo.zoo.zoo import open_zoo
 
     one_of("layout", layout, LAYOUTS)
-    manifest = open_manifest(zoo)
-    entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
-    path = manifest.fetch(entry.artifact, lambda done, whole: None).path
+    opened = open_zoo(zoo)
+    entry = opened.chosen([name], False, opened.manifest.entries)[name]
+    path = opened.fetch(entry.artifact, lambda done, whole: None).path
     with naming(path, name):
         weights = read(entry, path)
         decoders = [section for section in weights.found.sections if "decoder" in section]

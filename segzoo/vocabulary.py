@@ -32,3 +32,6 @@ PROGRAMS = ("mmseg", "rstrudel")
 
 SPLITS = ("training", "validation", "train", "val")
 """What the splits of a data set are called."""
+
+RECEIPT = "segzoo-receipt/3"
+"""The schema of a receipt."""

@@ -69,13 +69,13 @@ class Name(click.ParamType[str]):
 
     def _entries(self, ctx: click.Context) -> list[tuple[str, str]]:
         from segzoo.errors import SegzooError
-        from segzoo.zoo.zoo import open_manifest
+        from segzoo.zoo.zoo import open_zoo
 
         try:
-            zoo = open_manifest(ctx.find_root().params.get("zoo")).zoo
+            manifest = open_zoo(ctx.find_root().params.get("zoo")).manifest
         except SegzooError:  # a shell that completes has nowhere to show it
             return []
-        return [(name, entry.title) for kind in self.kinds for name, entry in getattr(zoo, kind).items()]
+        return [(name, entry.title) for kind in self.kinds for name, entry in getattr(manifest, kind).items()]
 
 
 class ManifestPath(click.Path):

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from segzoo.manifest.entries import Entry
-    from segzoo.zoo.zoo import Manifest
+    from segzoo.zoo.zoo import Zoo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SAID = "segzoo: what is hidden was said"
@@ -47,27 +47,27 @@ class Choice:
         """The choice of manifests as it stands in a command that one is told to give next, with a space after it."""
         return "".join(f"--zoo {shlex.quote(zoo)} " for zoo in self.zoo)
 
-    def load(self) -> Manifest:
+    def load(self) -> Zoo:
         """The manifests, opened; what hides what is said once, with -v."""
         from segzoo.cli.terminal.show import tell, verbosity
-        from segzoo.zoo.zoo import open_manifest
+        from segzoo.zoo.zoo import open_zoo
 
-        manifest = open_manifest(self.zoo, self.offline, self.mirrors)
+        zoo = open_zoo(self.zoo, self.offline, self.mirrors)
         root = click.get_current_context().find_root()
         if verbosity() and not root.meta.get(_SAID):
             root.meta[_SAID] = True
-            for sentence in manifest.hidden:
+            for sentence in zoo.hidden:
                 tell(sentence)
-        return manifest
+        return zoo
 
     def of_zoo(self, name: str) -> tuple[Path, Entry]:
         """The file behind a name in the zoo, fetched if need be, and its entry. Raises NotFoundError."""
         from segzoo.cli.terminal.progress import byte_progress
 
-        manifest = self.load()
-        entry = manifest.chosen([name], False, manifest.zoo.entries)[name]
+        zoo = self.load()
+        entry = zoo.chosen([name], False, zoo.manifest.entries)[name]
         with byte_progress(entry.artifact.name) as said:
-            return manifest.fetch(entry.artifact, said).path, entry
+            return zoo.fetch(entry.artifact, said).path, entry
 
     def weights(self, source: str) -> Path:
         """A file of weights: the user's own, or that of a name in the zoo."""

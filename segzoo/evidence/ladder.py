@@ -14,7 +14,7 @@ from segzoo.evidence.check import Check
 from segzoo.formats import Weights
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.document import Zoo
+from segzoo.manifest.document import Manifest
 from segzoo.manifest.entries import Entry
 from segzoo.store.fetch import fetch
 from segzoo.store.fetched import Fetched
@@ -36,7 +36,7 @@ class Setting:
     what earlier runs have proved.
     """
 
-    zoo: Zoo
+    manifest: Manifest
     base: Path
     store: Store
     device: str = "cpu"

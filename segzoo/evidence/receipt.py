@@ -13,8 +13,8 @@ from typing import Any
 
 from segzoo.atomic import replacing
 from segzoo.text import json_text
+from segzoo.vocabulary import RECEIPT
 
-SCHEMA = "segzoo-receipt/3"
 SAME = ("sha256", "data_digest", "precision", "protocol", "eps")  # of the basis of an mIoU, without which counts cannot be compared
 _PACKAGES = ("segzoo", "numpy", "torch", "jax", "pillow")
 
@@ -26,7 +26,7 @@ def now() -> str:
 def receipt(name: str, title: str, checks: list[dict[str, Any]]) -> dict[str, Any]:
     """The receipt of an entry from its checks, in the order of the ladder."""
     return {
-        "schema": SCHEMA,
+        "schema": RECEIPT,
         "name": name,
         "title": title,
         "passed": all(check["status"] != "failed" for check in checks),
@@ -71,7 +71,7 @@ def read(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("schema") == SCHEMA else None
+    return record if isinstance(record, dict) and record.get("schema") == RECEIPT else None
 
 
 def check_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:

@@ -19,12 +19,11 @@ from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Segzo
 from segzoo.evaluation.counts import Counts, metrics, total
 from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import NOT_TRIED, possible
-from segzoo.evidence.receipt import SCHEMA
 from segzoo.evidence.record import CheckRecord, Receipt
 from segzoo.evidence.rungs.outcome import outcome
 from segzoo.formats import open_weights
 from segzoo.store.store import Store
-from segzoo.vocabulary import RUNGS
+from segzoo.vocabulary import RECEIPT, RUNGS
 
 _EDITED = "it was edited or cut short; segzoo verify NAME makes a new one"
 
@@ -96,8 +95,8 @@ def _read(path: Path) -> Receipt:
         raise NotFoundError(f"{path}: no such receipt", hint="segzoo verify NAME writes one") from error
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path}: not a receipt: {error}", hint=_EDITED) from error
-    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
-        raise IntegrityError(f"{path}: not a receipt of this version: expected schema {SCHEMA}", hint="segzoo verify NAME writes a new one")
+    if not isinstance(plain, dict) or plain.get("schema") != RECEIPT:
+        raise IntegrityError(f"{path}: not a receipt of this version: expected schema {RECEIPT}", hint="segzoo verify NAME writes a new one")
     try:
         receipt = Receipt.model_validate_json(json.dumps(plain))
     except ValidationError as error:

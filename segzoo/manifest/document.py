@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.manifest import strict_yaml
@@ -33,9 +33,10 @@ def _integer(value: Any) -> Any:
     return value
 
 
-class Zoo(Record):
+class Manifest(Record):
     """A manifest: data sets, backbones and models, each by the name that commands take."""
 
+    model_config = ConfigDict(title="Zoo")  # as the published schema has it
     version: Annotated[Literal[1], BeforeValidator(_integer)]
     datasets: dict[Identifier, Dataset] = Field({})
     backbones: dict[Identifier, Backbone] = Field({})
@@ -91,11 +92,11 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A manifest as it was read. `complaints` are about its fields one by one; where there are any, `zoo` is None."""
+    """A manifest as it was read. `complaints` are about its fields one by one; where there are any, `manifest` is None."""
 
     path: Path
     lines: strict_yaml.Lines
-    zoo: Zoo | None
+    manifest: Manifest | None
     complaints: tuple[Complaint, ...] = ()
 
     def at(self, where: strict_yaml.Where, message: str, hint: str | None = None) -> Complaint:
@@ -110,25 +111,25 @@ def examine(path: Path) -> Source:
     """The manifest at `path` and every complaint about its fields. Raises UsageError where it is no YAML, or NotFoundError."""
     plain, lines = strict_yaml.read(path)
     try:
-        return Source(path, lines, Zoo.model_validate(plain))
+        return Source(path, lines, Manifest.model_validate(plain))
     except ValidationError as invalid:
         unread = Source(path, lines, None)
-        return Source(path, lines, None, tuple(unread.at(*fault) for fault in faults(invalid, Zoo, lines)))
+        return Source(path, lines, None, tuple(unread.at(*fault) for fault in faults(invalid, Manifest, lines)))
 
 
-def load(path: Path) -> Zoo:
+def load(path: Path) -> Manifest:
     """The manifest at `path`, which needs no other. Raises UsageError with `file:line` and field, or NotFoundError."""
     source = examine(path)
-    if source.zoo is None:
+    if source.manifest is None:
         raise source.complaints[0].error
-    for where, message in source.zoo.misfits():
+    for where, message in source.manifest.misfits():
         raise source.at(where, message).error
-    return source.zoo
+    return source.manifest
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a manifest, for editors and other tools; `zoo.schema.json` is it."""
-    plain = Zoo.model_json_schema()
+    plain = Manifest.model_json_schema()
     for kind in ("datasets", "backbones", "models"):
         plain["properties"][kind]["additionalProperties"] = False  # beside the pattern that names must have
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}

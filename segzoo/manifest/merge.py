@@ -9,7 +9,7 @@ from typing import Any
 
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.manifest.artifact import Mirror, Record
-from segzoo.manifest.document import Complaint, Source, Zoo, examine, packaged
+from segzoo.manifest.document import Complaint, Manifest, Source, examine, packaged
 from segzoo.manifest.entries import Dataset
 from segzoo.text import legible
 
@@ -41,18 +41,18 @@ class Part:
         return f"{legible(self.folder.name)}-{hashlib.sha256(whole).hexdigest()[:8]}" if self.own else self.given
 
     @property
-    def zoo(self) -> Zoo:
+    def manifest(self) -> Manifest:
         """What it holds. Raises UsageError for the first complaint about it."""
-        if self.source.zoo is None:
+        if self.source.manifest is None:
             raise self.source.complaints[0].error
-        return self.source.zoo
+        return self.source.manifest
 
 
 @dataclass(frozen=True)
 class Merged:
     """`origins` says for each name which part it is from, `hidden` in words what does not count."""
 
-    zoo: Zoo
+    manifest: Manifest
     origins: dict[str, Part]
     hidden: tuple[str, ...]
 
@@ -106,15 +106,15 @@ def united(parts: Sequence[Part]) -> Merged:
     origins: dict[str, Part] = {}
     hidden = []
     for part in parts:
-        zoo = part.zoo if len(parts) == 1 else _anchored(part.zoo, part.folder)
+        manifest = part.manifest if len(parts) == 1 else _anchored(part.manifest, part.folder)
         for kind in _KINDS:
-            for name, entry in getattr(zoo, kind).items():
+            for name, entry in getattr(manifest, kind).items():
                 first = origins.setdefault(name, part)
                 if first is part or _placed(entries[kind].get(name), entry):
                     entries[kind][name] = entry
                 else:
                     hidden.append(f"{name} of {part.given} is hidden by that of {first.given}")
-    return Merged(Zoo.model_construct(None, version=1, **entries), origins, tuple(hidden))
+    return Merged(Manifest.model_construct(None, version=1, **entries), origins, tuple(hidden))
 
 
 def _placed(first: Any, entry: Any) -> bool:
@@ -126,7 +126,7 @@ def _placed(first: Any, entry: Any) -> bool:
 
 def misfits(parts: Sequence[Part], whole: Merged) -> Iterator[Complaint]:
     """Where the parts do not fit together, each with its file and line."""
-    for where, message in whole.zoo.misfits():
+    for where, message in whole.manifest.misfits():
         part = whole.origins[str(where[1])]
         hint = None
         if message.startswith("no "):

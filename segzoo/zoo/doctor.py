@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from segzoo.errors import SegzooError
 from segzoo.store.http import Client, Patience, Trouble, shown
-from segzoo.zoo.zoo import Manifest
+from segzoo.zoo.zoo import Zoo
 
 _ROOM = 5 << 30  # bytes: the largest files, twice
 _EXTRAS = {"eval": "the numbers and mIoU rungs, predict", "jax": "the numbers rung", "report": "reports", "export": "export --as onnx"}
@@ -36,18 +36,18 @@ class Finding:
     fix: str | None = None
 
 
-def examine(manifest: Manifest) -> Iterator[Finding]:
+def examine(zoo: Zoo) -> Iterator[Finding]:
     """Everything, in the order in which it is needed: Python, packages, device, store, network."""
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _device()
-    yield from _store(manifest)
+    yield from _store(zoo)
     yield _proxies()
     yield _certificates()
-    if manifest.offline:
+    if zoo.offline:
         yield Finding("network", "ok", "offline, as asked: no address was tried")
     else:
-        yield from _addresses(manifest)
+        yield from _addresses(zoo)
 
 
 def _packages() -> Iterator[Finding]:
@@ -91,9 +91,9 @@ def _device() -> Finding:
     return Finding("device", "ok", f"{build}; {threads}")
 
 
-def _store(manifest: Manifest) -> Iterator[Finding]:
+def _store(zoo: Zoo) -> Iterator[Finding]:
     """Whether the store can be written, and how much room there is."""
-    home = manifest.store.home
+    home = zoo.store.home
     try:
         from segzoo.atomic import part_file
 
@@ -103,7 +103,7 @@ def _store(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("store", "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
         return
     free = shutil.disk_usage(home).free
-    held = sum(path.stat().st_size for path in manifest.store.blobs.glob("*")) if manifest.store.blobs.is_dir() else 0
+    held = sum(path.stat().st_size for path in zoo.store.blobs.glob("*")) if zoo.store.blobs.is_dir() else 0
     said = f"{home}: {f'{held / 1e6:,.1f} MB' if held else 'nothing'} in it, {free / 1e9:.1f} GB free"
     if free < _ROOM:
         yield Finding("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
@@ -128,14 +128,14 @@ def _named(variables: Iterable[str]) -> str:
     return ", ".join(f"{name}={shown(value)}" for name in variables if (value := os.environ.get(name)))
 
 
-def _addresses(manifest: Manifest) -> Iterator[Finding]:
+def _addresses(zoo: Zoo) -> Iterator[Finding]:
     """One file from each host of the zoo: its first byte."""
     first: dict[str, str] = {}
-    for artifact in manifest.zoo.artifacts.values():
+    for artifact in zoo.manifest.artifacts.values():
         for mirror in artifact.urls:
             if mirror.url.startswith(("http://", "https://")):
                 first.setdefault(urlsplit(mirror.url).netloc, mirror.url)
-    first |= {urlsplit(url).netloc: url for url in manifest.mirrors}
+    first |= {urlsplit(url).netloc: url for url in zoo.mirrors}
     if not first:
         yield Finding("network", "ok", "this zoo has no addresses on the network")
     away = 0

@@ -18,7 +18,7 @@ from segzoo.formats import naming, open_weights
 from segzoo.manifest.entries import Entry, Model, geometry_of
 from segzoo.store.hashing import hashed
 from segzoo.zoo.opened import measured_as, read
-from segzoo.zoo.zoo import Manifest
+from segzoo.zoo.zoo import Zoo
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
@@ -40,21 +40,21 @@ class Known:
     fetched: "Fetched | None" = None
 
 
-def known(source: str | Path, manifest: Manifest, among: Mapping[str, Entry], like: str | None, said: Said) -> Known:
+def known(source: str | Path, zoo: Zoo, among: Mapping[str, Entry], like: str | None, said: Said) -> Known:
     """One of the zoo's entries `among` by name, or a file of one's own in any layout that is like one of them.
 
     `like` names the entry to take a file for, where several or none have its geometry. Raises NotFoundError, ConversionError,
     and what fetching raises.
     """
     if isinstance(source, str) and source in among:
-        fetched = manifest.fetch(among[source].artifact, said)
+        fetched = zoo.fetch(among[source].artifact, said)
         with naming(fetched.path, source):
             return Known(source, source, among[source], read(among[source], fetched.path), fetched)
     if not Path(source).is_file():
-        manifest.chosen([str(source)], False, among)  # says what is near
+        zoo.chosen([str(source)], False, among)  # says what is near
         raise NotFoundError(f"{source}: no such file")
     with naming(Path(source)):
-        name, recognised = _recognised(Path(source), manifest.chosen([like], False, among) if like else among, like)
+        name, recognised = _recognised(Path(source), zoo.chosen([like], False, among) if like else among, like)
     return Known(str(source), name, among[name], recognised)
 
 

@@ -21,7 +21,7 @@ from segzoo.manifest.entries import Entry, Model, Protocol
 from segzoo.models.segmentor import build
 from segzoo.models.vit.network import VisionTransformer
 from segzoo.zoo.likeness import known
-from segzoo.zoo.zoo import Manifest
+from segzoo.zoo.zoo import Zoo
 
 Said = Callable[[int, int | None], None]
 
@@ -46,15 +46,15 @@ class Loaded:
     classes: Mapping[str, tuple[int, int, int]]
 
 
-def loaded(source: str | Path, manifest: Manifest, like: str | None = None, said: Said = lambda done, whole: None) -> Loaded:
+def loaded(source: str | Path, zoo: Zoo, like: str | None = None, said: Said = lambda done, whole: None) -> Loaded:
     """A model of the zoo by name, or a checkpoint of one's own in any layout that holds a Segmenter.
 
     `like` names the model of the zoo to take a file of one's own for, where several or none have its geometry.
     Raises NotFoundError, ConversionError, and what fetching raises.
     """
-    zoo = manifest.zoo
-    if isinstance(source, str) and source in zoo.backbones:
-        raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(zoo.models)}")
-    it = known(source, manifest, zoo.models, like, said)
-    entry = zoo.models[it.like]
-    return Loaded(it.name, it.like, module(it.read, entry), entry.protocol, zoo.datasets[entry.protocol.dataset].classes)
+    manifest = zoo.manifest
+    if isinstance(source, str) and source in manifest.backbones:
+        raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(manifest.models)}")
+    it = known(source, zoo, manifest.models, like, said)
+    entry = manifest.models[it.like]
+    return Loaded(it.name, it.like, module(it.read, entry), entry.protocol, manifest.datasets[entry.protocol.dataset].classes)

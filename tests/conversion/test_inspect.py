@@ -21,7 +21,7 @@ from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
 from segzoo.manifest.artifact import Artifact
-from segzoo.zoo.zoo import open_manifest
+from segzoo.zoo.zoo import open_zoo
 
 
 def segzoo(*arguments):
@@ -203,10 +203,10 @@ def test_a_file_that_holds_several_models_is_called_what_the_user_called_it(comm
 
 
 def test_a_file_that_holds_several_models_is_not_what_a_manifest_says(two):
-    manifest = open_manifest("zoo.yaml")
-    for artifact in (manifest.zoo.backbones["two"].source, Artifact(name="two.pth", urls=("two.pth",))):
+    zoo = open_zoo("zoo.yaml")
+    for artifact in (zoo.manifest.backbones["two"].source, Artifact(name="two.pth", urls=("two.pth",))):
         with pytest.raises(IntegrityError) as caught:
-            manifest.look(artifact, two)
+            zoo.look(artifact, two)
         assert caught.value.message == f"{two}: {SEVERAL}"
 
 

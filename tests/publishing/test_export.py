@@ -26,7 +26,7 @@ from segzoo.store.store import home
 from segzoo.vocabulary import FORMS as OFFERED
 from segzoo.zoo.likeness import known
 from segzoo.zoo.loading import module
-from segzoo.zoo.zoo import open_manifest
+from segzoo.zoo.zoo import open_zoo
 
 ZOO = """
 version: 1
@@ -193,8 +193,8 @@ def test_the_loader_gives_mmsegs_scores_and_just_those_of_segzoo(head, crop, tmp
 
 
 def ours(name, zoo, image):
-    manifest = open_manifest(zoo)
-    it = known(name, manifest, manifest.zoo.entries, None, lambda done, whole: None)
+    opened = open_zoo(zoo)
+    it = known(name, opened, opened.manifest.entries, None, lambda done, whole: None)
     with torch.inference_mode():
         return module(it.read, it.entry)(torch.from_numpy(image)).numpy()
 

@@ -24,7 +24,7 @@ from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotF
 from segzoo.manifest.document import load
 from segzoo.publishing.overlay import disagreement, index_map, legend
 from segzoo.zoo.loading import loaded
-from segzoo.zoo.zoo import open_manifest
+from segzoo.zoo.zoo import open_zoo
 
 PHOTOS = MINI / "ade_mini" / "images" / "validation"
 FIRST = PHOTOS / "ADE_val_00000001.jpg"
@@ -206,29 +206,29 @@ def converted(tmp_path, name, to, suffix):
 @pytest.mark.parametrize("name", ["mini-mask", "mini-linear"])
 @pytest.mark.parametrize(("to", "suffix"), [("mmseg", ".safetensors"), ("segmenter", ".pth")])
 def test_a_file_of_ones_own_gives_what_the_zoos_gives(to, suffix, name, tmp_path):
-    mine = loaded(converted(tmp_path, name, to, suffix), open_manifest("mini"))
+    mine = loaded(converted(tmp_path, name, to, suffix), open_zoo("mini"))
     assert mine.like == name
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(mine.module(image), segzoo.load(name, zoo="mini")(image))
 
 
 def test_where_several_models_are_alike_it_must_be_said_which(tmp_path):
-    manifest = open_manifest("mini")
-    twin = {**manifest.zoo.models, "twin": manifest.zoo.models["mini-mask"]}
-    manifest = manifest.__class__(**{**vars(manifest), "zoo": manifest.zoo.model_copy(update={"models": twin})})
+    zoo = open_zoo("mini")
+    twin = {**zoo.manifest.models, "twin": zoo.manifest.models["mini-mask"]}
+    zoo = zoo.__class__(**{**vars(zoo), "manifest": zoo.manifest.model_copy(update={"models": twin})})
     path = MINI / ZOO.models["mini-mask"].checkpoint.name
-    assert loaded(path, manifest).like == "mini-mask"  # nothing depends on which
-    other = manifest.zoo.models["mini-mask"].model_copy(update={"head": manifest.zoo.models["mini-mask"].head.model_copy(update={"eps": 1e-4})})
-    manifest = manifest.__class__(**{**vars(manifest), "zoo": manifest.zoo.model_copy(update={"models": {**twin, "twin": other}})})
-    assert loaded(path, manifest, "twin").like == "twin"
+    assert loaded(path, zoo).like == "mini-mask"  # nothing depends on which
+    other = zoo.manifest.models["mini-mask"].model_copy(update={"head": zoo.manifest.models["mini-mask"].head.model_copy(update={"eps": 1e-4})})
+    zoo = zoo.__class__(**{**vars(zoo), "manifest": zoo.manifest.model_copy(update={"models": {**twin, "twin": other}})})
+    assert loaded(path, zoo, "twin").like == "twin"
     mine = converted(tmp_path, "mini-mask", "mmseg", ".safetensors")
     for file in (path, mine):
         with pytest.raises(UsageError, match="like mini-mask and like twin") as raised:
-            loaded(file, manifest)
+            loaded(file, zoo)
     assert "they differ in what no tensor shows: say which with --like NAME" in raised.value.hint
-    assert loaded(mine, manifest, "twin").like == "twin"
+    assert loaded(mine, zoo, "twin").like == "twin"
     with pytest.raises(ConversionError, match="not like mini-linear"):
-        loaded(path, manifest, like="mini-linear")
+        loaded(path, zoo, like="mini-linear")
 
 
 def test_the_library_gives_modules_and_state_dicts():

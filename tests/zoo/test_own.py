@@ -24,7 +24,7 @@ from segzoo.manifest.document import load, packaged
 from segzoo.manifest.spelling import inserted, spelt
 from segzoo.store.store import home
 from segzoo.zoo.own.write import Addition, put
-from segzoo.zoo.zoo import open_manifest
+from segzoo.zoo.zoo import open_zoo
 
 MASK, LINEAR = MINI / "segmenter_mini_mask-6a6bc5f4.pth", MINI / "segmenter_mini_linear-bce9da2d.pth"
 WRITTEN = yaml.safe_load((MINI / "zoo.yaml").read_text())  # by hand, of models that mmseg trained
@@ -566,9 +566,12 @@ def two(lab):
 
 
 def test_the_earlier_manifest_counts(two):
-    ours, theirs = open_manifest(["zoo.yaml", "mini"]), open_manifest(["mini", two / "zoo.yaml"])
-    assert (ours.zoo.backbones["mini-vit"].title, theirs.zoo.backbones["mini-vit"].title) == ("Our ViT", WRITTEN["backbones"]["mini-vit"]["title"])
-    assert set(ours.zoo.models) == set(theirs.zoo.models) == {"ours", "mini-mask", "mini-linear"}
+    ours, theirs = open_zoo(["zoo.yaml", "mini"]), open_zoo(["mini", two / "zoo.yaml"])
+    assert (ours.manifest.backbones["mini-vit"].title, theirs.manifest.backbones["mini-vit"].title) == (
+        "Our ViT",
+        WRITTEN["backbones"]["mini-vit"]["title"],
+    )
+    assert set(ours.manifest.models) == set(theirs.manifest.models) == {"ours", "mini-mask", "mini-linear"}
     assert ours.hidden == ("mini-vit of mini is hidden by that of zoo.yaml",)
     assert re.fullmatch(r"lab-[0-9a-f]{8}\+mini", ours.label)
     assert theirs.label == "+".join(reversed(ours.label.split("+")))
@@ -615,9 +618,9 @@ def test_what_is_no_file_is_no_manifest_that_could_be_used(tmp_path, monkeypatch
 
 
 def test_one_manifest_alone_is_as_it_was_written():
-    assert open_manifest("mini").zoo == load(MINI / "zoo.yaml")
-    assert open_manifest().zoo == open_manifest("shipped").zoo == open_manifest([]).zoo == load(packaged("zoo.yaml"))
-    assert open_manifest("shipped").label == open_manifest().label == "shipped"
+    assert open_zoo("mini").manifest == load(MINI / "zoo.yaml")
+    assert open_zoo().manifest == open_zoo("shipped").manifest == open_zoo([]).manifest == load(packaged("zoo.yaml"))
+    assert open_zoo("shipped").label == open_zoo().label == "shipped"
 
 
 def test_references_that_lead_nowhere_or_to_something_else(two):
@@ -625,7 +628,7 @@ def test_references_that_lead_nowhere_or_to_something_else(two):
     assert "models.ours.protocol.dataset: no data set 'ade-mini' in this zoo" in done.stderr
     assert "--zoo zoo.yaml --zoo shipped --zoo OTHER" in done.stderr
     with pytest.raises(UsageError, match=r"zoo\.yaml:\d+: models.ours.protocol.dataset"):
-        open_manifest("zoo.yaml")
+        open_zoo("zoo.yaml")
     one_class = "{title: T, loader: ade20k, root: r, split: validation, images: 1, label_rule: x, classes: {a: [1, 2, 3]}}"
     (two / "hiding.yaml").write_text(f"version: 1\ndatasets:\n  ade-mini: {one_class}\n")
     done = wrong(2, "models.mini-mask.head.classes: 8, but data set 'ade-mini' has 1", "--zoo", "hiding.yaml", "--zoo", "mini", "list")

@@ -14,7 +14,7 @@ from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
     from segzoo.store.adopt import Adopted
-    from segzoo.zoo.zoo import Manifest
+    from segzoo.zoo.zoo import Zoo
 
 
 @click.command(short_help="Put files that you still have into the store.")
@@ -43,12 +43,12 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
 
     if name and len(files) != 1:
         raise UsageError("--as goes with one FILE")
-    manifest = choice.load()
+    zoo = choice.load()
     results: list[dict[str, Any]] = []
     errors: list[SegzooError] = []
     for file in files:
         try:
-            found = _adopted(manifest, file, name)
+            found = _adopted(zoo, file, name)
         except SegzooError as error:
             errors.append(error)
             results.append({"file": str(file), "error": problem(error)})
@@ -69,11 +69,11 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
     raise SystemExit(code)
 
 
-def _adopted(manifest: Manifest, file: Path, name: str | None) -> Adopted:
+def _adopted(zoo: Zoo, file: Path, name: str | None) -> Adopted:
     from segzoo.store.adopt import adopt, adopt_as
 
-    artifacts = manifest.zoo.artifacts
+    artifacts = zoo.manifest.artifacts
     if name is None:
-        return adopt(file, artifacts.values(), manifest.store)
+        return adopt(file, artifacts.values(), zoo.store)
     among = artifacts | {artifact.name: artifact for artifact in artifacts.values()}
-    return adopt_as(file, manifest.chosen([name], False, among)[name], manifest.store, manifest.look)
+    return adopt_as(file, zoo.chosen([name], False, among)[name], zoo.store, zoo.look)

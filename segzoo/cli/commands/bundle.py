@@ -36,11 +36,11 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
 
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
-    manifest = choice.load()
-    artifacts = manifest.zoo.artifacts
-    chosen = manifest.chosen(names, every, {name: artifacts[name] for name in manifest.zoo.entries} if every else artifacts)
+    zoo = choice.load()
+    artifacts = zoo.manifest.artifacts
+    chosen = zoo.chosen(names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
     with byte_progress(target.name) as said:
-        count = create_bundle(target, chosen.values(), manifest.store, said)
+        count = create_bundle(target, chosen.values(), zoo.store, said)
     if as_json:
         show_json({"bundle": str(target), "files": count, "size": target.stat().st_size})
     else:
@@ -58,10 +58,10 @@ def load(choice: Choice, source: Path, as_json: bool) -> None:
     from segzoo.cli.terminal.show import counted, show
     from segzoo.store.bundle import load as load_bundle
 
-    manifest = choice.load()
+    zoo = choice.load()
     with byte_progress(source.name) as said:
-        loaded = load_bundle(source, manifest.zoo.artifacts.values(), manifest.store, said)
+        loaded = load_bundle(source, zoo.manifest.artifacts.values(), zoo.store, said)
     if as_json:
         show_json({"bundle": str(source), "files": len(loaded), "sha256": loaded})
     else:
-        show(f"{source}: {counted(len(loaded), 'file')} put into {manifest.store.home}")
+        show(f"{source}: {counted(len(loaded), 'file')} put into {zoo.store.home}")

@@ -37,16 +37,16 @@ def ls(choice: Choice, as_json: bool) -> None:
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
 
-    manifest = choice.load()
-    rows = _rows(manifest.store, manifest.zoo.artifacts)
+    zoo = choice.load()
+    rows = _rows(zoo.store, zoo.manifest.artifacts)
     if as_json:
         show_json(rows)
         return
     for row in rows:
         show(f"{row['sha256'][:12]}  {megabytes(row['size']):>9}  {', '.join(row['names']) or '(not in this zoo)'}")
-    parts = list(manifest.store.partials.glob("*.part"))
+    parts = list(zoo.store.partials.glob("*.part"))
     total = sum(row["size"] for row in rows)
-    show(f"{counted(len(rows), 'file')}, {megabytes(total)}, in {manifest.store.home}")
+    show(f"{counted(len(rows), 'file')}, {megabytes(total)}, in {zoo.store.home}")
     if parts:
         size = megabytes(sum(path.stat().st_size for path in parts))
         show(f"{counted(len(parts), 'unfinished download')}, {size}: fetch goes on from there, cache prune removes them")
@@ -63,12 +63,12 @@ def verify(choice: Choice, as_json: bool) -> None:
     from segzoo.cli.terminal.progress import many_progress
     from segzoo.cli.terminal.show import counted, show
 
-    manifest = choice.load()
-    rows = _rows(manifest.store, manifest.zoo.artifacts)
+    zoo = choice.load()
+    rows = _rows(zoo.store, zoo.manifest.artifacts)
     whole, done = sum(row["size"] for row in rows), 0
     with many_progress() as said:
         for row in rows:
-            with manifest.store.blob(row["sha256"]).open("rb") as file:
+            with zoo.store.blob(row["sha256"]).open("rb") as file:
                 row["right"] = hashlib.file_digest(file, "sha256").hexdigest() == row["sha256"]
             said("hashing", done := done + row["size"], whole)
     wrong = [row for row in rows if not row["right"]]
@@ -95,11 +95,11 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
     from segzoo.cli.terminal.show import counted, megabytes, show
     from segzoo.store.partial import held
 
-    manifest = choice.load()
-    store = manifest.store
+    zoo = choice.load()
+    store = zoo.store
     gone = [path for path in store.partials.glob("*.part") if not held(path)]
     if unused:
-        gone += [store.blob(row["sha256"]) for row in _rows(store, manifest.zoo.artifacts) if not row["names"]]
+        gone += [store.blob(row["sha256"]) for row in _rows(store, zoo.manifest.artifacts) if not row["names"]]
     size = sum(path.stat().st_size for path in gone)
     for path in gone:
         path.unlink(missing_ok=True)
@@ -118,22 +118,22 @@ def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import megabytes, show, tell
 
-    manifest = choice.load()
-    rows = _rows(manifest.store, manifest.zoo.artifacts)
+    zoo = choice.load()
+    rows = _rows(zoo.store, zoo.manifest.artifacts)
     gone: list[dict[str, Any]] = []
     for name in names:
         found = [row for row in rows if name in row["names"] or (len(name) >= 8 and row["sha256"].startswith(name))]
         if not found:
             raise NotFoundError(f"nothing in the store goes by '{name}'", hint="segzoo cache ls shows what is there")
         for row in found:
-            manifest.store.blob(row["sha256"]).unlink(missing_ok=True)
+            zoo.store.blob(row["sha256"]).unlink(missing_ok=True)
             gone.append(row)
             if not as_json:
                 show(f"removed {row['sha256'][:12]}, {megabytes(row['size'])}: {', '.join(row['names']) or '(not in this zoo)'}")
-    if not as_json and any(pin["sha256"] in {row["sha256"] for row in gone} for pin in manifest.store.pins().values()):
-        tell(f"its hash stays pinned in {manifest.store.lock}")
+    if not as_json and any(pin["sha256"] in {row["sha256"] for row in gone} for pin in zoo.store.pins().values()):
+        tell(f"its hash stays pinned in {zoo.store.lock}")
     if as_json:
-        show_json({"removed": [str(manifest.store.blob(row["sha256"])) for row in gone], "bytes": sum(row["size"] for row in gone)})
+        show_json({"removed": [str(zoo.store.blob(row["sha256"])) for row in gone], "bytes": sum(row["size"] for row in gone)})
 
 
 def _rows(store: Store, artifacts: dict[str, Artifact]) -> list[dict[str, Any]]:

@@ -145,7 +145,7 @@ def _arguments(choice: Choice, paths: tuple[str, ...], every: bool) -> tuple[lis
         if len(paths) != 1:
             raise UsageError("with --all name one folder to write in, and nothing else")
         _check_folder(Path(paths[0]), True)
-        return list(choice.load().zoo.backbones), Path(paths[0]), True
+        return list(choice.load().manifest.backbones), Path(paths[0]), True
     if len(paths) < 2:
         raise UsageError("name what to convert and where to write it", hint="segzoo convert SRC DST")
     if "" in paths:

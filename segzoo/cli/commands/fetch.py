@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from segzoo.manifest.artifact import Artifact
     from segzoo.store.fetched import Fetched
-    from segzoo.zoo.zoo import Manifest
+    from segzoo.zoo.zoo import Zoo
 
 
 @click.command(short_help="Download weights and verify them by hash.")
@@ -66,12 +66,12 @@ def fetch(
     from segzoo.cli.terminal.show import on_terminal, tell
     from segzoo.store.fetch import fetch_many
 
-    manifest = choice.load()
-    wanted = _wanted(manifest, names, every)
+    zoo = choice.load()
+    wanted = _wanted(zoo, names, every)
     if pin:
-        _pin(manifest, wanted, pin)
+        _pin(zoo, wanted, pin)
     if dry_run:
-        plan = [_planned(manifest, name, artifact) for name, artifact in wanted.items()]
+        plan = [_planned(zoo, name, artifact) for name, artifact in wanted.items()]
         if as_json:
             show_json(plan)
         elif not quiet:
@@ -81,15 +81,15 @@ def fetch(
     errors: list[SegzooError] = []
     labels = {name: artifact.name for name, artifact in wanted.items()}
     with many_progress(quiet) as said:
-        policy = manifest.policy(require_hashes=require_hashes)
-        outcomes = fetch_many(wanted, manifest.store, manifest.base, lambda name, *done: said(labels[name], *done), policy=policy)
+        policy = zoo.policy(require_hashes=require_hashes)
+        outcomes = fetch_many(wanted, zoo.store, zoo.base, lambda name, *done: said(labels[name], *done), policy=policy)
         for name, outcome in outcomes:
             try:
                 if isinstance(outcome, SegzooError):
                     raise outcome
                 results[name] = _result(name, outcome, output)
-                if name in manifest.zoo.datasets:
-                    results[name] |= _unpacked(manifest, name, outcome, said)
+                if name in zoo.manifest.datasets:
+                    results[name] |= _unpacked(zoo, name, outcome, said)
             except SegzooError as error:
                 errors.append(error)
                 results[name] = {"name": name, "error": problem(error)}
@@ -104,32 +104,32 @@ def fetch(
     show_errors(errors)
     if errors:
         raise SystemExit(code)
-    first = next((name for name in wanted if name in manifest.zoo.entries), None)
+    first = next((name for name in wanted if name in zoo.manifest.entries), None)
     if first and not as_json and not quiet and on_terminal():
         tell(f"next: segzoo {choice.option}verify {first}", style="dim")
 
 
-def _wanted(manifest: Manifest, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:
-    artifacts = manifest.zoo.artifacts
-    return manifest.chosen(names, every, {name: artifacts[name] for name in manifest.zoo.entries} if every else artifacts)
+def _wanted(zoo: Zoo, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:
+    artifacts = zoo.manifest.artifacts
+    return zoo.chosen(names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
 
 
-def _pin(manifest: Manifest, wanted: dict[str, Artifact], sha256: str) -> None:
+def _pin(zoo: Zoo, wanted: dict[str, Artifact], sha256: str) -> None:
     import re
 
     if len(wanted) != 1:
         raise UsageError("--pin goes with one NAME")
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise UsageError(f"'{sha256}' is no sha256: 64 digits from 0-9a-f")
-    manifest.store.pin_by_hand(next(iter(wanted.values())), sha256)
+    zoo.store.pin_by_hand(next(iter(wanted.values())), sha256)
 
 
-def _planned(manifest: Manifest, name: str, artifact: Artifact) -> dict[str, Any]:
+def _planned(zoo: Zoo, name: str, artifact: Artifact) -> dict[str, Any]:
     """What a fetch would do, as far as can be said without a connection."""
     from segzoo.store.fetched import evidence
 
-    found = manifest.store.find(artifact)
-    urls, said = [mirror.url for mirror in artifact.urls], evidence(artifact, manifest.store.by_hand(artifact))
+    found = zoo.store.find(artifact)
+    urls, said = [mirror.url for mirror in artifact.urls], evidence(artifact, zoo.store.by_hand(artifact))
     return {"name": name, "file": artifact.name, "here": found is not None, "size": artifact.size, "evidence": said, "urls": urls}
 
 
@@ -168,13 +168,11 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
     return facts
 
 
-def _unpacked(manifest: Manifest, name: str, fetched: Fetched, said: Callable[[str, int, int | None], None]) -> dict[str, Any]:
+def _unpacked(zoo: Zoo, name: str, fetched: Fetched, said: Callable[[str, int, int | None], None]) -> dict[str, Any]:
     """A data set's folder: unpacked, its pairs counted, its digest taken."""
     from segzoo.store.unpacked import install
 
-    folder, digest = install(
-        name, manifest.zoo.datasets[name], fetched.path, manifest.store, lambda done, whole: said(f"{name}: unpacking", done, whole)
-    )
+    folder, digest = install(name, zoo.manifest.datasets[name], fetched.path, zoo.store, lambda done, whole: said(f"{name}: unpacking", done, whole))
     return {"folder": str(folder), "digest": digest}
 
 

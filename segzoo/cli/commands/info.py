@@ -20,10 +20,10 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show
 
-    manifest = choice.load()
-    zoo = manifest.zoo
-    among: dict[str, Any] = {**zoo.entries, **zoo.datasets}
-    entry = manifest.chosen([name], False, among)[name]
+    zoo = choice.load()
+    manifest = zoo.manifest
+    among: dict[str, Any] = {**manifest.entries, **manifest.datasets}
+    entry = zoo.chosen([name], False, among)[name]
     facts = entry.model_dump(mode="json", exclude_none=True, exclude=_NO_WEIGHTS)
     if as_json:
         show_json({"name": name, **facts})
@@ -35,9 +35,9 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     show(name, style="bold")
     for key, value in rows:
         show(f"{key:<{width}}  {value}")
-    if entry.artifact and (pin := manifest.store.pins().get(entry.artifact.name)):
-        show(f"{'pinned':<{width}}  {pin['sha256']}, in {manifest.store.lock}")
-    where = manifest.store.find(entry.artifact) if entry.artifact else None
+    if entry.artifact and (pin := zoo.store.pins().get(entry.artifact.name)):
+        show(f"{'pinned':<{width}}  {pin['sha256']}, in {zoo.store.lock}")
+    where = zoo.store.find(entry.artifact) if entry.artifact else None
     show(f"{'in the store':<{width}}  {where or 'no'}")
 
 

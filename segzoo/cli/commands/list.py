@@ -26,9 +26,9 @@ def list_(choice: Choice, as_json: bool) -> None:
 
     from segzoo.cli.terminal.answer import show_json
 
-    manifest = choice.load()
-    zoo, store = manifest.zoo, manifest.store
-    kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", zoo.backbones), ("model", zoo.models), ("data set", zoo.datasets)]
+    zoo = choice.load()
+    manifest, store = zoo.manifest, zoo.store
+    kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", manifest.backbones), ("model", manifest.models), ("data set", manifest.datasets)]
     rows: list[dict[str, Any]] = []
     for kind, entries in kinds:
         for name, entry in entries.items():
@@ -37,14 +37,14 @@ def list_(choice: Choice, as_json: bool) -> None:
             rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
             rows[-1]["decimals"] = reported and reported.decimals
             rows[-1]["in_store"] = artifact is not None and store.find(artifact) is not None
-            rows[-1]["manifest"] = manifest.origins[name].given
+            rows[-1]["manifest"] = zoo.origins[name].given
     if as_json:
         show_json(rows)
         return
     console = Console(highlight=False)
-    for part in manifest.parts:
+    for part in zoo.parts:
         mine = [row for row in rows if row["manifest"] == part.given]
-        if len(manifest.parts) > 1:
+        if len(zoo.parts) > 1:
             console.print(f"from {part.given}", style="bold", markup=False)
         console.print(_table(mine))
 

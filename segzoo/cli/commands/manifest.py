@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segzoo.manifest.merge import Part
     from segzoo.zoo.own.propose import Proposal
     from segzoo.zoo.own.write import Addition
-    from segzoo.zoo.zoo import Manifest
+    from segzoo.zoo.zoo import Zoo
 
 USUAL = "zoo.yaml"
 
@@ -114,11 +114,11 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     from segzoo.store.fetch import fetch_many
     from segzoo.store.fetched import Fetched
     from segzoo.zoo.own.review import placed
-    from segzoo.zoo.zoo import open_manifest
+    from segzoo.zoo.zoo import open_zoo
 
-    used = open_manifest(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors)
+    used = open_zoo(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors)
     mine = _own(used.parts)
-    artifacts = {one.name: one for where, one in placed(used.zoo) if not one.sha256 and used.origins[str(where[1])] in mine}
+    artifacts = {one.name: one for where, one in placed(used.manifest) if not one.sha256 and used.origins[str(where[1])] in mine}
     before = used.store.pins()
     wanted = {name: one for name, one in artifacts.items() if used.store.expected(one) is None}
     errors: dict[str, SegzooError] = {}
@@ -187,12 +187,12 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
         used, others = _around(choice, to)
         folder = to.parent if to else Path()
         if to:  # before anything is fetched
-            refuse_taken(to, used.parts[0].zoo, (wished["name"] or name_of(source) for source in sources))
+            refuse_taken(to, used.parts[0].manifest, (wished["name"] or name_of(source) for source in sources))
         for source in sources:
             with byte_progress(source.rsplit("/", 1)[-1]) as said:
                 taken = take(source, folder, used, said)
             files.append(taken)
-            proposals.append(propose(taken, used.zoo, Wishes(**wished)))
+            proposals.append(propose(taken, used.manifest, Wishes(**wished)))
             for remark in proposals[-1].remarks:
                 tell(f"{source}: {remark}", style="yellow")
         additions = _additions(proposals, used, to, others)
@@ -270,29 +270,29 @@ def _added(addition: Addition, proposal: Proposal | None) -> dict[str, Any]:
     return facts | {"assumed": {field: note for field, note in proposal.notes.items() if field} if proposal else {}}
 
 
-def _around(choice: Choice, to: Path | None) -> tuple[Manifest, list[Part]]:
+def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[Part]]:
     """All that a proposal may draw on: the manifest it is for, those of --zoo, the shipped one; and those that it is used with."""
     from segzoo.manifest.merge import parts_of
-    from segzoo.zoo.zoo import open_manifest
+    from segzoo.zoo.zoo import open_zoo
 
     target = to and to.resolve()
     chosen = [part for part in parts_of(choice.zoo) if part.path.resolve() != target]
     names = [*([str(to)] if to else []), *(part.given for part in chosen)]
     names += [] if "shipped" in names else ["shipped"]
     together = any(Path(zoo).resolve() == target for zoo in choice.zoo)
-    return open_manifest(names, choice.offline, choice.mirrors), chosen if together else []
+    return open_zoo(names, choice.offline, choice.mirrors), chosen if together else []
 
 
-def _additions(proposals: list[Proposal], used: Manifest, to: Path | None, others: list[Part]) -> list[Addition]:
+def _additions(proposals: list[Proposal], used: Zoo, to: Path | None, others: list[Part]) -> list[Addition]:
     """The entries, and before them the data sets that the manifest would lack."""
     from segzoo.zoo.own.write import Addition, copied
 
     entries = [Addition(one.kind, one.name, one.plain, one.notes) for one in proposals]
     if not to:
         return entries
-    there = {name for part in (used.parts[0], *others) for name in part.zoo.datasets}
+    there = {name for part in (used.parts[0], *others) for name in part.manifest.datasets}
     lacking = dict.fromkeys(one.plain["protocol"]["dataset"] for one in proposals if one.kind == "models")
-    return [*(copied(name, used.zoo.datasets[name], used.origins[name].given) for name in lacking if name not in there), *entries]
+    return [*(copied(name, used.manifest.datasets[name], used.origins[name].given) for name in lacking if name not in there), *entries]
 
 
 def _print(additions: list[Addition]) -> None:

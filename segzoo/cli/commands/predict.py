@@ -90,12 +90,12 @@ def predict(
     names = compare or arguments[:1]
     paths = list(dict.fromkeys(images(arguments if compare else arguments[1:])))
     targets = _targets(paths, output)
-    manifest = choice.load()
+    zoo = choice.load()
     at = device_of(device or best_device())
     models = []
     for name in names:
         with byte_progress(name) as said:
-            models.append(loaded(name, manifest, like, said))
+            models.append(loaded(name, zoo, like, said))
         if models[-1].like != name:
             tell(f"{name}: taken for {models[-1].like}, whose layout and geometry it has")
     evaluators = [Evaluator(one.module, one.protocol, len(one.classes), at, precision, tell) for one in models]

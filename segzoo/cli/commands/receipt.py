@@ -12,7 +12,7 @@ from segzoo.cli.options import Choice
 from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
-    from segzoo.zoo.zoo import Manifest
+    from segzoo.zoo.zoo import Zoo
 
 
 @click.group(short_help="Check receipts again, offline; print one for signing.")
@@ -47,15 +47,15 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
 
     if data is not None:
         folder_given(data)
-    manifest = choice.load()
-    roots = {name: dataset.root for name, dataset in manifest.zoo.datasets.items()}
-    paths = [_path(manifest, source) for source in sources] or sorted(filter(Path.is_file, map(manifest.receipt_of, manifest.zoo.entries)))
+    zoo = choice.load()
+    roots = {name: dataset.root for name, dataset in zoo.manifest.datasets.items()}
+    paths = [_path(zoo, source) for source in sources] or sorted(filter(Path.is_file, map(zoo.receipt_of, zoo.manifest.entries)))
     if not paths:
-        raise none_yet(manifest)
+        raise none_yet(zoo)
     found: dict[Path, list[Finding]] = {}
     for path in paths:
         try:
-            found[path] = list(recheck(path, manifest.store, data, roots))
+            found[path] = list(recheck(path, zoo.store, data, roots))
         except IntegrityError as error:  # the others may hold
             found[path] = [Finding("receipt", "broken", f"{error.message}; {error.hint}")]
     said = {(one.what, one.status) for findings in found.values() for one in findings}
@@ -84,8 +84,8 @@ def show(choice: Choice, name: str, in_toto: bool) -> None:
     from segzoo.evidence.in_toto import statement
     from segzoo.evidence.receipt import dumps, read
 
-    manifest = choice.load()
-    path = _path(manifest, name)
+    zoo = choice.load()
+    path = _path(zoo, name)
     record = read(path)
     if record is None and path.exists():
         raise IntegrityError(f"{path}: not a receipt that can be read", hint=f"segzoo {choice.option}receipt check {name} says why")
@@ -94,19 +94,19 @@ def show(choice: Choice, name: str, in_toto: bool) -> None:
     click.echo(dumps(statement(record) if in_toto else record), nl=False)
 
 
-def _path(manifest: Manifest, source: str) -> Path:
+def _path(zoo: Zoo, source: str) -> Path:
     """The receipt of a name in the zoo, or a file."""
     if Path(source).suffix == ".json" or Path(source).is_file():
         return Path(source)
-    manifest.chosen([source], False, manifest.zoo.entries)
-    return manifest.receipt_of(source)
+    zoo.chosen([source], False, zoo.manifest.entries)
+    return zoo.receipt_of(source)
 
 
-def none_yet(manifest: Manifest) -> NotFoundError:
+def none_yet(zoo: Zoo) -> NotFoundError:
     """That a zoo has no receipts, and which zoos have some."""
     from segzoo.manifest.merge import PACKAGED
 
-    everywhere = manifest.store.home / "receipts"
+    everywhere = zoo.store.home / "receipts"
     others = sorted(folder.name for folder in everywhere.glob("*") if any(folder.glob("*.json")))
     known = [f"--zoo {other}" for other in others if other in PACKAGED]
     hint = "segzoo verify NAME writes one"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from segzoo.publishing.report.facts import Section
     from segzoo.publishing.report.page import Example
-    from segzoo.zoo.zoo import Manifest
+    from segzoo.zoo.zoo import Zoo
 
 
 @click.command(short_help="Make a page of receipts: verdicts, plots, classes, images, provenance.")
@@ -59,31 +59,31 @@ def report(
     from segzoo.publishing.report.page import MADE, Illustrated, Picture, render
     from segzoo.text import legible
 
-    manifest = choice.load()
-    zoo = manifest.zoo
-    kept = [name for name in zoo.entries if manifest.receipt_of(name).is_file()]
+    zoo = choice.load()
+    manifest = zoo.manifest
+    kept = [name for name in manifest.entries if zoo.receipt_of(name).is_file()]
     if not (names or every or kept):
-        raise none_yet(manifest)
-    entries = manifest.chosen(names or (() if every else kept), every, zoo.entries)
+        raise none_yet(zoo)
+    entries = zoo.chosen(names or (() if every else kept), every, manifest.entries)
     before = output / "index.html"
     if before.is_file() and MADE not in before.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{before}: there is another page of this name", hint="name another folder: -o DIR")
     sections = []
     for name, entry in entries.items():
-        dataset = zoo.datasets[zoo.models[name].protocol.dataset] if name in zoo.models else None
-        record, broken = _record(manifest.receipt_of(name))
+        dataset = manifest.datasets[manifest.models[name].protocol.dataset] if name in manifest.models else None
+        record, broken = _record(zoo.receipt_of(name))
         sections.append(gather(name, entry, dataset, record, choice.option, broken))
     illustrated = []
     with work_progress("entries", len(sections)) as done:
         for section in sections:
             drawn = plots.parity(section)
             curve = Picture(f"{section.name}-parity.svg", PARITY, drawn) if drawn else None
-            examples, missing = ([], "left out, as asked") if no_images else _examples(section, manifest, data, device)
+            examples, missing = ([], "left out, as asked") if no_images else _examples(section, zoo, data, device)
             illustrated.append(Illustrated(section, curve, examples, missing))
             done()
     drawn = plots.figures(sections)
     overview = Picture("miou.svg", OVERVIEW, drawn) if drawn else None
-    html, markdown = render(illustrated, overview, manifest.label, plots.themed)
+    html, markdown = render(illustrated, overview, zoo.label, plots.themed)
     for picture in [*(picture for one in illustrated for picture in one.pictures), *([overview] if overview else [])]:
         with replacing(output / "pictures" / picture.file) as part:
             part.write_bytes(picture.jpeg if picture.jpeg is not None else plots.plain(picture.svg or "").encode())
@@ -131,7 +131,7 @@ PARITY = (
 )
 
 
-def _examples(section: Section, manifest: Manifest, data: Path | None, device: str | None) -> tuple[list[Example], str | None]:
+def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None) -> tuple[list[Example], str | None]:
     """The best, median and worst image of the first mode, or why there are none."""
     if not section.scores:
         return [], "no image was evaluated"
@@ -144,13 +144,13 @@ def _examples(section: Section, manifest: Manifest, data: Path | None, device: s
     from segzoo.zoo.data import all_samples
     from segzoo.zoo.loading import loaded
 
-    entry, score = manifest.zoo.models[section.name], section.scores[0]
-    dataset = manifest.zoo.datasets[entry.protocol.dataset]
+    entry, score = zoo.manifest.models[section.name], section.scores[0]
+    dataset = zoo.manifest.datasets[entry.protocol.dataset]
     examples = []
     try:
-        folder, everything = all_samples(entry.protocol.dataset, dataset, manifest.base, manifest.store, data)
+        folder, everything = all_samples(entry.protocol.dataset, dataset, zoo.base, zoo.store, data)
         found = {sample.name: sample for sample in everything}
-        model = loaded(section.name, manifest).module
+        model = loaded(section.name, zoo).module
         evaluator = Evaluator(model, entry.protocol, entry.head.classes, device_of(device or best_device()), section.precision)
         for which, image in extremes(score.per_image).items():
             if image not in found:

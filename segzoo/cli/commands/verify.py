@@ -108,8 +108,8 @@ def verify(
     world = _world()
     first = world is None or world.rank == 0
     with world.together() if world else nullcontext():
-        manifest = choice.load()
-        entries = manifest.chosen(names, every, manifest.zoo.entries)
+        zoo = choice.load()
+        entries = zoo.chosen(names, every, zoo.manifest.entries)
         if world and smoke:
             raise UsageError("--smoke is a matter of seconds: run it in one process")
         if smoke and images is not None:
@@ -122,11 +122,11 @@ def verify(
         if data is not None:
             folder_given(data)
     count = images if images is not None else ladder.IMAGES_ON_CPU if device == "cpu" else 0
-    board = Board(manifest, entries, silent=not first, summed=first and not as_json)
+    board = Board(zoo, entries, silent=not first, summed=first and not as_json)
     setting = ladder.Setting(
-        manifest.zoo,
-        manifest.base,
-        manifest.store,
+        zoo.manifest,
+        zoo.base,
+        zoo.store,
         device=device,
         images=count or None,
         data=data,
@@ -137,10 +137,10 @@ def verify(
         again=again,
         world=world,
         said=board.said,
-        policy=manifest.policy(),
+        policy=zoo.policy(),
     )
     needed = {artifact.name: artifact for entry in entries.values() for artifact in artifacts_of(entry)}
-    missing = [artifact for artifact in needed.values() if manifest.store.find(artifact) is None]
+    missing = [artifact for artifact in needed.values() if zoo.store.find(artifact) is None]
     if missing and not choice.offline and first:
         sizes = [artifact.size for artifact in missing if artifact.size is not None]
         parts = [f"{counted(len(sizes), 'file')}, {megabytes(sum(sizes))}"] if sizes else []
@@ -149,7 +149,7 @@ def verify(
     records = []
     with board.live():
         for name, entry in entries.items():
-            receipts, path = manifest.receipts_of(name), manifest.receipt_of(name)
+            receipts, path = zoo.receipts_of(name), zoo.receipt_of(name)
             previous = proved(name, receipts, any_version=smoke is not None) if first else {}
             checks: list[dict[str, Any]] = []
             for check in verify_entry(entry, setting, previous):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from segzoo.evidence.check import Check
     from segzoo.manifest.entries import Entry
-    from segzoo.zoo.zoo import Manifest
+    from segzoo.zoo.zoo import Zoo
 
 
 class Board:
@@ -22,10 +22,10 @@ class Board:
 
     STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "n/a": "dim"}  # noqa: RUF012
 
-    def __init__(self, manifest: Manifest, entries: dict[str, Entry], silent: bool, summed: bool):
+    def __init__(self, zoo: Zoo, entries: dict[str, Entry], silent: bool, summed: bool):
         from segzoo.cli.terminal.show import on_terminal
 
-        self.manifest = manifest
+        self.zoo = zoo
         self.entries = entries
         self.checks: dict[str, list[Check]] = {name: [] for name in entries}
         self.doing = ""

@@ -107,7 +107,7 @@ def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known 
         raise EnvironmentFault(none, hint="--images with a larger number" if len(counts) < question.of else _UNLABELLED)
     measured, reported = metrics(whole), entry.reported.of(mode) if entry.reported else None
     facts: dict[str, Any] = {"measured": measured, "reported": reported}
-    names = list(setting.zoo.datasets[entry.protocol.dataset].classes)
+    names = list(setting.manifest.datasets[entry.protocol.dataset].classes)
     percent = {"IoU": iou(whole), "Acc": accuracy(whole)}
     facts["per_class"] = {name: {kind: _finite(values[index]) for kind, values in percent.items()} for index, name in enumerate(names)}
     facts["confusion"] = confusion.tolist()

@@ -45,7 +45,7 @@ def ask(entry: Model, setting: Setting) -> Question:
     from segzoo.datasets.pairs import digest
     from segzoo.datasets.subset import subset
 
-    dataset = setting.zoo.datasets[entry.protocol.dataset]
+    dataset = setting.manifest.datasets[entry.protocol.dataset]
     folder, found = all_samples(entry.protocol.dataset, dataset, setting.base, setting.store, setting.data)
     data_digest = digest(found)
     if dataset.digest is not None and data_digest != dataset.digest:
@@ -56,7 +56,7 @@ def ask(entry: Model, setting: Setting) -> Question:
 def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
     """All that the counts and their judgement depend on."""
     entry, setting = question.entry, climb.setting
-    dataset = setting.zoo.datasets[entry.protocol.dataset]
+    dataset = setting.manifest.datasets[entry.protocol.dataset]
     return {
         "sha256": climb.fetched.sha256,
         "geometry": asdict(climb.geometry),

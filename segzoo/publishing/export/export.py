@@ -22,7 +22,7 @@ from segzoo.publishing.export.card import card
 from segzoo.publishing.export.forms import FORMS
 from segzoo.zoo.likeness import Known, Said, known
 from segzoo.zoo.own.propose import name_of
-from segzoo.zoo.zoo import Manifest
+from segzoo.zoo.zoo import Zoo
 
 _SLOW = {"onnx": "torch traces the graph, which takes it half a minute"}
 
@@ -55,7 +55,7 @@ def publish(
     source: str | Path,
     folder: Path,
     form: str,
-    manifest: Manifest,
+    zoo: Zoo,
     like: str | None = None,
     said: Said = lambda done, whole: None,
     note: Callable[[str], None] = lambda text: None,
@@ -69,24 +69,24 @@ def publish(
     if form not in FORMS:
         raise UsageError(f"no form '{form}'; there are {', '.join(FORMS)}")
     with whole_folder(folder) as part:  # refused before anything is fetched
-        it = known(source, manifest, manifest.zoo.entries, like, said)
-        dataset = manifest.zoo.datasets[it.entry.protocol.dataset] if isinstance(it.entry, Model) else None
+        it = known(source, zoo, zoo.manifest.entries, like, said)
+        dataset = zoo.manifest.datasets[it.entry.protocol.dataset] if isinstance(it.entry, Model) else None
         if form in _SLOW:
             note(_SLOW[form])
-        zoo = _zoo(manifest)
-        reproduce = _reproduce(it, zoo, form, folder)
-        verify = _verify(it, zoo, Path(it.name).name)
+        manifest = _zoo(zoo)
+        reproduce = _reproduce(it, manifest, form, folder)
+        verify = _verify(it, manifest, Path(it.name).name)
         made = replace(FORMS[form](it, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
         sha256 = it.fetched.sha256 if it.fetched else _sha256(it.read.opened.path)
-        receipt = read_receipt(manifest.receipt_of(it.like))
+        receipt = read_receipt(zoo.receipt_of(it.like))
         other = _other(receipt, sha256, it.entry) if receipt else None
         proved = receipt if not other else None
         if proved and it.fetched:
-            made = replace(made, verify=command(it.name, proved, zoo))
+            made = replace(made, verify=command(it.name, proved, manifest))
         (part / "README.md").write_text(card(it, sha256, made, dataset, proved, other), encoding="utf-8")
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
     verified = proved["passed"] if proved else None
-    verify = command(it.name, proved, manifest.option) if proved and it.fetched else _verify(it, manifest.option, it.name)
+    verify = command(it.name, proved, zoo.option) if proved and it.fetched else _verify(it, zoo.option, it.name)
     return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, verify)
 
 
@@ -98,22 +98,22 @@ def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:
     return f"an earlier state of the manifest ({', '.join(what)})" if what else None
 
 
-def _zoo(manifest: Manifest) -> str:
+def _zoo(zoo: Zoo) -> str:
     """The option that chooses the zoo, with a space after it; of a person's own path only the usual name."""
-    return {"shipped": "", "mini": "--zoo mini "}.get(manifest.label, "--zoo zoo.yaml ")
+    return {"shipped": "", "mini": "--zoo mini "}.get(zoo.label, "--zoo zoo.yaml ")
 
 
-def _reproduce(it: Known, zoo: str, form: str, folder: Path) -> str:
+def _reproduce(it: Known, manifest: str, form: str, folder: Path) -> str:
     """What makes it again; of a person's own paths only the last part."""
-    return f"segzoo {zoo}export {shlex.quote(Path(it.name).name)}{_like(it)} -o {shlex.quote(folder.absolute().name)} --as {form}"
+    return f"segzoo {manifest}export {shlex.quote(Path(it.name).name)}{_like(it)} -o {shlex.quote(folder.absolute().name)} --as {form}"
 
 
-def _verify(it: Known, zoo: str, file: str) -> str:
+def _verify(it: Known, manifest: str, file: str) -> str:
     """What verifies it, once a file of one's own has an entry."""
     if it.fetched:
-        return f"segzoo {zoo}verify {it.like}"
+        return f"segzoo {manifest}verify {it.like}"
     own = name_of(Path(it.name).name)
-    return f"segzoo {zoo}manifest add {shlex.quote(file)}{_like(it)} --to own.yaml && segzoo --zoo own.yaml {zoo}verify {own}"
+    return f"segzoo {manifest}manifest add {shlex.quote(file)}{_like(it)} --to own.yaml && segzoo --zoo own.yaml {manifest}verify {own}"
 
 
 def _like(it: Known) -> str:

@@ -19,7 +19,7 @@ from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming, open_weights
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.document import Zoo
+from segzoo.manifest.document import Manifest
 from segzoo.manifest.entries import Backbone, Dataset, Entry, Model, geometry_of
 from segzoo.manifest.fields import Identifier
 from segzoo.manifest.spelling import AFTER
@@ -55,7 +55,7 @@ class Proposal:
     geometry: Geometry
 
 
-def propose(taken: Taken, zoo: Zoo, wishes: Wishes) -> Proposal:
+def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
     """The entry for a file, by its tensors and what the zoo knows; it is held to the file as `verify` would.
 
     Raises UsageError where something must be said that nothing shows, NotFoundError for a name that the zoo has not,
@@ -79,7 +79,7 @@ def propose(taken: Taken, zoo: Zoo, wishes: Wishes) -> Proposal:
     artifact["urls"] = (taken.url,)
     name = valid(_IDENTIFIER, wishes.name or name_of(taken.name))
     describe = _backbone if measured.decoder is None else _model
-    plain, notes = describe(name, taken, artifact, found, measured, known, zoo, wishes)
+    plain, notes = describe(name, taken, artifact, found, measured, known, manifest, wishes)
     kind: type[Entry] = Backbone if measured.decoder is None else Model
     entry = kind.model_validate(plain)
     with naming(taken.path):
@@ -90,14 +90,14 @@ def propose(taken: Taken, zoo: Zoo, wishes: Wishes) -> Proposal:
 
 
 def _backbone(
-    name: str, taken: Taken, artifact: dict[str, Any], found: Found, measured: Geometry, known: Recorded, zoo: Zoo, wishes: Wishes
+    name: str, taken: Taken, artifact: dict[str, Any], found: Found, measured: Geometry, known: Recorded, manifest: Manifest, wishes: Wishes
 ) -> tuple[dict[str, Any], dict[str, str]]:
     if wishes.dataset:
         raise UsageError(f"{taken.path}: a backbone, and no data set goes with one", hint="leave --dataset out")
     sizes = ("width", "depth", "mlp", "patch")
-    alike = {key: one for key, one in zoo.backbones.items() if all(getattr(one.geometry, side) == getattr(measured, side) for side in sizes)}
-    like = _like(taken, alike, zoo.backbones, wishes.like, lambda one: (one.geometry.heads, one.eps), "source", measured)
-    heads = measured.heads or (zoo.backbones[like].geometry.heads if like else None)
+    alike = {key: one for key, one in manifest.backbones.items() if all(getattr(one.geometry, side) == getattr(measured, side) for side in sizes)}
+    like = _like(taken, alike, manifest.backbones, wishes.like, lambda one: (one.geometry.heads, one.eps), "source", measured)
+    heads = measured.heads or (manifest.backbones[like].geometry.heads if like else None)
     if heads is None:
         raise UsageError(
             f"{taken.path}: {measured}: no tensor shows its attention heads", hint="say --heads N, or --like NAME of a backbone with as many"
@@ -106,7 +106,7 @@ def _backbone(
     geometry |= {"mlp": measured.mlp, "patch": measured.patch, "grid": measured.grid}
     geometry |= {"classes": measured.classes} if measured.classes else {}
     title = wishes.title or f"ViT, width {measured.width}, {measured.depth} blocks, patch {measured.patch}"
-    eps = known.eps or (zoo.backbones[like].eps if like else 1e-6)
+    eps = known.eps or (manifest.backbones[like].eps if like else 1e-6)
     plain = {"title": title, "file": f"{name}.mmseg.pth", "source": artifact, "geometry": geometry, "eps": eps}
     notes = {} if measured.heads else {"geometry": f"heads are assumed: as in {like}"}
     if not known.eps:
@@ -115,23 +115,23 @@ def _backbone(
 
 
 def _model(
-    name: str, taken: Taken, artifact: dict[str, Any], found: Found, measured: Geometry, known: Recorded, zoo: Zoo, wishes: Wishes
+    name: str, taken: Taken, artifact: dict[str, Any], found: Found, measured: Geometry, known: Recorded, manifest: Manifest, wishes: Wishes
 ) -> tuple[dict[str, Any], dict[str, str]]:
     assert measured.decoder is not None
     assert measured.grid is not None
     decoder = measured.decoder
-    alike = {key: one for key, one in zoo.models.items() if geometry_of(one).bare == measured.bare}
+    alike = {key: one for key, one in manifest.models.items() if geometry_of(one).bare == measured.bare}
     same = {key: one for key, one in alike.items() if one.checkpoint.layout == found.layout.name}  # of models alike, those in this layout
-    like = _like(taken, same or alike, zoo.models, wishes.like, assumed, "checkpoint", measured)
+    like = _like(taken, same or alike, manifest.models, wishes.like, assumed, "checkpoint", measured)
     if like is None:
         said = f"{taken.path}: {measured}: like no model of this zoo, and no tensor shows heads, eps, data set and protocol"
-        raise UsageError(said, hint=f"say --like NAME of a model that shares its eps and protocol: {', '.join(zoo.models)}")
-    model = zoo.models[like]
+        raise UsageError(said, hint=f"say --like NAME of a model that shares its eps and protocol: {', '.join(manifest.models)}")
+    model = manifest.models[like]
     heads = measured.heads or (model.backbone.heads if model.backbone.width == measured.width else None)
     if heads is None:
         raise UsageError(f"{taken.path}: no tensor shows its attention heads, and {like} is of another width", hint="say --heads N")
     dataset = wishes.dataset or model.protocol.dataset
-    _check_classes(taken, dataset, zoo.datasets, decoder.classes, like)
+    _check_classes(taken, dataset, manifest.datasets, decoder.classes, like)
     eps = known.eps or model.backbone.eps
     backbone: dict[str, Any] = {"width": measured.width, "depth": measured.depth, "heads": heads, "mlp": measured.mlp, "patch": measured.patch}
     backbone |= {"image": measured.grid * measured.patch, "eps": eps} | ({"classes": measured.classes} if measured.classes else {})

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from segzoo.errors import EnvironmentFault
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.document import Complaint, Zoo
+from segzoo.manifest.document import Complaint, Manifest
 from segzoo.manifest.entries import Dataset, Protocol, Reported
 from segzoo.manifest.merge import Merged, Part
 from segzoo.manifest.strict_yaml import Where
@@ -17,16 +17,16 @@ from segzoo.store.store import Store
 Placed = tuple[Where, Artifact]
 
 
-def placed(zoo: Zoo) -> Iterator[Placed]:
+def placed(manifest: Manifest) -> Iterator[Placed]:
     """Every artifact of a zoo, and where it stands in the manifest."""
-    for name, dataset in zoo.datasets.items():
+    for name, dataset in manifest.datasets.items():
         if dataset.archive:
             yield ("datasets", name, "archive"), dataset.archive
-    for name, backbone in zoo.backbones.items():
+    for name, backbone in manifest.backbones.items():
         yield ("backbones", name, "source"), backbone.source
         if backbone.published:
             yield ("backbones", name, "published"), backbone.published
-    for name, model in zoo.models.items():
+    for name, model in manifest.models.items():
         yield ("models", name, "checkpoint"), model.checkpoint
         if model.counts:
             yield ("models", name, "counts", "file"), model.counts.file
@@ -35,9 +35,9 @@ def placed(zoo: Zoo) -> Iterator[Placed]:
 def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
     """What to look at in one of the manifests in use; `whole` is all of them together. Nothing is fetched, hashed or decoded."""
     yield from _files(part, store)
-    for name, dataset in part.zoo.datasets.items():
-        yield from _dataset(part, name, dataset, whole.zoo.datasets[name])
-    for name, model in part.zoo.models.items():
+    for name, dataset in part.manifest.datasets.items():
+        yield from _dataset(part, name, dataset, whole.manifest.datasets[name])
+    for name, model in part.manifest.models.items():
         yield from _pixels(part, name, model.protocol)
         if model.reported:
             yield from _figures(part, name, model.reported)
@@ -46,7 +46,7 @@ def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
 
 def _files(part: Part, store: Store) -> Iterator[Complaint]:
     """Hashes that nobody knows, and files beside the manifest that are not there or have another size."""
-    for where, artifact in placed(part.zoo):
+    for where, artifact in placed(part.manifest):
         if store.expected(artifact) is None and not artifact.sha256_prefix:
             hint = f"segzoo manifest lock {part.given} pins it in {store.lock.name}"
             yield part.source.at(where, f"{artifact.name}: no hash is known, so the first file that comes is taken for it", hint)
@@ -99,7 +99,7 @@ def _figures(part: Part, name: str, reported: Reported) -> Iterator[Complaint]:
 def _twins(part: Part, whole: Merged) -> Iterator[Complaint]:
     """Different files under one name: pins and copies go by it."""
     first: dict[str, Placed] = {}
-    for where, artifact in placed(whole.zoo):
+    for where, artifact in placed(whole.manifest):
         known, other = first.setdefault(artifact.name, (where, artifact))
         differ = any(getattr(artifact, field) != getattr(other, field) for field in ("size", "sha256", "sha256_prefix"))
         if differ and whole.origins[str(where[1])] is part:

@@ -12,7 +12,7 @@ from segzoo.manifest.artifact import Artifact, Mirror
 from segzoo.manifest.fields import FileName, Url
 from segzoo.store.hashing import hashed
 from segzoo.zoo.own.write import Said
-from segzoo.zoo.zoo import Manifest
+from segzoo.zoo.zoo import Zoo
 
 _FILE_NAME: TypeAdapter[str] = TypeAdapter(FileName)
 _URL: TypeAdapter[str] = TypeAdapter(Url)
@@ -39,7 +39,7 @@ class Taken:
             self.memory.unlink(missing_ok=True)
 
 
-def take(source: str, folder: Path, manifest: Manifest, said: Said) -> Taken:
+def take(source: str, folder: Path, zoo: Zoo, said: Said) -> Taken:
     """A file by address or path, for a manifest in `folder`. An address is fetched into the store; a local file stays where it is.
 
     Raises UsageError (an address or a name that no manifest can have), NotFoundError, EnvironmentFault, and what fetching raises.
@@ -52,11 +52,11 @@ def take(source: str, folder: Path, manifest: Manifest, said: Said) -> Taken:
 
     url, name = valid(_URL, source), valid(_FILE_NAME, unquote(urlsplit(source).path).rsplit("/", 1)[-1], source)
     artifact = Artifact(name=name, urls=(Mirror(url=url),))
-    memory = manifest.store.home / "proposals" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
-    store = replace(manifest.store, lock=memory)  # the manifest's own may have pinned another file of this name
+    memory = zoo.store.home / "proposals" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
+    store = replace(zoo.store, lock=memory)  # the manifest's own may have pinned another file of this name
     if store.find(artifact) is None:
         memory.unlink(missing_ok=True)
-    fetched = fetch(artifact, store, folder, said, policy=manifest.policy())
+    fetched = fetch(artifact, store, folder, said, policy=zoo.policy())
     remark = f"as it came before, without asking the address again; after segzoo cache rm {fetched.sha256[:12]} it is" if fetched.cached else None
     host = urlsplit(fetched.url or url).hostname
     return Taken(fetched.path, name, fetched.size, fetched.sha256, url, f"sha256 of what {host} gave", memory, remark)

@@ -8,7 +8,7 @@ from typing import Any
 
 from segzoo.atomic import replacing
 from segzoo.errors import SegzooError, UsageError
-from segzoo.manifest.document import Zoo, examine
+from segzoo.manifest.document import Manifest, examine
 from segzoo.manifest.merge import Part, merged
 from segzoo.manifest.spelling import inserted
 
@@ -25,10 +25,10 @@ class Addition:
     notes: Mapping[str, str]
 
 
-def refuse_taken(path: Path, zoo: Zoo, names: Iterable[str]) -> None:
+def refuse_taken(path: Path, manifest: Manifest, names: Iterable[str]) -> None:
     """Raises UsageError for a name that the manifest has already."""
     for name in names:
-        if name in zoo.entries or name in zoo.datasets:
+        if name in manifest.entries or name in manifest.datasets:
             raise UsageError(f"{path}: it has a '{name}' already", hint="give the new one another name: --name NAME")
 
 
@@ -39,12 +39,12 @@ def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) 
     Raises UsageError where the manifest is wrong before or would be after, NotFoundError; the file is then as it was.
     """
     before = examine(path)
-    if before.zoo is None:
+    if before.manifest is None:
         raise before.complaints[0].error
     content = path.read_bytes()
     text = content.decode("utf-8")
-    wanted = before.zoo.model_dump(exclude_unset=True)
-    refuse_taken(path, before.zoo, (one.name for one in additions))
+    wanted = before.manifest.model_dump(exclude_unset=True)
+    refuse_taken(path, before.manifest, (one.name for one in additions))
     for one in additions:
         try:
             text = inserted(text, one.section, one.name, one.plain, one.notes)
@@ -68,7 +68,7 @@ def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) 
 
 def _compare(made: Part, wanted: dict[str, Any], additions: Sequence[Addition], path: Path) -> None:
     """Whether what is in the file now is what was there and what was to be added."""
-    found = made.zoo.model_dump(exclude_unset=True)
+    found = made.manifest.model_dump(exclude_unset=True)
     new = {(one.section, one.name): found.get(one.section, {}).pop(one.name, None) for one in additions}
     found = {section: entries for section, entries in found.items() if entries != {}}
     wanted = {section: entries for section, entries in wanted.items() if entries != {}}
