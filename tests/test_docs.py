@@ -114,8 +114,8 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
 def test_a_page_that_changes_segzoo_does_what_it_says_to_a_copy(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "segzoo", tmp_path / "segzoo", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "tests").mkdir()
-    for name in ("zoo.yaml", "pyproject.toml", "tests/conftest.py", "tests/test_layouts.py"):
+    (tmp_path / "tests" / "layouts").mkdir(parents=True)
+    for name in ("zoo.yaml", "pyproject.toml", "tests/conftest.py", "tests/support.py", "tests/layouts/test_tables.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     follow((DOCS / f"{page}.md").read_text())
     written = json.loads((tmp_path / "segzoo" / "zoo.schema.json").read_text())

@@ -1,8 +1,11 @@
 """What is in a receipt: its schema."""
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from segzoo.manifest.fields import OneOf
+from segzoo.vocabulary import RECEIPT, RUNGS, STATUSES
 
 
 class _Record(BaseModel):
@@ -12,8 +15,8 @@ class _Record(BaseModel):
 class CheckRecord(_Record):
     """One rung: what came of it, in a word, in a sentence and in figures; `basis` is what that depends on."""
 
-    rung: Literal["bytes", "names", "round trip", "numbers", "mIoU"]
-    status: Literal["passed", "failed", "skipped", "n/a"]
+    rung: Annotated[str, OneOf(RUNGS)]
+    status: Annotated[str, OneOf(STATUSES)]
     short: str
     detail: str
     facts: dict[str, Any]
@@ -26,7 +29,7 @@ class CheckRecord(_Record):
 class Receipt(_Record):
     """What was proved of one entry of a zoo, with which versions, when, on what kind of machine."""
 
-    schema_: Literal["segzoo-receipt/3"] = Field(alias="schema")
+    schema_: Annotated[str, OneOf((RECEIPT,))] = Field(alias="schema")
     name: str
     title: str
     passed: bool

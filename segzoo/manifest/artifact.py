@@ -1,11 +1,13 @@
 """A file known by its content, and the addresses that it may be had from."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from segzoo.manifest.fields import Count, FileName, Prefix, Sha256, Text, Url
+from segzoo.layouts import LAYOUTS
+from segzoo.manifest.fields import Count, FileName, OneOf, Prefix, Sha256, Text, Url
+from segzoo.vocabulary import DTYPES
 
 
 def _mirror(value: Any) -> Any:
@@ -35,8 +37,8 @@ class Artifact(Record):
     """A file known by its content: full hash, or the eight hex digits that its publisher put into its name."""
 
     name: FileName
-    layout: Literal["augreg", "bigvision", "timm", "mmseg", "segmenter", "hf", "torchvision"] | None = None
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    layout: Annotated[str, OneOf(LAYOUTS)] | None = None
+    dtype: Annotated[str, OneOf(DTYPES)] = "float32"
     size: Count | None = None
     sha256: Sha256 | None = None
     sha256_prefix: Prefix | None = None

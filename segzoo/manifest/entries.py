@@ -1,21 +1,16 @@
 """What a manifest has entries for: data sets, backbones, models."""
 
-from typing import TYPE_CHECKING, Any
-
-from segzoo.layouts.vit.geometry import Geometry
-
-if TYPE_CHECKING:
-    pass
-
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from segzoo.layouts.vit.geometry import Decoder
+from segzoo.datasets.loaders import LOADERS
+from segzoo.layouts.vit.geometry import Decoder, Geometry
 from segzoo.manifest.artifact import Artifact, Record
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, Pair, Percent, Positive, Sha256, Text, Url
+from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Text, Url
+from segzoo.vocabulary import MODES, PROGRAMS, SPLITS
 
-Split = Literal["training", "validation", "train", "val"]
+Split = Annotated[str, OneOf(SPLITS)]
 
 
 class Dataset(Record):
@@ -26,7 +21,7 @@ class Dataset(Record):
     """
 
     title: Text
-    loader: Literal["ade20k", "pascal-context", "pascal-context-59", "cityscapes"]
+    loader: Annotated[str, OneOf(LOADERS)]
     root: Folder
     split: Split
     images: Count
@@ -119,7 +114,7 @@ class Head(Record):
         return self
 
 
-Mode = Literal["ss", "ms+flip", "ms+flip-1.x", "whole"]
+Mode = Annotated[str, OneOf(MODES)]
 
 
 def _channels(value: Any) -> Any:
@@ -144,7 +139,7 @@ class Protocol(Record):
     """
 
     dataset: Identifier
-    by: Literal["mmseg", "rstrudel"] = "mmseg"
+    by: Annotated[str, OneOf(PROGRAMS)] = "mmseg"
     scale: Pair
     crop: Count
     stride: Count

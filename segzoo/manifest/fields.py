@@ -1,9 +1,12 @@
 """What a single value of a manifest may be: nothing that leaves a folder, fools a terminal or is a hash but in part."""
 
 import re
-from typing import Annotated
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _LONGEST_NAME = 200
 _SHA256, _PREFIX, _IDENTIFIER = r"^[0-9a-f]{64}$", r"^[0-9a-f]{8}$", r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -45,6 +48,27 @@ def _url(url: str) -> str:
     if url in ("", "."):
         raise ValueError("must name a file")
     return _inside(url)
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """A word of a closed set that is written elsewhere: a registry, or the vocabulary. What joins the set joins the schema."""
+
+    among: Collection[str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked, serialization=core_schema.to_string_ser_schema())
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        words = list(self.among)
+        return {"enum": words, "type": "string"} if len(words) > 1 else {"const": words[0], "type": "string"}
+
+    def _checked(self, value: object) -> object:
+        if not isinstance(value, str) or value not in self.among:
+            *others, last = map(repr, self.among)
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return value
 
 
 FileName = Annotated[str, AfterValidator(_plain_name)]

@@ -7,7 +7,7 @@ the very one that the figure is of.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import TypeAdapter
@@ -23,6 +23,7 @@ from segzoo.manifest.document import Manifest
 from segzoo.manifest.entries import Backbone, Dataset, Entry, Model, geometry_of
 from segzoo.manifest.fields import Identifier
 from segzoo.manifest.spelling import AFTER
+from segzoo.vocabulary import DTYPES
 from segzoo.zoo.likeness import assumed
 from segzoo.zoo.opened import read
 from segzoo.zoo.own.take import Taken, valid
@@ -69,7 +70,7 @@ def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
     if measured.residual is not None or measured.grid is None:
         raise ConversionError(f"{taken.path}: {measured}: a manifest has no words for it; it describes plain ViTs with a square grid")
     dtypes = sorted({spec.dtype for spec in opened.specs.values()})
-    if len(dtypes) > 1 or dtypes[0] not in get_args(Artifact.model_fields["dtype"].annotation):
+    if len(dtypes) > 1 or dtypes[0] not in DTYPES:
         hint = "segzoo convert --dtype float32 makes a file of one"
         raise ConversionError(f"{taken.path}: tensors in {', '.join(dtypes)}; a manifest has one dtype for a file", hint)
     artifact: dict[str, Any] = {"name": taken.name, "layout": found.layout.name}
