@@ -25,10 +25,11 @@ def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
     `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. Raises NotFoundError for an unknown
     name or, offline, for what is not here, NetworkError, IntegrityError, EnvironmentFault.
     """
+    from segzoo.zoo.names import resolve_one
     from segzoo.zoo.zoo import open_zoo
 
     opened = open_zoo(zoo, offline)
-    artifact = opened.chosen([name], False, opened.manifest.artifacts)[name]
+    artifact = resolve_one(opened, name, opened.manifest.artifacts)
     return opened.fetch(artifact, lambda done, whole: None).path
 
 
@@ -65,12 +66,13 @@ def evaluate(
     """
     from segzoo.evidence.climb import verify
     from segzoo.evidence.ladder import Setting
+    from segzoo.zoo.names import resolve_one
     from segzoo.zoo.zoo import open_zoo
 
     opened = open_zoo(zoo)
     if name in opened.manifest.backbones:
         raise UsageError(f"{name} is a backbone: it has no mIoU", hint=f"models are {', '.join(opened.manifest.models)}")
-    entry = opened.chosen([name], False, opened.manifest.models)[name]
+    entry = resolve_one(opened, name, opened.manifest.models)
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
     folder = Path(data) if data is not None else None
     setting = Setting(opened.manifest, opened.base, opened.store, device=device, images=images, data=folder, modes=modes, precision=precision)
@@ -110,12 +112,13 @@ def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, 
     from segzoo.conversion.run import run
     from segzoo.formats import naming
     from segzoo.layouts import LAYOUTS
+    from segzoo.zoo.names import resolve_one
     from segzoo.zoo.opened import read
     from segzoo.zoo.zoo import open_zoo
 
     one_of("layout", layout, LAYOUTS)
     opened = open_zoo(zoo)
-    entry = opened.chosen([name], False, opened.manifest.entries)[name]
+    entry = resolve_one(opened, name, opened.manifest.entries)
     path = opened.fetch(entry.artifact, lambda done, whole: None).path
     with naming(path, name):
         weights = read(entry, path)

@@ -63,9 +63,10 @@ class Choice:
     def of_zoo(self, name: str) -> tuple[Path, Entry]:
         """The file behind a name in the zoo, fetched if need be, and its entry. Raises NotFoundError."""
         from segzoo.cli.terminal.progress import byte_progress
+        from segzoo.zoo.names import resolve_one
 
         zoo = self.load()
-        entry = zoo.chosen([name], False, zoo.manifest.entries)[name]
+        entry = resolve_one(zoo, name, zoo.manifest.entries)
         with byte_progress(entry.artifact.name) as said:
             return zoo.fetch(entry.artifact, said).path, entry
 

@@ -17,6 +17,7 @@ from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming, open_weights
 from segzoo.manifest.entries import Entry, Model, geometry_of
 from segzoo.store.hashing import hashed
+from segzoo.zoo.names import resolve
 from segzoo.zoo.opened import measured_as, read
 from segzoo.zoo.zoo import Zoo
 
@@ -51,10 +52,10 @@ def known(source: str | Path, zoo: Zoo, among: Mapping[str, Entry], like: str | 
         with naming(fetched.path, source):
             return Known(source, source, among[source], read(among[source], fetched.path), fetched)
     if not Path(source).is_file():
-        zoo.chosen([str(source)], False, among)  # says what is near
+        resolve(zoo, [str(source)], False, among)  # says what is near
         raise NotFoundError(f"{source}: no such file")
     with naming(Path(source)):
-        name, recognised = _recognised(Path(source), zoo.chosen([like], False, among) if like else among, like)
+        name, recognised = _recognised(Path(source), resolve(zoo, [like], False, among) if like else among, like)
     return Known(str(source), name, among[name], recognised)
 
 

@@ -1,26 +1,22 @@
 """Names that a person types: those of the zoo, and what a name that is none of them may mean."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.merge import PACKAGED, Part, parts_of
 from segzoo.vocabulary import RECEIPT, WEIGHTS
-
-if TYPE_CHECKING:
-    from segzoo.zoo.zoo import Zoo
+from segzoo.zoo.zoo import Zoo
 
 T = TypeVar("T")
 
 
-def chosen(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T]) -> dict[str, T]:
+def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T]) -> dict[str, T]:
     """The named ones, or all. Raises UsageError for none, NotFoundError with the nearest name for an unknown one."""
     names = list(dict.fromkeys(names))
     if every and names:
@@ -33,6 +29,11 @@ def chosen(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T]) 
         if name not in among:
             raise _unknown(zoo, name, among)
     return {name: among[name] for name in names}
+
+
+def resolve_one(zoo: Zoo, name: str, among: Mapping[str, T]) -> T:
+    """What goes by a name. Raises NotFoundError with the nearest name for an unknown one."""
+    return resolve(zoo, [name], False, among)[name]
 
 
 def _unknown(zoo: Zoo, name: str, among: Mapping[str, Any]) -> NotFoundError:

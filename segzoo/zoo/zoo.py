@@ -16,7 +16,6 @@ from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.merge import Part, Zoos, merged, parts_of
 from segzoo.store.store import LOCK_NAME, Store, home
-from segzoo.zoo.names import chosen
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
@@ -80,10 +79,6 @@ class Zoo:
         from segzoo.store.fetch import fetch
 
         return fetch(artifact, self.store, self.base, said, policy=self.policy())
-
-    def chosen(self, names: Iterable[str], every: bool, among: Mapping[str, T]) -> dict[str, T]:
-        """The named ones, or all. Raises UsageError for none, NotFoundError with the nearest name for an unknown one."""
-        return chosen(self, names, every, among)
 
 
 def open_zoo(manifest: Zoos = None, offline: bool = False, mirrors: tuple[str, ...] = ()) -> Zoo:

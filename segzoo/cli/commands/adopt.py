@@ -71,9 +71,10 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
 
 def _adopted(zoo: Zoo, file: Path, name: str | None) -> Adopted:
     from segzoo.store.adopt import adopt, adopt_as
+    from segzoo.zoo.names import resolve_one
 
     artifacts = zoo.manifest.artifacts
     if name is None:
         return adopt(file, artifacts.values(), zoo.store)
     among = artifacts | {artifact.name: artifact for artifact in artifacts.values()}
-    return adopt_as(file, zoo.chosen([name], False, among)[name], zoo.store, zoo.look)
+    return adopt_as(file, resolve_one(zoo, name, among), zoo.store, zoo.look)

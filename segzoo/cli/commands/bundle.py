@@ -33,12 +33,13 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import counted, megabytes, show
     from segzoo.store.bundle import create as create_bundle
+    from segzoo.zoo.names import resolve
 
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
     zoo = choice.load()
     artifacts = zoo.manifest.artifacts
-    chosen = zoo.chosen(names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
+    chosen = resolve(zoo, names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
     with byte_progress(target.name) as said:
         count = create_bundle(target, chosen.values(), zoo.store, said)
     if as_json:

@@ -110,8 +110,10 @@ def fetch(
 
 
 def _wanted(zoo: Zoo, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:
+    from segzoo.zoo.names import resolve
+
     artifacts = zoo.manifest.artifacts
-    return zoo.chosen(names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
+    return resolve(zoo, names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
 
 
 def _pin(zoo: Zoo, wanted: dict[str, Artifact], sha256: str) -> None:

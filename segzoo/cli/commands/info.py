@@ -19,11 +19,12 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     """Show everything the zoo says about one backbone, model or data set: licence, files, hashes, geometry, protocol, figures."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show
+    from segzoo.zoo.names import resolve_one
 
     zoo = choice.load()
     manifest = zoo.manifest
     among: dict[str, Any] = {**manifest.entries, **manifest.datasets}
-    entry = zoo.chosen([name], False, among)[name]
+    entry = resolve_one(zoo, name, among)
     facts = entry.model_dump(mode="json", exclude_none=True, exclude=_NO_WEIGHTS)
     if as_json:
         show_json({"name": name, **facts})

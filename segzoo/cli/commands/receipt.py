@@ -96,9 +96,11 @@ def show(choice: Choice, name: str, in_toto: bool) -> None:
 
 def _path(zoo: Zoo, source: str) -> Path:
     """The receipt of a name in the zoo, or a file."""
+    from segzoo.zoo.names import resolve_one
+
     if Path(source).suffix == ".json" or Path(source).is_file():
         return Path(source)
-    zoo.chosen([source], False, zoo.manifest.entries)
+    resolve_one(zoo, source, zoo.manifest.entries)
     return zoo.receipt_of(source)
 
 

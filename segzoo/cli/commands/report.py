@@ -58,13 +58,14 @@ def report(
     from segzoo.publishing.report.facts import gather
     from segzoo.publishing.report.page import MADE, Illustrated, Picture, render
     from segzoo.text import legible
+    from segzoo.zoo.names import resolve
 
     zoo = choice.load()
     manifest = zoo.manifest
     kept = [name for name in manifest.entries if zoo.receipt_of(name).is_file()]
     if not (names or every or kept):
         raise none_yet(zoo)
-    entries = zoo.chosen(names or (() if every else kept), every, manifest.entries)
+    entries = resolve(zoo, names or (() if every else kept), every, manifest.entries)
     before = output / "index.html"
     if before.is_file() and MADE not in before.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{before}: there is another page of this name", hint="name another folder: -o DIR")

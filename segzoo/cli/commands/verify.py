@@ -104,12 +104,13 @@ def verify(
     from segzoo.evidence.climb import verify as verify_entry
     from segzoo.evidence.keeping import changed, of_other_data, outweighed, settled
     from segzoo.evidence.receipt import proved, read, receipt, write
+    from segzoo.zoo.names import resolve
 
     world = _world()
     first = world is None or world.rank == 0
     with world.together() if world else nullcontext():
         zoo = choice.load()
-        entries = zoo.chosen(names, every, zoo.manifest.entries)
+        entries = resolve(zoo, names, every, zoo.manifest.entries)
         if world and smoke:
             raise UsageError("--smoke is a matter of seconds: run it in one process")
         if smoke and images is not None:
