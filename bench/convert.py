@@ -24,7 +24,8 @@ from typing import TypeVar
 import numpy as np
 
 from segzoo.conversion.axes import shape_of
-from segzoo.layouts import LAYOUTS, Depths
+from segzoo.layouts import LAYOUTS
+from segzoo.layouts.rule import Depths
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ def synthetic(folder: Path, name: str) -> Path:
     width, depth, heads = GEOMETRY[name]
     sizes = {"d": width, "h": heads, "k": width // heads, "m": 4 * width, "n": 576, "y": 16, "x": 16, "chan": 3, "r": width, "classes": 1000}
     random = np.random.default_rng(0)
-    rules = LAYOUTS["augreg"].expand("", Depths(encoder=depth), ("stem", "encoder", "classifier"))
+    rules = LAYOUTS["vit"]["augreg"].expand("", Depths({"i": depth}), ("stem", "encoder", "classifier"))
     path = folder / f"{name}_16-i21k-synthetic-res_384.npz"
     np.savez(path, **{key: random.standard_normal(shape_of(rule.native, sizes), dtype=np.float32) for key, rule in rules.items()})
     return path

@@ -167,12 +167,14 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.evaluation.precision import arithmetic
     from segzoo.formats import open_weights
+    from segzoo.layouts.vit import VIT
     from segzoo.manifest.document import load, packaged
+    from segzoo.manifest.entries import geometry_of
     from segzoo.models.segmentor import build
 
     torch.set_num_threads(options.threads)
     entry = load(packaged("zoo.yaml")).models[f"vit-{options.model.lower()}-mask"]
-    model = build(entry.geometry.geometry(entry.decoder), open_weights(folder / f"{options.model}.pth"), entry.backbone.eps, entry.head.eps or 1e-5)
+    model = build(VIT, geometry_of(entry), open_weights(folder / f"{options.model}.pth"), head_eps=entry.head_eps, eps=entry.eps)
     device = torch.device(options.device)
     evaluator = Evaluator(model, entry.protocol, entry.head.classes, device, options.precision)
     if options.batch:

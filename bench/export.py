@@ -21,7 +21,8 @@ import torch
 
 import segzoo
 from segzoo.conversion.axes import shape_of
-from segzoo.layouts import LAYOUTS, Depths
+from segzoo.layouts import LAYOUTS
+from segzoo.layouts.rule import Depths
 from segzoo.zoo.likeness import known
 from segzoo.zoo.loading import module
 from segzoo.zoo.zoo import open_zoo
@@ -126,9 +127,9 @@ def true_size(folder: Path) -> Path:
         ("vit.npz", "augreg", 576, ("stem", "encoder", "classifier")),
         ("mask.pth", "mmseg", 1024, ("stem", "encoder", "mask decoder")),
     ):
-        table = LAYOUTS[layout]
+        table = LAYOUTS["vit"][layout]
         prefix = table.decoder_prefix or "" if "mask decoder" in sections else ""
-        rules = table.expand(prefix, Depths(encoder=12, decoder=2), sections)
+        rules = table.expand(prefix, Depths({"i": 12, "j": 2}), sections)
         tensors = {key: _numbers(random, key, shape_of(rule.native, sizes | {"n": positions}, len(rule.holds))) for key, rule in rules.items()}
         if name.endswith(".npz"):
             np.savez(folder / name, **tensors)
@@ -203,11 +204,11 @@ def wanted(form: str, entry: str, image: np.ndarray, golden: bool, opened: objec
         flax = np.load(GOLDEN / "mini.tame.flax_f64erf.npz")
         return (flax["logits"] if logits else flax["tokens"][:, 1:].swapaxes(1, 2)), "flax"
     it = known(entry, opened, opened.manifest.entries, None, lambda done, whole: None)  # type: ignore[attr-defined, arg-type]
-    model = module(it.read, it.entry)
+    model = module(it.file, it.entry)
     with torch.inference_mode():
         out = model(torch.from_numpy(image))
         if logits:
-            weights = [torch.from_numpy(it.read.opened[key].copy()) for key in ("head/kernel", "head/bias")]
+            weights = [torch.from_numpy(it.file.weights[key].copy()) for key in ("head/kernel", "head/bias")]
             out = model.tokens(torch.from_numpy(image))[:, 0] @ weights[0] + weights[1]
     return out.numpy(), "segzoo"
 

@@ -48,21 +48,22 @@ def made(folder: Path) -> None:
     import torch
 
     from segzoo.conversion.axes import shape_of
-    from segzoo.layouts import LAYOUTS, Depths
+    from segzoo.layouts import LAYOUTS
+    from segzoo.layouts.rule import Depths
 
     random = np.random.default_rng(0)
 
     def tensors(layout: str, depths: Depths, sections: tuple[str, ...], sizes: dict[str, int]) -> dict[str, np.ndarray]:
         found = {}
-        for key, rule in LAYOUTS[layout].expand("", depths, sections).items():
+        for key, rule in LAYOUTS["vit"][layout].expand("", depths, sections).items():
             shape = shape_of(rule.native, sizes, len(rule.holds))
             gain = key.endswith(("scale", "norm.weight", "norm1.weight", "norm2.weight"))
             spread = 1.0 if key.endswith("cls_emb") else 0.05  # classes apart, or the norm over their scores enlarges rounding
             found[key] = (random.standard_normal(shape) * spread + gain).astype(np.float32)
         return found
 
-    np.savez(folder / "Ti_16.npz", **tensors("augreg", Depths(12), ("stem", "encoder", "classifier"), {**SIZES, "n": 576}))
-    whole = tensors("segmenter", Depths(12, 2), ("stem", "encoder", "classifier", "mask decoder"), {**SIZES, **DECODER, "n": 1024})
+    np.savez(folder / "Ti_16.npz", **tensors("augreg", Depths({"i": 12}), ("stem", "encoder", "classifier"), {**SIZES, "n": 576}))
+    whole = tensors("segmenter", Depths({"i": 12, "j": 2}), ("stem", "encoder", "classifier", "mask decoder"), {**SIZES, **DECODER, "n": 1024})
     torch.save({"model": {key: torch.from_numpy(array) for key, array in whole.items()}, "n_cls": 150}, folder / "checkpoint.pth")
     for source, target, *more in (("Ti_16.npz", "backbone.pth"), ("Ti_16.npz", "grid.pth", "--grid", "32x32"), ("checkpoint.pth", "whole.pth")):
         command = [sys.executable, "-m", "segzoo", "convert", folder / source, folder / target, *more]
@@ -131,9 +132,11 @@ def ours(folder: Path) -> np.ndarray:
     from segzoo.models.segmentor import build
 
     opened = open_weights(folder / "checkpoint.pth")
-    steps = plan(opened.specs, OWN, heads=3, drop=["classifier"])
+    steps = plan(opened.specs, OWN["vit"], heads=3, drop=["classifier"])
     assert steps.geometry.decoder is not None
-    model = build(replace(steps.geometry, decoder=replace(steps.geometry.decoder, heads=3)), dict(run(steps, opened)), 1e-6, 1e-5)
+    model = build(
+        steps.layout.family, replace(steps.geometry, decoder=replace(steps.geometry.decoder, heads=3)), dict(run(steps, opened)), head_eps=1e-5
+    )
     with torch.inference_mode():
         return model.scores(torch.from_numpy(np.load(folder / "pixels.npy"))).numpy()  # type: ignore[operator]
 

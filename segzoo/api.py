@@ -111,17 +111,17 @@ def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, 
     from segzoo.conversion.plan import plan
     from segzoo.conversion.run import run
     from segzoo.formats import naming
-    from segzoo.layouts import LAYOUTS
+    from segzoo.layouts import NAMES, head_of
     from segzoo.zoo.names import resolve_one
-    from segzoo.zoo.opened import read
+    from segzoo.zoo.opened import open_entry
     from segzoo.zoo.zoo import open_zoo
 
-    one_of("layout", layout, LAYOUTS)
+    one_of("layout", layout, NAMES)
     opened = open_zoo(zoo)
     entry = resolve_one(opened, name, opened.manifest.entries)
     path = opened.fetch(entry.artifact, lambda done, whole: None).path
     with naming(path, name):
-        weights = read(entry, path)
-        decoders = [section for section in weights.found.sections if "decoder" in section]
-        steps = plan(weights.opened.specs, layout, found=weights.found, heads=weights.geometry.heads, drop=decoders, prefix=None)
-    return {key: torch.from_numpy(array.copy()) for key, array in run(steps, weights.opened)}
+        file = open_entry(entry, path)
+        head = head_of(file.found.sections)
+        steps = plan(file.weights.specs, layout, found=file.found, heads=file.geometry.heads, drop=[head.section] if head else [])
+    return {key: torch.from_numpy(array.copy()) for key, array in run(steps, file.weights)}

@@ -32,5 +32,6 @@ def golden_model(head):
     from segzoo.models.segmentor import build
 
     weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / f"mini_{head}.pth")
-    geometry = plan(weights.specs, "mmseg", heads=2).geometry
-    return build(replace(geometry, decoder=replace(geometry.decoder, heads=2)), weights)
+    steps = plan(weights.specs, "mmseg", heads=2)
+    decoder = replace(steps.geometry.decoder, heads=2 if head == "mask" else None)
+    return build(steps.layout.family, replace(steps.geometry, decoder=decoder), weights)

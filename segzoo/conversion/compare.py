@@ -13,7 +13,7 @@ from segzoo.conversion.run import make
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights, naming
 from segzoo.formats.arrays import identical
-from segzoo.layouts.vit.geometry import Geometry
+from segzoo.layouts.family import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,61 @@ def compare(left: Weights, right: Weights) -> Comparison:
         return _by_name(left, right)
     if (here.layout, here.prefix, here.sections) == (there.layout, there.prefix, there.sections):
         return _by_name(left, right)
-    (ours, sizes), (theirs, others) = _measured("A", left, here), _measured("B", right, there)
-    if ours.width != theirs.width:
-        raise ConversionError(f"A has width {ours.width}, B has width {theirs.width}: two models", hint="segzoo inspect shows each")
-    heads: dict[str, int] = {axis: one[axis] for one in (others, sizes) for axis in ("h", "k") if axis in one}
-    sizes, others = {**sizes, **heads}, {**others, **heads}
-    steps = fill(here.rules, there, right.specs, others)
-    reached = {name for step in steps for name in step.rule.holds}
-    rest = [step for step in fill(there.rules, here, left.specs, sizes) if not reached.issuperset(step.rule.holds)]
-    mine = {step.rule.key: left[step.rule.key] for step in steps}
-    mine |= {f"{step.rule.key} of B": make(step, left.__getitem__, sizes) for step in rest}
-    other = {step.rule.key: make(step, right.__getitem__, others) for step in steps}
-    other |= {f"{step.rule.key} of B": right[step.rule.key] for step in rest}
-    held = [{name for rule in found.rules.values() for name in rule.holds} for found in (here, there)]
-    alone = [{key for key, rule in found.rules.items() if names.isdisjoint(rule.holds)} for found, names in ((here, held[1]), (there, held[0]))]
-    outside = [{key for section in left_out(one, two.layout) for key in one.keys(section)} for one, two in ((here, there), (there, here))]
-    only_left, only_right = (tuple(sorted(keys - out)) for keys, out in zip(alone, outside, strict=True))
-    beyond = {key for keys, out in zip(alone, outside, strict=True) for key in keys & out} | set(here.beside) | set(there.beside)
-    return replace(_by_name(mine, other), only_left=only_left, only_right=only_right, beyond=tuple(sorted(beyond)))
+    return _across(_measured("A", left, here), _measured("B", right, there))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of two files in different layouts, with the sizes of its axes."""
+
+    weights: Weights
+    found: Found
+    geometry: Geometry
+    sizes: dict[str, int]
+
+    @property
+    def held(self) -> set[str]:
+        """The canonical tensors in it."""
+        return {name for rule in self.found.rules.values() for name in rule.holds}
+
+    def alone(self, other: "_Side") -> set[str]:
+        """The names of its tensors of which the other file has no part, and means something by lacking it."""
+        family, held = self.found.layout.family, other.held
+        return {key for key, rule in self.found.rules.items() if not any(name in held or family.neutral_of(name) is not None for name in rule.holds)}
+
+    def beyond(self, other: "_Side") -> set[str]:
+        """The names of its tensors in sections that the other file's layout has no place for."""
+        return {key for section in left_out(self.found, other.found.layout) for key in self.found.keys(section)}
+
+
+def _across(left: _Side, right: _Side) -> Comparison:
+    """Compare what both can hold: in the layout of A, and the rest of B in its own."""
+    if left.found.layout.family is not right.found.layout.family:
+        raise ConversionError(f"A is a {left.found.layout.family.title}, B is a {right.found.layout.family.title}: two models")
+    widths = [side.sizes.get("d") for side in (left, right)]
+    if widths[0] != widths[1]:
+        raise ConversionError(f"A has width {widths[0]}, B has width {widths[1]}: two models", hint="segzoo inspect shows each")
+    left, right = _sharing_heads(left, right), _sharing_heads(right, left)
+    mine = _in_layout_of(left, right)
+    reached = {name for key in mine for name in left.found.rules[key].holds}
+    theirs = {key: array for key, array in _in_layout_of(right, left).items() if not reached.issuperset(right.found.rules[key].holds)}
+    ours = {key: left.weights[key] for key in mine} | {f"{key} of B": array for key, array in theirs.items()}
+    others = mine | {f"{key} of B": right.weights[key] for key in theirs}
+    only, outside = [left.alone(right), right.alone(left)], [left.beyond(right), right.beyond(left)]
+    only_left, only_right = (tuple(sorted(keys - out)) for keys, out in zip(only, outside, strict=True))
+    beyond = {key for keys, out in zip(only, outside, strict=True) for key in keys & out} | set(left.found.beside) | set(right.found.beside)
+    return replace(_by_name(ours, others), only_left=only_left, only_right=only_right, beyond=tuple(sorted(beyond)))
+
+
+def _sharing_heads(side: _Side, other: _Side) -> _Side:
+    """Sizes that one of the two layouts shows and the other does not: the attention heads."""
+    return replace(side, sizes={**other.sizes, **side.sizes})
+
+
+def _in_layout_of(side: _Side, other: _Side) -> dict[str, np.ndarray]:
+    """The tensors of the other file under the names of this one's, as far as it has all their parts or lacks what is neutral."""
+    steps = fill(side.found.rules, other.found, other.weights.specs, other.sizes, neutral=True)
+    return {step.rule.key: make(step, other.weights.__getitem__, other.sizes) for step in steps}
 
 
 def _detected(side: str, weights: Weights) -> Found:
@@ -80,9 +117,9 @@ def _detected(side: str, weights: Weights) -> Found:
         return detect(weights.specs, positions=recorded(weights).positions)
 
 
-def _measured(side: str, weights: Weights, found: Found) -> tuple[Geometry, dict[str, int]]:
+def _measured(side: str, weights: Weights, found: Found) -> _Side:
     with naming(weights.path, side):
-        return measure(found.rules, weights.specs, found.depths, recorded(weights).heads)
+        return _Side(weights, found, *measure(found, weights.specs, recorded(weights).heads))
 
 
 def _by_name(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> Comparison:

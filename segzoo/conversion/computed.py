@@ -3,32 +3,35 @@
 Apart from the rules, which only move numbers; off unless asked for, and named in the report.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
 
-from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import Found
+from segzoo.conversion.plan import part_shapes
 from segzoo.conversion.positions import METHODS, resampled
 from segzoo.conversion.run import pack, unpack
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
+from segzoo.formats.arrays import DTYPES
 from segzoo.spec import Spec
 
-DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
-
-def regridded(opened: Weights, found: Found, grid: tuple[int, int], method: str) -> tuple[Weights, str]:
+def regridded(opened: Weights, found: Found, sizes: Mapping[str, int], grid: tuple[int, int], method: str) -> tuple[Weights, str]:
     """The same weights with position embeddings for `grid` = (h, w) patches, and what was done in words.
 
-    The position of the class token stays as it is. Raises ConversionError where the grid they have now is no square.
+    The position of the class token stays as it is. Raises ConversionError where the grid they have now is no square, or there is none.
     """
-    key, rule = next((key, rule) for key, rule in found.rules.items() if "pos.grid" in rule.holds)
+    key, rule = next(((key, rule) for key, rule in found.rules.items() if found.layout.family.positions in rule.holds), ("", None))
+    if rule is None:
+        raise ConversionError(f"{found.layout.family.title}: it has no table of positions that could be resampled")
     before = opened.specs[key]
-    geometry, sizes = measure(found.rules, opened.specs, found.depths)
-    side, count = geometry.grid, geometry.positions
-    if side is None:
+    count = part_shapes(rule, sizes)[-1][1]
+    side = math.isqrt(count)
+    if side * side != count:
         raise ConversionError(f"{key}: {count} positions are no square grid; how they lie cannot be known")
     after = Spec((1, before.shape[1] - count + grid[0] * grid[1], before.shape[2]), before.dtype)
 

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import perf_counter
@@ -12,17 +12,18 @@ import numpy as np
 
 from segzoo.atomic import replacing
 from segzoo.conversion.axes import measure
-from segzoo.conversion.computed import DTYPES, cast, regridded
-from segzoo.conversion.detect import detect
-from segzoo.conversion.metadata import METADATA_KEY, recorded
+from segzoo.conversion.checkpoint import Checkpoint, identified
+from segzoo.conversion.computed import cast, regridded
+from segzoo.conversion.metadata import METADATA_KEY
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.conversion.positions import METHODS
-from segzoo.conversion.run import run
+from segzoo.conversion.run import check_buffers, run
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
-from segzoo.formats import naming, open_weights, writer
-from segzoo.formats.arrays import copy, finite, raw_bytes, tensor_digest
-from segzoo.layouts import LAYOUTS, Layout
-from segzoo.layouts.vit.geometry import Geometry
+from segzoo.formats import Weights, naming, open_weights, writer
+from segzoo.formats.arrays import DTYPES, copy, finite, raw_bytes, tensor_digest
+from segzoo.layouts import NAMES, all_layouts
+from segzoo.layouts.family import Geometry
+from segzoo.layouts.layout import Layout
 from segzoo.spec import Spec
 
 Progress = Callable[[str, int, int], None]
@@ -87,9 +88,47 @@ def convert(
     """
     started = perf_counter()
     source, target = Path(source), Path(target)
+    _check_wishes(to, source_layout, drop, grid, resample, dtype)
+    _check_target(source, target, force)
+    opened = open_weights(source)
+    with naming(opened.path):
+        sections = [one for one in drop if any(one in layout.sections for layout in all_layouts())]
+        kept, aside = _set_aside(opened, [one for one in drop if one not in sections])
+        read = identified(kept, layout=source_layout, heads=heads, positions=positions)
+        check_buffers(read.found, kept, read.sizes)
+        computing, computed = _computing(read, grid, resample, dtype)
+        steps = plan(computing.specs, to, found=read.found, heads=read.geometry.heads, drop=sections, prefix=prefix)
+        made, _ = measure(steps.target, steps.specs, steps.geometry.heads)
+    eps = eps or read.recorded.eps
+    with naming(opened.path):
+        written = _write(target, steps, computing, _metadata(steps, made, eps, computed), digests, progress or (lambda doing, done, whole: None))
+    return Report(
+        source,
+        target,
+        read.found.layout.name,
+        steps.layout.name,
+        read.geometry,
+        made,
+        len(opened),
+        source.stat().st_size,
+        written.size,
+        len(steps.specs),
+        written.digests,
+        (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
+        computed,
+        (*opened.notes, *read.found.notes, *_eps_note(steps, eps), *_filled_note(steps)),
+        written.not_finite,
+        perf_counter() - started,
+    )
+
+
+def _check_wishes(
+    to: str | Layout, source_layout: str | None, drop: Collection[str], grid: tuple[int, int] | None, resample: str, dtype: str | None
+) -> None:
+    """Raises UsageError for a word that is none of those that there are, or a value of another kind."""
     for value, among, what in (
-        (None if isinstance(to, Layout) else to, LAYOUTS, "layout"),
-        (source_layout, LAYOUTS, "layout"),
+        (None if isinstance(to, Layout) else to, NAMES, "layout"),
+        (source_layout, NAMES, "layout"),
         (resample, METHODS, "resampling"),
         (dtype, DTYPES, "dtype"),
     ):
@@ -99,47 +138,58 @@ def convert(
         raise UsageError(f"drop: expected a collection of names, found {drop!r}")
     if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2 and all(type(side) is int and side > 0 for side in grid)):
         raise UsageError(f"grid: expected rows and columns, a pair of positive numbers, found {grid!r}")
-    write = writer(target)
+
+
+def _check_target(source: Path, target: Path, force: bool) -> None:
+    """Raises UsageError for what cannot be written, or would be overwritten unasked."""
+    writer(target)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
     if target.exists() and source.exists() and source.samefile(target):
         raise UsageError(f"{target}: source and target are the same file")
     if (target.exists() or target.is_symlink()) and not force:
         raise UsageError(f"{target}: exists already", hint="--force, or force=True in Python, replaces it")
-    opened = open_weights(source)
-    known = recorded(opened)
-    with naming(opened.path):
-        if heads is not None and known.heads not in (None, heads):
-            raise ConversionError(f"the file itself records {known.heads} heads, but {heads} were given")
-        heads = heads or known.heads
-        sections = [one for one in drop if any(one in layout.sections for layout in LAYOUTS.values())]
-        specs, aside = _set_aside(opened.specs, [one for one in drop if one not in sections])
-        found = detect(specs, source_layout, positions or known.positions)
-        geometry, _ = measure(found.rules, specs, found.depths, heads)
-        read = opened
-        computed = {}
-        if grid is not None:
-            read, computed["positions"] = regridded(read, found, grid, resample)
-        if dtype is not None:
-            read, computed["dtype"] = cast(read, dtype)
-        steps = plan(read.specs, to, found=found, heads=heads, drop=sections, prefix=prefix)
-        made, _ = measure({step.rule.key: step.rule for step in steps.steps}, steps.specs, found.depths, steps.geometry.heads)
-    eps = eps or known.eps
-    facts = {"layout": steps.target.name, **_facts(made), "eps": eps or found.layout.eps} | ({"computed": computed} if computed else {})
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(facts)}  # transformers 4 refuses a file that does not name its framework
-    said = progress or (lambda doing, done, whole: None)
-    whole = sum(spec.nbytes for spec in steps.specs.values())
+
+
+def _computing(read: Checkpoint, grid: tuple[int, int] | None, resample: str, dtype: str | None) -> tuple[Weights, dict[str, str]]:
+    """The weights with the steps that compute numbers done as each is read, and what these steps are."""
+    weights, done = read.weights, {}
+    if grid is not None:
+        weights, done["positions"] = regridded(weights, read.found, read.sizes, grid, resample)
+    if dtype is not None:
+        weights, done["dtype"] = cast(weights, dtype)
+    return weights, done
+
+
+def _metadata(steps: Plan, made: Geometry, eps: float | None, computed: Mapping[str, str]) -> dict[str, str]:
+    """What a safetensors file says of itself: what no tensor of it shows."""
+    sizes = {name: value for name, value in asdict(made).items() if value is not None}
+    facts = {"layout": steps.layout.name, **sizes, "eps": eps or steps.source.layout.eps} | ({"computed": computed} if computed else {})
+    return {"format": "pt", METADATA_KEY: json.dumps(facts)}  # transformers 4 refuses a file that does not name its framework
+
+
+@dataclass(frozen=True)
+class _Written:
+    size: int
+    digests: Mapping[str, str]
+    not_finite: tuple[str, ...]
+
+
+def _write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> _Written:
+    """Write the tensors as they are made, and read each back before the file takes its name."""
+    specs = steps.specs
+    whole = sum(spec.nbytes for spec in specs.values())
     checksums: dict[str, int] = {}
     sha256: dict[str, str] = {}
     not_finite: list[str] = []
     try:
-        scratch = np.empty(max((spec.nbytes for spec in steps.specs.values()), default=0), np.uint8)
+        scratch = np.empty(max((spec.nbytes for spec in specs.values()), default=0), np.uint8)
     except MemoryError as error:
         raise EnvironmentFault(f"{target}: not enough memory for its largest tensor") from error
 
     def produce() -> Iterator[tuple[str, np.ndarray]]:
         done = 0
-        for name, array in run(steps, read):
+        for name, array in run(steps, source):
             array = _contiguous(array, scratch)
             checksums[name] = zlib.crc32(raw_bytes(array))
             if digests:
@@ -150,47 +200,29 @@ def convert(
             done += array.nbytes
             said("writing", done // 2, whole)  # the other half is reading back
 
-    with naming(opened.path), replacing(target) as part:
+    with replacing(target) as part:
         with part.open("wb") as file:
-            write(file, steps.specs, produce(), metadata)
-        _read_back(part, target, steps, checksums, lambda done: said("comparing", (whole + done) // 2, whole))
-        written = part.stat().st_size
-    return Report(
-        source,
-        target,
-        steps.source.layout.name,
-        steps.target.name,
-        geometry,
-        made,
-        len(opened),
-        source.stat().st_size,
-        written,
-        len(steps.steps),
-        sha256,
-        (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
-        computed,
-        (*opened.notes, *found.notes, *_eps_note(steps, eps)),
-        tuple(not_finite),
-        perf_counter() - started,
-    )
+            writer(target)(file, specs, produce(), metadata)
+        _read_back(part, target, specs, checksums, lambda done: said("comparing", (whole + done) // 2, whole))
+        return _Written(part.stat().st_size, sha256, tuple(not_finite))
 
 
-def _set_aside(specs: Mapping[str, Spec], patterns: Collection[str]) -> tuple[dict[str, Spec], list[str]]:
-    """The tensors to read, and those that the patterns leave out. Raises ConversionError for a pattern that fits none."""
+def _set_aside(opened: Weights, patterns: Collection[str]) -> tuple[Weights, list[str]]:
+    """The weights without the tensors that the patterns leave out, and the names of these. Raises ConversionError for a pattern that fits none."""
     aside: list[str] = []
     for pattern in patterns:
-        fitting = [name for name in specs if fnmatchcase(name, pattern)]
+        fitting = [name for name in opened.specs if fnmatchcase(name, pattern)]
         if not fitting:
             raise ConversionError(
                 f"'{pattern}' cannot be dropped: no section and no tensor has this name", hint="segzoo inspect FILE --keys lists them"
             )
         aside += [name for name in fitting if name not in aside]
-    return {name: spec for name, spec in specs.items() if name not in aside}, aside
+    return replace(opened, specs={name: spec for name, spec in opened.specs.items() if name not in aside}), aside
 
 
 def _eps_note(steps: Plan, known: float | None) -> list[str]:
     """No tensor shows the eps of the layer norms, and defaults differ: 1e-5 for 1e-6 moves the logits."""
-    here, there = steps.source.layout, steps.target
+    here, there = steps.source.layout, steps.layout
     if known is not None and known != there.eps:
         return [f"layer norms have eps {known:g}, in {there.name} by default {there.eps:g}: build the model with eps {known:g}"]
     if known is None and here.eps != there.eps:
@@ -199,8 +231,12 @@ def _eps_note(steps: Plan, known: float | None) -> list[str]:
     return []
 
 
-def _facts(geometry: Geometry) -> dict[str, object]:
-    return {name: value for name, value in asdict(geometry).items() if value is not None}
+def _filled_note(steps: Plan) -> list[str]:
+    """What was written that the source has not, since the target must have it and it means the same."""
+    if not steps.filled:
+        return []
+    more = f" and {len(steps.filled) - 3} more" if len(steps.filled) > 3 else ""
+    return [f"not in {steps.source.layout.name}'s file, and written as what its absence means: {', '.join(steps.filled[:3])}{more}"]
 
 
 def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
@@ -212,11 +248,11 @@ def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _read_back(part: Path, target: Path, steps: Plan, checksums: Mapping[str, int], said: Callable[[int], None]) -> None:
+def _read_back(part: Path, target: Path, specs: Mapping[str, Spec], checksums: Mapping[str, int], said: Callable[[int], None]) -> None:
     """The finished file opened as a reader will, each tensor held to what was written: dtype, shape and CRC-32 of its bytes."""
     done = 0
     again = open_weights(part)
-    if dict(again.specs) != steps.specs:
+    if dict(again.specs) != specs:
         raise IntegrityError(f"{target}: read back, it holds other tensors than were written; nothing was kept")
     for name, checksum in checksums.items():
         array = again[name]

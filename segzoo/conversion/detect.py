@@ -3,14 +3,14 @@
 Names and shapes only; what they leave open is said.
 """
 
-import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from segzoo.errors import ConversionError
-from segzoo.layouts import LAYOUTS, Depths, Layout, Rule
-from segzoo.layouts.vit.family import ROOTS, STEMS
+from segzoo.layouts import LAYOUTS, NAMES
+from segzoo.layouts.layout import Beside, Layout
+from segzoo.layouts.rule import Buffer, Depths, Rule, indices
 from segzoo.spec import Spec
 
 _MOST_BLOCKS = 4096
@@ -21,8 +21,8 @@ _MOST_PREFIXES = 4
 class Found:
     """A layout recognised in a file. `rules` says for each name what it holds.
 
-    `beside` are names that are no part of the model, `outer` is what all names stand under that is no part of the
-    layout. `unsure` says what names and shapes left open, and how it was read.
+    `beside` are names that are no part of the model, each with why; `buffers` those of tensors that follow from the sizes. `outer` is a prefix
+    before all names that is no part of the layout. `unsure` says what names and shapes left open, and how it was read.
     """
 
     layout: Layout
@@ -30,7 +30,8 @@ class Found:
     depths: Depths
     sections: tuple[str, ...]
     rules: dict[str, Rule]
-    beside: tuple[str, ...] = ()
+    beside: Mapping[str, Beside] = field(default_factory=dict)
+    buffers: Mapping[str, tuple[Buffer, Mapping[str, int]]] = field(default_factory=dict)
     unsure: str | None = None
     outer: str = ""
 
@@ -40,6 +41,11 @@ class Found:
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
         return tuple(filter(None, (outer, self.unsure)))
 
+    @property
+    def names(self) -> set[str]:
+        """Every name that is accounted for."""
+        return {*self.rules, *self.beside, *self.buffers}
+
     def keys(self, section: str) -> tuple[str, ...]:
         """The names of the tensors in a section."""
         return tuple(self.layout.expand(self.prefix, self.depths, (section,)))
@@ -48,32 +54,42 @@ class Found:
 def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | None = None) -> Found:
     """The layout whose expansion equals these names as a set; shapes decide only where names leave it open.
 
-    Where it is none, what all names begin with, up to a dot, is taken for a prefix that a training program put there.
+    If none fits, what all names begin with, up to a dot, is taken for a prefix that a training program put there.
     `only` is the one layout to read it as; `positions` how many the grid has, where the caller knows.
     Raises ConversionError with the nearest layout's missing and unexpected names, sorted.
     """
     names = frozenset(specs)
-    spellings = [spelling for name in ([only] if only else LAYOUTS) for spelling in (LAYOUTS[name], *LAYOUTS[name].spellings)]
-    readings = []
-    for outer in ("", *_outer(names)):
-        tables = [layout.under(outer) if outer else layout for layout in spellings]
-        may = [(_shared(layout, prefix, names), layout, prefix) for layout in tables for prefix in layout.prefixes]
-        for shared, layout, prefix in sorted(may, key=lambda one: -one[0]):
-            if outer and not shared:
-                break
-            found = replace(_read_as(layout, prefix, specs, positions), outer=outer)
-            if found.rules.keys() == names - set(found.beside):
-                return found
-            readings.append(found)
-    nearest = max(readings, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names))
-    missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.rules.keys())
     if not names:
         raise ConversionError("no tensors in it")
+    readings = []
+    for outer in ("", *_outer(names)):
+        for found in _readings(specs, outer, only, positions):
+            if found.names == names:
+                return found
+            readings.append(found)
+    raise _no_layout(names, max(readings, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names)), only)
+
+
+def _readings(specs: Mapping[str, Spec], outer: str, only: str | None, positions: int | None) -> Iterator[Found]:
+    """The names read as each layout under each of its prefixes, the likeliest first."""
+    names = frozenset(specs)
+    layouts = [layout for named in LAYOUTS.values() for name, layout in named.items() if only in (None, name)]
+    tables = [table.under(outer) if outer else table for layout in layouts for table in (layout, *layout.spellings)]
+    may = [(_shared(table, prefix, names), table, prefix) for table in tables for prefix in table.prefixes]
+    for shared, table, prefix in sorted(may, key=lambda one: -one[0]):
+        if outer and not shared:
+            return
+        yield replace(_read_as(table, prefix, specs, positions), outer=outer)
+
+
+def _no_layout(names: frozenset[str], nearest: Found, only: str | None) -> ConversionError:
+    """Why no layout fits: what the nearest one lacks and has too many."""
+    missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.names)
     if only and names.isdisjoint(nearest.rules):
-        raise ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
+        return ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
     if names.isdisjoint(nearest.rules):
-        known, number = ", ".join(LAYOUTS), "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
-        raise ConversionError(
+        known, number = ", ".join(NAMES), "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+        return ConversionError(
             f"{number} in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
             hint="segzoo converts ViT weights; is this a checkpoint of another architecture?",
         )
@@ -83,7 +99,7 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     if not missing:
         pattern = nearest.outer + unexpected[0].removeprefix(nearest.outer).split(".")[0]
         cause = f"convert --drop NAME leaves a tensor out, by name or pattern ('{pattern}.*')"
-    raise ConversionError(f"nearest to layout '{nearest.layout.name}', but {'; '.join(differences)}", hint=f"{cause}; nothing was written")
+    return ConversionError(f"nearest to layout '{nearest.layout.name}', but {'; '.join(differences)}", hint=f"{cause}; nothing was written")
 
 
 def _some(names: list[str], most: int = 6) -> str:
@@ -100,57 +116,52 @@ def _outer(names: Collection[str]) -> list[str]:
 
 def _shared(layout: Layout, prefix: str, names: frozenset[str]) -> int:
     """How many of the names that a layout has once are there: a cheap guess at which to read first."""
-    return sum(rule.key.replace("{p}", prefix) in names for rules in layout.sections.values() for rule in rules)
+    return sum(rule.key.replace("{p}", prefix) in names for rule in layout.rules)
 
 
 def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec], positions: int | None) -> Found:
     """The names read as this layout, whether or not they fit."""
-    beside = tuple(name for name in specs if name.startswith(layout.beside.get(prefix, ()))) if prefix in layout.beside else ()
+    beside = _beside(layout, prefix, specs)
     specs = {name: spec for name, spec in specs.items() if name not in beside} if beside else specs
-    units: list[int] = []
-    while len(units) < _MOST_BLOCKS and (found := _count(layout, prefix, "u", specs, {"g": len(units)})):
-        units.append(found)
-    depths = Depths(_count(layout, prefix, "i", specs), _count(layout, prefix, "j", specs), tuple(units))
-    once = Depths(max(depths.encoder, 1), max(depths.decoder, 1), depths.units or (1,))
-    there = {name for name in layout.sections if name == "encoder" or not specs.keys().isdisjoint(layout.expand(prefix, once, (name,)))}
-    for alternatives in (STEMS, ROOTS):
-        may = [one for one in alternatives if layout.sections.keys() >= set(one)]
-        best = max(may, key=lambda one: _fit(layout.expand(prefix, depths, one), specs, positions), default=())
-        there = there - {name for one in alternatives for name in one} | set(best)
-    sections = tuple(name for name in layout.sections if name in there)
+    depths = _depths(layout, prefix, specs)
+    buffers = {key: one for key, one in layout.buffers_at(prefix, depths).items() if key in specs}
+    sections = _sections(layout, prefix, depths, specs, positions)
     rules = layout.expand(prefix, depths, sections)
-    unsure = _unsure(rules, specs) if positions is None and layout.sections.keys() >= {"stem", "stem without class position"} else None
-    return Found(layout, prefix, depths, sections, rules, beside, unsure)
+    unsure = layout.family.unsure(rules, specs, layout.sections) if positions is None else None
+    return Found(layout, prefix, depths, sections, rules, beside, buffers, unsure)
 
 
-def _fit(rules: Mapping[str, Rule], specs: Mapping[str, Spec], positions: int | None) -> tuple[int, bool]:
-    """How well one of several alternatives fits: by names, then by the number of positions, known or square."""
+def _beside(layout: Layout, prefix: str, names: Collection[str]) -> dict[str, Beside]:
+    """The names that are no part of the model."""
+    kinds = [one for one in layout.beside if one.prefix in (None, prefix)]
+    return {name: kind for name in names for kind in kinds if name.startswith(kind.starts)}
+
+
+def _sections(layout: Layout, prefix: str, depths: Depths, specs: Mapping[str, Spec], positions: int | None) -> tuple[str, ...]:
+    """The sections that are there: those with any of their names, and of those that stand for one another the ones that fit best."""
+    family = layout.family
+    once = Depths({index: max(depths[index], 1) for index in layout.indices - {"g", "u"}}, depths.units or (1,))
+    there = {name for name in layout.sections if name == family.always or not specs.keys().isdisjoint(layout.expand(prefix, once, (name,)))}
+    for choice in family.choices:
+        may = [one for one in choice if layout.sections.keys() >= set(one)]
+        best = max(may, key=lambda one: _fit(layout, layout.expand(prefix, depths, one), specs, positions), default=())
+        there = there - {name for one in choice for name in one} | set(best)
+    return tuple(name for name in layout.sections if name in there)
+
+
+def _fit(layout: Layout, rules: Mapping[str, Rule], specs: Mapping[str, Spec], positions: int | None) -> tuple[int, bool]:
+    """How well one of several choices fits: by names, then by what the family says of the shapes."""
     fit = len(rules.keys() & specs.keys()) - len(rules.keys() - specs.keys())
-    grids = [_grid(rule, specs[key]) for key, rule in rules.items() if "pos.grid" in rule.holds and key in specs]
-    return fit, all(grid == positions if positions is not None else _square(grid) for grid in grids)
+    return fit, layout.family.plausible(rules, specs, positions)
 
 
-def _grid(rule: Rule, spec: Spec) -> int:
-    """How many positions of the grid a table has, where the rule is right about what else it holds."""
-    return spec.shape[1] - len(rule.holds) + 1 if len(spec.shape) == 3 else 0
-
-
-def _square(number: int) -> bool:
-    return number > 0 and math.isqrt(number) ** 2 == number
-
-
-def _unsure(rules: Mapping[str, Rule], specs: Mapping[str, Spec]) -> str | None:
-    """What is left open of a file with a class token whose table may or may not have a position for it."""
-    held = {name for rule in rules.values() for name in rule.holds}
-    key, rule = next(((key, rule) for key, rule in rules.items() if "pos.grid" in rule.holds), ("", None))
-    if rule is None or key not in specs or "cls" not in held or "dist" in held:
-        return None
-    entries = specs[key].shape[1] if len(specs[key].shape) == 3 else 0
-    if _square(entries - 1):
-        return None
-    with_class = f"{entries - 1} positions and one for the class token"
-    read, other = (with_class, entries) if "pos.cls" in held else (f"{entries} positions and none for the class token", entries - 1)
-    return f"{key} has {entries} entries: read as {read}; if that is wrong, say --positions {other}"
+def _depths(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Depths:
+    """How often what repeats is there, by the names."""
+    units: list[int] = []
+    if "u" in layout.indices:
+        while len(units) < _MOST_BLOCKS and (found := _count(layout, prefix, "u", specs, {"g": len(units)})):
+            units.append(found)
+    return Depths({index: _count(layout, prefix, index, specs) for index in sorted(layout.indices - {"g", "u"})}, tuple(units))
 
 
 def _count(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec], places: Mapping[str, int] | None = None) -> int:
@@ -159,13 +170,26 @@ def _count(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec], p
     Where a name stands for all blocks, its shape says how many.
     """
     found = [0]
-    for rule in {rule for rules in layout.sections.values() for rule in rules if f"{{{index}" in "".join((rule.key, *rule.holds))}:
+    for rule in {rule for rule in layout.rules if index in indices(rule.template)}:
         key = rule.at(prefix, places or {}).key
-        head, placeholder, tail = key.partition(f"{{{index}")
-        if not placeholder:
+        if index not in indices(key):
             found += [min(spec.shape[0], _MOST_BLOCKS) for spec in [specs.get(key)] if spec and spec.shape]
             continue
-        first = 1 if tail.startswith("+1") else 0
-        pattern = re.compile(re.escape(head) + r"(0|[1-9]\d{0,5})" + re.escape(tail.partition("}")[2]))
+        first = 1 if f"{{{index}+1}}" in key else 0
+        pattern = _pattern(key, index)
         found += [min(int(match[1]) + 1 - first, len(specs)) for match in map(pattern.fullmatch, specs) if match]
     return max(found)  # no more blocks than names, whatever an index claims
+
+
+def _pattern(key: str, index: str) -> re.Pattern[str]:
+    """What matches a key at any of its places; its first group is the place of one index."""
+    number, parts = r"(0|[1-9]\d{0,5})", re.split(r"(\{\w(?:\+1)?\})", key)
+    captured = False
+    for place, part in enumerate(parts):
+        if not place % 2:
+            parts[place] = re.escape(part)
+        elif part[1] == index:
+            parts[place], captured = (r"\1" if captured else number), True
+        else:
+            parts[place] = r"\d+"
+    return re.compile("".join(parts))

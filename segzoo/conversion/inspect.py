@@ -12,7 +12,7 @@ from segzoo.conversion.detect import detect
 from segzoo.conversion.metadata import recorded
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.layouts.vit.geometry import Geometry
+from segzoo.layouts.family import Geometry
 from segzoo.spec import Spec
 
 
@@ -51,7 +51,7 @@ def inspect(path: str | Path) -> Inspection:
         found = detect(opened.specs, positions=known.positions)
         facts |= {"layout": found.layout.name, "sections": found.sections}
         notes += found.notes
-        facts["geometry"], _ = measure(found.rules, opened.specs, found.depths, known.heads)
+        facts["geometry"], _ = measure(found, opened.specs, known.heads)
     except ConversionError as error:
         facts["trouble"] = error.message
     size = opened.path.stat().st_size

@@ -1,23 +1,17 @@
-"""The engine of the tables: what must be done to get another layout, and doing it.
+"""What must be done to have the tensors of a file in another layout, by names and shapes only. What cannot be done is refused here."""
 
-`plan` looks at names and shapes only and refuses there; `run` yields one target tensor
-at a time. Pure: arrays in, arrays out.
-"""
-
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from segzoo.conversion.axes import measure, shape_of
+from segzoo.conversion.axes import dimensions, measure, shape_of
 from segzoo.conversion.detect import Found, detect
 from segzoo.errors import ConversionError
-from segzoo.layouts import LAYOUTS, Layout, Rule
-from segzoo.layouts.rule import axes_of
-from segzoo.layouts.vit.family import ESSENTIAL
-from segzoo.layouts.vit.geometry import Geometry
+from segzoo.layouts import LAYOUTS, head_of
+from segzoo.layouts.family import Geometry
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Buffer, Nested, Rule, axes_of
 from segzoo.spec import Spec
-
-STANDS_ON = {"classifier": ("pre_logits", "pooling head")}
-"""What a section is of no use without, where the file has it."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +24,69 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A canonical tensor in a file: the rule that holds it, and its place in that."""
+
+    home: Rule
+    place: int
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """A canonical tensor that a file lacks and that means the same when it is full of one number."""
+
+    value: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Step:
-    """One tensor to be made: its rule, what it will be, and for each part the source rule and its place in it."""
+    """One tensor to be made: its rule, what it will be, and its parts."""
 
     rule: Rule
     spec: Spec
-    parts: tuple[tuple[Rule, int], ...]
+    parts: tuple[Part | Neutral, ...]
+
+
+@dataclass(frozen=True)
+class Must:
+    """A part of the source that the target has no place for. It may go if it is full of the number whose absence means the same."""
+
+    part: Part
+    value: int
 
 
 @dataclass(frozen=True)
 class Plan:
+    """`target` is read as a file in it would be. `buffers` are to be written beside the steps; `musts` hold for the source's numbers."""
+
     source: Found
-    target: Layout
+    target: Found
     geometry: Geometry
     sizes: dict[str, int]
     steps: tuple[Step, ...]
     dropped: tuple[Dropped, ...]
+    musts: tuple[Must, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that is written."""
+        return self.target.layout
+
+    @property
+    def buffers(self) -> dict[str, tuple[Buffer, Mapping[str, int]]]:
+        return {key: one for key, one in self.target.buffers.items() if one[0].written}
 
     @property
     def specs(self) -> dict[str, Spec]:
-        return {step.rule.key: step.spec for step in self.steps}
+        """What will be written."""
+        buffers = {key: Spec(_shape(buffer.value(self.sizes, places)), "int64") for key, (buffer, places) in self.buffers.items()}
+        return {step.rule.key: step.spec for step in self.steps} | buffers
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """The tensors that the source lacks, in part or as a whole, and that mean the same as its lack of them."""
+        return tuple(step.rule.key for step in self.steps if any(isinstance(part, Neutral) for part in step.parts))
 
 
 def plan(
@@ -69,53 +106,128 @@ def plan(
     target has no place for what the source cannot do without.
     """
     found = found or detect(specs)
-    geometry, sizes = measure(found.rules, specs, found.depths, heads)
-    target = LAYOUTS[to] if isinstance(to, str) else to
+    geometry, sizes = measure(found, specs, heads)
+    target = layout_of(found, to)
     if why := refusal(found, target):
         raise ConversionError(why)
-    optional = [section for section in found.sections if section not in ESSENTIAL]
+    _check_drops(found, drop)
+    reasons = left_out(found, target, drop)
+    kept = [section for section in found.sections if section not in reasons]
+    written = _read_back_as(found, target, kept, _prefix(target, kept, prefix))
+    if found.unsure and target.name != found.layout.name and (confirmed := found.layout.family.confirm(geometry)):
+        raise ConversionError(f"{found.unsure}, {confirmed}", hint="names and shapes leave it open, and a guess would be silent")
+    _check_axes(written, sizes, found)
+    steps = fill(written.rules, found, specs, sizes, neutral=True)
+    if lacking := sorted(written.rules.keys() - {step.rule.key for step in steps}):
+        raise ConversionError(f"layout '{target.name}' needs {lacking[0]}, for which this file has nothing")
+    idle, musts = _leftover(found, written, kept)
+    dropped = [Dropped(section, reason, found.keys(section)) for section, reason in reasons.items()]
+    return Plan(found, written, geometry, sizes, steps, (*dropped, *idle, *_beside(found)), musts)
+
+
+def layout_of(found: Found, to: str | Layout) -> Layout:
+    """The layout of this name that the file's family has. Raises ConversionError where it has none."""
+    if isinstance(to, Layout):
+        return to
+    family = found.layout.family
+    if to not in LAYOUTS[family.name]:
+        known = ", ".join(LAYOUTS[family.name])
+        raise ConversionError(f"{found.layout.name} cannot become {to}: {family.title} has no layout '{to}', only {known}")
+    return LAYOUTS[family.name][to]
+
+
+def _check_drops(found: Found, drop: Collection[str]) -> None:
+    optional = [section for section in found.sections if section not in found.layout.family.essential]
     if wrong := [section for section in drop if section not in optional]:
         may = ", ".join(f"'{one}'" for one in optional) or "none"
         raise ConversionError(f"section '{wrong[0]}' cannot be dropped; of this file can be: {may}")
-    reasons = left_out(found, target, drop)
-    kept = [section for section in found.sections if section not in reasons]
-    dropped = tuple(Dropped(section, reason, found.keys(section)) for section, reason in reasons.items())
-    if found.beside:
-        dropped += (Dropped("text model", "beside the image model, no part of it", found.beside),)
-    if prefix is None:
-        decoded = any("decoder" in section for section in kept)
-        prefix = (target.decoder_prefix if decoded else None) or target.prefixes[0]
-    elif prefix not in target.prefixes:
+
+
+def _prefix(target: Layout, kept: Collection[str], asked: str | None) -> str:
+    """What the target's names stand under. Raises ConversionError for what they cannot stand under."""
+    headed = head_of(kept) is not None
+    if asked is None:
+        return (target.decoder_prefix if headed else None) or target.prefixes[0]
+    if asked not in target.prefixes:
         known = ", ".join(f"'{one}'" for one in target.prefixes)
-        raise ConversionError(f"layout '{target.name}' does not stand under the prefix '{prefix}', only under {known}")
-    elif target.decoder_prefix and prefix != target.decoder_prefix and any("decoder" in section for section in kept):
+        raise ConversionError(f"layout '{target.name}' does not stand under the prefix '{asked}', only under {known}")
+    if target.decoder_prefix and asked != target.decoder_prefix and headed:
         raise ConversionError(f"beside a decoder, layout '{target.name}' stands under the prefix '{target.decoder_prefix}' only")
-    wanted = target.expand(prefix, found.depths, kept)
-    if found.unsure and target.name != found.layout.name and geometry.grid is None:
+    return asked
+
+
+def _read_back_as(found: Found, target: Layout, kept: list[str], prefix: str) -> Found:
+    """What the written file will be read as: the sections that are kept, and those that are neutral and that the target's files have."""
+    family = found.layout.family
+    neutral = [
+        section
+        for section, rules in target.sections.items()
+        if section not in found.sections
+        and section not in target.optional
+        and all(family.neutral_of(name) is not None for rule in rules for name in rule.holds)
+    ]
+    sections = tuple(section for section in target.sections if section in kept or section in neutral)
+    rules = target.expand(prefix, found.depths, sections)
+    return Found(target, prefix, found.depths, sections, rules, buffers=target.buffers_at(prefix, found.depths))
+
+
+def _check_axes(written: Found, sizes: Mapping[str, int], found: Found) -> None:
+    """Raises ConversionError where the target shows a size that the source does not: the attention heads."""
+    if any(axis not in sizes for rule in written.rules.values() for axis in axes_of(rule.axes) - {"s"}):
         raise ConversionError(
-            f"{found.unsure}, and if it is right, --positions {geometry.positions}",
-            hint="names and shapes leave it open, and a guess would be silent",
-        )
-    if any(axis not in sizes for rule in wanted.values() for axis in axes_of(rule.axes) - {"s"}):
-        raise ConversionError(
-            f"layout '{target.name}' shows the attention heads, layout '{found.layout.name}' does not",
+            f"layout '{written.layout.name}' shows the attention heads, layout '{found.layout.name}' does not",
             hint="say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)",
         )
-    return Plan(found, target, geometry, sizes, fill(wanted, found, specs, sizes), dropped)
 
 
-def fill(wanted: Mapping[str, Rule], found: Found, specs: Mapping[str, Spec], sizes: Mapping[str, int]) -> tuple[Step, ...]:
-    """The steps that make those of the wanted tensors of which a file has all parts."""
-    home = {name: (rule, place) for rule in found.rules.values() for place, name in enumerate(rule.holds)}
-    return tuple(_step(rule, [home[name] for name in rule.holds], specs, sizes) for rule in wanted.values() if home.keys() >= set(rule.holds))
+def fill(wanted: Mapping[str, Rule], found: Found, specs: Mapping[str, Spec], sizes: Mapping[str, int], *, neutral: bool = False) -> tuple[Step, ...]:
+    """The steps that make those of the wanted tensors of which a file has all parts; with `neutral` also those whose lack means a number."""
+    home = {name: Part(rule, place) for rule in found.rules.values() for place, name in enumerate(rule.holds)}
+    most = Counter(spec.dtype for spec in specs.values()).most_common(1)[0][0]
+    steps = []
+    for rule in wanted.values():
+        values = [found.layout.family.neutral_of(name) if neutral else None for name in rule.holds]
+        if all(name in home or value is not None for name, value in zip(rule.holds, values, strict=True)):
+            shapes = part_shapes(rule, sizes)
+            parts = [home.get(name) or Neutral(value or 0, shape) for name, value, shape in zip(rule.holds, values, shapes, strict=True)]
+            steps.append(_step(rule, parts, specs, sizes, most))
+    return tuple(steps)
+
+
+def part_shapes(rule: Rule, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+    """The shape of each canonical tensor that a rule holds."""
+    dims = dimensions(rule.native)
+    joined = next((axis for axis, terms in enumerate(dims) if len(terms) > 1), None)
+    if joined is not None:
+        whole = shape_of(rule.native, sizes)
+        lengths = [shape_of(" ".join(term) if len(term) == 1 else f"({' '.join(term)})", sizes)[0] for term in dims[joined]]
+        return [(*whole[:joined], length, *whole[joined + 1 :]) for length in lengths]
+    shape = shape_of(rule.canonical, sizes, len(rule.holds))
+    return [shape[1:]] * len(rule.holds) if "s" in axes_of(rule.axes) else [shape]
+
+
+def _step(rule: Rule, parts: list[Part | Neutral], specs: Mapping[str, Spec], sizes: Mapping[str, int], otherwise: str) -> Step:
+    homes = [part.home for part in parts if isinstance(part, Part)]
+    dtypes = {specs[home.key].dtype for home in homes} or {"int64" if rule.native == "" else otherwise}
+    if len(dtypes) > 1:
+        keys = ", ".join(home.key for home in homes)
+        raise ConversionError(
+            f"{rule.key} would join tensors of different dtypes, {', '.join(sorted(dtypes))}: {keys}", hint="--dtype gives all the same"
+        )
+    return Step(rule, Spec(shape_of(rule.native, sizes, len(rule.holds)), dtypes.pop()), tuple(parts))
+
+
+def _shape(value: Nested) -> tuple[int, ...]:
+    return (len(value), *_shape(value[0])) if isinstance(value, list) else ()
 
 
 def refusal(found: Found, target: Layout) -> str | None:
     """Why a file cannot be brought to a layout at all; None where it can."""
-    lacking = [section for section in found.sections if section in ESSENTIAL and section not in target.sections]
+    essential = found.layout.family.essential
+    lacking = [section for section in found.sections if section in essential and section not in target.sections]
     if not lacking:
         return None
-    return f"{found.layout.name} cannot become {target.name}: this file has {ESSENTIAL[lacking[0]]}, for which layout '{target.name}' has no place"
+    return f"{found.layout.name} cannot become {target.name}: this file has {essential[lacking[0]]}, for which layout '{target.name}' has no place"
 
 
 def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[str, str]:
@@ -125,7 +237,7 @@ def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[s
         for section in found.sections
         if section not in target.sections
     } | dict.fromkeys(drop, "as asked")
-    for section, below in STANDS_ON.items():
+    for section, below in found.layout.family.stands_on.items():
         if section in found.sections and section not in found.layout.excludes and (gone := [one for one in below if one in reasons]):
             reasons.setdefault(section, f"it stands on the {gone[0].replace('pre_logits', 'pre-logits layer')}, which is dropped")
     for section, other in target.excludes.items():
@@ -137,11 +249,30 @@ def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[s
     return reasons
 
 
-def _step(rule: Rule, parts: list[tuple[Rule, int]], specs: Mapping[str, Spec], sizes: Mapping[str, int]) -> Step:
-    dtypes = {specs[home.key].dtype for home, _ in parts}
-    if len(dtypes) > 1:
-        keys = ", ".join(home.key for home, _ in parts)
-        raise ConversionError(
-            f"{rule.key} would join tensors of different dtypes, {', '.join(sorted(dtypes))}: {keys}", hint="--dtype gives all the same"
-        )
-    return Step(rule, Spec(shape_of(rule.native, sizes, len(rule.holds)), dtypes.pop()), tuple(parts))
+def _leftover(found: Found, written: Found, kept: Collection[str]) -> tuple[list[Dropped], tuple[Must, ...]]:
+    """The parts of kept sections that the target has no place for: what no forward pass uses is dropped, the rest must be neutral.
+
+    Raises ConversionError where a part is neither.
+    """
+    held = {name for rule in written.rules.values() for name in rule.holds}
+    family = found.layout.family
+    idle: dict[str, list[str]] = {}
+    musts = []
+    for key in (key for section in kept for key in found.keys(section)):
+        rule = found.rules[key]
+        for place, name in enumerate(rule.holds):
+            if name in held:
+                continue
+            if reason := family.idle_of(name):
+                idle.setdefault(reason, []).append(key)
+            elif (value := family.neutral_of(name)) is not None:
+                musts.append(Must(Part(rule, place), value))
+            else:
+                raise ConversionError(f"{key}: layout '{written.layout.name}' has no place for it")
+    return [Dropped("unused", reason, tuple(keys)) for reason, keys in idle.items()], tuple(musts)
+
+
+def _beside(found: Found) -> list[Dropped]:
+    """What is no part of the model, by kind."""
+    kinds = dict.fromkeys(found.beside.values())
+    return [Dropped(kind.section, kind.reason, tuple(name for name, of in found.beside.items() if of is kind)) for kind in kinds]

@@ -1,4 +1,7 @@
-"""A plan carried out: one target tensor at a time, from arrays that are read when they are needed."""
+"""A plan carried out: one target tensor at a time, from arrays that are read when they are needed.
+
+Pure: arrays in, arrays out. Numbers are moved, never computed.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -7,25 +10,54 @@ import numpy as np
 from einops import rearrange
 
 from segzoo.conversion.axes import Dimension, dimensions
-from segzoo.conversion.plan import Plan, Step
-from segzoo.formats.arrays import copy
-from segzoo.layouts import Rule
-from segzoo.layouts.rule import axes_of
+from segzoo.conversion.detect import Found
+from segzoo.conversion.plan import Neutral, Plan, Step
+from segzoo.errors import ConversionError
+from segzoo.formats.arrays import DTYPES, copy
+from segzoo.layouts.rule import Buffer, Rule, axes_of
 
 
 def run(plan: Plan, source: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """Make the tensors of a plan, one at a time; views where nothing must move."""
+    """Make the tensors of a plan, one at a time; views where nothing must move.
+
+    Raises ConversionError before the first where the source has numbers that the target has no place for.
+    """
+    for must in plan.musts:
+        part = unpack(must.part.home, source[must.part.home.key], plan.sizes)[must.part.place]
+        if not (part == must.value).all():
+            raise ConversionError(f"{must.part.home.key}: layout '{plan.layout.name}' has no place for it, and it is not full of {must.value}")
     for step in plan.steps:
         yield step.rule.key, make(step, source.__getitem__, plan.sizes)
+    for key, (buffer, places) in plan.buffers.items():
+        yield key, buffer_of(buffer, plan.sizes, places)
 
 
 def make(step: Step, read: Callable[[str], np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
     """One target tensor: its parts unpacked from the source, packed by the target's rule."""
     opened: dict[str, list[np.ndarray]] = {}
-    for home, _ in step.parts:
-        if home.key not in opened:
-            opened[home.key] = unpack(home, read(home.key), sizes)
-    return pack(step.rule, [opened[home.key][place] for home, place in step.parts], sizes)
+    parts = []
+    for part in step.parts:
+        if isinstance(part, Neutral):
+            parts.append(np.full(part.shape, part.value, DTYPES.get(step.spec.dtype, step.spec.dtype)))
+            continue
+        if part.home.key not in opened:
+            opened[part.home.key] = unpack(part.home, read(part.home.key), sizes)
+        parts.append(opened[part.home.key][part.place])
+    return pack(step.rule, parts, sizes)
+
+
+def buffer_of(buffer: Buffer, sizes: Mapping[str, int], places: Mapping[str, int]) -> np.ndarray:
+    """What a buffer must be at these sizes."""
+    return np.array(buffer.value(sizes, places), np.int64)
+
+
+def check_buffers(found: Found, source: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:
+    """Raises ConversionError for a buffer of a file that is not what the sizes make of it."""
+    for key, (buffer, places) in found.buffers.items():
+        if not np.array_equal(source[key], buffer_of(buffer, sizes, places)):
+            raise ConversionError(
+                f"{key}: not what it must be for a model of this size", hint="it follows from the sizes, so the file was edited or is damaged"
+            )
 
 
 def unpack(rule: Rule, array: np.ndarray, sizes: Mapping[str, int]) -> list[np.ndarray]:

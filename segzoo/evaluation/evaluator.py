@@ -76,8 +76,7 @@ class Evaluator:
             if not _out_of_memory(error):
                 raise
             raise EnvironmentFault(f"out of memory: the model does not fit on {self.device}", hint="--device cpu, or another GPU") from error
-        backbone: Any = self.model.backbone
-        self.patch: int = backbone.patch_embed.patch
+        self.patch: int = self.model.stride  # type: ignore[assignment]
         self.tokens = _TOKENS.get(self.device.type, _TOKENS_ELSEWHERE)
         self.mean, self.std = (torch.tensor(value, device=self.device) for value in (self.protocol.mean, self.protocol.std))
         self.together = _TOGETHER.get(self.device.type, _TOGETHER_ELSEWHERE)

@@ -70,6 +70,6 @@ def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
         found.append("eps")
     if (basis := bases.get("mIoU")) and isinstance(entry, Model):
         reported = entry.reported.model_dump(mode="json") if entry.reported else None
-        now = {"protocol": entry.protocol.model_dump(mode="json"), "eps": [entry.backbone.eps, entry.head.eps], "reported": reported}
+        now = {"protocol": entry.protocol.model_dump(mode="json"), "eps": [entry.eps, entry.head_eps], "reported": reported}
         found += [what for what, value in now.items() if what not in found and basis[what] != json.loads(json.dumps(value))]
     return found

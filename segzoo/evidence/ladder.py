@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzoo.conversion.detect import Found
+from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.errors import UsageError, one_of
 from segzoo.evidence.check import Check
-from segzoo.formats import Weights
-from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.entries import Entry
@@ -69,9 +67,7 @@ class Climb:
     """What is climbed, and what the rungs below have established: a rung sets it, those above read it."""
 
     fetched: Fetched
-    opened: Weights
-    found: Found
-    geometry: Geometry
+    file: Checkpoint
 
     def __init__(self, entry: Entry, setting: Setting, previous: Mapping[str, Mapping[str, Any]]):
         self.entry, self.setting, self.previous = entry, setting, previous
@@ -79,7 +75,7 @@ class Climb:
     @property
     def basis(self) -> dict[str, Any]:
         """What a file's rungs depend on: its bytes, and what the manifest says of them."""
-        return {"sha256": self.fetched.sha256, "geometry": asdict(self.geometry), "eps": self.entry.eps}
+        return {"sha256": self.fetched.sha256, "geometry": asdict(self.file.geometry), "eps": self.entry.eps}
 
     def known(self, rung: str, basis: dict[str, Any]) -> Check | None:
         """The check of an earlier run that asked just this, and passed."""

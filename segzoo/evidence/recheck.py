@@ -13,15 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from segzoo.conversion.axes import measure
-from segzoo.conversion.detect import detect
+from segzoo.conversion.checkpoint import identify
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.evaluation.counts import Counts, metrics, total
 from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import NOT_TRIED, possible
 from segzoo.evidence.record import CheckRecord, Receipt
 from segzoo.evidence.rungs.outcome import outcome
-from segzoo.formats import open_weights
+from segzoo.layouts.family import told
 from segzoo.store.store import Store
 from segzoo.vocabulary import RECEIPT, RUNGS
 
@@ -114,24 +113,21 @@ def _file(checks: Mapping[str, CheckRecord], store: Store) -> Iterator[Finding]:
     if not blob.is_file():
         yield Finding("bytes", "not here", f"{facts['artifact']} is not in the store")
         return
-    with blob.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    with blob.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
     yield Finding("bytes", "holds" if found == facts["sha256"] else "broken", f"{facts['artifact']}: sha256 {found}")
     names = checks.get("names")
     if names is None or names.status != "passed" or found != facts["sha256"]:
         return
     expected = names.facts["geometry"]
     try:
-        opened = open_weights(blob)
-        layout = detect(opened.specs, positions=expected["positions"])
-        measured = asdict(measure(layout.rules, opened.specs, layout.depths, expected["heads"])[0])
+        file = identify(blob, heads=expected.get("heads"), positions=expected.get("positions"))
     except SegzooError as error:
         yield Finding("names", "broken", error.message)
         return
-    if measured["decoder"] is not None:
-        measured["decoder"]["heads"] = expected["decoder"]["heads"]  # shown by no tensor
-    holds = layout.layout.name == names.facts["layout"] and json.loads(json.dumps(measured)) == expected
-    yield Finding("names", "holds" if holds else "broken", f"{layout.layout.name}, {len(opened)} tensors")
+    measured, layout = asdict(told(file.geometry, expected)), file.found.layout.name
+    holds = layout == names.facts["layout"] and json.loads(json.dumps(measured)) == expected
+    yield Finding("names", "holds" if holds else "broken", f"{layout}, {len(file.weights)} tensors")
 
 
 def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str, Any]) -> Finding:

@@ -1,14 +1,66 @@
-"""The tables, by name. A new layout is one file beside these and one line here."""
+"""The tables, by family and name. A new family is one folder and one line here, a new head one file in `heads` and one line here."""
 
-from segzoo.layouts.rule import Depths, Layout, Rule
-from segzoo.layouts.vit.augreg import AUGREG
-from segzoo.layouts.vit.bigvision import BIGVISION
-from segzoo.layouts.vit.hf import HF
-from segzoo.layouts.vit.mmseg import MMSEG, OWN
-from segzoo.layouts.vit.segmenter import SEGMENTER
-from segzoo.layouts.vit.timm import TIMM
-from segzoo.layouts.vit.torchvision import TORCHVISION
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (AUGREG, BIGVISION, TIMM, MMSEG, SEGMENTER, HF, TORCHVISION)}
+from segzoo.layouts import vit
+from segzoo.layouts.family import Family, Head
+from segzoo.layouts.heads.linear import LINEAR
+from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.layout import Layout
 
-__all__ = ["LAYOUTS", "OWN", "Depths", "Layout", "Rule"]
+FAMILIES: dict[str, Family] = {}
+HEADS: dict[str, Head] = {}
+LAYOUTS: dict[str, dict[str, Layout]] = {}
+OWN: dict[str, Layout] = {}
+"""By family what segzoo's own torch model takes."""
+
+
+def register_head(head: Head) -> None:
+    """Make a kind of head known, before the families whose layouts hold it."""
+    HEADS[head.name] = head
+
+
+def register(family: Family, tables: Iterable[Layout], own: Layout) -> None:
+    """Make a family known, with its layouts and the names of its torch model; each gets the heads that it can hold."""
+    FAMILIES[family.name] = family
+    LAYOUTS[family.name] = {layout.name: _with_heads(layout) for layout in tables}
+    OWN[family.name] = _with_heads(own)
+
+
+def _with_heads(layout: Layout) -> Layout:
+    held = {head.section: head.rules[layout.heads] for head in HEADS.values() if layout.heads is not None and layout.heads in head.rules}
+    return replace(layout, sections={**layout.sections, **held}, spellings=tuple(map(_with_heads, layout.spellings)))
+
+
+class _Names(Collection[str]):
+    """The names of all layouts, each once; several families may have a layout of one name."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for layouts in LAYOUTS.values() for name in layouts))
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in layouts for layouts in LAYOUTS.values())
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+NAMES: Collection[str] = _Names()
+
+
+def all_layouts() -> list[Layout]:
+    """Every layout of every family."""
+    return [layout for layouts in LAYOUTS.values() for layout in layouts.values()]
+
+
+def head_of(sections: Collection[str]) -> Head | None:
+    """The head among the sections of a file."""
+    return next((head for head in HEADS.values() if head.section in sections), None)
+
+
+register_head(MASK)
+register_head(LINEAR)
+register(vit.VIT, vit.TABLES, vit.OWN)
+
+__all__ = ["FAMILIES", "HEADS", "LAYOUTS", "NAMES", "OWN", "all_layouts", "head_of", "register", "register_head"]

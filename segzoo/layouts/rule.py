@@ -1,4 +1,4 @@
-"""What a layout is: a table of rules, each tying one tensor of that layout to the canonical tensors it holds.
+"""What ties one tensor of a layout to the canonical tensors that it holds.
 
 Canonical is the finest grain in torch orientation: q, k and v apart, the positions of the class token
 and of the grid apart, matrices `(out, in)`. Axis names mean the same in every table, so that sizes can
@@ -13,37 +13,58 @@ which the tensors that a rule holds are stacked; `1+n` one on which they are joi
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+
+_INDEX = re.compile(r"\{([a-oq-z])(?:\+1)?\}")  # {p} stands for the prefix
+
+
+def indices(template: str) -> set[str]:
+    """The letters of the placeholders in a template, the prefix apart."""
+    return set(_INDEX.findall(template))
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """How often what repeats is there: blocks of the encoder, of the decoder, units of each residual stage."""
+    """How often what repeats is there.
 
-    encoder: int = 0
-    decoder: int = 0
+    `blocks` counts the blocks of each index that stands alone: `i` of an encoder, `j` of a decoder, or another letter of a table.
+    `units` counts the units `u` of each stage `g`.
+    """
+
+    blocks: Mapping[str, int] = field(default_factory=dict)
     units: tuple[int, ...] = ()
+
+    def __getitem__(self, index: str) -> int:
+        """How many blocks an index counts; of `g` the stages, of `u` the units of all stages."""
+        return {"g": len(self.units), "u": sum(self.units)}.get(index, self.blocks.get(index, 0))
 
     def places(self, template: str) -> list[dict[str, int]]:
         """The values that the placeholders of a template take: one empty dict where it has none."""
-        if "{i}" in template:
-            return [{"i": block} for block in range(self.encoder)]
-        if "{j}" in template:
-            return [{"j": block} for block in range(self.decoder)]
-        if "{u" in template:
-            return [{"g": stage, "u": unit} for stage, units in enumerate(self.units) for unit in range(units)]
-        if "{g" in template:
-            return [{"g": stage} for stage in range(len(self.units))]
-        return [{}]
+        letters = indices(template)
+        places: list[dict[str, int]] = [{}]
+        if "u" in letters:
+            places = [{"g": stage, "u": unit} for stage, units in enumerate(self.units) for unit in range(units)]
+        elif "g" in letters:
+            places = [{"g": stage} for stage in range(len(self.units))]
+        for letter in sorted(letters - {"g", "u"}):
+            places = [{**place, letter: block} for place in places for block in range(self.blocks.get(letter, 0))]
+        return places
+
+
+def fill(template: str, places: Mapping[str, int]) -> str:
+    """A template with its placeholders filled in; `{g+1}` counts from one."""
+    for index, place in places.items():
+        template = template.replace(f"{{{index}}}", str(place)).replace(f"{{{index}+1}}", str(place + 1))
+    return template
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One tensor of a layout.
 
-    `key` is the layout's name for it: `{p}` stands for the prefix, `{i}` for the block of the encoder, `{j}`
-    for that of the decoder, `{g}` and `{u}` for stage and unit of a residual network; `{g+1}` counts from one.
+    `key` is the layout's name for it. In it `{p}` stands for the prefix, another letter in braces for an index: `{i}` for the block
+    of the encoder, `{j}` for that of the decoder, `{g}` and `{u}` for stage and unit; `{g+1}` counts from one.
     `holds` names the canonical tensors in it; one with an index that the key lacks stands for all of them.
     `axes` is an einops pattern from this layout to canonical; read right to left it is the inverse. One side
     alone means that both sides are the same.
@@ -63,15 +84,14 @@ class Rule:
         """The axes of the canonical tensor, with `s` in front where the rule stacks several."""
         return self.axes.split(" -> ")[-1]
 
+    @property
+    def template(self) -> str:
+        """All of it in which placeholders can be."""
+        return " ".join((self.key, *self.holds))
+
     def at(self, prefix: str, places: Mapping[str, int]) -> "Rule":
         """The rule with its placeholders filled in."""
-
-        def fill(template: str) -> str:
-            for index, place in places.items():
-                template = template.replace(f"{{{index}}}", str(place)).replace(f"{{{index}+1}}", str(place + 1))
-            return template
-
-        return Rule(fill(self.key.replace("{p}", prefix)), tuple(map(fill, self.holds)), fill(self.axes))
+        return Rule(fill(self.key.replace("{p}", prefix), places), tuple(fill(name, places) for name in self.holds), fill(self.axes, places))
 
     def written_out(self, prefix: str, depths: Depths) -> Iterator["Rule"]:
         """One rule for each place that it is about."""
@@ -96,47 +116,27 @@ def affine(key: str, holds: str, axes: str, bias: str = "d", names: str = ".weig
     )
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A table: sections of rules. A section is wholly there or wholly absent in a file.
+def batch_norm(key: str, holds: str, width: str) -> tuple[Rule, ...]:
+    """The five tensors of a torch BatchNorm. The count of batches is a scalar int64 that inference does not use."""
+    return (
+        *affine(key, holds, width, width),
+        Rule(f"{key}.running_mean", (f"{holds}.mean",), width),
+        Rule(f"{key}.running_var", (f"{holds}.var",), width),
+        Rule(f"{key}.num_batches_tracked", (f"{holds}.batches",), ""),
+    )
 
-    `prefixes` are those that `{p}` may stand for in a file; the first is written, or `decoder_prefix` where
-    a decoder comes along. `spellings` are other names for the same in files of this layout: read, never
-    written. `excludes` names sections that do not stand on another here, and cannot be beside it in a file
-    that means it so. `beside` says which other names a prefix brings along: no part of the model. `eps` is what the layer norms
-    of its backbone have. `suffix` is that of the files this layout usually comes in.
+
+Nested = int | list["Nested"]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """An int64 tensor that follows from the sizes, such as an index into a table of relative positions.
+
+    It is no weight: a file's own is checked to be what it must be and never converted. `value` gives it, as nested lists, for the sizes
+    of the axes and the place; `written` says whether files of the layout have it.
     """
 
-    name: str
-    title: str
-    sections: Mapping[str, tuple[Rule, ...]] = field(repr=False)
-    suffix: str = ".pth"
-    prefixes: tuple[str, ...] = ("",)
-    decoder_prefix: str | None = None
-    spellings: tuple["Layout", ...] = field(default=(), repr=False)
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    excludes: Mapping[str, str] = field(default_factory=dict)
-    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    eps: float = 1e-6
-
-    def expand(self, prefix: str, depths: Depths, sections: Collection[str]) -> dict[str, Rule]:
-        """The rules of these sections written out for these depths, by key."""
-        chosen = (rule for name, rules in self.sections.items() if name in sections for rule in rules)
-        return {rule.key: rule for template in chosen for rule in template.written_out(prefix, depths)}
-
-    def spelt(self, *swaps: tuple[str, str]) -> "Layout":
-        """The same table with these parts of its keys replaced."""
-
-        def swapped(rule: Rule) -> Rule:
-            key = rule.key
-            for old, new in swaps:
-                key = key.replace(old, new)
-            return replace(rule, key=key)
-
-        return replace(self, sections={name: tuple(map(swapped, rules)) for name, rules in self.sections.items()})
-
-    def under(self, outer: str) -> "Layout":
-        """The same table with all its names under one more prefix."""
-        sections = {name: tuple(replace(rule, key=outer + rule.key) for rule in rules) for name, rules in self.sections.items()}
-        beside = {prefix: tuple(outer + name for name in names) for prefix, names in self.beside.items()}
-        return replace(self, sections=sections, beside=beside)
+    key: str
+    value: Callable[[Mapping[str, int], Mapping[str, int]], Nested]
+    written: bool = True

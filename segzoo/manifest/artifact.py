@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from segzoo.layouts import LAYOUTS
+from segzoo.layouts import NAMES
 from segzoo.manifest.fields import Count, FileName, OneOf, Prefix, Sha256, Text, Url
 from segzoo.vocabulary import DTYPES
 
@@ -37,7 +37,7 @@ class Artifact(Record):
     """A file known by its content: full hash, or the eight hex digits that its publisher put into its name."""
 
     name: FileName
-    layout: Annotated[str, OneOf(LAYOUTS)] | None = None
+    layout: Annotated[str, OneOf(NAMES)] | None = None
     dtype: Annotated[str, OneOf(DTYPES)] = "float32"
     size: Count | None = None
     sha256: Sha256 | None = None

@@ -1,12 +1,14 @@
 """What a manifest has entries for: data sets, backbones, models."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from segzoo.datasets.loaders import LOADERS
-from segzoo.layouts.vit.geometry import Decoder, Geometry
+from segzoo.layouts import FAMILIES
+from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
+from segzoo.manifest.built import BACKBONE, HEAD, SIZES
 from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Text, Url
 from segzoo.vocabulary import MODES, PROGRAMS, SPLITS
 
@@ -44,74 +46,18 @@ class Dataset(Record):
         return self.archive
 
 
-class Sizes(Record):
-    """A backbone's geometry, as the tensors of its file must show it."""
-
-    width: Count
-    depth: Count
-    heads: Count
-    mlp: Count
-    patch: Count
-    grid: Count
-    classes: Count | None = None
-
-    def geometry(self, decoder: Decoder | None = None) -> Geometry:
-        return Geometry(self.width, self.depth, self.heads, self.mlp, self.patch, self.grid**2, self.classes, decoder)
-
-
 class Backbone(Record):
     title: Text
     licence: Text | None = None
     file: FileName
     source: Artifact
     published: Artifact | None = None
-    geometry: Sizes
+    geometry: Annotated[Any, SIZES]
     eps: Positive = 1e-6
 
     @property
     def artifact(self) -> Artifact:
         return self.source
-
-
-class ModelBackbone(Record):
-    """A Segmenter's backbone; `image` is the side in pixels that its position embeddings are for, `classes` are
-    those of a classifier that the file still carries.
-    """
-
-    width: Count
-    depth: Count
-    heads: Count
-    mlp: Count
-    patch: Count
-    image: Count
-    eps: Positive
-    classes: Count | None = None
-
-    @model_validator(mode="after")
-    def _whole_patches(self) -> "ModelBackbone":
-        if self.image % self.patch:
-            raise ValueError("image is no multiple of patch")
-        if self.width % self.heads:
-            raise ValueError("heads do not divide width")
-        return self
-
-
-class Head(Record):
-    kind: Literal["mask", "linear"]
-    classes: Count
-    depth: Count | None = None
-    heads: Count | None = None
-    mlp: Count | None = None
-    eps: Positive | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Head":
-        masked = (self.depth, self.heads, self.mlp, self.eps)
-        if self.kind == "mask" and None in masked:
-            raise ValueError("a mask head needs depth, heads, mlp and eps")
-        if self.kind == "linear" and any(value is not None for value in masked):
-            raise ValueError("a linear head has no depth, heads, mlp or eps")
-        return self
 
 
 Mode = Annotated[str, OneOf(MODES)]
@@ -171,7 +117,7 @@ class Reported(Record):
         return {"ss": self.miou, "ms+flip": self.miou_ms_flip}.get(mode)
 
 
-class Counts(Record):
+class StoredCounts(Record):
     """Per-image pixel counts that the reference implementation measured; `keys` says where in the file, for each mode."""
 
     file: Artifact
@@ -182,11 +128,11 @@ class Model(Record):
     title: Text
     licence: Text | None = None
     checkpoint: Artifact
-    backbone: ModelBackbone
-    head: Head
+    backbone: Annotated[Any, BACKBONE]
+    head: Annotated[Any, HEAD]
     protocol: Protocol
     reported: Reported | None = None
-    counts: Counts | None = None
+    counts: StoredCounts | None = None
     pretrained: Identifier | None = None
     config: Url | None = None
     log: Url | None = None
@@ -196,29 +142,32 @@ class Model(Record):
         return self.checkpoint
 
     @property
-    def geometry(self) -> Sizes:
-        sides = {name: getattr(self.backbone, name) for name in ("width", "depth", "heads", "mlp", "patch", "classes")}
-        return Sizes(**sides, grid=self.backbone.image // self.backbone.patch)
-
-    @property
     def eps(self) -> float:
         """Of the backbone's layer norms, as a backbone's own entry has it."""
-        return self.backbone.eps
+        return getattr(self.backbone, "eps", FAMILIES[self.backbone.named].eps)
+
+    @property
+    def head_eps(self) -> float | None:
+        """Of the head's layer norms; None where it has none."""
+        return getattr(self.head, "eps", None)
 
     @property
     def resample(self) -> str:
         """How the program that made it resizes position embeddings to another grid."""
         return "bilinear" if self.protocol.by == "rstrudel" else "bicubic"
 
-    @property
-    def decoder(self) -> Decoder:
-        width = self.backbone.width if self.head.kind == "mask" else None
-        return Decoder(self.head.kind, self.head.classes, self.head.depth or 0, width, self.head.mlp, self.head.heads)
-
 
 Entry = Backbone | Model
 
 
+def family_of(entry: Entry) -> Family:
+    """The family of an entry's backbone."""
+    return FAMILIES[(entry.backbone if isinstance(entry, Model) else entry.geometry).named]
+
+
 def geometry_of(entry: Entry) -> Geometry:
     """The geometry that an entry's own file must have."""
-    return entry.geometry.geometry(entry.decoder if isinstance(entry, Model) else None)
+    if not isinstance(entry, Model):
+        return entry.geometry.facts.geometry()
+    backbone = entry.backbone.facts
+    return backbone.geometry(entry.head.facts.geometry(backbone))

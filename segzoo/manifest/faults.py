@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from segzoo.manifest.built import Tagged
 from segzoo.manifest.fields import WORDS
 from segzoo.manifest.spelling import number
 from segzoo.manifest.strict_yaml import Where, shown
@@ -16,20 +17,36 @@ Fault = tuple[Where, str, str | None]
 
 def faults(invalid: ValidationError, root: type[BaseModel], written: Container[Where]) -> Iterator[Fault]:
     """Where each fault of a `root` is, what it is, and what to do about it; `written` are the fields that are there."""
-    errors = invalid.errors()
+    errors = [_untagged(error) for error in invalid.errors()]
     meant = {error["loc"]: _meant(error["loc"], root, written) for error in errors if error["type"] == "extra_forbidden"}
     explained = {(*where[:-1], name) for where, name in meant.items() if name}
     for error in errors:
         where = error["loc"]
         if where in meant:
-            yield where, _unknown(where, meant[where], root), None
+            yield _shown(where), _unknown(where, meant[where], root), None
         elif where not in explained and not _shortened(error):
-            yield tuple(part for part in where if part != "[key]"), _message(error), _hint(error)
+            yield _shown(where), _message(error), _hint(error)
+
+
+def _untagged(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The error of a record of which nothing tells the kind, as one of the field that should."""
+    if error["type"] != "no_such_kind":
+        return error
+    tag, found = error["ctx"]["tag"], error["input"]
+    place = {**error, "loc": (*error["loc"], tag)}
+    if isinstance(found, dict) and tag not in found:
+        return {**place, "type": "missing"}
+    return {**place, "input": found.get(tag) if isinstance(found, dict) else found}
+
+
+def _shown(where: Where) -> Where:
+    """Where a fault is, without what tells kinds of records and keys apart."""
+    return tuple(part for part in where if not str(part).startswith("["))
 
 
 def _meant(where: Where, root: type[BaseModel], written: Container[Where]) -> str | None:
     """The field that is not there and is spelt most like an unknown one."""
-    lacking = [name for name in _record(where, root).model_fields if (*where[:-1], name) not in written]
+    lacking = [name for name in _record(where, root).model_fields if (*_shown(where)[:-1], name) not in written]
     return next(iter(difflib.get_close_matches(str(where[-1]).lower(), lacking, n=1)), None)
 
 
@@ -41,9 +58,15 @@ def _unknown(where: Where, meant: str | None, root: type[BaseModel]) -> str:
 def _record(where: Where, root: type[BaseModel]) -> type[BaseModel]:
     """The record that a field belongs to. The second part is the name of an entry, which may be that of a field too."""
     record = root
+    kinds: Mapping[str, type[BaseModel]] = {}
     for part in (*where[:1], *where[2:-1]):
-        if part in record.model_fields:
-            record = next(_records(record.model_fields[str(part)].annotation), record)
+        if part in kinds:
+            record = kinds[str(part)]
+        elif part in record.model_fields:
+            field = record.model_fields[str(part)]
+            kinds = next((one.records() for one in field.metadata if isinstance(one, Tagged)), {})
+            alone = next(iter(kinds.values())) if len(kinds) == 1 else None
+            record = alone or next(_records(field.annotation), record)
     return record
 
 

@@ -1,7 +1,7 @@
 """What a single value of a manifest may be: nothing that leaves a folder, fools a terminal or is a hash but in part."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -50,6 +50,12 @@ def _url(url: str) -> str:
     return _inside(url)
 
 
+def alternatives(words: Iterable[str]) -> str:
+    """Words as what may be chosen, in quotes."""
+    *others, last = map(repr, words)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 @dataclass(frozen=True, eq=False)
 class OneOf:
     """A word of a closed set that is written elsewhere: a registry, or the vocabulary. What joins the set joins the schema."""
@@ -65,9 +71,7 @@ class OneOf:
 
     def _checked(self, value: object) -> object:
         if not isinstance(value, str) or value not in self.among:
-            *others, last = map(repr, self.among)
-            expected = f"{', '.join(others)} or {last}" if others else last
-            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": alternatives(self.among)})
         return value
 
 

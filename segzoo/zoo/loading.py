@@ -8,31 +8,32 @@ geometry, and that is said.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from segzoo.conversion.checkpoint import Read
+from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.plan import plan
-from segzoo.conversion.run import run
+from segzoo.conversion.run import check_buffers, run
 from segzoo.errors import UsageError
 from segzoo.formats.arrays import refuse_not_finite
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Entry, Model, Protocol
 from segzoo.models.segmentor import build
-from segzoo.models.vit.network import VisionTransformer
 from segzoo.zoo.likeness import known
 from segzoo.zoo.zoo import Zoo
 
 Said = Callable[[int, int | None], None]
 
 
-def module(source: Read, entry: Entry, vit: type[VisionTransformer] = VisionTransformer) -> nn.Module:
-    """The Segmenter or backbone with these weights, in float32 on the CPU, ready to run. `vit` is the class of its backbone."""
-    tensors = dict(run(plan(source.opened.specs, OWN, found=source.found, heads=source.geometry.heads), source.opened))
+def module(file: Checkpoint, entry: Entry, **options: Any) -> nn.Module:
+    """The model or backbone with these weights, in float32 on the CPU, ready to run. `options` go to the family's network."""
+    check_buffers(file.found, file.weights, file.sizes)
+    tensors = dict(run(plan(file.weights.specs, OWN[file.family.name], found=file.found, heads=file.geometry.heads), file.weights))
     refuse_not_finite(tensors)
     if not isinstance(entry, Model):
-        return build(source.geometry, tensors, entry.eps, vit=vit)
-    return build(source.geometry, tensors, entry.eps, entry.head.eps or 1e-5, entry.resample, vit)
+        return build(file.family, file.geometry, tensors, eps=entry.eps, **options)
+    return build(file.family, file.geometry, tensors, head_eps=entry.head_eps, eps=entry.eps, resample=entry.resample, **options)
 
 
 @dataclass(frozen=True)
@@ -57,4 +58,4 @@ def loaded(source: str | Path, zoo: Zoo, like: str | None = None, said: Said = l
         raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(manifest.models)}")
     it = known(source, zoo, manifest.models, like, said)
     entry = manifest.models[it.like]
-    return Loaded(it.name, it.like, module(it.read, entry), entry.protocol, manifest.datasets[entry.protocol.dataset].classes)
+    return Loaded(it.name, it.like, module(it.file, entry), entry.protocol, manifest.datasets[entry.protocol.dataset].classes)

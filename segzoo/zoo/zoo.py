@@ -62,7 +62,7 @@ class Zoo:
         """Open a file as this artifact, and hold it to the layout, geometry and dtype that its entry has. Raises IntegrityError."""
         from segzoo.formats import naming
         from segzoo.store.policy import opens
-        from segzoo.zoo.opened import read
+        from segzoo.zoo.opened import open_entry
 
         entry = next((entry for entry in self.manifest.entries.values() if entry.artifact == artifact), None)
         if entry is None:
@@ -70,7 +70,7 @@ class Zoo:
             return
         try:
             with naming(path):
-                read(entry, path)
+                open_entry(entry, path)
         except ConversionError as error:
             raise IntegrityError(error.message) from error
 

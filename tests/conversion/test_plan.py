@@ -19,8 +19,8 @@ from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
-from segzoo.layouts import LAYOUTS, Depths
-from segzoo.layouts.rule import axes_of
+from segzoo.layouts import LAYOUTS
+from segzoo.layouts.rule import Depths, axes_of
 from segzoo.layouts.vit.family import ESSENTIAL, ROOTS, STEMS
 from segzoo.spec import Spec
 
@@ -33,7 +33,7 @@ ORACLES = [
     ("torchvision", "torchvision"),
 ]
 HYBRIDS = json.loads((GOLDEN / "augreg" / "hybrids.json").read_text())
-PAIRS = [(source, target) for source in LAYOUTS for target in LAYOUTS]
+PAIRS = [(source, target) for source in LAYOUTS["vit"] for target in LAYOUTS["vit"]]
 
 
 def regime(name):
@@ -134,7 +134,7 @@ def test_a_distilled_encoder_goes_where_its_token_has_a_place():
 
 def mutant(change):
     """The augreg table with rules changed; the same change both ways, so that no round trip could see it."""
-    layout = LAYOUTS["augreg"]
+    layout = LAYOUTS["vit"]["augreg"]
     return replace(layout, spellings=(), sections={section: tuple(map(change, rules)) for section, rules in layout.sections.items()})
 
 
@@ -158,7 +158,7 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutated_table_is_not_bit_equal_to_the_peer(name, to, oracle, monkeypatch):
     theirs = dict(np.load(GOLDEN / "augreg" / f"mini.{oracle}_state_dict.npz"))
-    monkeypatch.setitem(LAYOUTS, "augreg", mutant(MUTANTS[name]))
+    monkeypatch.setitem(LAYOUTS["vit"], "augreg", mutant(MUTANTS[name]))
     try:
         made = remapped(regime("tame"), to)
     except ConversionError:  # shapes gave it away
@@ -184,7 +184,7 @@ numbers = {"i": 3, "j": 2, "h": 3, "k": 4, "m": 5, "x": 3, "side": 3, "classes":
 @st.composite
 def files(draw, name):
     """A layout in one of its spellings, sections that can stand together, sizes and depths."""
-    layout = draw(st.sampled_from([LAYOUTS[name], *LAYOUTS[name].spellings]))
+    layout = draw(st.sampled_from([LAYOUTS["vit"][name], *LAYOUTS["vit"][name].spellings]))
     stem, root = (draw(st.sampled_from([one for one in several if layout.sections.keys() >= set(one)])) for several in (STEMS, ROOTS))
     decoder = draw(st.sampled_from([None, "mask decoder", "linear decoder"]))
     may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head"]))), *stem, *root, decoder, "encoder"}
@@ -194,7 +194,7 @@ def files(draw, name):
     width = drawn["h"] * drawn["k"]
     sizes = {**drawn, "d": width, "e": width, "r": width, "g": drawn["f"], "y": drawn["x"], "chan": 3, "n": drawn["side"] ** 2}
     units = tuple(draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))) if "residual network" in root else ()
-    return layout, [section for section in layout.sections if section in may], sizes, Depths(drawn["i"], drawn["j"], units)
+    return layout, [section for section in layout.sections if section in may], sizes, Depths({"i": drawn["i"], "j": drawn["j"]}, units)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
@@ -206,8 +206,8 @@ def test_there_and_back_is_lossless(source, target, data):
     prefix = layout.decoder_prefix if layout.decoder_prefix and decoded else data.draw(st.sampled_from(layout.prefixes))
     tensors = invented(layout, sections, sizes, depths, prefix)
     found = detect(specs_of(tensors))
-    assert (found.layout, list(found.sections), found.depths.encoder, found.depths.units) == (layout, sections, depths.encoder, depths.units)
-    lacking = [section for section in sections if section in ESSENTIAL and section not in LAYOUTS[target].sections]
+    assert (found.layout, list(found.sections), found.depths["i"], found.depths.units) == (layout, sections, depths["i"], depths.units)
+    lacking = [section for section in sections if section in ESSENTIAL and section not in LAYOUTS["vit"][target].sections]
     if lacking:
         with pytest.raises(ConversionError, match=f"{source} cannot become {target}"):
             plan(specs_of(tensors), target, heads=sizes["h"])
@@ -218,7 +218,7 @@ def test_there_and_back_is_lossless(source, target, data):
     back = fill(found.rules, detect(specs_of(middle)), specs_of(middle), there.sizes)
     dropped = {drop.section for drop in there.dropped}
     kept = set(sections) - dropped
-    assert {section for section in sections if section not in LAYOUTS[target].sections} <= dropped
+    assert {section for section in sections if section not in LAYOUTS["vit"][target].sections} <= dropped
     expected = layout.expand(prefix, depths, kept).keys()
     assert same({step.rule.key: make(step, middle.__getitem__, there.sizes) for step in back}, {key: tensors[key] for key in expected})
     assert sorted(key for drop in there.dropped for key in drop.keys) == sorted(tensors.keys() - expected)
@@ -405,7 +405,7 @@ def test_a_classifier_that_stands_on_dropped_pre_logits_is_dropped_with_them():
 @settings(max_examples=200, deadline=None)
 def test_whatever_names_and_shapes_say_is_read_or_refused(data):
     """Names lost, added, exchanged, indices and shapes of any size: an answer at once, or ConversionError."""
-    layout, sections, sizes, depths = data.draw(files(data.draw(st.sampled_from(list(LAYOUTS)))))
+    layout, sections, sizes, depths = data.draw(files(data.draw(st.sampled_from(list(LAYOUTS["vit"])))))
     tensors = invented(layout, sections, sizes, depths, layout.prefixes[0])
     specs = specs_of(tensors)
     numbers = st.integers(0, 2**62)
@@ -422,7 +422,7 @@ def test_whatever_names_and_shapes_say_is_read_or_refused(data):
                 specs[key] = Spec(tuple(data.draw(numbers) for _ in specs[key].shape), specs[key].dtype)
             case "rank":
                 specs[key] = Spec(tuple(data.draw(st.lists(numbers, max_size=6))), specs[key].dtype)
-    to = data.draw(st.sampled_from(list(LAYOUTS)))
+    to = data.draw(st.sampled_from(list(LAYOUTS["vit"])))
     with suppress(ConversionError):
         made = plan(specs, to, heads=data.draw(st.sampled_from([None, sizes["h"], 7]))).specs
         assert sum(math.prod(spec.shape) for spec in made.values()) <= sum(math.prod(spec.shape) for spec in specs.values())

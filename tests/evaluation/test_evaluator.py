@@ -30,6 +30,8 @@ from segzoo.evaluation.evaluator import MARGIN, Evaluator
 from segzoo.evaluation.precision import DTYPES, device_of, dtype_of
 from segzoo.evaluation.windows import windows
 from segzoo.formats import open_weights
+from segzoo.layouts.vit import VIT
+from segzoo.manifest.entries import geometry_of
 from segzoo.models.segmentor import build
 from segzoo.vocabulary import MODES, PRECISIONS
 
@@ -43,7 +45,7 @@ def mini_samples(count=40):
 
 
 def mini_evaluator(entry, **setting):
-    model = build(entry.geometry.geometry(entry.decoder), open_weights(MINI / entry.checkpoint.name), entry.backbone.eps, entry.head.eps or 1e-5)
+    model = build(VIT, geometry_of(entry), open_weights(MINI / entry.checkpoint.name), head_eps=entry.head_eps, eps=entry.eps)
     return Evaluator(model, entry.protocol, 8, CPU, **setting)
 
 
@@ -194,6 +196,8 @@ def test_shards_are_parts_of_the_whole(mini_zoo):
 class SmallMemory(torch.nn.Module):
     """A model on a device that holds the activations of so many windows."""
 
+    stride = 8
+
     def __init__(self, model, room, beyond):
         super().__init__()
         self.backbone, self.model, self.room, self.beyond = model.backbone, model, room, beyond
@@ -325,6 +329,8 @@ class Products(TorchDispatchMode):
 
 class Running(torch.nn.Module):
     """A model that tells whether it runs."""
+
+    stride = 8
 
     def __init__(self, model):
         super().__init__()

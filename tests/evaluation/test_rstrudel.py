@@ -38,9 +38,11 @@ MODES = {"ss": "ss", "ms": "ms+flip"}
 def evaluator(name, by="rstrudel", resample="bilinear"):
     checkpoint, scale, crop, stride, normalisation = RUNS[name]
     weights = open_weights(HERE / f"{checkpoint}.pth")
-    steps = plan(weights.specs, OWN, heads=2)
+    steps = plan(weights.specs, OWN["vit"], heads=2)
     decoder = replace(steps.geometry.decoder, heads=2 if checkpoint != "linear" else None)
-    model = build(replace(steps.geometry, decoder=decoder), dict(run(steps, weights)), 1e-5, 1e-5, resample)
+    model = build(
+        steps.layout.family, replace(steps.geometry, decoder=decoder), dict(run(steps, weights)), head_eps=1e-5, eps=1e-5, resample=resample
+    )
     return Evaluator(model, Protocol(dataset="x", by=by, scale=scale, crop=crop, stride=stride, **normalisation), 8, torch.device("cpu"))
 
 

@@ -21,7 +21,9 @@ from segzoo.conversion.run import run
 from segzoo.evidence.climb import verify
 from segzoo.evidence.ladder import Setting
 from segzoo.formats import open_weights
-from segzoo.layouts import LAYOUTS, Layout, Rule
+from segzoo.layouts import LAYOUTS
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Rule
 from segzoo.manifest.document import load
 from segzoo.store.store import Store, home
 from segzoo.vocabulary import RUNGS
@@ -310,7 +312,7 @@ def test_multi_scale_and_flip_is_judged_by_its_own_figure(lie, lab):
 
 def mutated(name, change):
     """A layout with its rules changed, each by `change(rule) -> rule`."""
-    layout = LAYOUTS[name]
+    layout = LAYOUTS["vit"][name]
     return replace(layout, sections={section: tuple(map(change, rules)) for section, rules in layout.sections.items()})
 
 
@@ -340,7 +342,7 @@ RULES = {
     "untransposed matrix": lambda: mutated("mmseg", lambda r: replace(r, axes="e d -> d e") if r.holds == ("blocks.{i}.proj.weight",) else r),
     "q and k swapped": lambda: mutated("mmseg", q_and_k_swapped),
     "heads interleaved": lambda: mutated("augreg", heads_interleaved),
-    "blocks off by one": lambda: ShiftedBlocks(**vars(LAYOUTS["mmseg"])),
+    "blocks off by one": lambda: ShiftedBlocks(**vars(LAYOUTS["vit"]["mmseg"])),
 }
 
 
@@ -349,7 +351,7 @@ RULES = {
 def test_a_mutated_rule(rule, name, monkeypatch):
     """The round trip cannot see it, being wrong both ways; the numbers do, and say where it begins."""
     table = RULES[rule]()
-    monkeypatch.setitem(LAYOUTS, table.name, table)
+    monkeypatch.setitem(LAYOUTS["vit"], table.name, table)
     checks = climb(MINI, name)
     assert broken_at(checks) == "numbers"
     assert checks["numbers"].code == 5
@@ -375,7 +377,7 @@ def test_a_key_bias_is_seen_only_by_the_exact_comparison(monkeypatch, lab, tmp_p
     published = {"name": "theirs.npz", "layout": "mmseg", "sha256": sha256, "urls": ["theirs.npz"]}
     assert same(dict(run(plan(specs_of(tensors), "mmseg"), tensors)), oracle)
 
-    monkeypatch.setitem(LAYOUTS, "augreg", ReversedKeyBias(**vars(LAYOUTS["augreg"])))
+    monkeypatch.setitem(LAYOUTS["vit"], "augreg", ReversedKeyBias(**vars(LAYOUTS["vit"]["augreg"])))
     assert {check.status for check in climb(MINI, "mini-vit").values()} == {"passed", "n/a"}
     wrong = dict(run(plan(specs_of(tensors), "mmseg"), tensors))
     differing = [key for key in oracle if not np.array_equal(oracle[key], wrong[key])]

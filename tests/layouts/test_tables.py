@@ -7,13 +7,14 @@ import pytest
 
 from segzoo.conversion.axes import dimensions, shape_of
 from segzoo.conversion.run import pack, unpack
-from segzoo.layouts import LAYOUTS, Depths
-from segzoo.layouts.rule import axes_of
-from segzoo.layouts.vit.family import ROOTS, STEMS
+from segzoo.layouts import LAYOUTS, all_layouts
+from segzoo.layouts.rule import Depths, axes_of
 
-TABLES = [(f"{layout.name} {index}", table) for layout in LAYOUTS.values() for index, table in enumerate((layout, *layout.spellings))]
+TABLES = [
+    (f"{layout.family.name} {layout.name} {index}", table) for layout in all_layouts() for index, table in enumerate((layout, *layout.spellings))
+]
 ROWS = [(name, rule) for name, table in TABLES for rules in table.sections.values() for rule in rules]
-DEPTHS = Depths(encoder=2, decoder=2, units=(1, 2))
+DEPTHS = Depths(dict.fromkeys("ijlmn", 2), (1, 2))
 PRIMES = (2, 3, 5, 7, 11, 13)
 
 
@@ -23,9 +24,10 @@ def held(layout, section):
 
 @pytest.mark.parametrize(("name", "layout"), TABLES, ids=[name for name, _ in TABLES])
 def test_each_canonical_name_is_held_exactly_once(name, layout):
-    always = [section for section in layout.sections if section not in {one for each in (*STEMS, *ROOTS) for one in each}]
-    for chosen in (sections for sections in product(STEMS, ROOTS) if layout.sections.keys() >= {*sections[0], *sections[1]}):
-        once = [*always, *chosen[0], *chosen[1]]
+    choices = layout.family.choices
+    always = [section for section in layout.sections if section not in {one for choice in choices for each in choice for one in each}]
+    for chosen in (sections for sections in product(*choices) if layout.sections.keys() >= {one for each in sections for one in each}):
+        once = [*always, *(section for each in chosen for section in each)]
         names = [name for section in once for name in held(layout, section)]
         assert len(names) == len(set(names))
         assert len(layout.expand("", DEPTHS, once)) == sum(len(layout.expand("", DEPTHS, (section,))) for section in once)
@@ -34,7 +36,7 @@ def test_each_canonical_name_is_held_exactly_once(name, layout):
 @pytest.mark.parametrize(("name", "layout"), TABLES, ids=[name for name, _ in TABLES])
 def test_sections_hold_the_same_canonical_names_in_every_layout(name, layout):
     for section in layout.sections:
-        for other in LAYOUTS.values():
+        for other in LAYOUTS[layout.family.name].values():
             if section in other.sections:
                 assert set(held(layout, section)) == set(held(other, section)), f"{section} of {name} and {other.name}"
 
@@ -53,7 +55,7 @@ def test_a_rule_reads_both_ways(name, rule):
     assert ("s" in axes_of(rule.axes) or joins) == (len(rule.holds) > 1)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("layout", all_layouts(), ids=lambda layout: f"{layout.family.name} {layout.name}")
 def test_every_section_is_known_to_another_layout_or_says_why_it_is_alone(layout):
-    others = {section for other in LAYOUTS.values() if other is not layout for section in other.sections}
+    others = {section for other in LAYOUTS[layout.family.name].values() if other is not layout for section in other.sections}
     assert set(layout.sections) <= others

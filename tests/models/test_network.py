@@ -11,6 +11,7 @@ from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
+from segzoo.layouts.vit import VIT
 from segzoo.models.segmentor import build
 
 ONLY_THEIRS = {"image_rgb", "normalised", "block0_ln1", "block0_after_attn"}
@@ -41,7 +42,7 @@ def test_an_official_checkpoint_gives_the_official_logits(head):
     decoder = replace(steps.geometry.decoder, heads=3 if head == "mask" else None)
     image, logits = (torch.from_numpy(np.load(GOLDEN / "segmenter" / name)) for name in ("input.npy", f"{head}.logits.npy"))
     with torch.inference_mode():
-        same, other = (build(replace(steps.geometry, decoder=decoder), dict(run(steps, weights)), eps=eps)(image) for eps in (1e-5, 1e-6))
+        same, other = (build(VIT, replace(steps.geometry, decoder=decoder), dict(run(steps, weights)), eps=eps)(image) for eps in (1e-5, 1e-6))
     assert steps.source.layout.name == "segmenter"
     assert (same - logits).abs().max() <= TOLERANCE
     assert (other - logits).abs().max() > TOLERANCE
@@ -53,22 +54,22 @@ def test_loading_is_strict():
     tensors = dict(weights)
     bias = tensors.pop("backbone.patch_embed.projection.bias")
     with pytest.raises(ConversionError, match=r"Missing key.*patch_embed\.projection\.bias"):
-        build(geometry, tensors)
+        build(VIT, geometry, tensors)
     with pytest.raises(ConversionError, match=r"Unexpected key.*one_more"):
-        build(geometry, {**weights, "one_more": bias})
+        build(VIT, geometry, {**weights, "one_more": bias})
     with pytest.raises(ConversionError, match="size mismatch"):
-        build(geometry, {**weights, "backbone.patch_embed.projection.bias": bias[:3]})
+        build(VIT, geometry, {**weights, "backbone.patch_embed.projection.bias": bias[:3]})
 
 
 def test_what_tensors_do_not_show_must_be_known():
     weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / "mini_mask.pth")
     geometry = plan(weights.specs, "mmseg").geometry
     with pytest.raises(ConversionError, match="attention heads is not known"):
-        build(geometry, weights)
+        build(VIT, geometry, weights)
     with pytest.raises(ConversionError, match="mask transformer is not known"):
-        build(replace(geometry, heads=2), weights)
+        build(VIT, replace(geometry, heads=2), weights)
     with pytest.raises(ConversionError, match="no square grid"):
-        build(replace(geometry, heads=2, positions=13), weights)
+        build(VIT, replace(geometry, heads=2, positions=13), weights)
 
 
 def test_the_number_of_heads_matters():
@@ -77,14 +78,14 @@ def test_the_number_of_heads_matters():
     tensors = dict(run(steps, weights))
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        four, two = (build(replace(steps.geometry, heads=heads), tensors)(image) for heads in (4, 2))
+        four, two = (build(VIT, replace(steps.geometry, heads=heads), tensors)(image) for heads in (4, 2))
     assert (four - two).abs().max() > 0.01
 
 
 def test_half_precision_weights_run_in_float32():
     weights = open_weights(GOLDEN / "mmseg" / "checkpoints" / "mini_linear.pth")
     halves = {name: array.astype(np.float16) for name, array in weights.items()}
-    model = build(plan(weights.specs, "mmseg", heads=2).geometry, halves)
+    model = build(VIT, plan(weights.specs, "mmseg", heads=2).geometry, halves)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 

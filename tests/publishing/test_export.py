@@ -196,7 +196,7 @@ def ours(name, zoo, image):
     opened = open_zoo(zoo)
     it = known(name, opened, opened.manifest.entries, None, lambda done, whole: None)
     with torch.inference_mode():
-        return module(it.read, it.entry)(torch.from_numpy(image)).numpy()
+        return module(it.file, it.entry)(torch.from_numpy(image)).numpy()
 
 
 def test_the_loader_has_the_distillation_token_and_the_bilinear_positions_of_the_authors(tmp_path, zoo):

@@ -21,6 +21,7 @@ from segzoo.conversion.run import run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.layouts import OWN
+from segzoo.layouts.vit import VIT
 from segzoo.models.segmentor import build
 from segzoo.publishing.export.onnx import AnySize, compared, write
 
@@ -38,12 +39,12 @@ def outputs(graph, image):
 
 def traced(weights, heads, decoder_heads=None, **options):
     """A model for tracing and the same model, from a file in any layout."""
-    steps = plan(weights.specs, OWN, heads=heads)
+    steps = plan(weights.specs, OWN["vit"], heads=heads)
     geometry = steps.geometry
     if geometry.decoder:
         geometry = replace(geometry, decoder=replace(geometry.decoder, heads=decoder_heads))
     tensors = dict(run(steps, weights))
-    return build(geometry, tensors, vit=AnySize, **options), build(geometry, tensors, **options)
+    return build(VIT, geometry, tensors, network=AnySize, **options), build(VIT, geometry, tensors, **options)
 
 
 @pytest.fixture(scope="module", params=["mask", "linear"])

@@ -13,7 +13,7 @@ from segzoo.cli.completion import Name
 from segzoo.cli.options import Choice, network_options
 from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
-from segzoo.layouts import LAYOUTS
+from segzoo.layouts import LAYOUTS, NAMES
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 
 @click.command(short_help="Convert weights to another layout or file format.")
 @click.argument("paths", nargs=-1, metavar="SRC... DST", type=Name("backbones", "models", or_file=True))
-@click.option("--to", type=click.Choice(list(LAYOUTS)), default="mmseg", show_default=True, help="Layout to write.")
-@click.option("--from", "source_layout", type=click.Choice(list(LAYOUTS)), help="Layout of SRC.  [default: detected]")
+@click.option("--to", type=click.Choice(list(NAMES)), default="mmseg", show_default=True, help="Layout to write.")
+@click.option("--from", "source_layout", type=click.Choice(list(NAMES)), help="Layout of SRC.  [default: detected]")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
 @click.option(
     "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."
@@ -169,10 +169,17 @@ def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named
     """The conversion of one source; what is no file, or `named`, is a name in the zoo, and fetched if need be."""
     path, heads, stem = Path(source), None, Path(source).stem
     if named or not path.is_file():
+        from segzoo.manifest.entries import geometry_of
+
         path, entry = choice.of_zoo(source)
-        heads, stem = entry.geometry.heads, Path(getattr(entry, "file", entry.artifact.name)).stem
+        heads, stem = geometry_of(entry).heads, Path(getattr(entry, "file", entry.artifact.name)).stem
         stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is of the published bytes
-    return Job(source, path, target / f"{stem}{LAYOUTS[to].suffix}" if folder else target, heads)
+    return Job(source, path, target / f"{stem}{_suffix(to)}" if folder else target, heads)
+
+
+def _suffix(layout: str) -> str:
+    """How files of a layout usually end, whatever the family."""
+    return next(layouts[layout].suffix for layouts in LAYOUTS.values() if layout in layouts)
 
 
 def _facts(source: str, report: Report) -> dict[str, Any]:

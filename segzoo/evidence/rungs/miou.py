@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segzoo.conversion.checkpoint import Read
 from segzoo.errors import EnvironmentFault, NotFoundError, Skip
 from segzoo.evaluation.counts import Counts, accuracy, counts_of, iou, metrics, total
 from segzoo.evaluation.verdict import judge
@@ -74,9 +73,8 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
                 raise NotFoundError("the receipt has none of the chosen images", hint="segzoo verify NAME --images all")
         device = device_of(setting.device)
         forget_peak(device)
-        source = Read(climb.opened, climb.found, climb.geometry)
         evaluator = Evaluator(
-            module(source, entry), entry.protocol, entry.head.classes, device, setting.precision, lambda note: setting.said(note, 0, None)
+            module(climb.file, entry), entry.protocol, entry.head.classes, device, setting.precision, lambda note: setting.said(note, 0, None)
         )
     facts: dict[str, Any] = {**kept, "images": len(question.chosen), "of": question.of, "processes": world.size, "hardware": hardware(device)}
     facts["modes"] = dict(kept.get("modes", {}))
@@ -90,7 +88,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
     if setting.speed:
         facts["speed"] = speed(evaluator, question.chosen)
     if setting.precision != "fp32" and modes:
-        reference = Evaluator(module(source, entry), entry.protocol, entry.head.classes, device)
+        reference = Evaluator(module(climb.file, entry), entry.protocol, entry.head.classes, device)
         facts["agreement_with_fp32"] = evaluator.agreement(reference, question.chosen[:20], modes[0])
     if evaluator.notes:
         facts["notes"] = evaluator.notes

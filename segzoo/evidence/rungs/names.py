@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 from segzoo.evidence.check import Check, proved
 from segzoo.evidence.ladder import Climb
-from segzoo.zoo.opened import read
+from segzoo.zoo.opened import open_entry
 
 
 def check_names(climb: Climb) -> Check:
-    source = read(climb.entry, climb.fetched.path)
-    climb.opened, climb.found, climb.geometry = source.opened, source.found, source.geometry
-    layout, dtype, opened = source.found.layout.name, climb.entry.artifact.dtype, source.opened
-    facts = {"layout": layout, "tensors": len(opened), "dtype": dtype, "geometry": asdict(source.geometry), "notes": list(opened.notes)}
-    return Check("names", "passed", proved("names", facts), f"{layout}, {len(opened)} tensors, {source.geometry}", facts)
+    file = climb.file = open_entry(climb.entry, climb.fetched.path)
+    layout, weights = file.found.layout.name, file.weights
+    facts = {"layout": layout, "tensors": len(weights), "dtype": climb.entry.artifact.dtype}
+    facts |= {"geometry": asdict(file.geometry), "notes": list(weights.notes)}
+    return Check("names", "passed", proved("names", facts), f"{layout}, {len(weights)} tensors, {file.geometry}", facts)

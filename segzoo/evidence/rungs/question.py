@@ -59,8 +59,8 @@ def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
     dataset = setting.manifest.datasets[entry.protocol.dataset]
     return {
         "sha256": climb.fetched.sha256,
-        "geometry": asdict(climb.geometry),
-        "eps": [entry.backbone.eps, entry.head.eps],
+        "geometry": asdict(climb.file.geometry),
+        "eps": [entry.eps, entry.head_eps],
         "protocol": entry.protocol.model_dump(mode="json"),
         "reported": entry.reported.model_dump(mode="json") if entry.reported else None,
         "counts": entry.counts.model_dump(mode="json") if entry.counts else None,

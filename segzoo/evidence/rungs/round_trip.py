@@ -1,7 +1,9 @@
 """The third rung: to every other layout and back, the same tensors bit for bit."""
 
+from pathlib import Path
 from typing import Any
 
+from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.detect import detect
 from segzoo.conversion.plan import fill, plan, refusal
 from segzoo.conversion.run import make, run
@@ -11,50 +13,56 @@ from segzoo.evidence.ladder import Climb
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import identical, refuse_not_finite
 from segzoo.layouts import LAYOUTS
+from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.entries import Backbone
 from segzoo.text import legible
 
 
 def check_round_trip(climb: Climb) -> Check:
-    opened, found = climb.opened, climb.found
-    theirs = climb.entry.published if isinstance(climb.entry, Backbone) else None
-    basis = climb.basis | {"published": legible(str(climb.setting.store.find(theirs))) if theirs else None}
+    """To every other layout of the family and back. Raises ConversionError for the first tensor that comes back changed."""
+    file = climb.file
+    published = climb.entry.published if isinstance(climb.entry, Backbone) else None
+    theirs = climb.setting.store.find(published) if published else None
+    basis = climb.basis | {"published": legible(str(theirs)) if published else None}
     if known := climb.known("round trip", basis):
         return known
-    refuse_not_finite(opened)
-    carried = {}
-    covered: set[str] = set()
-    for name, layout in LAYOUTS.items():
-        if name == found.layout.name or refusal(found, layout):
-            continue
-        there = plan(opened.specs, name, found=found, heads=climb.geometry.heads)
-        tensors = dict(run(there, opened))
-        back = fill(found.rules, detect(there.specs, name, climb.geometry.positions), there.specs, there.sizes)
-        for step in back:
-            if not identical(make(step, tensors.__getitem__, there.sizes), opened[step.rule.key]):
-                raise ConversionError(f"{step.rule.key}: comes back changed from layout '{name}'")
-            covered.add(step.rule.key)
-        carried[name] = len(back)
-    alone = sorted({section for section in found.sections if covered.isdisjoint(found.keys(section))})
-    detail = f"by way of {', '.join(carried)}: {len(covered)} of {len(opened)} tensors, the same bit for bit"
+    refuse_not_finite(file.weights)
+    back = {name: _back_from(name, file) for name in _admissible(file)}
+    covered = {key for keys in back.values() for key in keys}
+    alone = sorted({section for section in file.found.sections if covered.isdisjoint(file.found.keys(section))})
+    detail = f"by way of {', '.join(back)}: {len(covered)} of {len(file.weights)} tensors, the same bit for bit"
     detail += f" ({', '.join(alone)}: in this layout only)" if alone else ""
-    facts: dict[str, Any] = {"by_way_of": carried, "tensors": len(covered), "in_this_layout_only": alone}
-    if published := _published(climb):
-        detail += f"; {published}"
-        facts["published"] = published
+    facts: dict[str, Any] = {"by_way_of": {name: len(keys) for name, keys in back.items()}, "tensors": len(covered), "in_this_layout_only": alone}
+    if published and theirs:
+        facts["published"] = _equal_to(published, theirs, file)
+        detail += f"; {facts['published']}"
     return Check("round trip", "passed", proved("round trip", facts), detail, facts, basis)
 
 
-def _published(climb: Climb) -> str | None:
-    """MMSegmentation's own converted file against our conversion, where the store has it."""
-    published = climb.entry.published if isinstance(climb.entry, Backbone) else None
-    path = climb.setting.store.find(published) if published else None
-    if published is None or path is None:
-        return None
-    theirs = open_weights(path)
-    ours = dict(run(plan(climb.opened.specs, "mmseg"), climb.opened))
+def _admissible(file: Checkpoint) -> list[str]:
+    """The other layouts that can hold the file."""
+    found = file.found
+    return [name for name, layout in LAYOUTS[file.family.name].items() if name != found.layout.name and not refusal(found, layout)]
+
+
+def _back_from(name: str, file: Checkpoint) -> list[str]:
+    """The tensors that go to a layout and come back the same."""
+    there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads)
+    tensors = dict(run(there, file.weights))
+    read = detect(there.specs, name, getattr(file.geometry, "positions", None))
+    steps = fill(file.found.rules, read, there.specs, there.sizes)
+    for step in steps:
+        if not identical(make(step, tensors.__getitem__, there.sizes), file.weights[step.rule.key]):
+            raise ConversionError(f"{step.rule.key}: comes back changed from layout '{name}'")
+    return [step.rule.key for step in steps]
+
+
+def _equal_to(published: Artifact, path: Path, file: Checkpoint) -> str:
+    """The publisher's own converted file against our conversion, in words. Raises ConversionError where they differ."""
+    name, theirs = published.name, open_weights(path)
+    ours = dict(run(plan(file.weights.specs, published.layout or "mmseg", found=file.found), file.weights))
     if missing := sorted(ours.keys() ^ theirs.keys()):
-        raise ConversionError(f"{published.name}: other tensors than our conversion: {', '.join(missing[:6])}")
+        raise ConversionError(f"{name}: other tensors than our conversion: {', '.join(missing[:6])}")
     if differing := [key for key in ours if not identical(ours[key], theirs[key])]:
-        raise ConversionError(f"{published.name}: {len(differing)} tensors differ from our conversion, the first {differing[0]}")
-    return f"equal to {published.name}, all {len(ours)} tensors"
+        raise ConversionError(f"{name}: {len(differing)} tensors differ from our conversion, the first {differing[0]}")
+    return f"equal to {name}, all {len(ours)} tensors"

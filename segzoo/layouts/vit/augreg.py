@@ -6,7 +6,9 @@ Names are those of flax before linen; `pre_logits` is in the older ImageNet-21k 
 
 from dataclasses import replace
 
-from segzoo.layouts.rule import Layout, Rule, affine
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.vit.family import VIT
 
 _BLOCK = "{p}Transformer/encoderblock_{i}"
 _ATTENTION = f"{_BLOCK}/MultiHeadDotProductAttention_1"
@@ -25,6 +27,7 @@ _ROOT = _normed("{p}conv_root", "{p}gn_root", "root", "rooty rootx rgb root -> r
 AUGREG = Layout(
     name="augreg",
     title="ViT-AugReg / vit_jax npz",
+    family=VIT,
     suffix=".npz",
     prefixes=("", "opt/target/"),
     sections={

@@ -7,7 +7,9 @@ the ViT under `params/img/`; their text tower, temperature and bias are left out
 
 from dataclasses import replace
 
-from segzoo.layouts.rule import Layout, Rule, affine
+from segzoo.layouts.layout import Beside, Layout
+from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.vit.family import VIT
 
 _BLOCK = "{p}Transformer/encoderblock_{i}"
 _NAMES = "/kernel /bias"
@@ -47,9 +49,10 @@ def _scanned(rule: Rule) -> Rule:
 BIGVISION = Layout(
     name="bigvision",
     title="big_vision ViT npz",
+    family=VIT,
     suffix=".npz",
     prefixes=("params/", "params/img/", "opt/target/", ""),
-    beside={"params/img/": ("params/txt/", "params/t", "params/b")},
+    beside=(Beside(("params/txt/", "params/t", "params/b"), "text model", "beside the image model, no part of it", prefix="params/img/"),),
     sections={
         "stem without class position": (
             *affine("{p}embedding", "patch", "y x chan d -> d chan y x", names=_NAMES),

@@ -1,19 +1,11 @@
-"""What size a model is, measured from the names and shapes of its tensors."""
+"""What size a plain ViT is: as its tensors show it, and as a person writes it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class Decoder:
-    """A Segmenter's head. `heads` is None where neither tensors nor caller tell."""
-
-    kind: str
-    classes: int
-    depth: int = 0
-    width: int | None = None
-    mlp: int | None = None
-    heads: int | None = None
+from segzoo.errors import ConversionError
+from segzoo.layouts.family import HeadGeometry, Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +16,9 @@ class Geometry:
     there is its root alone.
     """
 
+    hidden: ClassVar[tuple[str, ...]] = ("heads",)
+    left_over: ClassVar[tuple[str, ...]] = ("classes",)
+
     width: int
     depth: int
     heads: int | None
@@ -31,7 +26,7 @@ class Geometry:
     patch: int
     positions: int
     classes: int | None = None
-    decoder: Decoder | None = None
+    decoder: HeadGeometry | None = None
     residual: tuple[int, ...] | None = None
 
     @property
@@ -45,11 +40,6 @@ class Geometry:
         """Pixels from one token to the next: the root of a ResNet takes 4, each stage after its first 2."""
         return self.patch if self.residual is None else self.patch * 4 * 2 ** max(len(self.residual) - 1, 0)
 
-    @property
-    def bare(self) -> "Geometry":
-        """Without the heads, which tensors may not show, and without a classifier, which may be left over."""
-        return replace(self, heads=None, classes=None, decoder=self.decoder and replace(self.decoder, heads=None))
-
     def __str__(self) -> str:
         heads = self.heads if self.heads is not None else "unknown"
         grid = f"grid {self.grid}" if self.grid else f"{self.positions} positions"
@@ -60,6 +50,101 @@ class Geometry:
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
         if self.decoder is not None:
-            layers = f" of depth {self.decoder.depth}" if self.decoder.depth else ""
-            parts.append(f"{self.decoder.kind} decoder{layers}, {self.decoder.classes} classes")
+            parts.append(str(self.decoder))
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A backbone's geometry, as the tensors of its file must show it."""
+
+    width: int
+    depth: int
+    heads: int
+    mlp: int
+    patch: int
+    grid: int
+    classes: int | None = None
+
+    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
+        return Geometry(self.width, self.depth, self.heads, self.mlp, self.patch, self.grid**2, self.classes, head)
+
+
+@dataclass(frozen=True)
+class ModelBackbone:
+    """A Segmenter's backbone; `image` is the side in pixels that its position embeddings are for, `classes` are
+    those of a classifier that the file still carries.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp: int
+    patch: int
+    image: int
+    eps: float
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes that do not fit together."""
+        if self.image % self.patch:
+            raise ValueError("image is no multiple of patch")
+        if self.width % self.heads:
+            raise ValueError("heads do not divide width")
+
+    @property
+    def grid(self) -> int:
+        return self.image // self.patch
+
+    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
+        return Geometry(self.width, self.depth, self.heads, self.mlp, self.patch, self.grid**2, self.classes, head)
+
+
+def described(geometry: Geometry) -> dict[str, Any]:
+    """The fields of `Sizes` for a measured geometry; None where no tensor shows one. Raises ConversionError where there are no words for it."""
+    if geometry.residual is not None or geometry.grid is None:
+        raise ConversionError(f"{geometry}: a manifest has no words for it; it describes plain ViTs with a square grid")
+    sizes = {side: getattr(geometry, side) for side in ("width", "depth", "heads", "mlp", "patch", "grid")}
+    return sizes | ({"classes": geometry.classes} if geometry.classes else {})
+
+
+def described_model(geometry: Geometry) -> dict[str, Any]:
+    """The same of `ModelBackbone`, but for eps, which no tensor shows."""
+    sizes = described(geometry)
+    sides = {side: sizes[side] for side in ("width", "depth", "heads", "mlp", "patch")}
+    return sides | {"image": sizes["grid"] * sizes["patch"], "eps": None} | ({"classes": geometry.classes} if geometry.classes else {})
+
+
+def measured(found: Measured, heads: int | None) -> Geometry:
+    """The geometry that the sizes of axes come to, with the axes that follow from others added to them.
+
+    `heads` is what the caller knows; it must agree with what the layout shows. Raises ConversionError naming the tensor that disagrees.
+    """
+    axes, origin = found.axes, found.origin
+    if not found.depths["i"]:
+        raise ConversionError("no block of the encoder is in it")
+    width = axes["d"]
+    if heads is not None and "h" in axes and axes["h"] != heads:
+        raise ConversionError(f"{origin['h']}: shows {axes['h']} heads, but {heads} were given")
+    if heads is not None and "h" not in axes:
+        if heads < 1 or width % heads:
+            raise ConversionError(f"{heads} heads do not divide a width of {width}")
+        axes["h"], axes["k"] = heads, width // heads
+    axes.setdefault("e", axes["h"] * axes["k"] if "h" in axes else width)
+    for axis, must, why in (
+        ("e", width, "the attention width must equal the width"),
+        ("y", axes["x"], "patches must be square"),
+        ("r", None if "pre_logits" in found.sections else width, "the classifier must fit the width"),
+    ):
+        if axis in axes and must is not None and axes[axis] != must:
+            raise ConversionError(f"{origin.get(axis, origin['d'])}: {why}: {axes[axis]} is not {must}")
+    return Geometry(
+        width=width,
+        depth=found.depths["i"],
+        heads=axes.get("h"),
+        mlp=axes["m"],
+        patch=axes["x"],
+        positions=axes["n"],
+        classes=axes.get("classes"),
+        residual=found.depths.units if "root" in axes else None,
+    )

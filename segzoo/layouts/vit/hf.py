@@ -3,13 +3,16 @@
 Its pooler is the pre-logits layer of the older ImageNet-21k files; its classifier does not stand on it.
 """
 
-from segzoo.layouts.rule import Layout, Rule, affine
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.vit.family import VIT
 
 _LAYER = "{p}encoder.layer.{i}"
 
 HF = Layout(
     name="hf",
     title="Hugging Face transformers ViT",
+    family=VIT,
     suffix=".safetensors",
     eps=1e-12,
     prefixes=("vit.", ""),

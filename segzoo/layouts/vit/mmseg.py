@@ -6,10 +6,12 @@ under `backbone.`, its head under `decode_head.`.
 
 from dataclasses import replace
 
-from segzoo.layouts.rule import Layout, Rule, affine
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.vit.family import VIT
 
 
-def _block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
+def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
     """A TransformerEncoderLayer: pre-norm attention with a fused in_proj, then the feed-forward network."""
     qkv = [f"{holds}.{part}" for part in "qkv"]
     return (
@@ -26,8 +28,10 @@ def _block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule
 MMSEG = Layout(
     name="mmseg",
     title="MMSegmentation VisionTransformer or Segmenter",
+    family=VIT,
     prefixes=("", "backbone."),
     decoder_prefix="backbone.",
+    heads="mmseg",
     sections={
         "stem": (
             *affine("{p}patch_embed.projection", "patch", "d chan y x"),
@@ -35,19 +39,9 @@ MMSEG = Layout(
             Rule("{p}cls_token", ("cls",), "1 1 d"),
         ),
         "encoder": (
-            *_block("{p}layers.{i}", "blocks.{i}", "d", "e", "m"),
+            *block("{p}layers.{i}", "blocks.{i}", "d", "e", "m"),
             *affine("{p}ln1", "norm", "d"),
         ),
-        "mask decoder": (
-            *affine("decode_head.dec_proj", "decoder.input", "f d", "f"),
-            Rule("decode_head.cls_emb", ("decoder.classes",), "1 c f"),
-            *_block("decode_head.layers.{j}", "decoder.blocks.{j}", "f", "g", "o"),
-            *affine("decode_head.decoder_norm", "decoder.norm", "f", "f"),
-            Rule("decode_head.patch_proj.weight", ("decoder.patch_proj.weight",), "g f"),
-            Rule("decode_head.classes_proj.weight", ("decoder.classes_proj.weight",), "g f"),
-            *affine("decode_head.mask_norm", "decoder.mask_norm", "c", "c"),
-        ),
-        "linear decoder": affine("decode_head.conv_seg", "decoder.conv", "c d 1 1 -> c d", "c"),
     },
     reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
 )

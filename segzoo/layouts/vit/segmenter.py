@@ -5,12 +5,14 @@ weight. The ImageNet head of the encoder travels along unused. The encoder of th
 distillation token.
 """
 
-from segzoo.layouts.rule import Layout, Rule, affine
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.vit.family import VIT
 
 _PATCH = affine("encoder.patch_embed.proj", "patch", "d chan y x")
 
 
-def _block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
+def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
     qkv = [f"{holds}.{part}" for part in "qkv"]
     return (
         *affine(f"{key}.norm1", f"{holds}.norm1", width, width),
@@ -26,7 +28,9 @@ def _block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule
 SEGMENTER = Layout(
     name="segmenter",
     title="rstrudel/segmenter",
+    family=VIT,
     eps=1e-5,
+    heads="segmenter",
     sections={
         "stem": (
             Rule("encoder.cls_token", ("cls",), "1 1 d"),
@@ -39,18 +43,8 @@ SEGMENTER = Layout(
             Rule("encoder.pos_embed", ("pos.cls", "pos.dist", "pos.grid"), "1 1+1+n d"),
             *_PATCH,
         ),
-        "encoder": (*_block("encoder.blocks.{i}", "blocks.{i}", "d", "e", "m"), *affine("encoder.norm", "norm", "d")),
+        "encoder": (*block("encoder.blocks.{i}", "blocks.{i}", "d", "e", "m"), *affine("encoder.norm", "norm", "d")),
         "classifier": affine("encoder.head", "head", "classes r", "classes"),
         "distillation classifier": affine("encoder.head_dist", "head_dist", "classes r", "classes"),
-        "mask decoder": (
-            *affine("decoder.proj_dec", "decoder.input", "f d", "f"),
-            Rule("decoder.cls_emb", ("decoder.classes",), "1 c f"),
-            *_block("decoder.blocks.{j}", "decoder.blocks.{j}", "f", "g", "o"),
-            *affine("decoder.decoder_norm", "decoder.norm", "f", "f"),
-            Rule("decoder.proj_patch", ("decoder.patch_proj.weight",), "f g -> g f"),
-            Rule("decoder.proj_classes", ("decoder.classes_proj.weight",), "f g -> g f"),
-            *affine("decoder.mask_norm", "decoder.mask_norm", "c", "c"),
-        ),
-        "linear decoder": affine("decoder.head", "decoder.conv", "c d", "c"),
     },
 )

@@ -3,7 +3,9 @@
 The position of the class token is in `pos_embed`, or absent (`no_embed_class=True`, or no class token at all).
 """
 
-from segzoo.layouts.rule import Layout, Rule, affine
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.vit.family import VIT
 
 _BLOCK = "{p}blocks.{i}"
 _QKV = ("blocks.{i}.q", "blocks.{i}.k", "blocks.{i}.v")
@@ -21,6 +23,7 @@ def _normed(conv: str, norm: str, holds: str, axes: str, width: str) -> tuple[Ru
 TIMM = Layout(
     name="timm",
     title="timm VisionTransformer and its hybrids",
+    family=VIT,
     suffix=".safetensors",
     sections={
         "residual root": _normed(f"{_RESNET}.conv", f"{_RESNET}.norm", "root", "root rgb rooty rootx", "root"),

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from segzoo.layouts.rule import Layout, Rule, affine
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.vit.family import VIT
 
 _LAYER = "encoder.layers.encoder_layer_{i}"
 _QKV = ("blocks.{i}.q", "blocks.{i}.k", "blocks.{i}.v")
@@ -10,6 +12,7 @@ _QKV = ("blocks.{i}.q", "blocks.{i}.k", "blocks.{i}.v")
 TORCHVISION = Layout(
     name="torchvision",
     title="torchvision VisionTransformer",
+    family=VIT,
     sections={
         "stem": (
             Rule("class_token", ("cls",), "1 1 d"),

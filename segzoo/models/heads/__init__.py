@@ -1,1 +1,11 @@
 """Heads: from the features of a backbone to class scores."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from segzoo.models.heads.linear import linear_head
+from segzoo.models.heads.mask import mask_head
+
+HEADS: dict[str, Callable[..., nn.Module]] = {"mask": mask_head, "linear": linear_head}
+"""By kind, what makes an empty head from its geometry, the backbone, and the eps of its layer norms."""

@@ -1,7 +1,10 @@
 """The linear head of Segmenter (Strudel et al., ICCV 2021), as in mmseg 1.2.2."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
+from segzoo.layouts.heads.mask import Decoder
 from segzoo.models.vit.network import Seen
 
 
@@ -14,3 +17,8 @@ class LinearDecoder(nn.Module):
 
     def forward(self, features: Tensor, seen: Seen | None = None) -> Tensor:
         return self.conv_seg(features)
+
+
+def linear_head(geometry: Decoder, backbone: Any, eps: float | None) -> LinearDecoder:
+    """An empty head on the features of a backbone."""
+    return LinearDecoder(features=backbone.width, classes=geometry.classes)

@@ -1,9 +1,13 @@
 """The mask transformer of Segmenter (Strudel et al., ICCV 2021), as in mmseg 1.2.2."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segzoo.errors import ConversionError
+from segzoo.layouts.heads.mask import Decoder
 from segzoo.models.vit.network import Block, Seen
 
 
@@ -36,3 +40,11 @@ class MaskTransformer(nn.Module):
         masks = F.normalize(patches, dim=2) @ F.normalize(classes, dim=2).transpose(1, 2)
         masks = seen["mask_norm"] = self.mask_norm(masks)
         return masks.transpose(1, 2).unflatten(2, (h, w))
+
+
+def mask_head(geometry: Decoder, backbone: Any, eps: float | None) -> MaskTransformer:
+    """An empty head on the features of a backbone. Raises ConversionError where its heads are not known."""
+    if geometry.heads is None or geometry.width is None or geometry.mlp is None:
+        raise ConversionError("the number of attention heads of the mask transformer is not known")
+    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "classes")}
+    return MaskTransformer(features=backbone.width, eps=eps or 1e-5, **sizes)

@@ -6,11 +6,15 @@ of rstrudel/segmenter's checkpoints) the second; they are dropped on the way out
 """
 
 import math
+from collections.abc import Collection
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from segzoo.errors import ConversionError
+from segzoo.layouts.vit.geometry import Geometry
 
 Seen = dict[str, Tensor]
 _KEPT = 64  # position tables of other grids
@@ -83,6 +87,7 @@ class VisionTransformer(nn.Module):
         resample: str = "bicubic",
     ):
         super().__init__()
+        self.width, self.stride = width, patch
         self.resample = resample
         self.extra = 1 + distilled
         self.patch_embed = PatchEmbedding(width, patch)
@@ -137,3 +142,20 @@ class VisionTransformer(nn.Module):
         exact = table.to(torch.promote_types(table.dtype, torch.float32))  # half precision's own kernel rounds the weights too
         table = F.interpolate(exact, size=(h, w), mode=self.resample, align_corners=False).to(table.dtype)
         return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)
+
+
+def vision_transformer(
+    geometry: Geometry,
+    tensors: Collection[str],
+    *,
+    eps: float = 1e-6,
+    resample: str = "bicubic",
+    network: type[VisionTransformer] = VisionTransformer,
+) -> VisionTransformer:
+    """An empty backbone of this geometry, of the class `network`. Raises ConversionError where heads or a square grid are unknown."""
+    if geometry.heads is None:
+        raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
+    if geometry.grid is None:
+        raise ConversionError(f"{geometry.positions} positions are no square grid")
+    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid")}
+    return network(**sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)

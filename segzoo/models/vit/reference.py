@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a jax built for GPUs would take most of the memory that torch needs
 
@@ -31,6 +31,18 @@ def forward(
     with jax.enable_x64(dtype is np.float64), jax.default_device(cpu), jax.default_matmul_precision("highest"):
         params = {name: jax.device_put(np.asarray(array, dtype)) for name, array in tensors.items()}
         return {name: np.asarray(value) for name, value in _forward(params, jax.device_put(np.asarray(image, dtype)), eps, gelu).items()}
+
+
+def intermediates(tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: float, dtype: type) -> dict[str, np.ndarray]:
+    """The named intermediates with the GELU that torch models use."""
+    return forward(tensors, image, eps=eps, gelu="erf", dtype=dtype)
+
+
+def remarks(tensors: Mapping[str, np.ndarray], image: np.ndarray, eps: float) -> tuple[dict[str, float], str]:
+    """How far flax's tanh GELU moves the tokens from the exact one, relative to the largest value: as a fact, and in words."""
+    exact, tanh = (forward(tensors, image, eps=eps, gelu=gelu, dtype=np.float32)["final_norm"] for gelu in get_args(Gelu))
+    drift = float(np.abs(tanh - exact).max() / max(1.0, float(np.abs(exact).max())))
+    return {"gelu_tanh_drift": drift}, f" (GELU erf on both sides; flax's tanh form would move the tokens by {drift:.1e})"
 
 
 def _forward(params: Params, image: jax.Array, eps: float, gelu: Gelu) -> dict[str, jax.Array]:

@@ -92,11 +92,11 @@ def _front_matter(known: Known, made: Made, dataset: Dataset | None, proved: Map
 
 def _title(known: Known) -> str:
     """Of an entry its own; a file of one's own is not the model that it is like."""
-    return known.entry.title if known.fetched else known.read.opened.path.name
+    return known.entry.title if known.fetched else known.file.weights.path.name
 
 
 def _what(known: Known, made: Made) -> str:
-    sizes = f"{known.read.geometry}."
+    sizes = f"{known.file.geometry}."
     if isinstance(known.entry, Backbone):
         what = f"A Vision Transformer with a classifier of {made.classes} classes" if made.classes else "A Vision Transformer without a classifier"
     else:
@@ -138,7 +138,7 @@ def _protocol(entry: Model, dataset: Dataset | None) -> Iterator[str]:
 def _origin(known: Known, sha256: str) -> Iterator[str]:
     """Where the weights are from: of an entry what the manifest says, of a file of one's own only its name."""
     artifact, fetched = known.entry.artifact, known.fetched
-    yield f"File: {code(known.read.opened.path.name if fetched is None else artifact.name)}, layout {code(known.read.found.layout.name)}"
+    yield f"File: {code(known.file.weights.path.name if fetched is None else artifact.name)}, layout {code(known.file.found.layout.name)}"
     yield f"SHA-256: {code(sha256)}"
     if fetched is None:
         yield f"A file of somebody's own. Heads, eps and protocol, which no tensor shows, are those of {code(known.like)}."
@@ -154,13 +154,13 @@ def _origin(known: Known, sha256: str) -> Iterator[str]:
 
 
 def _conversion(known: Known, made: Made, proved: Mapping[str, Any] | None) -> Iterator[str]:
-    source = known.read.found.layout.name
-    target = "the names of segzoo's own torch model" if made.layout == OWN.name else code(made.layout)
+    source = known.file.found.layout.name
+    target = "the names of segzoo's own torch model" if made.layout == OWN[known.file.family.name].name else code(made.layout)
     yield f"{code(source)} to {target}: {made.read} tensors read, {made.written} written. Numbers were moved, never computed."
     for drop in made.dropped:
         yield f"Left out: {prose(drop.section)} ({prose(drop.reason)}): {', '.join(code(key) for key in drop.keys)}"
     yield f"Layer norms have eps {known.entry.eps:g}, which shows in no tensor" + (
-        f"; those of the head {known.entry.head.eps:g}" if isinstance(known.entry, Model) and known.entry.head.eps else ""
+        f"; those of the head {known.entry.head_eps:g}" if isinstance(known.entry, Model) and known.entry.head_eps else ""
     )
     if source in _FLAX:
         drift = facts_of(proved, "numbers").get("gelu_tanh_drift") if proved else None

@@ -77,7 +77,7 @@ def publish(
         reproduce = _reproduce(it, manifest, form, folder)
         verify = _verify(it, manifest, Path(it.name).name)
         made = replace(FORMS[form](it, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
-        sha256 = it.fetched.sha256 if it.fetched else _sha256(it.read.opened.path)
+        sha256 = it.fetched.sha256 if it.fetched else _sha256(it.file.weights.path)
         receipt = read_receipt(zoo.receipt_of(it.like))
         other = _other(receipt, sha256, it.entry) if receipt else None
         proved = receipt if not other else None

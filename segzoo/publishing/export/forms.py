@@ -12,7 +12,10 @@ from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.errors import ConversionError, EnvironmentFault
 from segzoo.formats import naming
 from segzoo.formats.arrays import not_finite
-from segzoo.layouts import OWN, Layout
+from segzoo.layouts import OWN
+from segzoo.layouts.heads.mask import Decoder
+from segzoo.layouts.layout import Layout
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.entries import Dataset, Model
 from segzoo.publishing.export import configs
 from segzoo.publishing.export.configs import Told
@@ -69,7 +72,8 @@ def _timm(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
 
 
 def _plain(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
-    to = OWN if "distilled stem" in it.read.found.sections else "mmseg"  # the same, but for a distillation token
+    own = OWN[it.file.family.name]
+    to = own if "distilled stem" in it.file.found.sections else "mmseg"  # the same, but for a distillation token
     told = _told(it, _plan(it, to))
     _json(folder / _CONFIG, configs.of_loader(told, _more(it, dataset)))
     loader = folder / ("segmenter.py" if isinstance(it.entry, Model) else "vit.py")
@@ -83,14 +87,15 @@ def _onnx(it: Known, dataset: Dataset | None, folder: Path, said: Said) -> Made:
     from segzoo.publishing.export.onnx import AnySize, compared, write
     from segzoo.zoo.loading import module
 
-    steps = _plan(it, OWN)
+    own = OWN[it.file.family.name]
+    steps = _plan(it, own)
     told = _told(it, steps)
     _json(folder / _CONFIG, configs.of_loader(told, _more(it, dataset)))
-    model = module(it.read, it.entry, AnySize)
+    model = module(it.file, it.entry, network=AnySize)
     output = "scores" if isinstance(it.entry, Model) else "features"
     write(model, folder / "model.onnx", told.geometry.patch, output)
-    checked = compared(folder / "model.onnx", module(it.read, it.entry), told.geometry.patch, told.side // told.geometry.patch)
-    made = Made("onnx", OWN.name, len(it.read.opened), len(steps.steps), steps.dropped, **_pixels(told))
+    checked = compared(folder / "model.onnx", module(it.file, it.entry), told.geometry.patch, told.side // told.geometry.patch)
+    made = Made("onnx", own.name, len(it.file.weights), len(steps.steps), steps.dropped, **_pixels(told))
     return replace(made, remarks=(f"Position embeddings are resized and sides padded inside the graph. {checked}", *made.remarks))
 
 
@@ -120,37 +125,40 @@ def _only_backbones(it: Known, library: str) -> None:
 
 def _plan(it: Known, to: str | Layout) -> Plan:
     """What will be written; refuses what the layout cannot hold."""
-    with naming(it.read.opened.path, it.name):
-        return plan(it.read.opened.specs, to, found=it.read.found, heads=it.read.geometry.heads)
+    with naming(it.file.weights.path, it.name):
+        return plan(it.file.weights.specs, to, found=it.file.found, heads=it.file.geometry.heads)
 
 
 def _told(it: Known, steps: Plan) -> Told:
-    left = {drop.section for drop in steps.dropped}
+    """The model as its config describes it. Raises ConversionError for a family or a head that no form is written for."""
+    left, geometry = {drop.section for drop in steps.dropped}, it.file.geometry
+    if not isinstance(geometry, Geometry) or not isinstance(geometry.decoder, Decoder | None):
+        raise ConversionError(f"{it.name}: {geometry}: exports are of plain ViTs and Segmenters", hint="segzoo convert writes its tensors")
     told = Told(
-        it.read.geometry,
+        geometry,
         it.entry.eps,
-        [section for section in it.read.found.sections if section not in left],
+        [section for section in it.file.found.sections if section not in left],
         dtype=min({spec.dtype for spec in steps.specs.values()}),
-        hidden=steps.sizes["r"] if "pre_logits" in it.read.found.sections and "pre_logits" not in left else None,
+        hidden=steps.sizes["r"] if "pre_logits" in it.file.found.sections and "pre_logits" not in left else None,
     )
     if isinstance(it.entry, Model):
-        protocol, eps = it.entry.protocol, it.entry.head.eps
+        protocol, eps = it.entry.protocol, it.entry.head_eps
         return replace(told, mean=protocol.mean, std=protocol.std, resample=it.entry.resample, decoder_eps=eps)
-    if it.fetched and it.read.found.layout.name in ("augreg", "bigvision"):  # both programs scale pixels to -1 .. 1
+    if it.fetched and it.file.found.layout.name in ("augreg", "bigvision"):  # both programs scale pixels to -1 .. 1
         return replace(told, mean=(127.5,) * 3, std=(127.5,) * 3)
     return told
 
 
 def _weights(it: Known, folder: Path, to: str | Layout, said: Said, prefix: str | None = None) -> Made:
     """The tensors in a layout, as model.safetensors, and what that took."""
-    with naming(it.read.opened.path, it.name):
+    with naming(it.file.weights.path, it.name):
         report = convert(
-            it.read.opened.path,
+            it.file.weights.path,
             folder / _WEIGHTS,
             to=to,
-            source_layout=it.read.found.layout.name,
-            heads=it.read.geometry.heads,
-            positions=it.read.geometry.positions,
+            source_layout=it.file.found.layout.name,
+            heads=it.file.geometry.heads,
+            positions=getattr(it.file.geometry, "positions", None),
             eps=it.entry.eps,
             prefix=prefix,
             progress=lambda doing, done, whole: said(done, whole),

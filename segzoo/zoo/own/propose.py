@@ -5,27 +5,27 @@ the very one that the figure is of.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import TypeAdapter
 
-from segzoo.conversion.axes import measure
-from segzoo.conversion.detect import Found, detect
-from segzoo.conversion.metadata import Recorded, recorded
+from segzoo.conversion.checkpoint import Checkpoint, identify
 from segzoo.errors import ConversionError, NotFoundError, UsageError
-from segzoo.formats import naming, open_weights
-from segzoo.layouts.vit.geometry import Geometry
+from segzoo.formats import naming
+from segzoo.layouts import HEADS
+from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.built import BACKBONE, SIZES
 from segzoo.manifest.document import Manifest
-from segzoo.manifest.entries import Backbone, Dataset, Entry, Model, geometry_of
+from segzoo.manifest.entries import Backbone, Dataset, Entry, Model, family_of
 from segzoo.manifest.fields import Identifier
 from segzoo.manifest.spelling import AFTER
 from segzoo.vocabulary import DTYPES
-from segzoo.zoo.likeness import assumed
-from segzoo.zoo.opened import read
+from segzoo.zoo.likeness import alike, assumed
+from segzoo.zoo.opened import open_entry
 from segzoo.zoo.own.take import Taken, valid
 
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
@@ -62,98 +62,99 @@ def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
     Raises UsageError where something must be said that nothing shows, NotFoundError for a name that the zoo has not,
     ConversionError for a file that no manifest can describe, and what opening it raises.
     """
-    opened = open_weights(taken.path)
-    known = recorded(opened)
     with naming(taken.path):
-        found = detect(opened.specs, positions=known.positions)
-        measured, _ = measure(found.rules, opened.specs, found.depths, wishes.heads or known.heads)
-    if measured.residual is not None or measured.grid is None:
-        raise ConversionError(f"{taken.path}: {measured}: a manifest has no words for it; it describes plain ViTs with a square grid")
-    dtypes = sorted({spec.dtype for spec in opened.specs.values()})
-    if len(dtypes) > 1 or dtypes[0] not in DTYPES:
-        hint = "segzoo convert --dtype float32 makes a file of one"
-        raise ConversionError(f"{taken.path}: tensors in {', '.join(dtypes)}; a manifest has one dtype for a file", hint)
-    artifact: dict[str, Any] = {"name": taken.name, "layout": found.layout.name}
-    artifact |= {"dtype": dtypes[0]} if dtypes[0] != "float32" else {}
-    artifact |= {"size": taken.size, "sha256": taken.sha256}
-    artifact |= {"provenance": taken.provenance} if taken.provenance else {}
-    artifact["urls"] = (taken.url,)
-    name = valid(_IDENTIFIER, wishes.name or name_of(taken.name))
-    describe = _backbone if measured.decoder is None else _model
-    plain, notes = describe(name, taken, artifact, found, measured, known, manifest, wishes)
-    kind: type[Entry] = Backbone if measured.decoder is None else Model
-    entry = kind.model_validate(plain)
-    with naming(taken.path):
-        geometry = read(entry, taken.path).geometry
-    remarks = (*([taken.remark] if taken.remark else []), *opened.notes, *found.notes, *_of_the_name(taken))
+        file = identify(taken.path, heads=wishes.heads)
+        name = valid(_IDENTIFIER, wishes.name or name_of(taken.name))
+        case = _Case(taken, file, manifest, wishes)
+        plain, notes = _backbone(case, name) if file.geometry.decoder is None else _model(case)
+        kind: type[Entry] = Backbone if file.geometry.decoder is None else Model
+        entry = kind.model_validate(plain)
+        geometry = open_entry(entry, taken.path).geometry
+    remarks = (*([taken.remark] if taken.remark else []), *file.weights.notes, *file.found.notes, *_of_the_name(taken))
     notes = {field: notes[field] for field in (*plain, AFTER) if field in notes}  # in the order in which they are written
-    return Proposal("backbones" if measured.decoder is None else "models", name, entry, plain, notes, remarks, geometry)
+    return Proposal("backbones" if file.geometry.decoder is None else "models", name, entry, plain, notes, remarks, geometry)
 
 
-def _backbone(
-    name: str, taken: Taken, artifact: dict[str, Any], found: Found, measured: Geometry, known: Recorded, manifest: Manifest, wishes: Wishes
-) -> tuple[dict[str, Any], dict[str, str]]:
+@dataclass(frozen=True)
+class _Case:
+    """A file, understood, and what may say of it what its tensors do not."""
+
+    taken: Taken
+    file: Checkpoint
+    manifest: Manifest
+    wishes: Wishes
+
+    @property
+    def artifact(self) -> dict[str, Any]:
+        """The file itself in plain form. Raises ConversionError for tensors of several dtypes, or of one that no manifest has."""
+        dtypes, taken = self.file.dtypes, self.taken
+        if len(dtypes) > 1 or dtypes[0] not in DTYPES:
+            hint = "segzoo convert --dtype float32 makes a file of one"
+            raise ConversionError(f"{taken.path}: tensors in {', '.join(dtypes)}; a manifest has one dtype for a file", hint)
+        facts: dict[str, Any] = {"name": taken.name, "layout": self.file.found.layout.name}
+        facts |= {"dtype": dtypes[0]} if dtypes[0] != "float32" else {}
+        facts |= {"size": taken.size, "sha256": taken.sha256}
+        facts |= {"provenance": taken.provenance} if taken.provenance else {}
+        return facts | {"urls": (taken.url,)}
+
+    @property
+    def summary(self) -> str:
+        return self.file.family.summary(self.file.geometry)
+
+
+Plain = tuple[dict[str, Any], dict[str, str]]
+
+
+def _backbone(case: _Case, name: str) -> Plain:
+    """A backbone's entry, and the notes on its fields."""
+    taken, file, entries, wishes = case.taken, case.file, case.manifest.backbones, case.wishes
     if wishes.dataset:
         raise UsageError(f"{taken.path}: a backbone, and no data set goes with one", hint="leave --dataset out")
-    sizes = ("width", "depth", "mlp", "patch")
-    alike = {key: one for key, one in manifest.backbones.items() if all(getattr(one.geometry, side) == getattr(measured, side) for side in sizes)}
-    like = _like(taken, alike, manifest.backbones, wishes.like, lambda one: (one.geometry.heads, one.eps), "source", measured)
-    heads = measured.heads or (manifest.backbones[like].geometry.heads if like else None)
-    if heads is None:
-        raise UsageError(
-            f"{taken.path}: {measured}: no tensor shows its attention heads", hint="say --heads N, or --like NAME of a backbone with as many"
-        )
-    geometry = {side: getattr(measured, side) for side in sizes[:2]} | {"heads": heads}
-    geometry |= {"mlp": measured.mlp, "patch": measured.patch, "grid": measured.grid}
-    geometry |= {"classes": measured.classes} if measured.classes else {}
-    title = wishes.title or f"ViT, width {measured.width}, {measured.depth} blocks, patch {measured.patch}"
-    eps = known.eps or (manifest.backbones[like].eps if like else 1e-6)
-    plain = {"title": title, "file": f"{name}.mmseg.pth", "source": artifact, "geometry": geometry, "eps": eps}
-    notes = {} if measured.heads else {"geometry": f"heads are assumed: as in {like}"}
-    if not known.eps:
+    artifact, geometry = case.artifact, file.family.describe(file.geometry)
+    kin = {key: one for key, one in entries.items() if family_of(one) is file.family and _kin(one.geometry, geometry, file.family)}
+    like = _like(case, kin, entries, lambda one: (*(getattr(one.geometry, hidden) for hidden in file.geometry.hidden), one.eps), "backbone")
+    lacking = [field for field, value in geometry.items() if value is None]
+    for field in lacking:
+        geometry[field] = getattr(entries[like].geometry, field, None) if like else None
+        if geometry[field] is None:
+            said = f"{taken.path}: {file.geometry}: no tensor shows its {_WORDS.get(field, field)}"
+            raise UsageError(said, hint=f"say --{field} N, or --like NAME of a backbone with as many")
+    eps = file.recorded.eps or (entries[like].eps if like else file.family.eps)
+    title = wishes.title or f"{file.family.title}, {case.summary}"
+    family = {} if file.family.name == SIZES.default else {SIZES.tag: file.family.name}
+    plain = {"title": title, "file": f"{name}.mmseg.pth", "source": artifact, "geometry": family | geometry, "eps": eps}
+    notes = {"geometry": f"{' and '.join(lacking)} are assumed: as in {like}"} if lacking else {}
+    if not file.recorded.eps:
         notes["eps"] = f"assumed: as in {like}" if like else "assumed: that of AugReg, timm and MMSegmentation"
     return plain, notes
 
 
-def _model(
-    name: str, taken: Taken, artifact: dict[str, Any], found: Found, measured: Geometry, known: Recorded, manifest: Manifest, wishes: Wishes
-) -> tuple[dict[str, Any], dict[str, str]]:
-    assert measured.decoder is not None
-    assert measured.grid is not None
-    decoder = measured.decoder
-    alike = {key: one for key, one in manifest.models.items() if geometry_of(one).bare == measured.bare}
-    same = {key: one for key, one in alike.items() if one.checkpoint.layout == found.layout.name}  # of models alike, those in this layout
-    like = _like(taken, same or alike, manifest.models, wishes.like, assumed, "checkpoint", measured)
+_WORDS = {"heads": "attention heads"}
+
+
+def _kin(entry: Any, geometry: Mapping[str, Any], family: Family) -> bool:
+    """Whether a backbone is of the sizes that make it the same architecture, whatever it was trained for."""
+    return all(getattr(entry, side) == geometry[side] for side in family.kin)
+
+
+def _model(case: _Case) -> Plain:
+    """A model's entry, and the notes on its fields."""
+    taken, file, manifest, wishes = case.taken, case.file, case.manifest, case.wishes
+    fitting = alike(file, manifest.models)
+    same = {key: one for key, one in fitting.items() if one.checkpoint.layout == file.found.layout.name}  # of models alike, those in this layout
+    like = _like(case, same or fitting, manifest.models, assumed, "model")
     if like is None:
-        said = f"{taken.path}: {measured}: like no model of this zoo, and no tensor shows heads, eps, data set and protocol"
+        said = f"{taken.path}: {file.geometry}: like no model of this zoo, and no tensor shows heads, eps, data set and protocol"
         raise UsageError(said, hint=f"say --like NAME of a model that shares its eps and protocol: {', '.join(manifest.models)}")
     model = manifest.models[like]
-    heads = measured.heads or (model.backbone.heads if model.backbone.width == measured.width else None)
-    if heads is None:
-        raise UsageError(f"{taken.path}: no tensor shows its attention heads, and {like} is of another width", hint="say --heads N")
+    notes: dict[str, str] = {}
+    backbone = _model_backbone(case, like, notes)
     dataset = wishes.dataset or model.protocol.dataset
-    _check_classes(taken, dataset, manifest.datasets, decoder.classes, like)
-    eps = known.eps or model.backbone.eps
-    backbone: dict[str, Any] = {"width": measured.width, "depth": measured.depth, "heads": heads, "mlp": measured.mlp, "patch": measured.patch}
-    backbone |= {"image": measured.grid * measured.patch, "eps": eps} | ({"classes": measured.classes} if measured.classes else {})
-    head: dict[str, Any] = {"kind": decoder.kind}
-    notes = {}
-    if decoder.kind == "mask":
-        same_head = model.head.kind == "mask" and model.backbone.width == measured.width
-        head |= {"depth": decoder.depth, "heads": model.head.heads if same_head else heads, "mlp": decoder.mlp}
-        eps_of = like if model.head.kind == "mask" else "every mask head known"
-        from_whom = f"as in {like}" if same_head else f"heads as those of the backbone, eps as in {eps_of}"
-        notes["head"] = f"heads and eps are assumed: {from_whom}"
-    head |= {"classes": decoder.classes} | ({"eps": model.head.eps or 1e-5} if decoder.kind == "mask" else {})
-    lacking = ["heads"] * (measured.heads is None) + ["eps"] * (known.eps is None)
-    if lacking:
-        notes["backbone"] = f"{' and '.join(lacking)} {'are' if lacking != ['eps'] else 'is'} assumed: as in {like}"
-    protocol = model.protocol.model_dump(exclude_unset=True, exclude={"note", "published_scale"}) | {"dataset": dataset}
-    for side in ("mean", "std"):
-        protocol[side] = protocol[side][0] if len(set(protocol[side])) == 1 else protocol[side]
+    head = _model_head(case, like, backbone, notes)
+    _check_classes(taken, dataset, manifest.datasets, head["classes"], like)
     notes["protocol"] = f"assumed: as in {like}" + (", but for the data set" if wishes.dataset else "")
-    title = wishes.title or f"Segmenter {decoder.kind.title()}, width {measured.width}, {measured.depth} blocks, patch {measured.patch}"
-    plain = {"title": title, "checkpoint": artifact, "backbone": backbone, "head": head, "protocol": protocol}
+    title = wishes.title or f"{HEADS[head['kind']].title}, {case.summary}"
+    plain = {"title": title, "checkpoint": case.artifact, "backbone": backbone, "head": head, "protocol": _protocol(model, dataset)}
     if model.reported and model.reported.source.startswith("http") and _is(taken, model.checkpoint):
         plain["reported"] = model.reported.model_dump(exclude_unset=True)
     else:
@@ -161,17 +162,64 @@ def _model(
     return plain, notes
 
 
-def _like(taken: Taken, alike: Mapping[str, E], among: Mapping[str, E], named: str | None, shared: Any, field: str, measured: Geometry) -> str | None:
+def _model_backbone(case: _Case, like: str, notes: dict[str, str]) -> dict[str, Any]:
+    """A model's backbone as its tensors show it; the rest as in an entry of the same width."""
+    taken, file, model = case.taken, case.file, case.manifest.models[like]
+    backbone = file.family.describe_model(file.geometry)
+    lacking = [field for field, value in backbone.items() if value is None]
+    wide = getattr(model.backbone, "width", None) == backbone.get("width")
+    for field in lacking:
+        value = file.recorded.eps or model.eps if field == "eps" else getattr(model.backbone, field, None) if wide else None
+        if value is None:
+            said = f"{taken.path}: no tensor shows its {_WORDS.get(field, field)}, and {like} is of another width"
+            raise UsageError(said, hint=f"say --{field} N")
+        backbone[field] = value
+    if unknown := [field for field in lacking if field != "eps" or file.recorded.eps is None]:
+        notes["backbone"] = f"{' and '.join(unknown)} {'are' if unknown != ['eps'] else 'is'} assumed: as in {like}"
+    return ({} if file.family.name == BACKBONE.default else {BACKBONE.tag: file.family.name}) | backbone
+
+
+def _model_head(case: _Case, like: str, backbone: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:
+    """A model's head as its tensors show it; the rest as in an entry with the same head, or as its backbone."""
+    decoder, model = case.file.geometry.decoder, case.manifest.models[like]
+    assert decoder is not None
+    kind = HEADS[decoder.kind]
+    head = kind.describe(decoder)
+    same_kind = model.head.named == kind.name
+    same = same_kind and getattr(model.backbone, "width", None) == backbone.get("width")
+    lacking = [field for field, value in head.items() if value is None]
+    for field in lacking:
+        if field == "eps":
+            head[field] = model.head_eps or kind.eps
+        else:
+            head[field] = getattr(model.head, field) if same else backbone[field]
+    if lacking:
+        others = [field for field in lacking if field != "eps"]
+        eps_of = like if same_kind else f"every {kind.name} head known"
+        whose = f"as in {like}" if same else f"{' and '.join(others)} as those of the backbone, eps as in {eps_of}"
+        notes["head"] = f"{' and '.join(lacking)} are assumed: {whose}"
+    return {"kind": kind.name} | head
+
+
+def _protocol(model: Model, dataset: str) -> dict[str, Any]:
+    """The protocol of another model on a data set, in plain form: one number where it is the same for all channels."""
+    protocol = model.protocol.model_dump(exclude_unset=True, exclude={"note", "published_scale"}) | {"dataset": dataset}
+    for side in ("mean", "std"):
+        protocol[side] = protocol[side][0] if len(set(protocol[side])) == 1 else protocol[side]
+    return protocol
+
+
+def _like(case: _Case, alike: Mapping[str, E], among: Mapping[str, E], shared: Callable[[E], Any], what: str) -> str | None:
     """The entry to take from: the one named, the one whose file this is, or the first alike where all of them give the same."""
-    if named is not None:
+    if (named := case.wishes.like) is not None:
         if named not in among:
-            raise NotFoundError(f"--like {named}: no such {'model' if field == 'checkpoint' else 'backbone'}; there are {', '.join(among) or 'none'}")
+            raise NotFoundError(f"--like {named}: no such {what}; there are {', '.join(among) or 'none'}")
         return named
-    if own := next((name for name, one in among.items() if _is(taken, one.artifact)), None):
+    if own := next((name for name, one in among.items() if _is(case.taken, one.artifact)), None):
         return own
     if len({shared(one) for one in alike.values()}) > 1:
         hint = "they differ in what no tensor shows: say which with --like NAME"
-        raise UsageError(f"{taken.path}: {measured}: like {' and like '.join(alike)}", hint)
+        raise UsageError(f"{case.taken.path}: {case.file.geometry}: like {' and like '.join(alike)}", hint)
     return next(iter(alike), None)
 
 
