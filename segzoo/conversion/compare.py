@@ -72,18 +72,27 @@ class _Side:
         """The canonical tensors in it."""
         return {name for rule in self.found.rules.values() for name in rule.holds}
 
+    def idle(self, key: str) -> bool:
+        """Whether no forward pass uses a tensor."""
+        return any(self.found.layout.family.idle_of(name) for name in self.found.rules[key].holds)
+
+    def neutral(self, key: str) -> bool:
+        """Whether a file without a tensor means certain numbers by that."""
+        return not self.idle(key) and all(self.found.layout.family.neutral_of(name) is not None for name in self.found.rules[key].holds)
+
     def alone(self, other: "_Side") -> set[str]:
-        """The names of its tensors of which the other file has no part, and means something by lacking it."""
-        family, held = self.found.layout.family, other.held
-        return {key for key, rule in self.found.rules.items() if not any(name in held or family.neutral_of(name) is not None for name in rule.holds)}
+        """The names of its tensors that have no part in the other file, and nothing that stands for them there."""
+        held = other.held
+        return {key for key, rule in self.found.rules.items() if held.isdisjoint(rule.holds) and not self.neutral(key)}
 
     def beyond(self, other: "_Side") -> set[str]:
-        """The names of its tensors in sections that the other file's layout has no place for."""
-        return {key for section in left_out(self.found, other.found.layout) for key in self.found.keys(section)}
+        """The names of its tensors that the other file's layout has no place for, or need not have."""
+        sections = {key for section in left_out(self.found, other.found.layout) for key in self.found.keys(section)}
+        return sections | {key for key in self.found.rules if self.idle(key)}
 
 
 def _across(left: _Side, right: _Side) -> Comparison:
-    """Compare what both can hold: in the layout of A, and the rest of B in its own."""
+    """Compare what both can hold: in the layout of A, and the rest in that of B."""
     if left.found.layout.family is not right.found.layout.family:
         raise ConversionError(f"A is a {left.found.layout.family.title}, B is a {right.found.layout.family.title}: two models")
     widths = [side.sizes.get("d") for side in (left, right)]
@@ -108,7 +117,8 @@ def _sharing_heads(side: _Side, other: _Side) -> _Side:
 
 def _in_layout_of(side: _Side, other: _Side) -> dict[str, np.ndarray]:
     """The tensors of the other file under the names of this one's, as far as it has all their parts or lacks what is neutral."""
-    steps = fill(side.found.rules, other.found, other.weights.specs, other.sizes, neutral=True)
+    used = {key: rule for key, rule in side.found.rules.items() if not side.idle(key) or not other.held.isdisjoint(rule.holds)}
+    steps = fill(used, other.found, other.weights.specs, other.sizes, neutral=True)
     return {step.rule.key: make(step, other.weights.__getitem__, other.sizes) for step in steps}
 
 

@@ -192,7 +192,9 @@ def _model_head(case: _Case, like: str, backbone: Mapping[str, Any], notes: dict
         if field == "eps":
             head[field] = model.head_eps or kind.eps
         else:
-            head[field] = getattr(model.head, field) if same else backbone[field]
+            head[field] = getattr(model.head, field) if same else backbone.get(field)
+        if head[field] is None:
+            raise UsageError(f"{case.taken.path}: no tensor shows the {field} of its head", hint=f"--like NAME of a model with a {kind.name} head")
     if lacking:
         others = [field for field in lacking if field != "eps"]
         eps_of = like if same_kind else f"every {kind.name} head known"

@@ -1,0 +1,251 @@
+"""A made-up family of two stages and a made-up head, as somebody who adds an architecture would write them. Run as a program, it is segzoo with both.
+
+A stage cuts its input into squares, mixes each into one position (a matrix and BatchNorm), and runs units. What the units' files may lack is
+neutral: a bias of zero, a scale of one. The second stage has a table with an index buffer. The head joins both stages.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segzoo import models
+from segzoo.errors import ConversionError
+from segzoo.layouts import register, register_head
+from segzoo.layouts.family import Axes, Family, Head, Measured
+from segzoo.layouts.layout import Beside, Layout
+from segzoo.layouts.rule import Buffer, Depths, Rule, affine, batch_norm
+from segzoo.models import heads
+
+# sizes
+
+
+@dataclass(frozen=True)
+class JoinGeometry:
+    hidden: ClassVar[tuple[str, ...]] = ("groups",)
+
+    kind: str
+    classes: int
+    width: int
+    groups: int | None = None
+
+    def __str__(self) -> str:
+        return f"join head of width {self.width}, {self.classes} classes"
+
+
+@dataclass(frozen=True)
+class ToyGeometry:
+    hidden: ClassVar[tuple[str, ...]] = ("heads",)
+    left_over: ClassVar[tuple[str, ...]] = ()
+
+    widths: tuple[int, ...]
+    units: tuple[int, ...]
+    patch: int
+    heads: int | None = None
+    classes: int | None = None
+    decoder: JoinGeometry | None = None
+
+    def __str__(self) -> str:
+        parts = [f"widths {' and '.join(map(str, self.widths))}", f"units {' and '.join(map(str, self.units))}", f"patch {self.patch}"]
+        return ", ".join([*parts, *([str(self.decoder)] if self.decoder else [])])
+
+
+@dataclass(frozen=True)
+class ToySizes:
+    """A toy backbone's geometry."""
+
+    widths: tuple[int, ...]
+    units: tuple[int, ...]
+    patch: int
+    heads: int
+    eps: float = 1e-5
+
+    def geometry(self, head: JoinGeometry | None = None) -> ToyGeometry:
+        return ToyGeometry(tuple(self.widths), tuple(self.units), self.patch, self.heads, decoder=head)
+
+
+@dataclass(frozen=True)
+class JoinHead:
+    """A join head in a manifest."""
+
+    width: int
+    classes: int
+    groups: int
+
+    def geometry(self, backbone: Any) -> JoinGeometry:
+        return JoinGeometry("join", self.classes, self.width, self.groups)
+
+
+def measured(found: Measured, heads: int | None) -> ToyGeometry:
+    axes, units = found.axes, found.depths.units
+    if len(units) != 2:
+        raise ConversionError(f"expected two stages, found {len(units)}")
+    if any(axes[f"w{stage}"] != axes.get(f"v{stage}", axes[f"w{stage}"]) for stage in range(2)):
+        raise ConversionError("a mix is no square matrix")
+    return ToyGeometry((axes["w0"], axes["w1"]), units, axes["x"], heads)
+
+
+def measured_head(axes: Axes, depths: Depths) -> JoinGeometry:
+    return JoinGeometry("join", axes["c"], axes["f"])
+
+
+def described(geometry: ToyGeometry) -> dict[str, Any]:
+    return {"widths": geometry.widths, "units": geometry.units, "patch": geometry.patch, "heads": geometry.heads}
+
+
+# names
+
+
+def offsets(sizes: Axes, places: Any) -> Any:
+    """Which entry of the table each pair of four places looks at: the difference of the two, from zero."""
+    return [[one - other + 3 for other in range(4)] for one in range(4)]
+
+
+JOIN = Head(
+    name="join",
+    title="Joiner",
+    section="join head",
+    rules={
+        "toy": (
+            Rule("decode_head.lateral0.weight", ("join.0.weight",), "f w0 1 1 -> f w0"),
+            Rule("decode_head.lateral1.weight", ("join.1.weight",), "f w1 1 1 -> f w1"),
+            *batch_norm("decode_head.norm", "join.norm", "f"),
+            *affine("decode_head.classes", "join.classes", "c f 1 1 -> c f", "c"),
+        ),
+        "upstream": (
+            Rule("dec/lateral", ("join.0.weight", "join.1.weight"), "f w0+w1"),
+            *batch_norm("dec/bn", "join.norm", "f"),
+            *affine("dec/out", "join.classes", "c f", "c"),
+        ),
+    },
+    measure=measured_head,
+    record=JoinHead,
+    describe=lambda head: {"width": head.width, "classes": head.classes, "groups": head.groups},
+)
+TOY = Family(
+    name="toy",
+    title="Toy",
+    always="stages",
+    measure=measured,
+    sizes=ToySizes,
+    backbone=ToySizes,
+    describe=lambda geometry: {**described(geometry), "eps": None},
+    describe_model=lambda geometry: {**described(geometry), "eps": None},
+    summary=lambda geometry: f"{sum(geometry.units)} units",
+    kin=("widths", "units", "patch"),
+    essential={"stages": "two stages", "offsets": "a table of offsets"},
+    neutral={"stages.*.mix.bias": 0, "stages.*.scale": 1, "*.batches": 0},
+    idle={"*.batches": "a count of batches, which inference does not use"},
+    fixed={"rgb": 3, "y": 4, "x": 4, "ty": 2, "tx": 2},
+    eps=1e-5,
+)
+_STAGE, _UNIT = "{p}stage{g+1}", "{p}stage{g+1}.units.{u}"
+OWN = Layout(
+    name="toy",
+    title="Toy",
+    family=TOY,
+    prefixes=("", "backbone."),
+    decoder_prefix="backbone.",
+    heads="toy",
+    sections={
+        "stages": (
+            Rule("{p}stage1.merge.weight", ("stages.0.merge.weight",), "w0 (y x rgb) -> w0 (rgb y x)"),
+            Rule("{p}stage2.merge.weight", ("stages.1.merge.weight",), "w1 (ty tx w0) -> w1 (w0 ty tx)"),
+            *batch_norm(f"{_STAGE}.norm", "stages.{g}.norm", "w{g}"),
+            Rule(f"{_UNIT}.mix.weight", ("stages.{g}.{u}.mix.weight",), "w{g} v{g}"),
+        ),
+        "mix bias": (Rule(f"{_UNIT}.mix.bias", ("stages.{g}.{u}.mix.bias",), "w{g}"),),
+        "scale": (Rule(f"{_STAGE}.scale", ("stages.{g}.scale",), "w{g}"),),
+        "offsets": (Rule("{p}stage2.offsets", ("offsets",), "t"),),
+    },
+    buffers=(Buffer("{p}stage2.index", offsets),),
+    beside=(Beside(("auxiliary.",), "auxiliary head", "inference does not use it"),),
+)
+UPSTREAM = Layout(
+    name="upstream",
+    title="Toy, as its authors have it",
+    family=TOY,
+    suffix=".npz",
+    heads="upstream",
+    sections={
+        "stages": (
+            Rule("enc/0/merge", ("stages.0.merge.weight",), "rgb y x w0 -> w0 (rgb y x)"),
+            Rule("enc/1/merge", ("stages.1.merge.weight",), "w0 ty tx w1 -> w1 (w0 ty tx)"),
+            *(rule for rule in batch_norm("enc/{g}/bn", "stages.{g}.norm", "w{g}") if "batches" not in rule.holds[0]),
+            Rule("enc/{g}/mix/{u}/kernel", ("stages.{g}.{u}.mix.weight",), "v{g} w{g} -> w{g} v{g}"),
+        ),
+        "mix bias": (Rule("enc/{g}/mix/{u}/bias", ("stages.{g}.{u}.mix.bias",), "w{g}"),),
+        "scale": (Rule("enc/{g}/scale", ("stages.{g}.scale",), "1 w{g} -> w{g}"),),
+        "offsets": (Rule("enc/offsets", ("offsets",), "1 t -> t"),),
+    },
+    optional=frozenset({"mix bias", "scale"}),
+)
+
+
+# numbers
+
+
+class Stage(nn.Module):
+    def __init__(self, before: int, width: int, side: int, units: int, eps: float):
+        super().__init__()
+        self.side = side
+        self.merge = nn.Linear(before * side * side, width, bias=False)
+        self.norm = nn.BatchNorm1d(width, eps)
+        self.scale = nn.Parameter(torch.ones(width))
+        self.units = nn.ModuleList(nn.ModuleDict({"mix": nn.Linear(width, width)}) for _ in range(units))
+
+    def forward(self, image: Tensor) -> Tensor:
+        h, w = image.shape[-2:]
+        image = F.pad(image, (0, -w % self.side, 0, -h % self.side))
+        # (b, c, h, side, w, side) to (b, h, w, side, side, c): the order that `merge.weight` has its inputs in
+        cut = image.unflatten(3, (-1, self.side)).unflatten(2, (-1, self.side)).permute(0, 2, 4, 3, 5, 1)
+        x = self.norm(self.merge(cut.flatten(3)).permute(0, 3, 1, 2).flatten(2)).unflatten(2, cut.shape[1:3]).permute(0, 2, 3, 1)
+        for unit in self.units:
+            x = x + F.gelu(unit["mix"](x))
+        return (x * self.scale).permute(0, 3, 1, 2)
+
+
+class Toy(nn.Module):
+    def __init__(self, geometry: ToyGeometry, eps: float):
+        super().__init__()
+        self.stride, self.width = geometry.patch, geometry.widths
+        (first, second), (units, more) = geometry.widths, geometry.units
+        self.stage1 = Stage(3, first, geometry.patch, units, eps)
+        self.stage2 = Stage(first, second, 2, more, eps)
+        self.stage2.offsets = nn.Parameter(torch.empty(7))
+        self.stage2.register_buffer("index", torch.empty(4, 4, dtype=torch.int64))
+
+    def forward(self, image: Tensor, seen: dict[str, Tensor] | None = None) -> list[Tensor]:
+        fine = self.stage1(image)
+        coarse = self.stage2(fine) * self.stage2.offsets[self.stage2.index].mean()
+        return [fine, coarse]
+
+
+class Join(nn.Module):
+    def __init__(self, geometry: JoinGeometry, widths: tuple[int, ...]):
+        super().__init__()
+        if geometry.groups is None:
+            raise ConversionError("the groups of the join head are not known")
+        self.groups = geometry.groups
+        self.lateral0, self.lateral1 = (nn.Conv2d(width, geometry.width, 1, bias=False) for width in widths)
+        self.norm = nn.BatchNorm2d(geometry.width)
+        self.classes = nn.Conv2d(geometry.width, geometry.classes, 1)
+
+    def forward(self, features: list[Tensor], seen: dict[str, Tensor] | None = None) -> Tensor:
+        fine, coarse = features
+        grown = F.interpolate(self.lateral1(coarse), fine.shape[-2:], mode="bilinear", align_corners=False)
+        mixed = self.norm(self.lateral0(fine) + grown).unflatten(1, (self.groups, -1))
+        return self.classes(mixed.softmax(2).flatten(1, 2))
+
+
+models.BACKBONES["toy"] = lambda geometry, tensors, *, eps=1e-5, resample=None: Toy(geometry, eps)
+heads.HEADS["join"] = lambda geometry, backbone, eps: Join(geometry, backbone.width)
+register_head(JOIN)
+register(TOY, (OWN, UPSTREAM), OWN)
+
+if __name__ == "__main__":
+    from segzoo.__main__ import main
+
+    main()
