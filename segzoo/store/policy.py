@@ -9,7 +9,6 @@ from segzoo.errors import ConversionError, IntegrityError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.http import Patience
 
-Progress = Callable[[int, int | None], None]
 Look = Callable[[Artifact, Path], None]
 UNSEEN = (
     "the manifest names no hash of it, so it must open as what the manifest says that it is; nothing of it was kept or pinned."

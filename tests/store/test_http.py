@@ -23,8 +23,8 @@ from server import Ranged, body, endless, raw, redirect, serve, stalling, status
 
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store import delivery
 from segzoo.store import fetch as download
+from segzoo.store.arrival import short_digest
 from segzoo.store.http import Patience
 from segzoo.store.policy import Policy
 from segzoo.store.store import LOCK_NAME, Store, home
@@ -291,8 +291,8 @@ def test_all_was_here_but_the_name(known, store):
     server = Ranged(GOOD)
     with serve({"/x": server}) as running:
         artifact = Artifact(name="vit.npz", urls=(running.base + "/x",), **known)
-        version = delivery._short(f'{running.base}/x\n"1"\n{SIZE}')
-        key = f"{SHA[:32]}-whole" if "sha256" in known else f"{delivery._short('vit.npz')}-{version}"
+        version = short_digest(f'{running.base}/x\n"1"\n{SIZE}')
+        key = f"{SHA[:32]}-whole" if "sha256" in known else f"{short_digest('vit.npz')}-{version}"
         store.partials.mkdir(parents=True)
         (store.partials / f"{key}.{'0' * 32}.part").write_bytes(GOOD)
         got = download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE))

@@ -19,9 +19,9 @@ from support import MINI
 from segzoo.cli import main
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import IntegrityError
-from segzoo.store.bundle import INDEX, load
+from segzoo.store.bundle import INDEX, load_bundle
 from segzoo.store.store import LOCK_NAME, Store, home
-from segzoo.store.unzip import unpack
+from segzoo.store.unzip import extract
 
 DATA, OTHER = os.urandom(300_000), os.urandom(200_000)
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -251,7 +251,7 @@ def test_a_hostile_bundle_is_refused(case, tmp_path):
     tar(tmp_path / "a.tar", *first, HOSTILE[case])
     store = Store(home(), tmp_path / LOCK_NAME)
     with pytest.raises(IntegrityError):
-        load(tmp_path / "a.tar", [], store, nothing_said)
+        load_bundle(tmp_path / "a.tar", [], store, nothing_said)
     assert [path for path in home().rglob("*") if path.is_file()] == []
     assert not (tmp_path / "escape").exists()
 
@@ -260,7 +260,7 @@ def test_a_hostile_bundle_is_refused(case, tmp_path):
 def test_a_file_that_is_no_bundle(data, tmp_path):
     (tmp_path / "a.tar").write_bytes(data)
     with pytest.raises(IntegrityError):
-        load(tmp_path / "a.tar", [], Store(home(), tmp_path / LOCK_NAME), nothing_said)
+        load_bundle(tmp_path / "a.tar", [], Store(home(), tmp_path / LOCK_NAME), nothing_said)
 
 
 def test_a_bundle_that_is_cut_short(zoo, tmp_path):
@@ -372,7 +372,7 @@ def zipped(path, *members):
 def test_a_hostile_archive_is_not_unpacked(member, tmp_path):
     zipped(tmp_path / "a.zip", ("set/one", b"one", 0), member)
     with pytest.raises(IntegrityError, match="it was not unpacked"):
-        unpack(tmp_path / "a.zip", "set", tmp_path / "out" / "set", nothing_said)
+        extract(tmp_path / "a.zip", "set", tmp_path / "out" / "set", nothing_said)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
 
@@ -383,7 +383,7 @@ def test_a_damaged_archive_leaves_nothing(tmp_path):
     for damaged in (bytes(data), bytes(data[:9000]), b"PK\x03\x04"):
         (tmp_path / "a.zip").write_bytes(damaged)
         with pytest.raises(IntegrityError, match="damaged"):
-            unpack(tmp_path / "a.zip", "set", tmp_path / "out", nothing_said)
+            extract(tmp_path / "a.zip", "set", tmp_path / "out", nothing_said)
         assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
 
