@@ -13,7 +13,7 @@ from segzoo.store.policy import UNSEEN, Look
 from segzoo.store.trouble import Kind, Trouble
 
 
-def check(artifact: Artifact, expectation: Expectation, whole: Partial, url: str, answer: Answer | None, look: Look) -> tuple[str, ...]:
+def accept(artifact: Artifact, expectation: Expectation, whole: Partial, url: str, answer: Answer | None, look: Look) -> tuple[str, ...]:
     """Compare a whole file with all that is known of it. Returns the names of the server's checksums that it fits.
 
     `answer` is what the server at `url` said; None where no server was asked. Raises Trouble of the kind WRONG.
@@ -27,11 +27,11 @@ def check(artifact: Artifact, expectation: Expectation, whole: Partial, url: str
         raise Trouble(Kind.WRONG, wrong, hint=expectation.way_on)
     if whole.size == 0:
         raise Trouble(Kind.WRONG, "an empty file")
-    if not expectation.hashed and (page := looks_like_page(whole.head)):
+    if not expectation.has_hash and (page := looks_like_page(whole.head)):
         raise Trouble(Kind.WRONG, f"no hash to hold it to{page}")
     if differing:
         raise Trouble(Kind.WRONG, f"the bytes that came do not fit the server's own {' and '.join(differing)}")
-    if not expectation.hashed:
+    if not expectation.has_hash:
         _open_as(artifact, whole.path, look)
     return tuple(promised)
 
@@ -53,8 +53,8 @@ def _promised(artifact: Artifact, answer: Answer | None) -> dict[str, int]:
 
 def _hash_in_doubt(wrong: str, whole: Partial, promised: Iterable[str]) -> Trouble:
     """The file fits what its server says of it, but not the sha256 of a third party: either may be wrong."""
-    fits = f"{wrong}; but the bytes fit the server's own {' and '.join(promised)}, and the sha256 expected is from a third party"
-    return Trouble(Kind.WRONG, f"{fits}: where you trust the server more, segzoo fetch NAME --pin {whole.digest.hexdigest()}")
+    fits = f"{wrong}; but the bytes fit the server's own {' and '.join(promised)}, and the expected sha256 is from a third party"
+    return Trouble(Kind.WRONG, f"{fits}: if you trust the server more, segzoo fetch NAME --pin {whole.digest.hexdigest()}")
 
 
 def _open_as(artifact: Artifact, path: Path, look: Look) -> None:

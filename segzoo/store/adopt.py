@@ -11,7 +11,9 @@ from segzoo.store.hashing import copy_into_store, hashed
 from segzoo.store.policy import Look
 from segzoo.store.store import Store
 
-_SEEN = "segzoo inspect FILE shows what is in it; where you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt takes its file"
+_IF_SURE = (
+    "segzoo inspect FILE shows what is in it; if you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt then takes the file"
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
     exact = [one for one in known if one[1].sha256 == sha256]
     named = [one for one in known if one[1].prefix and sha256.startswith(one[1].prefix)]
     if not exact + named:
-        unhashed = {artifact.name for artifact, expectation in known if not expectation.hashed}
-        raise Unknown(f"{source}: sha256 {sha256} is of no file in this zoo", hint=_elsewhere(len(unhashed)))
+        unhashed = {artifact.name for artifact, expectation in known if not expectation.has_hash}
+        raise Unknown(f"{source}: no file in this zoo has its sha256, {sha256}", hint=_elsewhere(len(unhashed)))
     artifact, expectation = (exact + named)[0]
     _compare(source, artifact, expectation, sha256, size)
     return _keep(source, artifact, expectation, sha256, size, store)
@@ -58,11 +60,12 @@ def adopt_as(source: Path, artifact: Artifact, store: Store, look: Look) -> Adop
     sha256, size = hashed(source)
     expectation = store.expectation(artifact)
     _compare(source, artifact, expectation, sha256, size)
-    if not expectation.hashed:
+    if not expectation.has_hash:
         try:
             look(artifact, source)
         except IntegrityError as error:
-            raise IntegrityError(error.message, f"no hash of {artifact.name} is known, so it must open as that: {_SEEN}") from error
+            hint = f"no hash of {artifact.name} is known, so the file must open as the manifest describes it: {_IF_SURE}"
+            raise IntegrityError(error.message, hint) from error
     return _keep(source, artifact, expectation, sha256, size, store)
 
 
@@ -86,6 +89,6 @@ def _elsewhere(unhashed: int) -> str:
     """What to do with a file whose hash no artifact has, where so many artifacts have no known hash."""
     hint = "segzoo info NAME shows what a file must have; --zoo chooses another zoo"
     if unhashed:
-        number = "1 file" if unhashed == 1 else f"{unhashed} files"
-        hint = f"of {number} in this zoo no hash is known: if it is one of these, segzoo adopt --as NAME FILE; {hint}"
+        number = "1 file in this zoo has" if unhashed == 1 else f"{unhashed} files in this zoo have"
+        hint = f"{number} no known hash: if it is one of these, segzoo adopt --as NAME FILE; {hint}"
     return hint

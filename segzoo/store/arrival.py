@@ -1,7 +1,7 @@
-"""The bytes of one artifact as they come: each address goes on from what has arrived, where it may.
+"""The bytes of one artifact as they come: the partial file, and what each address adds to it.
 
-Where the full hash is known, the content is the key: one address goes on where another broke off. Where it is not, a partial file
-belongs to one address and one version (ETag and size), because only the finished file can tell whether its parts belong together.
+Where the full hash is known, one address goes on where another broke off: the hash will show whether the parts belong together.
+Where it is not known, a partial file belongs to one address and one version there (ETag and size).
 """
 
 import hashlib
@@ -32,13 +32,13 @@ def short_digest(text: str) -> str:
 
 
 def family_of(artifact: Artifact, expectation: Expectation) -> str:
-    """How the names of all partial files of an artifact begin: with its hash where that is known, else with a digest of its name."""
+    """How the names of an artifact's partial files begin: with its hash where that is known, else with a digest of its name."""
     return expectation.sha256[:32] if expectation.sha256 else short_digest(artifact.name)
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted, and by which means it may come. `base` is the folder that relative addresses start from."""
+    """What is wanted, where it is to go, and how it may come. `base` is the folder that relative addresses start from."""
 
     artifact: Artifact
     expectation: Expectation
@@ -55,13 +55,13 @@ class Order:
 
 @dataclass
 class Address:
-    """An address, and what has been learned of it: whether it gives ranges, the version it has, whether bytes came, how it failed last."""
+    """An address, and what has been learned of it."""
 
     url: str
-    ranges: bool = True
-    validator: str | None = None
-    delivered: bool = False
-    trouble: Trouble | None = None
+    ranges: bool = True  # whether it may be asked for a part
+    validator: str | None = None  # the version that it has
+    delivered: bool = False  # whether bytes have come from it
+    trouble: Trouble | None = None  # how it failed last
 
 
 class Arrival:
@@ -124,7 +124,7 @@ class Arrival:
         fresh = Partial(self.order.store.partials, self.order.family, key)
         self._leave()
         self.partial = fresh
-        fresh.adopt()
+        fresh.resume()
         return fresh
 
     def _of_content(self) -> Partial:

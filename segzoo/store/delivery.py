@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store.acceptance import check
+from segzoo.store.acceptance import accept
 from segzoo.store.arrival import Address, Arrival, Order
 from segzoo.store.fetched import Fetched
 from segzoo.store.partial import Partial
 from segzoo.store.trouble import Kind, Trouble, without_passwords
 
-_NEXT_ROUND = {Kind.LATER, Kind.CHANGED, Kind.NO_RANGES}
-_BROKEN_OFF = _NEXT_ROUND | {Kind.LOST}
+_RESTART = {Kind.CHANGED, Kind.NO_RANGES}  # what has arrived is of no use here: from the start, at once
+_NEXT_ROUND = {Kind.LATER} | _RESTART  # may deliver in another round
+_BROKEN_OFF = {Kind.LOST} | _NEXT_ROUND  # goes on at once, if it has made progress
 _MOST_RESTARTS = 2  # at one address, in one round
 
 
@@ -44,21 +45,24 @@ def deliver(order: Order, urls: Sequence[str]) -> Fetched:
 
 
 def _visit(order: Order, arrival: Arrival, address: Address) -> tuple[Partial, tuple[str, ...]]:
-    """The whole right file, and the server's checksums that it fits. An address is asked again as long as it makes progress."""
+    """Get the whole right file from one address, asked again at once as long as that helps. Raises Trouble where it does not.
+
+    Returns the file, and the names of the server's checksums that it fits.
+    """
     mark, restarts = arrival.size, 0
     while True:
         try:
             whole, answer = arrival.take(address)
-            return whole, check(order.artifact, order.expectation, whole, address.url, answer, order.policy.look)
+            return whole, accept(order.artifact, order.expectation, whole, address.url, answer, order.policy.look)
         except Trouble as trouble:
             if trouble.kind is Kind.WRONG:
-                mixed = address.url in arrival.origins and len(arrival.origins) > 1
-                if address.url in arrival.origins:
+                origins = arrival.origins
+                if address.url in origins:
                     arrival.discard()
-                if not mixed:
+                if address.url not in origins or len(origins) == 1:
                     raise
-                mark = 0  # once more, all of it from here: the wrong part may be another's
-            elif trouble.kind in (Kind.CHANGED, Kind.NO_RANGES) and restarts < _MOST_RESTARTS:
+                mark = 0  # the wrong part may be from another address: once more, all of it from here
+            elif trouble.kind in _RESTART and restarts < _MOST_RESTARTS:
                 restarts += 1
                 arrival.begin_anew()
                 address.validator = None
@@ -82,7 +86,7 @@ def _keep(order: Order, whole: Partial, url: str, checksums: tuple[str, ...], fa
     whole.finish(path)
     if not artifact.sha256:
         order.store.pin(artifact, sha256, size, source)
-    return Fetched(artifact, path, sha256, size, order.expectation.evidence(checksums), source, failures, received, whole.adopted)
+    return Fetched(artifact, path, sha256, size, order.expectation.evidence(checksums), source, failures, received, whole.resumed)
 
 
 def _failure(address: Address) -> str:

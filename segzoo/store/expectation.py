@@ -1,4 +1,4 @@
-"""What the bytes of an artifact must be, and who says so: decided here, once for each fetch and each adoption."""
+"""What the bytes of an artifact must be, and who says so. Fetching and adopting decide it once, here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Expectation:
     way_on: str | None = None
 
     @property
-    def hashed(self) -> bool:
+    def has_hash(self) -> bool:
         """Whether a full hash, or a part of one, tells the artifact from other files."""
         return self.sha256 is not None or self.prefix is not None
 
@@ -51,9 +51,9 @@ class Expectation:
         return None
 
     def evidence(self, checksums: Sequence[str] = ()) -> str:
-        """What stands behind the right bytes, in words. `checksums` names those of the server that were compared.
+        """What the right bytes were compared with, in words. `checksums` are the names of the server's that they fit.
 
-        The prefix shows its 32 bits: they stop accidents, not an attacker.
+        A prefix shows that it is 32 bits: they stop accidents, not an attacker.
         """
         if self.origin is Origin.HAND:
             return "sha256 pinned by hand"
@@ -93,7 +93,7 @@ def way_on(artifact: Artifact, pin: Pin | None, lock: Path) -> str | None:
         return f"that hash was pinned by hand and stands in {lock}: --pin another one, or remove '{artifact.name}' from there"
     if origin is Origin.FIRST_USE:
         return (
-            f"the manifest names no {'full ' if artifact.sha256_prefix else ''}hash of it: this one is that of the first file that came, and"
-            f" stands in {lock}; if that file was the wrong one: segzoo fetch NAME --pin SHA256, or remove '{artifact.name}' from there"
+            f"the manifest names no {'full ' if artifact.sha256_prefix else ''}hash of it: this hash is from the first file that came, and"
+            f" stands in {lock}; if that file was wrong: segzoo fetch NAME --pin SHA256, or remove '{artifact.name}' from there"
         )
     return None

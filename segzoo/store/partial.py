@@ -38,7 +38,7 @@ class Partial:
         self._forget()
 
     def _forget(self) -> None:
-        self.digest, self.size, self.head, self.adopted = hashlib.sha256(), 0, b"", 0
+        self.digest, self.size, self.head, self.resumed = hashlib.sha256(), 0, b"", 0
         self.origins: set[str] = set()
 
     def close(self, error: BaseException | None = None) -> None:
@@ -58,7 +58,7 @@ class Partial:
         self.head = self.head or chunk[:64]
         self.size += len(chunk)
 
-    def adopt(self) -> None:
+    def resume(self) -> None:
         """Take over the longest beginning that another process left of the same version."""
         left = max(self._others(self.key), key=_length, default=None)
         if left is None or _length(left) < _WORTH_KEEPING:
@@ -66,7 +66,7 @@ class Partial:
         with contextlib.suppress(FileNotFoundError), left.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 self.append(chunk)
-        self.adopted = self.size
+        self.resumed = self.size
         self.origins = {_EARLIER} if self.size else set()
         self._sweep(self.key, self.size)
 

@@ -1,4 +1,4 @@
-"""Where bytes live: a store addressed by content, and the lock that pins what no publisher hashed in full."""
+"""The store, where files are named by their content, and the lock file, which pins hashes that no publisher gave in full."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from segzoo.manifest.artifact import Artifact
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
 
 Progress = Callable[[int, int | None], None]
-"""Gets the bytes that are done, and how many there are in all, if that is known."""
+"""Gets the bytes done so far, and the bytes in all, if they are known."""
 LOCK_NAME = "segzoo.lock"
 
 
@@ -72,7 +72,7 @@ class Store:
             raise EnvironmentFault(f"{self.home}: {free:,} bytes free, {size:,} needed", hint="free some space, or set SEGZOO_HOME")
 
     def pins(self) -> dict[str, Pin]:
-        """What is pinned: published file name to sha256, size and the address that it came from."""
+        """What is pinned: the published file name, with sha256, size and the address that the file came from."""
         if not self.lock.is_file():
             return {}
         try:
@@ -87,7 +87,7 @@ class Store:
             raise IntegrityError(f"{self.lock}: not a lock file that segzoo wrote: {error!r}", hint="restore it, or remove it to pin anew") from error
 
     def pin(self, artifact: Artifact, sha256: str, size: int, url: str) -> None:
-        """Remember the hash of a first download. Raises IntegrityError where another is pinned already."""
+        """Pin the hash of a first download. Raises IntegrityError where another hash is pinned already."""
         with self._pinning(artifact) as pins:
             if artifact.name in pins and pins[artifact.name]["sha256"] != sha256:
                 was = f"{pins[artifact.name]['sha256']} is pinned in {self.lock}"
@@ -95,9 +95,9 @@ class Store:
             pins[artifact.name] = {**pins.get(artifact.name, {}), "sha256": sha256, "size": size, "url": url}
 
     def pin_by_hand(self, artifact: Artifact, sha256: str) -> None:
-        """Accept this hash and no other from now on: against a third party's, against what was pinned before.
+        """Accept this hash and no other from now on. It replaces an earlier pin, and counts for more than a third party's hash.
 
-        Raises IntegrityError where it cannot be: against the digits in the published file name, or the publisher's own hash.
+        Raises IntegrityError where it contradicts the digits in the published file name, or the publisher's own hash.
         """
         if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
             raise IntegrityError(f"{artifact.name}: its publisher named it for a sha256 that begins {artifact.sha256_prefix}, not {sha256}")
@@ -108,7 +108,7 @@ class Store:
 
     @contextmanager
     def _pinning(self, artifact: Artifact) -> Iterator[dict[str, Any]]:
-        """The pins, to be changed while nobody else does."""
+        """The pins, to be changed in the block and then written. No other process changes them meanwhile."""
         try:
             self.lock.parent.mkdir(parents=True, exist_ok=True)
             guard = FileLock(f"{self.lock}.guard").acquire()

@@ -5,15 +5,15 @@ from enum import Enum, auto
 
 
 class Kind(Enum):
-    """What a failure means for the address."""
+    """How an address failed. `delivery` decides what follows from it."""
 
-    LATER = auto()  # it may deliver later: it asks for patience, stalled or broke off
-    LOST = auto()  # there is no connection to it, or no longer one
-    CHANGED = auto()  # another version of the file came in between: begin anew, and ask again
-    NO_RANGES = auto()  # it gives no part as it was asked for: begin anew, and ask for the whole
-    WRONG = auto()  # it delivers something else
-    ABSENT = auto()  # a local file that is not there
-    REFUSED = auto()  # it will not deliver, such as HTTP 404
+    LATER = auto()  # the server asks for patience, stalled, or broke off
+    LOST = auto()  # there is no connection, or no longer one
+    CHANGED = auto()  # the file there became another while it was read
+    NO_RANGES = auto()  # the server does not give the part that it was asked for
+    WRONG = auto()  # the bytes are not those of the artifact
+    ABSENT = auto()  # a local file is not there or cannot be read
+    REFUSED = auto()  # the server will not deliver, such as HTTP 404
 
 
 class Trouble(Exception):

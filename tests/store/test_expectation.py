@@ -53,7 +53,7 @@ def test_whose_hash_counts(known, pin, sha256, origin, store):
     expectation = store.expectation(artifact(**known))
     assert (expectation.sha256, expectation.origin) == (sha256, origin)
     assert (expectation.way_on is None) == (origin in (None, Origin.MANIFEST))
-    assert expectation.hashed == bool(known or pin)
+    assert expectation.has_hash == bool(known or pin)
 
 
 def test_a_pin_made_on_first_use_may_not_contradict_the_prefix_but_one_made_by_hand_counts(store):

@@ -229,21 +229,6 @@ def test_ctrl_c_and_again(store, tmp_path):
         assert server.sent - before <= 0.55 * SIZE
 
 
-def small_disk(zoo):
-    """A limit on file size stands for a full disk: writes fail half way, with an error from the system."""
-    command = [sys.executable, "-m", "segzoo", "--zoo", str(zoo), "fetch", "vit"]
-    return subprocess.run(["sh", "-c", 'trap "" XFSZ; ulimit -f 8000; exec "$@"', "sh", *command], capture_output=True, text=True, timeout=60)
-
-
-@pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
-def test_a_full_disk_gets_its_space_back(known, store, tmp_path):
-    with serve({"/x": Ranged(GOOD)}) as running:
-        done = small_disk(zoo_of(tmp_path, running.base + "/x", **known))
-    assert done.returncode == 8
-    assert "not written: File too large" in done.stderr
-    assert left_over() == []
-
-
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here that not even root may write in")
 def test_a_read_only_store(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGZOO_HOME", "/proc/self/segzoo")

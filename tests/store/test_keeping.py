@@ -98,7 +98,7 @@ def test_many_unknown_files_are_a_line_each_and_the_hint_and_the_count_come_last
         (tmp_path / f"{number}.pth").write_bytes(f"unknown {number}".encode())
     unknown = [tmp_path / f"{number}.pth" for number in range(3)]
     done = segzoo("--zoo", zoo, "adopt", *unknown[:2], tmp_path / "mine.bin", unknown[2])
-    lines = [f"error: {path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()} is of no file in this zoo" for path in unknown]
+    lines = [f"error: {path}: no file in this zoo has its sha256, {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in unknown]
     hint = "hint: segzoo info NAME shows what a file must have; --zoo chooses another zoo"
     assert (done.exit_code, done.stderr.splitlines()) == (7, [*lines, hint])
     assert done.output.splitlines()[-1] == done.stdout.splitlines()[-1] == "1 adopted, 3 of no file in this zoo"
@@ -128,7 +128,7 @@ def test_a_file_without_a_hash_is_adopted_as_what_the_user_says(name, unhashed, 
     shutil.copy(MINI / LINEAR, tmp_path / "checkpoint.pth")
     sha256 = hashlib.sha256((MINI / LINEAR).read_bytes()).hexdigest()
     alone = segzoo("--zoo", unhashed, "adopt", tmp_path / "checkpoint.pth")
-    assert (alone.exit_code, "of 3 files in this zoo no hash is known" in alone.stderr, "--as NAME" in alone.stderr) == (7, True, True)
+    assert (alone.exit_code, "3 files in this zoo have no known hash" in alone.stderr, "--as NAME" in alone.stderr) == (7, True, True)
     done = segzoo("--zoo", unhashed, "adopt", "--as", name, tmp_path / "checkpoint.pth")
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'checkpoint.pth'}: {LINEAR}, 2.5 MB, no hash known, pinned on first use\n")
     pins = json.loads((unhashed.parent / LOCK_NAME).read_text())["pins"]
