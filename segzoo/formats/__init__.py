@@ -1,6 +1,6 @@
-"""Files of weights: `open` reads names and shapes at once and tensors when asked; `write` streams.
+"""Files of weights. Opening one reads names and shapes at once, and each tensor when asked; writing streams.
 
-What a file is, is read from its first bytes, never from its name. No reader runs code from a file.
+The first bytes of a file say which format it has, never its name. No reader runs code from a file.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +22,7 @@ Writer = Callable[[IO[bytes], Mapping[str, Spec], Iterable[tuple[str, np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One file format: how it begins, how it is read and written."""
+    """One file format: its suffixes, its reader and its writer."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -37,7 +37,7 @@ FORMATS = (
 )
 suffixes = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 _PAGE = "the download delivered a page instead of the file; fetch it again"
-_NEXT = {  # what to do with what is none of them
+_NEXT = {  # what to do with a file of another kind
     "an empty file": ANEW,
     npz.CUT_SHORT: ANEW,
     "an HTML page": _PAGE,
@@ -49,7 +49,7 @@ _NEXT = {  # what to do with what is none of them
 
 
 def kind_of(path: Path) -> str:
-    """What the first bytes say: a format's name, or in words what it is instead."""
+    """What a file is by its first bytes: the name of a format, or words for what it is instead."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
@@ -77,8 +77,8 @@ def kind_of(path: Path) -> str:
 def open_weights(path: str | Path) -> Weights:
     """The tensors of a file, as a lazy mapping of name to numpy array.
 
-    Raises NotFoundError, IntegrityError when the file is not a whole and safe weights file, or ConversionError when it is one,
-    but which of its tensors are meant cannot be known.
+    Raises NotFoundError, IntegrityError where the file is damaged, unsafe or no weights file, ConversionError where it holds
+    several sets of tensors and nothing says which is meant.
     """
     path = Path(path)
     if not path.is_file():
@@ -96,7 +96,7 @@ def open_weights(path: str | Path) -> Weights:
 
 
 def writer(path: Path) -> Writer:
-    """The function that writes the format that this file name's suffix asks for."""
+    """The function that writes the format of this file name's suffix. Raises UsageError."""
     for known in FORMATS:
         if path.suffix.lower() in known.suffixes:
             return known.write

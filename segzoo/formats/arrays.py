@@ -1,4 +1,4 @@
-"""What is done to an array whatever it holds: copied, hashed, compared, looked at for NaN."""
+"""Work on arrays whatever they hold: to copy, hash and compare them, and to find NaN."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfl
 
 
 def copy(array: np.ndarray, out: np.ndarray) -> None:
-    """Copy into memory in order. A transposed matrix goes by strips as wide as a cache line, which halves the time."""
+    """Copy an array into `out`. A transposed matrix is copied in strips as wide as a cache line, which halves the time."""
     if array.ndim != 2 or array.flags.c_contiguous:
         np.copyto(out, array)
         return
@@ -22,7 +22,7 @@ def copy(array: np.ndarray, out: np.ndarray) -> None:
 
 
 def identical(mine: np.ndarray, theirs: np.ndarray) -> bool:
-    """Same dtype, shape and bytes; a NaN equals itself."""
+    """Whether two arrays have the same dtype, shape and bytes. A NaN equals itself."""
     if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
         return False
     left, right = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (mine, theirs))
@@ -30,7 +30,7 @@ def identical(mine: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 def finite(array: np.ndarray) -> bool:
-    """Whether all numbers are finite. A sum finds any that is not, and is cheap; one that overflows is looked at again."""
+    """Whether all numbers are finite. A sum is cheap and finds any that is not; if the sum overflows, each number is looked at."""
     if array.dtype.kind in "iub":
         return True
     with np.errstate(over="ignore", invalid="ignore"):
@@ -38,7 +38,7 @@ def finite(array: np.ndarray) -> bool:
 
 
 def refuse_not_finite(tensors: Mapping[str, np.ndarray]) -> None:
-    """Raises ConversionError for tensors that hold NaN or infinity: no model can be made of them."""
+    """Raises ConversionError where tensors hold NaN or infinity: no model can use them."""
     if wrong := [name for name in tensors if not finite(tensors[name])]:
         raise not_finite(wrong)
 
@@ -50,7 +50,7 @@ def not_finite(names: Sequence[str]) -> ConversionError:
 
 
 def tensor_digest(array: np.ndarray) -> str:
-    """SHA-256 over dtype, shape and bytes: the same for the same tensor in whatever file."""
+    """SHA-256 over dtype, shape and bytes: the same tensor has the same digest in any file."""
     digest = hashlib.sha256(f"{array.dtype.name} {list(array.shape)}\n".encode())
     digest.update(raw_bytes(array))
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Where in a checkpoint its tensors are: under a name that many programs use, at the top, or in the only dict that has any."""
+"""Where a checkpoint keeps its tensors: under a name that many programs use, at the top, or in the only dict that has any."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,9 +16,9 @@ _MOST = 6
 
 
 def state_dict(path: Path, root: Any, kind: type[T]) -> tuple[dict[str, T], list[str]]:
-    """The mapping of names to tensors, which are of this kind, in a checkpoint, and what a reader should know of where it was.
+    """The tensors of a checkpoint by name, and notes on where they were found. Tensors are objects of the class `kind`.
 
-    Raises ConversionError where tensors have no names, or several dicts have some; IntegrityError where there are none.
+    Raises ConversionError where tensors have no names, or several dicts hold tensors; IntegrityError where there are none.
     """
     _refuse_nameless(path, root, kind)
     if isinstance(root, list | tuple):
@@ -46,7 +46,7 @@ def _refuse_nameless(path: Path, root: Any, kind: type) -> None:
 
 
 def _nests(root: Any, kind: type) -> dict[Place, int]:
-    """How many tensors lie in each dict that has some, by its place. An optimiser's lie under numbers, and do not count.
+    """The number of tensors in each dict that has some, by its place. An optimiser's tensors do not count: their keys are numbers.
 
     Each dict is opened once, however often the pickle repeats it, so that the size of the file bounds the work.
     """
@@ -88,7 +88,7 @@ def _is_named(key: Any, value: Any, kind: type) -> bool:
 
 
 def _text(key: Any) -> str:
-    """A key for the reader. A tuple is not written out: what it repeats takes two bytes in a pickle, and may be long."""
+    """A key as a person reads it. A tuple is not written out: a pickle repeats a part in two bytes, so the text may be long."""
     return str(key) if isinstance(key, str | int) else f"a {type(key).__name__}"
 
 
@@ -107,7 +107,7 @@ def _spelt(place: Place) -> str:
 
 
 def _short(name: str) -> str:
-    """A name that may be a stranger's, on one line and not too long."""
+    """A name from a file, on one line and not too long."""
     name = name if len(name) <= 60 else f"{name[:57]}..."
     return name if name.isprintable() else ascii(name)[1:-1]
 

@@ -1,7 +1,7 @@
-"""npz: numpy arrays in a zip. Stored members are memory-mapped, and every member is held to its checksum.
+"""npz: numpy arrays in a zip. Stored members are memory-mapped, and every member must fit its checksum.
 
-Refused: duplicate members (numpy would let the last win), object arrays (they would need pickle),
-members whose size is not what their header says.
+Refused are duplicate members (numpy takes the last), object arrays (they need pickle), and members whose size
+is not what their header says.
 """
 
 import io
@@ -34,7 +34,7 @@ class _Member:
 
 
 def kind_of_zip(path: Path) -> str:
-    """Which of the formats that are zips this is."""
+    """What a zip is: npz, pth, or words for something else."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -48,7 +48,7 @@ def kind_of_zip(path: Path) -> str:
 
 
 def open_npz(path: Path) -> Weights:
-    """Names, shapes and dtypes from the members' headers; tensors are read when asked for."""
+    """The tensors of an npz: names, shapes and dtypes from the members' headers, the numbers when asked for."""
     members: dict[str, _Member] = {}
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -94,13 +94,13 @@ def _read(path: Path, name: str, member: _Member) -> np.ndarray:
         with zipfile.ZipFile(path) as archive, archive.open(member.info) as file:
             raw = np.frombuffer(file.read(member.info.file_size), np.uint8)  # bounded by the size checked above
     flat = raw[member.header :].view(member.dtype)
-    if not member.dtype.isnative:  # a Spec has no byte order, so writers take every array for native
+    if not member.dtype.isnative:  # a Spec has no byte order, and writers expect the native one
         flat = flat.astype(member.dtype.newbyteorder("="))
     return flat.reshape(member.shape, order="F" if member.fortran else "C")
 
 
 def data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin; the local header's lengths differ from the directory's."""
+    """Where a stored member's bytes begin. The local header has to be read: its lengths differ from the directory's."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
         local = file.read(30)

@@ -1,8 +1,7 @@
-"""A pickle read as data: an interpreter of an allow-list of opcodes that imports and calls nothing.
+"""A pickle read as data: an interpreter of allowed opcodes that imports nothing and calls nothing.
 
-Classes and functions stay inert `Name`s; what a pickle would call becomes a `Call`. The caller says
-which calls mean something to it. Safe by construction, where a subclass of the C `Unpickler` is not:
-it would still allocate gigabytes for nine bytes of LONG_BINPUT.
+Classes and functions stay names (`Global`); what a pickle would call becomes a `Call`. The caller says which calls mean something
+to it. This is safe by construction. A subclass of the C `Unpickler` is not: nine bytes of LONG_BINPUT make it allocate gigabytes.
 """
 
 import pickletools
@@ -15,8 +14,8 @@ from segzoo.formats.weights import ANEW
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
-    """A class or function that the pickle names."""
+class Global:
+    """A class or function that the pickle names. The pickle format calls it so."""
 
     module: str
     name: str
@@ -27,7 +26,7 @@ class Name:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call:
-    """What a pickle would have called or built, left undone. Hashed by identity: its parts may be nested without end."""
+    """What a pickle would have called or built, left undone. Two calls are never equal: their parts may be nested without end."""
 
     what: Any
     args: Any
@@ -56,137 +55,149 @@ class Bounded:
         return self.file.readline()
 
 
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_EMPTIES: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
-_LITERALS = frozenset(
-    (
-        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
-        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-    )
-)
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_SKIPPED = frozenset({"PROTO", "FRAME"})
+Build = Callable[[Global, Any], Any]
+Persistent = Callable[[Any], Any]
 
 
-def load(file: Any, where: str, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any]) -> tuple[Any, set[str]]:
-    """The object that the next pickle in `file` describes, and what it would have called that was left undone.
+def interpret(file: Any, where: str, build: Build, persistent: Persistent) -> tuple[Any, set[str]]:
+    """The object that the next pickle in `file` describes, and the names of the calls that were left undone.
 
     `build(name, args)` gives the value of a call, or a `Call` to leave it undone; `persistent(id)`
     resolves what the pickle keeps outside itself. Raises IntegrityError for anything unsound.
     """
-    undone: set[str] = set()
+    machine = _Machine(build, persistent)
     try:
-        return _interpret(file, build, persistent, undone), undone
+        return machine.run(file), machine.undone
     except IntegrityError as error:
         raise IntegrityError(f"{where}: {error.message}", error.hint) from error
     except Exception as error:  # of every kind: these are a stranger's opcodes
         raise IntegrityError(f"{where}: a damaged pickle: {str(error) or type(error).__name__}", ANEW) from error
 
 
-def _interpret(file: Any, build: Callable[[Name, Any], Any], persistent: Callable[[Any], Any], undone: set[str]) -> Any:
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
+class _Machine:
+    """The stack and the memo that the opcodes of one pickle work on."""
 
-    def made(value: Any) -> Any:
-        if isinstance(value, Call) and isinstance(value.what, Name):
-            undone.add(str(value.what))
-        return value
+    def __init__(self, build: Build, persistent: Persistent):
+        self.build, self.persistent = build, persistent
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.undone: set[str] = set()
 
-    def to_mark() -> list[Any]:
+    def run(self, file: Any) -> Any:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            if opcode.name not in _ALLOWED:
+                raise IntegrityError(f"the pickle uses {opcode.name}, which no checkpoint needs", hint="do not trust this file")
+            _ALLOWED[opcode.name](self, argument)
+        raise ValueError("it ends before its end")
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def take(self, count: int) -> list[Any]:
+        """The topmost values, lowest first."""
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def take_to_mark(self) -> list[Any]:
+        """The values above the topmost mark, lowest first."""
         taken = []
-        while not isinstance(top := stack.pop(), _Mark):
+        while not isinstance(top := self.stack.pop(), _Mark):
             taken.append(top)
         return taken[::-1]
 
-    argument: Any
-    for opcode, argument, _ in pickletools.genops(file):
-        op = opcode.name
-        if op in _SKIPPED:
-            continue
-        elif op in _CONSTANTS:
-            stack.append(_CONSTANTS[op])
-        elif op in _LITERALS:
-            stack.append(argument)
-        elif op in _EMPTIES:
-            stack.append(_EMPTIES[op]())
-        elif op == "MARK":
-            stack.append(_Mark())
-        elif op in ("BINPUT", "LONG_BINPUT", "PUT"):
-            memo[int(argument)] = stack[-1]
-        elif op == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif op in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(memo[int(argument)])
-        elif op in _TUPLES:
-            count = _TUPLES[op]
-            stack[-count:] = [tuple(stack[-count:])]
-        elif op == "TUPLE":
-            stack.append(tuple(to_mark()))
-        elif op == "LIST":
-            stack.append(to_mark())
-        elif op == "DICT":
-            flat = to_mark()
-            stack.append(mapping(zip(flat[::2], flat[1::2], strict=True)))
-        elif op == "FROZENSET":
-            stack.append(tuple(to_mark()))
-        elif op in ("APPENDS", "ADDITEMS"):
-            items = to_mark()
-            _extend(stack[-1], items)
-        elif op == "APPEND":
-            item = stack.pop()
-            _extend(stack[-1], [item])
-        elif op == "SETITEMS":
-            flat = to_mark()
-            _assign(stack[-1], list(zip(flat[::2], flat[1::2], strict=True)))
-        elif op == "SETITEM":
-            value, key = stack.pop(), stack.pop()
-            _assign(stack[-1], [(key, value)])
-        elif op == "GLOBAL":
-            stack.append(Name(*argument.split(" ", 1)))
-        elif op == "STACK_GLOBAL":
-            name, module = stack.pop(), stack.pop()
-            if not isinstance(module, str) or not isinstance(name, str):
-                raise ValueError("a class whose name is no text")
-            stack.append(Name(module, name))
-        elif op in ("REDUCE", "NEWOBJ"):
-            args, what = stack.pop(), stack.pop()
-            stack.append(made(build(what, args) if isinstance(what, Name) else Call(what, args)))
-        elif op == "NEWOBJ_EX":
-            options, args, what = stack.pop(), stack.pop(), stack.pop()
-            stack.append(made(Call(what, (args, options))))
-        elif op == "BUILD":
-            state = stack.pop()
-            if isinstance(stack[-1], Call):
-                stack[-1].state = state
-        elif op == "BINPERSID":
-            stack.append(persistent(stack.pop()))
-        elif op == "POP":
-            stack.pop()
-        elif op == "POP_MARK":
-            to_mark()
-        elif op == "DUP":
-            stack.append(stack[-1])
-        elif op == "STOP":
-            return stack.pop()
+    def remember(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def extend(self, items: list[Any]) -> None:
+        """Add items to the list, or to the call, that is on top."""
+        target = self.stack[-1]
+        (target.items if isinstance(target, Call) else target).extend(items)
+
+    def assign(self, flat: list[Any]) -> None:
+        """Add keys and values, which take turns, to the dict, or to the call, that is on top."""
+        target, pairs = self.stack[-1], _pairs(flat)
+        if isinstance(target, Call):
+            target.items.extend(pairs)
         else:
-            raise IntegrityError(f"the pickle uses {op}, which no checkpoint needs", hint="do not trust this file")
-    raise ValueError("it ends before its end")
+            target.update(mapping(pairs))
+
+    def set_state(self) -> None:
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Call):
+            self.stack[-1].state = state
+
+    def push_global(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("a class whose name is no text")
+        self.push(Global(module, name))
+
+    def call(self, what: Any, args: Any) -> None:
+        self._push_result(self.build(what, args) if isinstance(what, Global) else Call(what, args))
+
+    def call_with_options(self, what: Any, args: Any, options: Any) -> None:
+        self._push_result(Call(what, (args, options)))
+
+    def _push_result(self, value: Any) -> None:
+        if isinstance(value, Call) and isinstance(value.what, Global):
+            self.undone.add(str(value.what))
+        self.push(value)
 
 
-def _extend(target: Any, items: list[Any]) -> None:
-    (target.items if isinstance(target, Call) else target).extend(items)
+_LITERALS = (
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+)
+_ALLOWED: dict[str, Callable[[_Machine, Any], Any]] = {  # beside STOP
+    "PROTO": lambda machine, _: None,
+    "FRAME": lambda machine, _: None,
+    **dict.fromkeys(_LITERALS, lambda machine, value: machine.push(value)),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "EMPTY_SET": lambda machine, _: machine.push([]),
+    "MARK": lambda machine, _: machine.push(_Mark()),
+    "MEMOIZE": lambda machine, _: machine.remember(len(machine.memo)),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "PUT"), lambda machine, index: machine.remember(int(index))),
+    **dict.fromkeys(("BINGET", "LONG_BINGET", "GET"), lambda machine, index: machine.push(machine.memo[int(index)])),
+    "TUPLE1": lambda machine, _: machine.push(tuple(machine.take(1))),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.take(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.take(3))),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.take_to_mark())),
+    "LIST": lambda machine, _: machine.push(machine.take_to_mark()),
+    "DICT": lambda machine, _: machine.push(mapping(_pairs(machine.take_to_mark()))),
+    "FROZENSET": lambda machine, _: machine.push(tuple(machine.take_to_mark())),
+    "APPEND": lambda machine, _: machine.extend(machine.take(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.take_to_mark()),
+    "ADDITEMS": lambda machine, _: machine.extend(machine.take_to_mark()),
+    "SETITEM": lambda machine, _: machine.assign(machine.take(2)),
+    "SETITEMS": lambda machine, _: machine.assign(machine.take_to_mark()),
+    "GLOBAL": lambda machine, name: machine.push_global(*name.split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: machine.push_global(*machine.take(2)),
+    "REDUCE": lambda machine, _: machine.call(*machine.take(2)),
+    "NEWOBJ": lambda machine, _: machine.call(*machine.take(2)),
+    "NEWOBJ_EX": lambda machine, _: machine.call_with_options(*machine.take(3)),
+    "BUILD": lambda machine, _: machine.set_state(),
+    "BINPERSID": lambda machine, _: machine.push(machine.persistent(machine.stack.pop())),
+    "POP": lambda machine, _: machine.stack.pop(),
+    "POP_MARK": lambda machine, _: machine.take_to_mark(),
+    "DUP": lambda machine, _: machine.push(machine.stack[-1]),
+}
 
 
-def _assign(target: Any, pairs: list[tuple[Any, Any]]) -> None:
-    if isinstance(target, Call):
-        target.items.extend(pairs)
-    else:
-        target.update(mapping(pairs))
+def _pairs(flat: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def mapping(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A dict, unless a key is a tuple of tuples: hashing two bytes of pickle a level can overflow the C stack, or never end."""
+    """A dict of these pairs. Refuses tuples of tuples as keys.
+
+    Two bytes of a pickle add a level to such a tuple; to hash it can overflow the C stack, or never end.
+    """
     flat = dict[Any, Any]()
     for key, value in pairs:
         if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):

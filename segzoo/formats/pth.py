@@ -1,7 +1,7 @@
 """`.pth` read without torch: both formats of torch.save, as data.
 
 `torch.load(weights_only=True)` refuses published checkpoints whose `meta` holds numpy scalars or
-mmengine's HistoryBuffer; here whatever is no tensor stays inert. Formats as in torch 2.13
+mmengine's HistoryBuffer. Here such objects do no harm: only tensors are built. Formats as in torch 2.13
 `torch/serialization.py`: zip (since 1.6), and before that five pickles followed by raw storages.
 """
 
@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
@@ -21,7 +21,7 @@ from segzoo.errors import IntegrityError
 from segzoo.formats import pickled
 from segzoo.formats.nests import some, state_dict
 from segzoo.formats.npz import data_offset
-from segzoo.formats.pickled import Call, Name
+from segzoo.formats.pickled import Bounded, Call, Global
 from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
 from segzoo.formats.weights import ANEW, Weights
 from segzoo.spec import Spec
@@ -34,7 +34,7 @@ _PROTOCOL = 1001
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
-    """A block of numbers that the pickle points to; `begin` counts elements where it is a view of another."""
+    """A block of numbers that the pickle points to. `begin` is its first element, where it is a view of a larger block."""
 
     key: str
     dtype: str
@@ -54,31 +54,45 @@ class _Tensor:
         return Spec(self.shape, self.storage.dtype)
 
 
+Blocks = Mapping[str, tuple[int, int]]
+"""Where each storage lies in the file, by its key: offset and bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """What a file holds: the pickled object, the calls that were left undone in it, its storages."""
+
+    root: Any
+    undone: set[str]
+    blocks: Blocks
+
+
 def is_legacy(head: bytes) -> bool:
     """Whether a file begins with the magic number of the format before zip."""
     return head[2:14] == b"\x8a\x0a" + _MAGIC.to_bytes(10, "little")
 
 
 def open_pth(path: Path) -> Weights:
-    """The tensors of a checkpoint, wherever in it the state dict is; nothing in the file is run."""
+    """The tensors of a checkpoint, wherever in it the state dict is. Nothing in the file is run. Raises IntegrityError, ConversionError."""
     with path.open("rb") as file:  # as torch does; zipfile.is_zipfile looks at the end, where a legacy file may hold anything
         zipped = file.read(4) == b"PK\x03\x04"
-    root, undone, blocks = _load_zip(path) if zipped else _load_legacy(path)
+    checkpoint = _read_zip(path) if zipped else _read_legacy(path)
+    root = checkpoint.root
     if isinstance(root, Call):
-        what = root.what if isinstance(root.what, Name) else "object"
+        what = root.what if isinstance(root.what, Global) else "object"
         raise IntegrityError(
             f"{path}: holds a pickled {what}, not a state dict; opening it would mean running its code",
             hint="where you trust it, load it in its own project and save module.state_dict()",
         )
     tensors, notes = state_dict(path, root, _Tensor)
-    notes += [f"not called, though its pickle would: {some(sorted(undone))}"] if undone else []
+    notes += [f"not called, though its pickle would: {some(sorted(checkpoint.undone))}"] if checkpoint.undone else []
     for name, tensor in tensors.items():
         _check(path, name, tensor)
     return Weights(
         path,
         "pth",
         {name: tensor.spec for name, tensor in tensors.items()},
-        lambda name: _array(path, name, tensors[name], blocks),
+        lambda name: _array(path, name, tensors[name], checkpoint.blocks),
         tuple(notes),
         _plain(root.get("meta")) if isinstance(root, dict) else {},
     )
@@ -91,11 +105,10 @@ def _plain(meta: Any) -> dict[str, str]:
     return {key: value for key, value in plain.items() if "\n" not in value}
 
 
-def _load_zip(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]:
-    """The pickled object of a zip checkpoint, what was left undone in it, and where each storage lies: offset and bytes."""
+def _read_zip(path: Path) -> _Checkpoint:
+    """A checkpoint in the zip format."""
     with zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
-        names = [info.filename for info in infos]
+        names = archive.namelist()
         if len(set(names)) != len(names):
             raise IntegrityError(f"{path}: a member is there twice; which one is meant cannot be known")
         root = next(name for name in names if name == "data.pkl" or name.endswith("/data.pkl")).removesuffix("data.pkl")
@@ -104,23 +117,27 @@ def _load_zip(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]:
         if f"{root}byteorder" in names:
             with archive.open(f"{root}byteorder") as member:
                 if member.read(16) != b"little":
-                    raise IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
-        blocks = {}
-        for info in infos:
-            if info.filename.startswith(f"{root}data/"):
-                if info.compress_type != zipfile.ZIP_STORED:
-                    raise IntegrityError(f"{path}: storage {info.filename} is compressed, which torch never does")
-                blocks[info.filename.removeprefix(f"{root}data/")] = (data_offset(path, info), info.file_size)
+                    raise _big_endian(path)
+        blocks = _zip_blocks(path, archive, f"{root}data/")
         pickle = archive.getinfo(f"{root}data.pkl")
         if pickle.compress_type != zipfile.ZIP_STORED:
             raise IntegrityError(f"{path}: data.pkl is compressed, which torch never does")
-        file = pickled.Bounded(io.BytesIO(archive.read(pickle)), pickle.file_size)
-    return *pickled.load(file, str(path), _build, _storage), blocks
+        file = Bounded(io.BytesIO(archive.read(pickle)), pickle.file_size)
+    return _Checkpoint(*pickled.interpret(file, str(path), _build, _storage), blocks)
 
 
-def _load_legacy(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]:
-    """The same for the format before zip: magic number, protocol, system, object, storage keys, storages."""
-    size = path.stat().st_size
+def _zip_blocks(path: Path, archive: zipfile.ZipFile, folder: str) -> Blocks:
+    blocks = {}
+    for info in archive.infolist():
+        if info.filename.startswith(folder):
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise IntegrityError(f"{path}: storage {info.filename} is compressed, which torch never does")
+            blocks[info.filename.removeprefix(folder)] = (data_offset(path, info), info.file_size)
+    return blocks
+
+
+def _read_legacy(path: Path) -> _Checkpoint:
+    """A checkpoint in the format before zip: magic number, protocol, system, object, storage keys, storages."""
     storages: dict[str, _Storage] = {}
 
     def persistent(identity: Any) -> Any:
@@ -129,30 +146,40 @@ def _load_legacy(path: Path) -> tuple[Any, set[str], dict[str, tuple[int, int]]]
         return storage
 
     with path.open("rb") as raw:
-        file = pickled.Bounded(raw, size)
-        pickles = [pickled.load(file, str(path), _build, persistent) for _ in range(5)]
-        magic, protocol, system, root, keys = (pickle for pickle, _ in pickles)
+        file = Bounded(raw, path.stat().st_size)
+        pickles = [pickled.interpret(file, str(path), _build, persistent) for _ in range(5)]
+        magic, protocol, system, root, keys = (value for value, _ in pickles)
         if magic != _MAGIC or protocol != _PROTOCOL:
             raise IntegrityError(f"{path}: a protocol other than {_PROTOCOL}")
         if not isinstance(system, dict) or not system.get("little_endian"):
-            raise IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
-        blocks = {}
-        for key in keys:
-            if not isinstance(key, str) or key not in storages:
-                raise IntegrityError(f"{path}: a storage belongs to no tensor")
-            count = raw.read(8)
-            length = int.from_bytes(count, "little") * Spec((1,), storages[key].dtype).nbytes
-            if len(count) < 8 or raw.tell() + length > size:
-                raise IntegrityError(f"{path}: cut short: {size} bytes, but its tensors reach to byte {raw.tell() + length}", ANEW)
-            blocks[key] = (raw.tell(), length)
-            raw.seek(length, io.SEEK_CUR)
-    return root, set().union(*(undone for _, undone in pickles)), blocks
+            raise _big_endian(path)
+        blocks = _legacy_blocks(path, raw, file.size, keys, storages)
+    return _Checkpoint(root, set().union(*(undone for _, undone in pickles)), blocks)
+
+
+def _legacy_blocks(path: Path, raw: IO[bytes], size: int, keys: Any, storages: Mapping[str, _Storage]) -> Blocks:
+    """Where the storages lie that follow one another from here, each after its number of elements."""
+    blocks = {}
+    for key in keys:
+        if not isinstance(key, str) or key not in storages:
+            raise IntegrityError(f"{path}: a storage belongs to no tensor")
+        count = raw.read(8)
+        length = int.from_bytes(count, "little") * Spec((1,), storages[key].dtype).nbytes
+        if len(count) < 8 or raw.tell() + length > size:
+            raise IntegrityError(f"{path}: cut short: {size} bytes, but its tensors reach to byte {raw.tell() + length}", ANEW)
+        blocks[key] = (raw.tell(), length)
+        raw.seek(length, io.SEEK_CUR)
+    return blocks
+
+
+def _big_endian(path: Path) -> IntegrityError:
+    return IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
 
 
 def _storage(identity: Any) -> _Storage:
     """What a persistent id points to: `("storage", type, key, device, size[, (view key, begin, size)])`."""
     kind, storage_type, key, _, size, *view = identity
-    if kind != "storage" or not isinstance(storage_type, Name) or not isinstance(key, str):
+    if kind != "storage" or not isinstance(storage_type, Global) or not isinstance(key, str):
         raise IntegrityError("the description of a storage is damaged")
     if storage_type.name not in STORAGES:
         raise IntegrityError(f"a storage of type {storage_type}, which segzoo does not read")
@@ -164,8 +191,8 @@ def _storage(identity: Any) -> _Storage:
     return _Storage(key, STORAGES[storage_type.name], size, begin)
 
 
-def _build(what: Name, args: Any) -> Any:
-    """The few calls that make up a tensor or a dict; any other stays undone."""
+def _build(what: Global, args: Any) -> Any:
+    """The value of the few calls that make a tensor or a dict. Any other call stays undone."""
     match str(what):
         case "collections.OrderedDict":
             return pickled.mapping(args[0]) if args else {}
@@ -182,7 +209,7 @@ def _build(what: Name, args: Any) -> Any:
     return Call(what, args)
 
 
-def _retyped(storage: _Storage, dtype: Name) -> _Storage:
+def _retyped(storage: _Storage, dtype: Global) -> _Storage:
     name = "bool" if dtype.name == "bool" else dtype.name
     if name not in STORAGE_OF:
         raise IntegrityError(f"dtype {dtype}, which segzoo does not read")
@@ -190,7 +217,7 @@ def _retyped(storage: _Storage, dtype: Name) -> _Storage:
 
 
 def _check(path: Path, name: str, tensor: _Tensor) -> None:
-    """Hold a tensor's claims to its storage before anything is read or allocated."""
+    """Compare a tensor's claims with its storage, before anything is read or allocated."""
     where = f"{path}: tensor '{name}'"
     plain = (tensor.offset, *tensor.shape, *tensor.strides)
     if not isinstance(tensor.storage, _Storage) or not all(type(number) is int and number >= 0 for number in plain):
@@ -203,7 +230,7 @@ def _check(path: Path, name: str, tensor: _Tensor) -> None:
         raise IntegrityError(f"{where}: {list(tensor.shape)} reaches beyond its storage of {tensor.storage.size} elements")
 
 
-def _array(path: Path, name: str, tensor: _Tensor, blocks: Mapping[str, tuple[int, int]]) -> np.ndarray:
+def _array(path: Path, name: str, tensor: _Tensor, blocks: Blocks) -> np.ndarray:
     storage = tensor.storage
     dtype = np.dtype(ml_dtypes.bfloat16 if storage.dtype == "bfloat16" else storage.dtype)
     if not math.prod(tensor.shape):

@@ -1,6 +1,6 @@
-"""safetensors: the library reads (and validates), we write.
+"""safetensors: the library reads and validates, segzoo writes.
 
-We write because the library's writer wants every tensor in memory, ignores the strides of a
+segzoo writes because the library's writer wants every tensor in memory, ignores the strides of a
 transposed array (safetensors #825) and orders metadata at random (#584).
 """
 
@@ -34,11 +34,11 @@ _MOST_HEADER = 100_000_000  # the format's own limit
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file that begins so can be one: an eight-byte header length, then JSON."""
+    """Whether a file that begins so can be safetensors: an eight-byte header length, then JSON."""
     return len(head) > 9 and 2 <= int.from_bytes(head[:8], "little") <= _MOST_HEADER and head[8:9] == b"{"
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name is there twice; which one is meant cannot be known")
@@ -46,7 +46,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def open_safetensors(path: Path) -> Weights:
-    """The library checks that the header is sound and the file whole; tensors are memory-mapped by us."""
+    """The tensors of a safetensors file, memory-mapped. The library has checked that its header is sound and the file whole."""
     try:
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata() or {}
@@ -54,7 +54,7 @@ def open_safetensors(path: Path) -> Weights:
         raise IntegrityError(f"{path}: a damaged safetensors file: {error}", ANEW) from error
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length), object_pairs_hook=_once)
+        header = json.loads(file.read(length), object_pairs_hook=_unique)
     header.pop("__metadata__", None)
     if unknown := sorted({entry["dtype"] for entry in header.values()} - set(_DTYPES)):
         raise IntegrityError(f"{path}: dtypes that segzoo does not read: {', '.join(unknown)}")
@@ -71,7 +71,7 @@ def open_safetensors(path: Path) -> Weights:
 
 
 def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:
-    """Header from the specs, then one tensor at a time; the same tensors give the same bytes."""
+    """Write the header from the specs, then one tensor at a time; the same tensors give the same bytes."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     offset = 0
     for name, spec in specs.items():

@@ -34,7 +34,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:
-    """A bare state dict in torch's zip format, one tensor at a time; the same tensors give the same bytes.
+    """Write a bare state dict in torch's zip format, one tensor at a time; the same tensors give the same bytes.
 
     `metadata` has no place in this format and is left out.
     """

@@ -1,4 +1,4 @@
-"""The one thing all readers return: a lazy, read-only mapping of tensor names to numpy arrays."""
+"""What all readers return: a lazy, read-only mapping of tensor names to numpy arrays."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tell
 
 @contextmanager
 def parsing(where: object) -> Iterator[None]:
-    """Whatever a parser stumbles over inside the block is the file's damage, raised as IntegrityError.
+    """Turns any error that a parser raises in the block into IntegrityError: the file is damaged.
 
-    None is listed: at one flipped bit or another zipfile and numpy raise a dozen kinds between them.
+    The errors are not listed: for one flipped bit or another, zipfile and numpy raise a dozen kinds.
     """
     try:
         yield
@@ -31,7 +31,7 @@ def parsing(where: object) -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path, name: str | None = None) -> Iterator[None]:
-    """Puts a file's name before what those complain of who know no files: its path, or what the user calls it."""
+    """Puts a file's name, by default its path, before the message of a ConversionError from code that knows no files."""
     try:
         yield
     except ConversionError as error:
@@ -40,10 +40,10 @@ def naming(path: Path, name: str | None = None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Weights(Mapping[str, np.ndarray]):
-    """An opened file. `specs` is known at once; `weights[name]` reads that tensor, memory-mapped where it can.
+    """An opened file. `specs` is known at once; `weights[name]` reads that tensor, memory-mapped where possible.
 
-    `notes` says what a reader should know: where in the file the tensors were found, what was left out.
-    `metadata` holds the file's own plain facts (for `.pth`: numbers and texts of its `meta`).
+    `notes` says where in the file the tensors were found, and what was left out. `metadata` holds what the file says
+    of itself (for `.pth`: numbers and texts of its `meta`).
     """
 
     path: Path

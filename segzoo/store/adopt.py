@@ -1,4 +1,4 @@
-"""Files that a user still has, put into the store: recognised by their content, never by their name; or what the user says they are."""
+"""A user's own files, put into the store: recognised by their content, never by their name, or taken for what the user says."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from segzoo.errors import IntegrityError, NotFoundError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store.fetched import evidence, misfit
-from segzoo.store.hashing import hashed, keep
+from segzoo.store.expectation import Expectation
+from segzoo.store.hashing import copy_into_store, hashed
 from segzoo.store.policy import Look
 from segzoo.store.store import Store
 
-_SEEN = "segzoo inspect FILE shows what is in it; where you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt takes its file"
+_IF_SURE = (
+    "segzoo inspect FILE shows what is in it; if you know better, segzoo fetch NAME --pin SHA256 pins a hash by hand, and adopt then takes the file"
+)
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """A file of the user's and the artifact that it is."""
+    """A user's file, and the artifact that it is."""
 
     source: Path
     artifact: Artifact
@@ -27,7 +29,7 @@ class Adopted:
 
 
 class Unknown(NotFoundError):
-    """A file that by its hash is none of the zoo's."""
+    """A file whose hash no artifact of the zoo has."""
 
 
 def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
@@ -38,50 +40,55 @@ def adopt(source: Path, artifacts: Iterable[Artifact], store: Store) -> Adopted:
     """
     sha256, size = hashed(source)
     artifacts = list(artifacts)
-    exact = [one for one in artifacts if store.expected(one) == sha256]
-    named = [one for one in artifacts if one.sha256_prefix and sha256.startswith(one.sha256_prefix)]
-    artifact = next(iter(exact + named), None)
-    if artifact is None:
-        raise Unknown(f"{source}: sha256 {sha256} is of no file in this zoo", hint=_elsewhere(artifacts, store))
-    _compare(source, artifact, sha256, size, store)
-    return _kept(source, artifact, sha256, size, store)
+    known = list(zip(artifacts, store.expectations(artifacts), strict=True))
+    exact = [one for one in known if one[1].sha256 == sha256]
+    named = [one for one in known if one[1].prefix and sha256.startswith(one[1].prefix)]
+    if not exact + named:
+        unhashed = {artifact.name for artifact, expectation in known if not expectation.has_hash}
+        raise Unknown(f"{source}: no file in this zoo has its sha256, {sha256}", hint=_elsewhere(len(unhashed)))
+    artifact, expectation = (exact + named)[0]
+    _compare(source, artifact, expectation, sha256, size)
+    return _keep(source, artifact, expectation, sha256, size, store)
 
 
 def adopt_as(source: Path, artifact: Artifact, store: Store, look: Look) -> Adopted:
-    """Copy a file into the store as this artifact, because the user says that it is. Where no hash is known that could
-    tell, it must pass `look`, and its own is pinned.
+    """Copy a file into the store as this artifact, because the user says that it is.
 
+    Where no hash of the artifact is known, the file must pass `look`, and its hash is pinned.
     Raises NotFoundError (no such file), IntegrityError (it is not what is known of the artifact), EnvironmentFault.
     """
     sha256, size = hashed(source)
-    _compare(source, artifact, sha256, size, store)
-    if not store.held(artifact):
+    expectation = store.expectation(artifact)
+    _compare(source, artifact, expectation, sha256, size)
+    if not expectation.has_hash:
         try:
             look(artifact, source)
         except IntegrityError as error:
-            raise IntegrityError(error.message, f"no hash of {artifact.name} is known, so it must open as that: {_SEEN}") from error
-    return _kept(source, artifact, sha256, size, store)
+            hint = f"no hash of {artifact.name} is known, so the file must open as the manifest describes it: {_IF_SURE}"
+            raise IntegrityError(error.message, hint) from error
+    return _keep(source, artifact, expectation, sha256, size, store)
 
 
-def _compare(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> None:
+def _compare(source: Path, artifact: Artifact, expectation: Expectation, sha256: str, size: int) -> None:
     """Raises IntegrityError where a file is not what is known of an artifact."""
-    if wrong := misfit(artifact, store.expected(artifact), store.by_hand(artifact), size, sha256):
-        raise IntegrityError(f"{source}: as {artifact.name}: {wrong}", store.way_on(artifact))
+    if wrong := expectation.misfit(size, sha256):
+        raise IntegrityError(f"{source}: as {artifact.name}: {wrong}", expectation.way_on)
 
 
-def _kept(source: Path, artifact: Artifact, sha256: str, size: int, store: Store) -> Adopted:
+def _keep(source: Path, artifact: Artifact, expectation: Expectation, sha256: str, size: int, store: Store) -> Adopted:
+    """Copy the file, if its content is not in the store yet, and pin its hash where the manifest has none."""
     if not store.blob(sha256).is_file():
         with source.open("rb") as file:
-            keep(file, sha256, f"{source}: changed while it was copied", store)
+            copy_into_store(file, sha256, f"{source}: changed while it was copied", store)
     if not artifact.sha256:
         store.pin(artifact, sha256, size, f"adopted: {source.name}")
-    return Adopted(source, artifact, store.blob(sha256), sha256, size, evidence(artifact, store.by_hand(artifact)))
+    return Adopted(source, artifact, store.blob(sha256), sha256, size, expectation.evidence())
 
 
-def _elsewhere(artifacts: Iterable[Artifact], store: Store) -> str:
-    """What to do with a file that no hash of this zoo's is of."""
+def _elsewhere(unhashed: int) -> str:
+    """What to do with a file whose hash no artifact has, where so many artifacts have no known hash."""
     hint = "segzoo info NAME shows what a file must have; --zoo chooses another zoo"
-    if unheld := {one.name for one in artifacts if not store.held(one)}:
-        number = "1 file" if len(unheld) == 1 else f"{len(unheld)} files"
-        hint = f"of {number} in this zoo no hash is known: if it is one of these, segzoo adopt --as NAME FILE; {hint}"
+    if unhashed:
+        number = "1 file in this zoo has" if unhashed == 1 else f"{unhashed} files in this zoo have"
+        hint = f"{number} no known hash: if it is one of these, segzoo adopt --as NAME FILE; {hint}"
     return hint

@@ -1,42 +1,42 @@
 """One archive for machines without a network: files of the store, and the pins that say what they are.
 
-A plain tar of `segzoo-bundle.json` (version, pins) and `blobs/SHA256`. Loading trusts no name in it: every
-blob is hashed, everything else is refused.
+It is a plain tar of `segzoo-bundle.json` (version, pins) and `blobs/SHA256`. Loading trusts no name in it: every
+blob is hashed, and anything else is refused.
 """
 
 import io
 import json
 import re
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import IO
 
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store.hashing import keep
-from segzoo.store.store import Store
+from segzoo.store.hashing import copy_into_store
+from segzoo.store.store import Progress, Store
 
 INDEX = "segzoo-bundle.json"
 _MOST_INDEX = 16 << 20
 
-Said = Callable[[int, int | None], None]
+Pins = Mapping[str, Mapping[str, object]]
 
 
-def create(target: Path, artifacts: Iterable[Artifact], store: Store, said: Said) -> int:
+def create_bundle(target: Path, artifacts: Iterable[Artifact], store: Store, said: Progress) -> int:
     """Write what the store has of these artifacts; returns how many files. The same files give the same bytes.
 
     Raises NotFoundError where one is not in the store, EnvironmentFault.
     """
+    artifacts = list(artifacts)
     blobs: dict[str, Path] = {}
-    pins = {}
-    for artifact in artifacts:
-        path = store.find(artifact)
+    for artifact, expectation in zip(artifacts, store.expectations(artifacts), strict=True):
+        path = store.stored(expectation.sha256)
         if path is None:
             raise NotFoundError(f"{artifact.name}: not in the store", hint="segzoo fetch it first")
         blobs[path.name] = path
-        if pin := store.pins().get(artifact.name):
-            pins[artifact.name] = pin
+    pins = {name: pin for name, pin in store.pins().items() if name in {artifact.name for artifact in artifacts}}
     whole = sum(path.stat().st_size for path in blobs.values())
     done = 0
     with replacing(target) as part, part.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -51,54 +51,68 @@ def create(target: Path, artifacts: Iterable[Artifact], store: Store, said: Said
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
-    """A file without owner, mode or date of this machine."""
+    """A tar header without owner, mode or date of this machine."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     return member
 
 
-def load(source: Path, artifacts: Iterable[Artifact], store: Store, said: Said) -> list[str]:
-    """Put a bundle's files into the store; returns their hashes. What is no right blob stops it, and is not kept.
+def load_bundle(source: Path, artifacts: Iterable[Artifact], store: Store, said: Progress) -> list[str]:
+    """Put a bundle's files into the store; returns their hashes. It stops at the first that is not what its name says.
 
-    Pins are taken over for artifacts of this zoo whose blob came along. Raises NotFoundError, IntegrityError
+    Pins are taken over for artifacts of this zoo whose file came along. Raises NotFoundError, IntegrityError
     (not a bundle, cut short, a blob that is not what its name says, a pin against one that is here),
     EnvironmentFault.
     """
     if not source.is_file():
         raise NotFoundError(f"{source}: no such file")
-    loaded: list[str] = []
-    pins: dict[str, dict[str, object]] = {}
     try:
         with source.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
-            whole = source.stat().st_size
-            for member in archive:
-                file = archive.extractfile(member) if member.isreg() else None
-                found = re.fullmatch("blobs/([0-9a-f]{64})", member.name)
-                if file is not None and member.name == INDEX and not loaded and member.size <= _MOST_INDEX:
-                    pins = _index(file.read(), source)
-                elif file is not None and found:
-                    keep(file, found[1], f"{source}: blob {found[1]} is not what its name says; it was not kept", store)
-                    loaded.append(found[1])
-                else:
-                    raise IntegrityError(f"{source}: '{member.name}' has no place in a bundle")
-                said(raw.tell(), whole)
+            loaded, pins = _take_in(source, raw, archive, store, said)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise IntegrityError(f"{source}: not a bundle, or damaged: {error}") from error
     except OSError as error:
         raise EnvironmentFault(f"{source}: not readable: {error.strerror or error}") from error
     if not pins and not loaded:
         raise IntegrityError(f"{source}: an empty bundle")
-    for artifact in artifacts:
-        pin = pins.get(artifact.name)
-        if pin and pin["sha256"] in loaded and not artifact.sha256:
-            sha256 = str(pin["sha256"])
-            if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
-                raise IntegrityError(f"{source}: pins {sha256} for {artifact.name}, whose sha256 begins {artifact.sha256_prefix}")
-            store.pin(artifact, sha256, store.blob(sha256).stat().st_size, f"bundle: {source.name}")
+    _pin_loaded(source, artifacts, loaded, pins, store)
     return loaded
 
 
-def _index(text: bytes, source: Path) -> dict[str, dict[str, object]]:
+def _take_in(source: Path, raw: IO[bytes], archive: tarfile.TarFile, store: Store, said: Progress) -> tuple[list[str], Pins]:
+    """Copy the blobs of an open bundle into the store; returns their hashes, and the pins of the bundle's index."""
+    loaded: list[str] = []
+    pins: Pins = {}
+    whole = source.stat().st_size
+    for member in archive:
+        file = archive.extractfile(member) if member.isreg() else None
+        found = re.fullmatch("blobs/([0-9a-f]{64})", member.name)
+        if file is not None and member.name == INDEX and not loaded and member.size <= _MOST_INDEX:
+            pins = _index(file.read(), source)
+        elif file is not None and found:
+            copy_into_store(file, found[1], f"{source}: blob {found[1]} is not what its name says; it was not kept", store)
+            loaded.append(found[1])
+        else:
+            raise IntegrityError(f"{source}: '{member.name}' has no place in a bundle")
+        said(raw.tell(), whole)
+    return loaded, pins
+
+
+def _pin_loaded(source: Path, artifacts: Iterable[Artifact], loaded: Collection[str], pins: Pins, store: Store) -> None:
+    """Pin what the bundle pinned, for artifacts whose file it holds and whose full hash the manifest does not name."""
+    for artifact in artifacts:
+        if artifact.sha256 or artifact.name not in pins:
+            continue
+        sha256 = str(pins[artifact.name]["sha256"])
+        if sha256 not in loaded:
+            continue
+        if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
+            raise IntegrityError(f"{source}: pins {sha256} for {artifact.name}, whose sha256 begins {artifact.sha256_prefix}")
+        store.pin(artifact, sha256, store.blob(sha256).stat().st_size, f"bundle: {source.name}")
+
+
+def _index(text: bytes, source: Path) -> Pins:
+    """The pins in a bundle's index. Raises IntegrityError where segzoo cannot have written it."""
     try:
         index = json.loads(text)
         if index["version"] != 1:

@@ -1,4 +1,4 @@
-"""Checksums that servers send of what they store: a check on the way, never proof of what the file should be.
+"""Checksums that servers send for what they store. They find damage on the way; they never prove that it is the right file.
 
 Google Cloud Storage: `x-goog-hash` with md5 and crc32c, base64, in one line or two; a composite object has
 no md5. Alibaba OSS: `Content-MD5`, base64, and `x-oss-hash-crc64ecma`, decimal.
@@ -16,7 +16,7 @@ _CHUNK = 1 << 22
 
 
 def promised(headers: Mapping[str, str]) -> dict[str, int]:
-    """The checksums in a response's headers as numbers, by name; what is malformed is passed over."""
+    """The checksums in a response's headers as numbers, by name. A malformed one is passed over."""
     found = {}
     for part in headers.get("x-goog-hash", "").split(","):
         name, _, value = part.strip().partition("=")
@@ -38,7 +38,7 @@ def _from_base64(text: str, length: int) -> int | None:
 
 
 def differing(path: Path, expected: Mapping[str, int]) -> list[str]:
-    """The names of those checksums that a file does not have."""
+    """The names of the checksums that a file does not fit."""
     md5 = hashlib.md5(usedforsecurity=False)
     running: dict[str, int | None] = {"crc32c": None, "crc64ecma": None}
     crc: dict[str, Callable[[bytes, int | None], int]] = {"crc32c": fastcrc.crc32.iscsi, "crc64ecma": fastcrc.crc64.xz}

@@ -1,7 +1,4 @@
-"""One artifact to a verified path: from the store, or from the first of its addresses that delivers the right bytes.
-
-How it comes is the business of `delivery`.
-"""
+"""One artifact to a verified path: from the store, or from the first address that delivers the right bytes."""
 
 import hashlib
 import threading
@@ -16,12 +13,14 @@ from filelock import FileLock, Timeout
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store.delivery import Delivery, check_space, family_of, remote
-from segzoo.store.fetched import Fetched, evidence
+from segzoo.store.arrival import Order, family_of, remote
+from segzoo.store.delivery import deliver
+from segzoo.store.expectation import Expectation
+from segzoo.store.fetched import Fetched
 from segzoo.store.http import Client
 from segzoo.store.partial import arrived
-from segzoo.store.policy import Policy, Progress
-from segzoo.store.store import Store
+from segzoo.store.policy import Policy
+from segzoo.store.store import Progress, Store
 
 _AT_ONCE = 8
 _LONGEST_WAIT = 600  # seconds for another process that is fetching the same
@@ -40,28 +39,35 @@ def fetch(
     known and the policy wants one), NetworkError, NotFoundError (local files only, and none is there;
     or not in the store, and offline), EnvironmentFault (disk, permission).
     """
-    policy = policy or Policy()
-    if policy.require_hashes and store.expected(artifact) is None:
+    policy, said = policy or Policy(), progress or (lambda done, size: None)
+    expectation = store.expectation(artifact)
+    if policy.require_hashes and expectation.sha256 is None:
         raise IntegrityError(
             f"{artifact.name}: no full sha256 is known of it, and one is required", hint="pin one with: segzoo fetch NAME --pin SHA256"
         )
-    if here := in_store(artifact, store):
+    if here := _from_store(artifact, expectation, store):
         return here
-    addresses = [f"{prefix.rstrip('/')}/{artifact.name}" for prefix in policy.mirrors] + [mirror.url for mirror in artifact.urls]
+    urls = _addresses(artifact, policy)
+    store.require_space(artifact.size)
+    with _alone(store, artifact, expectation, said):
+        if expectation.sha256 is None:  # another process may have pinned it while this one waited
+            expectation = store.expectation(artifact)
+        if here := _from_store(artifact, expectation, store):
+            return here
+        with nullcontext(client) if client else Client(policy.patience) as shared:
+            return deliver(Order(artifact, expectation, store, base, said, policy, shared), urls)
+
+
+def _addresses(artifact: Artifact, policy: Policy) -> list[str]:
+    """Where to ask, in order: the user's mirrors, then the manifest's addresses. Raises NotFoundError where offline leaves none."""
+    urls = [f"{prefix.rstrip('/')}/{artifact.name}" for prefix in policy.mirrors] + [mirror.url for mirror in artifact.urls]
     if policy.offline:
-        addresses = [url for url in addresses if not remote(url)]
-        if not addresses:
+        urls = [url for url in urls if not remote(url)]
+        if not urls:
             raise NotFoundError(
                 f"{artifact.name}: not in the store, and not fetched: offline", hint="fetch it once with a connection, or segzoo adopt it"
             )
-    check_space(store, artifact.size)
-    said = progress or (lambda done, size: None)
-    with _alone(store, artifact, said):
-        if here := in_store(artifact, store):  # another process was fetching it
-            return here
-        own = nullcontext(client) if client else Client(policy.patience)
-        with own as shared, Delivery(artifact, store, base, said, policy, shared) as job:
-            return job.run(addresses)
+    return urls
 
 
 def fetch_many(
@@ -94,18 +100,18 @@ def fetch_many(
             yield name, outcome
 
 
-def in_store(artifact: Artifact, store: Store) -> Fetched | None:
-    """The artifact if the store has it and its bytes are right still; a blob that has changed is taken away."""
-    if (path := store.find(artifact)) is None:
+def _from_store(artifact: Artifact, expectation: Expectation, store: Store) -> Fetched | None:
+    """The artifact, if the store has it and its bytes are still right. A blob that has changed is removed."""
+    if (path := store.stored(expectation.sha256)) is None:
         return None
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
         if sha256 == path.name:
-            return Fetched(artifact, path, sha256, size, evidence(artifact, store.by_hand(artifact)), None)
+            return Fetched(artifact, path, sha256, size, expectation.evidence(), None)
         path.unlink(missing_ok=True)
-    except FileNotFoundError:  # another process was the first to take it away
+    except FileNotFoundError:  # another process removed it first
         pass
     except OSError as error:
         raise EnvironmentFault(f"{path}: not readable: {error.strerror}") from error
@@ -113,8 +119,8 @@ def in_store(artifact: Artifact, store: Store) -> Fetched | None:
 
 
 @contextmanager
-def _alone(store: Store, artifact: Artifact, said: Progress) -> Iterator[None]:
-    """Spares work that another process is doing already, whose progress is shown meanwhile. Nothing but time is lost where locks do not work."""
+def _alone(store: Store, artifact: Artifact, expectation: Expectation, said: Progress) -> Iterator[None]:
+    """Wait for a process that fetches the same, and show its progress. Where locks do not work, both fetch it, which costs only time."""
     lock = FileLock(store.home / "locks" / f"{artifact.name}.lock")
     until = time.monotonic() + _LONGEST_WAIT
     try:
@@ -123,7 +129,7 @@ def _alone(store: Store, artifact: Artifact, said: Progress) -> Iterator[None]:
             with suppress(Timeout):
                 lock.acquire(timeout=0.5, poll_interval=0.1)
                 continue
-            said(arrived(store.partials, family_of(store, artifact)), artifact.size)
+            said(arrived(store.partials, family_of(artifact, expectation)), artifact.size)
     except (OSError, NotImplementedError):
         yield
         return

@@ -1,4 +1,4 @@
-"""Files of the user's, hashed and taken into the store by their content."""
+"""A user's files: hashed, and copied into the store under their hash."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ _CHUNK = 1 << 20
 
 
 def hashed(source: Path) -> tuple[str, int]:
-    """The sha256 and the size of a file of the user's. Raises NotFoundError, EnvironmentFault."""
+    """The sha256 and the size of a user's file. Raises NotFoundError, EnvironmentFault."""
     if not source.is_file():
         raise NotFoundError(f"{source}: no such file" if not source.exists() else f"{source}: not a file")
     try:
@@ -22,8 +22,8 @@ def hashed(source: Path) -> tuple[str, int]:
         raise EnvironmentFault(f"{source}: not readable: {error.strerror}") from error
 
 
-def keep(file: IO[bytes], sha256: str, otherwise: str, store: Store) -> None:
-    """What a file gives, under its hash in the store. Raises IntegrityError, with `otherwise`, where it has another."""
+def copy_into_store(file: IO[bytes], sha256: str, otherwise: str, store: Store) -> None:
+    """Copy a file into the store under this hash. Raises IntegrityError, with the message `otherwise`, where its bytes have another."""
     copy = Partial(store.partials, sha256[:32], None)
     try:
         while chunk := file.read(_CHUNK):

@@ -1,19 +1,11 @@
-"""One HTTP address: bytes from an offset, held to what was said before; or the reason why not.
-
-Bodies come in order while several connections fetch what follows, so that a server that limits each
-connection does not limit the whole, and what has arrived is always a beginning of the file.
-"""
+"""One HTTP address: it gives bytes from an offset, as it promised, or Trouble says why not."""
 
 import re
 import socket
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -23,6 +15,8 @@ import truststore
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from segzoo.store.trouble import Kind, Trouble
+
 _CHUNK = 1 << 20
 _REDIRECTS = 10
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
@@ -30,7 +24,12 @@ _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a server is borne with: seconds, bytes, bytes a second. Files larger than `several` come over `connections`."""
+    """How much a server may ask of us, in seconds, bytes, and bytes a second.
+
+    `connect` and `stall` bound the wait for a connection and for the next byte. Over each `window` a body must average `slowest`.
+    There are `tries` rounds over the addresses, with `pause` before the second, twice that before the third, `wait` at most. An address
+    that fails after `progress` bytes is asked again in the same round. Files larger than `several` come over `connections`.
+    """
 
     connect: float = 10
     stall: float = 30
@@ -44,40 +43,9 @@ class Patience:
     several: int = 32 << 20
 
 
-class Trouble(Exception):
-    """An address did not deliver.
-
-    `again`: it may do so later, after `wait` seconds. `lost`: there was no connection, or no longer one.
-    `wrong`: it delivers something else. `absent`: a local file that is not there. `anew`: what it has is to
-    be had from the start only, `ranges` saying whether in ranges. `hint` is what to do, where that is not the usual.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        again: bool = False,
-        wait: float | None = None,
-        lost: bool = False,
-        wrong: bool = False,
-        absent: bool = False,
-        anew: bool = False,
-        ranges: bool = True,
-        hint: str | None = None,
-    ):
-        super().__init__("".join(letter if letter.isprintable() else "?" for letter in shown(reason)))  # a server may send escape codes
-        self.again, self.wait, self.lost, self.wrong, self.absent, self.anew, self.ranges = again, wait, lost, wrong, absent, anew, ranges
-        self.hint = hint
-
-
-def shown(text: str) -> str:
-    """A text without the passwords in its addresses."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
-
-
 @dataclass(frozen=True)
 class Answer:
-    """What a server said of a body, and the body. `start` is 0 where it ignored the range asked for."""
+    """What a server said of a body, and the body. `start` is 0 where the server ignored the range that was asked for."""
 
     response: requests.Response
     start: int
@@ -87,13 +55,14 @@ class Answer:
 
     @property
     def validator(self) -> str | None:
-        """What tells this version of the file from another; a weak ETag tells it not for certain."""
+        """What tells this version of the file from another: the ETag, unless it is weak, which proves nothing."""
         tag = self.headers.get("ETag")
         return tag if tag and not tag.startswith("W/") else None
 
     @property
     def encoded(self) -> bool:
-        return self.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
+        """Whether the body comes compressed, so that its length says nothing of the file's."""
+        return _encoded(self.headers)
 
     def chunks(self, patience: Patience, stop: threading.Event | None = None) -> Iterator[bytes]:
         """The body as it comes. Raises Trouble when it ends early, stalls or crawls."""
@@ -103,21 +72,21 @@ class Answer:
             while chunk := self.response.raw.read1(_CHUNK, decode_content=self.encoded):
                 received += len(chunk)
                 if promised is not None and received > promised:
-                    raise Trouble(f"promised {promised:,} bytes and sends more", wrong=True)
+                    raise Trouble(Kind.WRONG, f"promised {promised:,} bytes and sends more")
                 yield chunk
                 if (now := monotonic()) - begun >= patience.window:
                     if received - mark < patience.slowest * (now - begun):
-                        raise Trouble(f"too slow: {(received - mark) / (now - begun):.0f} bytes a second", again=True)
+                        raise Trouble(Kind.LATER, f"too slow: {(received - mark) / (now - begun):.0f} bytes a second")
                     begun, mark = now, received
                 if stop is not None and stop.is_set():
                     return
         if promised is not None and received < promised:
-            raise Trouble(f"the connection ended after {received:,} of {promised:,} bytes", again=True)
+            raise Trouble(Kind.LATER, f"the connection ended after {received:,} of {promised:,} bytes")
 
 
 @dataclass
 class Client:
-    """Connections shared by all that is fetched in one go."""
+    """Connections that several fetches share."""
 
     patience: Patience = field(default_factory=Patience)
 
@@ -133,9 +102,10 @@ class Client:
         self.session.close()
 
     def ask(self, url: str, start: int = 0, stop: int | None = None, validator: str | None = None) -> Answer:
-        """GET from `start` up to `stop`, or all where both are left out. Redirects are followed, but never from https to http.
+        """GET the bytes from `start` up to `stop`, by default all. Redirects are followed, but never from https to http.
 
-        Raises Trouble, also where the range that comes is not the one asked for.
+        `validator` names the version that a part must be of; a server that has another sends it from the start.
+        Raises Trouble, also where another range comes than was asked for.
         """
         headers = {"Accept-Encoding": "identity"}
         if start or stop is not None:
@@ -159,66 +129,15 @@ class Client:
             target = urljoin(url, requests.utils.requote_uri(response.headers["Location"].encode("latin-1").decode("utf-8")))
             scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
             if scheme not in ("http", "https"):
-                raise Trouble(f"redirects to a {scheme}: address")
+                raise Trouble(Kind.REFUSED, f"redirects to a {scheme}: address")
             if url.startswith("https:") and scheme == "http":
-                raise Trouble(f"redirects from https to http://{host}")
+                raise Trouble(Kind.REFUSED, f"redirects from https to http://{host}")
             url = target
-        raise Trouble(f"redirects more than {_REDIRECTS} times")
-
-    def stream(self, url: str, first: Answer, size: int, said: Callable[[int], None]) -> Iterator[bytes]:
-        """The body from `first` on, in order, pieces of `size` bytes fetched ahead by several connections.
-
-        `said` gets the bytes that have come but are not handed out yet.
-        """
-        yield from first.chunks(self.patience)
-        if first.stop is None or first.total is None or first.stop >= first.total:
-            return
-        stop, ahead = threading.Event(), [0] * self.patience.connections
-        tasks: SimpleQueue[tuple[Future[bytes], int, int] | None] = SimpleQueue()
-
-        def work(worker: int) -> None:
-            while task := tasks.get():
-                future, begin, end = task
-                try:
-                    future.set_result(self._piece(url, begin, end, first, stop, ahead, worker))
-                except BaseException as error:
-                    future.set_exception(error)
-
-        for worker in range(self.patience.connections):  # daemons: one that hangs must not keep Ctrl-C waiting
-            threading.Thread(target=work, args=(worker,), daemon=True).start()
-        pending: deque[Future[bytes]] = deque()
-        position = first.stop
-        try:
-            while pending or position < first.total:
-                while position < first.total and len(pending) < self.patience.connections * 3 // 2:
-                    end = min(position + size, first.total)
-                    pending.append(Future())
-                    tasks.put((pending[-1], position, end))
-                    position = end
-                piece = _awaited(pending.popleft(), lambda: said(sum(ahead)))
-                ahead[0] -= len(piece)
-                yield piece
-        finally:
-            stop.set()
-            for _ in range(self.patience.connections):
-                tasks.put(None)
-
-    def _piece(self, url: str, begin: int, end: int, first: Answer, stop: threading.Event, ahead: list[int], worker: int) -> bytes:
-        if stop.is_set():
-            return b""
-        answer = self.ask(url, begin, end, first.validator)
-        if (answer.start, answer.total, answer.validator) != (begin, first.total, first.validator):
-            answer.response.close()
-            raise Trouble("the file changed while it was read", again=True, anew=True)
-        parts = []
-        for chunk in answer.chunks(self.patience, stop):
-            parts.append(chunk)
-            ahead[worker] += len(chunk)
-        return b"".join(parts)
+        raise Trouble(Kind.REFUSED, f"redirects more than {_REDIRECTS} times")
 
 
 class _SystemTrust(HTTPAdapter):
-    """Certificates are judged by the system's trust store, where a company's own authority is found."""
+    """The system's trust store judges certificates: it holds a company's own authority."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         import ssl
@@ -228,18 +147,19 @@ class _SystemTrust(HTTPAdapter):
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """What goes wrong on the way, in the words of its innermost cause."""
+    """Turns errors of the network into Trouble, in the words of their innermost cause."""
     try:
         yield
     except Trouble:
         raise
     except (requests.RequestException, HTTPError, OSError, ValueError) as error:  # requests lets ValueErrors out for a malformed Location
         stalled = isinstance(error, requests.Timeout | TimeoutError | HTTPError)
-        raise Trouble(_cause(error), again=stalled, lost=isinstance(error, requests.ConnectionError | OSError)) from error
+        kind = Kind.LATER if stalled else Kind.LOST if isinstance(error, OSError) else Kind.REFUSED  # every error of requests is an OSError
+        raise Trouble(kind, _cause(error)) from error
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason of a chain of network errors, which is the one a person can use."""
+    """The innermost reason of a chain of network errors: the one that a person can use."""
     while (inner := error.__cause__ or error.__context__) is not None and str(inner):
         error = inner
     if isinstance(error, socket.gaierror):
@@ -247,38 +167,35 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:200]
 
 
-def _awaited(future: "Future[bytes]", meanwhile: Callable[[], None]) -> bytes:
-    while True:
-        try:
-            return future.result(timeout=0.25)
-        except NotYet:
-            if future.done():  # a time-out of the work itself
-                raise
-            meanwhile()
-
-
 def _read(response: requests.Response, start: int, stop: int | None) -> Answer:
-    """The status line and the headers, held to what was asked."""
-    headers = response.headers
-    code, length = response.status_code, _number(headers.get("Content-Length"))
-    if code in _AGAIN:
-        raise Trouble(f"HTTP {code} {response.reason}", again=True, wait=_number(headers.get("Retry-After")))
+    """The status line and the headers, compared with what was asked. Raises Trouble."""
+    code, headers = response.status_code, response.headers
     if code == requests.codes.partial:
-        found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", headers.get("Content-Range", "").strip())
-        begin, last, total = map(int, found.groups()) if found else (-1, -1, -1)
-        end = last + 1
-        expected = min(stop, total) if stop is not None else total
-        if begin != start or end != expected or (length is not None and length != end - begin):
-            said = headers.get("Content-Range", "")
-            raise Trouble(f"asked for bytes from {start:,}, it answers '{said}'", again=True, anew=True, ranges=False)
-        return Answer(response, begin, end, total, headers)
+        return _part(response, start, stop)
+    if code in _AGAIN:
+        raise Trouble(Kind.LATER, f"HTTP {code} {response.reason}", wait=_number(headers.get("Retry-After")) or 0)
     if code == requests.codes.requested_range_not_satisfiable and start:
-        raise Trouble(f"HTTP {code} {response.reason}", again=True, anew=True, ranges=False)
+        raise Trouble(Kind.NO_RANGES, f"HTTP {code} {response.reason}")
     if code != requests.codes.ok:
-        raise Trouble(f"HTTP {code} {response.reason}")
-    encoded = headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
-    whole = None if encoded else length
+        raise Trouble(Kind.REFUSED, f"HTTP {code} {response.reason}")
+    whole = None if _encoded(headers) else _number(headers.get("Content-Length"))
     return Answer(response, 0, whole, whole, headers)
+
+
+def _part(response: requests.Response, start: int, stop: int | None) -> Answer:
+    """A 206, whose Content-Range must be the range that was asked for."""
+    said, length = response.headers.get("Content-Range", ""), _number(response.headers.get("Content-Length"))
+    found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", said.strip())
+    begin, last, total = map(int, found.groups()) if found else (-1, -1, -1)
+    end = last + 1
+    expected = min(stop, total) if stop is not None else total
+    if begin != start or end != expected or (length is not None and length != end - begin):
+        raise Trouble(Kind.NO_RANGES, f"asked for bytes from {start:,}, it answers '{said}'")
+    return Answer(response, begin, end, total, response.headers)
+
+
+def _encoded(headers: Mapping[str, str]) -> bool:
+    return headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
 
 
 def _number(text: str | None) -> int | None:

@@ -1,7 +1,7 @@
 """What has arrived of a file so far: always a beginning of it, hashed as it came.
 
-Each process writes to a file of its own. What an earlier one left is adopted by copying it while it is
-hashed, which must be read for that anyway; so none writes where another does, whether locks hold or not.
+Each process writes to a file of its own. What an earlier process left is copied into it and hashed on the way: it must be read for
+its hash anyway. So no process writes where another does, whether locks work or not.
 """
 
 import contextlib
@@ -16,14 +16,15 @@ from segzoo.errors import EnvironmentFault
 
 _CHUNK = 1 << 20
 _WORTH_KEEPING = 1 << 16
+_EARLIER = "an earlier run"  # stands for the address of bytes that another process left
 
 
 class Partial:
-    """A new file `FAMILY-KEY.UUID.part` in `folder`: `family` is of the wanted file, `key` of this version of it.
+    """A new file `FAMILY-KEY.UUID.part` in `folder`. `family` stands for the wanted file, `key` for this version of it.
 
-    What has arrived stays behind for the next process, unless it was finished or discarded, or there is no
-    key by which to know it. Raises EnvironmentFault when the folder cannot be written
-    or the disk is full, and then leaves the disk as it was.
+    What has arrived stays for the next process, unless it was finished or discarded, or has no key to be found by.
+    `origins` are the addresses that the bytes are from. Raises EnvironmentFault when the folder cannot be written or the disk
+    is full, and then leaves nothing on the disk.
     """
 
     def __init__(self, folder: Path, family: str, key: str | None):
@@ -33,11 +34,15 @@ class Partial:
         with self._disk("cannot write here"):
             folder.mkdir(parents=True, exist_ok=True)
             self.file = self.path.open("xb", buffering=0)
-        _hold(self.file.fileno())
-        self.digest, self.size, self.head, self.adopted = hashlib.sha256(), 0, b"", 0
+        _mark_in_use(self.file.fileno())
+        self._forget()
+
+    def _forget(self) -> None:
+        self.digest, self.size, self.head, self.resumed = hashlib.sha256(), 0, b"", 0
+        self.origins: set[str] = set()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Leave what has arrived for the next process, or nothing where it is of no use to it."""
+        """Leave what has arrived for the next process, or nothing where that cannot use it."""
         if self.size < _WORTH_KEEPING or self.nameless or isinstance(error, EnvironmentFault):
             self.path.unlink(missing_ok=True)
         else:
@@ -53,15 +58,16 @@ class Partial:
         self.head = self.head or chunk[:64]
         self.size += len(chunk)
 
-    def adopt(self) -> None:
-        """Take over the longest that another process left of the same."""
+    def resume(self) -> None:
+        """Take over the longest beginning that another process left of the same version."""
         left = max(self._others(self.key), key=_length, default=None)
         if left is None or _length(left) < _WORTH_KEEPING:
             return
         with contextlib.suppress(FileNotFoundError), left.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 self.append(chunk)
-        self.adopted = self.size
+        self.resumed = self.size
+        self.origins = {_EARLIER} if self.size else set()
         self._sweep(self.key, self.size)
 
     def reset(self) -> None:
@@ -69,15 +75,15 @@ class Partial:
         with self._disk():
             self.file.seek(0)
             self.file.truncate()
-        self.digest, self.size, self.head, self.adopted = hashlib.sha256(), 0, b"", 0
+        self._forget()
 
     def discard(self) -> None:
-        """Forget it all, and what was adopted of others."""
+        """Begin anew, and remove what other processes left of this version."""
         self.reset()
         self._sweep(self.key)
 
     def finish(self, target: Path) -> None:
-        """Give the whole file its name, once its bytes are on disk; what others left of it is of no use any more."""
+        """Give the whole file its name, once its bytes are on disk, and remove what other processes left of it."""
         with self._disk():
             os.fsync(self.file.fileno())
             self.file.close()
@@ -94,15 +100,15 @@ class Partial:
         return (path for path in self.folder.glob(f"{beginning}*.part") if path != self.path)
 
     def _sweep(self, beginning: str, longest: int | None = None, done: bool = False) -> None:
-        """Take away what processes that live no more left of the same, up to a length.
+        """Remove what dead processes left under this beginning of a name, up to a length.
 
-        Where locks lie, the dead cannot be told from the living, and nothing is taken away before the file is done.
+        Where locks do not work, dead and living processes look alike, and nothing is removed before the file is done.
         """
-        if not done and not held(self.path):
+        if not done and not in_use(self.path):
             return
         for path in self._others(beginning):
             with contextlib.suppress(OSError):
-                if (longest is None or _length(path) <= longest) and not held(path):
+                if (longest is None or _length(path) <= longest) and not in_use(path):
                     path.unlink()
 
     @contextlib.contextmanager
@@ -115,7 +121,7 @@ class Partial:
 
 
 def arrived(folder: Path, family: str) -> int:
-    """How much is there of a file, by whichever process."""
+    """How many bytes of a file are here: the longest beginning that any process has."""
     return max((_length(path) for path in folder.glob(f"{family}-*.part")), default=0)
 
 
@@ -126,16 +132,16 @@ def _length(path: Path) -> int:
         return -1
 
 
-def _hold(descriptor: int) -> None:
-    """Mark an open file as in use for as long as this process lives; where locks do not work, nothing is lost but a hint."""
+def _mark_in_use(descriptor: int) -> None:
+    """Lock an open file for as long as this process lives. Where locks do not work, only this hint is lost."""
     with contextlib.suppress(OSError, ImportError):
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def held(path: Path) -> bool:
-    """Whether a living process holds this file. Where locks lie, it says no, and that process begins anew at worst."""
+def in_use(path: Path) -> bool:
+    """Whether a living process writes this file. Where locks do not work the answer is no; at worst that process begins anew."""
     try:
         import fcntl
 
@@ -149,7 +155,7 @@ def held(path: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk, where the system can."""
+    """Write a folder's list of names to disk, where the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

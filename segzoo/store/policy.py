@@ -1,4 +1,4 @@
-"""What the user allows of the network, and what a file without a hash must pass."""
+"""What the user allows: which addresses may be asked, and what a file without a hash must pass."""
 
 import zipfile
 from collections.abc import Callable
@@ -9,16 +9,15 @@ from segzoo.errors import ConversionError, IntegrityError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.http import Patience
 
-Progress = Callable[[int, int | None], None]
 Look = Callable[[Artifact, Path], None]
 UNSEEN = (
-    "the manifest names no hash of it, so it must open as what the manifest says that it is; nothing of it was kept or pinned."
-    " Where you know that a file is right all the same: segzoo fetch NAME --pin SHA256"
+    "the manifest names no hash of it, so it must open as the manifest describes it; nothing of it was kept or pinned."
+    " If you know that a file is right all the same: segzoo fetch NAME --pin SHA256"
 )
 
 
 def opens(artifact: Artifact, path: Path) -> None:
-    """Open a file as what its published name says that it is: weights by their headers, an archive by its list of contents.
+    """Open a file as its published name says: weights by their headers, an archive by its list of contents.
 
     Raises IntegrityError where it is something else, or not whole.
     """
@@ -38,9 +37,9 @@ def opens(artifact: Artifact, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the user allows. `mirrors` are tried first: the beginnings of addresses that end in the published file name.
+    """What the user allows. `mirrors` are tried first; the published file name is put behind each.
 
-    `look` is what a file of which no hash is known must pass before it is pinned; it raises IntegrityError.
+    A file without a known hash must pass `look`, which raises IntegrityError, before its hash is pinned.
     """
 
     offline: bool = False

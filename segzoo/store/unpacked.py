@@ -1,26 +1,25 @@
-"""A data set from its archive: unpacked once into the store, counted, and known by the digest of its contents."""
+"""A data set from its archive: unpacked once into the store, its images counted, its contents named by a digest."""
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from segzoo.atomic import replacing
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.manifest.entries import Dataset
-from segzoo.store.store import Store
-from segzoo.store.unzip import unpack
+from segzoo.store.store import Progress, Store
+from segzoo.store.unzip import extract
 
 
 def folder_of(name: str, dataset: Dataset, store: Store) -> Path | None:
-    """Where a data set is in the store, whether or not it is there; None where nothing says what its archive must be."""
-    sha256 = store.expected(dataset.archive) if dataset.archive else None
+    """Where a data set belongs in the store, whether it is there or not; None where no full hash of its archive is known."""
+    sha256 = store.expectation(dataset.archive).sha256 if dataset.archive else None
     return store.home / "datasets" / f"{name}-{sha256[:16]}" if sha256 else None
 
 
-def install(name: str, dataset: Dataset, archive: Path, store: Store, said: Callable[[int, int | None], None]) -> tuple[Path, str]:
-    """The data set's folder, unpacked if it is not there yet, and the digest of the split that is evaluated.
+def install(name: str, dataset: Dataset, archive: Path, store: Store, said: Progress) -> tuple[Path, str]:
+    """Unpack a data set if it is not there yet. Returns its folder, and the digest of the split that is evaluated.
 
     Raises IntegrityError (a hostile or damaged archive, or other contents than the manifest says), EnvironmentFault.
     """
@@ -31,7 +30,7 @@ def install(name: str, dataset: Dataset, archive: Path, store: Store, said: Call
         return folder, str(json.loads(record.read_text(encoding="utf-8"))["digest"])
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not folder.is_dir():
-        unpack(archive, dataset.root, folder, said)
+        extract(archive, dataset.root, folder, said)
     try:
         for split, count in dataset.counts.items():
             found = samples(dataset.loader, folder, split, count)

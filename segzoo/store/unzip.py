@@ -1,25 +1,25 @@
-"""Zip archives of data sets unpacked: whole or not at all, and nothing outside the folder meant for it."""
+"""Zip archives of data sets, extracted whole or not at all, and never outside the folder meant for them."""
 
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.store.store import Progress
 
 _CHUNK = 1 << 20
 _MOST_FILES = 1_000_000
 _MOST_GROWTH = 20  # times the archive's own size: images do not shrink in a zip, a bomb does
 
 
-def unpack(archive: Path, root: str, target: Path, said: Callable[[int, int | None], None]) -> None:
-    """The folder `root` of an archive as the folder `target`, which appears when all its files are there.
+def extract(archive: Path, root: str, target: Path, said: Progress) -> None:
+    """Extract the folder `root` of an archive as the folder `target`, which appears when all its files are there.
 
-    Raises IntegrityError where a name leaves the folder, is a link or there twice, where the contents are
-    much larger than the archive or damaged; EnvironmentFault where the disk is full or cannot be written.
+    Raises IntegrityError where a name leaves the folder, is a link or occurs twice, and where the contents are damaged
+    or much larger than the archive; EnvironmentFault where the disk is full or cannot be written.
     """
     part = target.parent / f".{target.name}.{uuid4().hex}.part"
     try:
@@ -46,7 +46,7 @@ def unpack(archive: Path, root: str, target: Path, said: Callable[[int, int | No
 
 
 def _checked(archive: Path, opened: zipfile.ZipFile, root: str) -> dict[str, zipfile.ZipInfo]:
-    """The files below `root`, by their path in it, each name and size held to what a data set may have."""
+    """The files below `root`, by their path in it. Raises IntegrityError for a name, kind or size that no data set has."""
     infos = opened.infolist()
     if len(infos) > _MOST_FILES or sum(info.file_size for info in infos) > _MOST_GROWTH * archive.stat().st_size + _CHUNK:
         raise IntegrityError(f"{archive}: its contents are much larger than itself; it was not unpacked")

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from segzoo.errors import SegzooError
-from segzoo.store.http import Client, Patience, Trouble, shown
+from segzoo.store.http import Client, Patience
+from segzoo.store.trouble import Trouble, without_passwords
 from segzoo.zoo.zoo import Zoo
 
 _ROOM = 5 << 30  # bytes: the largest files, twice
@@ -125,7 +126,7 @@ def _certificates() -> Finding:
 
 
 def _named(variables: Iterable[str]) -> str:
-    return ", ".join(f"{name}={shown(value)}" for name in variables if (value := os.environ.get(name)))
+    return ", ".join(f"{name}={without_passwords(value)}" for name in variables if (value := os.environ.get(name)))
 
 
 def _addresses(zoo: Zoo) -> Iterator[Finding]:

@@ -121,7 +121,7 @@ def test_an_interruption_is_of_the_same_shape(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("segzoo.store.store.Store.expected", interrupted)
+    monkeypatch.setattr("segzoo.store.store.Store.expectations", interrupted)
     answer = segzoo("--zoo", "mini", "cache", "ls", "--json")
     assert (answer["exit_code"], answer["command"]) == (130, "cache ls")
 

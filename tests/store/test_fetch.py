@@ -605,9 +605,9 @@ def test_a_store_that_cannot_be(place, address, tmp_path, monkeypatch):
     assert f"{tmp_path / place / 'partials'}: cannot write here" in done.stderr
 
 
-@pytest.mark.parametrize("short", ["http:/good", "good.npz"])
-def test_a_disk_that_fills_half_way(short, address, tmp_path):
-    done = small_files_only("--zoo", manifest(tmp_path, tiny=source(address(short), **PREFIXED)), "fetch", "tiny")
+@pytest.mark.parametrize(("short", "known"), [("http:/good", WHOLE), ("http:/good", PREFIXED), ("good.npz", PREFIXED)])
+def test_a_disk_that_fills_half_way(short, known, address, tmp_path):
+    done = small_files_only("--zoo", manifest(tmp_path, tiny=source(address(short), **known)), "fetch", "tiny")
     assert (done.returncode, done.stdout) == (8, "")
     assert "not written: File too large" in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,9 +19,9 @@ from support import MINI
 from segzoo.cli import main
 from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import IntegrityError
-from segzoo.store.bundle import INDEX, load
+from segzoo.store.bundle import INDEX, load_bundle
 from segzoo.store.store import LOCK_NAME, Store, home
-from segzoo.store.unzip import unpack
+from segzoo.store.unzip import extract
 
 DATA, OTHER = os.urandom(300_000), os.urandom(200_000)
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -98,7 +98,7 @@ def test_many_unknown_files_are_a_line_each_and_the_hint_and_the_count_come_last
         (tmp_path / f"{number}.pth").write_bytes(f"unknown {number}".encode())
     unknown = [tmp_path / f"{number}.pth" for number in range(3)]
     done = segzoo("--zoo", zoo, "adopt", *unknown[:2], tmp_path / "mine.bin", unknown[2])
-    lines = [f"error: {path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()} is of no file in this zoo" for path in unknown]
+    lines = [f"error: {path}: no file in this zoo has its sha256, {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in unknown]
     hint = "hint: segzoo info NAME shows what a file must have; --zoo chooses another zoo"
     assert (done.exit_code, done.stderr.splitlines()) == (7, [*lines, hint])
     assert done.output.splitlines()[-1] == done.stdout.splitlines()[-1] == "1 adopted, 3 of no file in this zoo"
@@ -128,7 +128,7 @@ def test_a_file_without_a_hash_is_adopted_as_what_the_user_says(name, unhashed, 
     shutil.copy(MINI / LINEAR, tmp_path / "checkpoint.pth")
     sha256 = hashlib.sha256((MINI / LINEAR).read_bytes()).hexdigest()
     alone = segzoo("--zoo", unhashed, "adopt", tmp_path / "checkpoint.pth")
-    assert (alone.exit_code, "of 3 files in this zoo no hash is known" in alone.stderr, "--as NAME" in alone.stderr) == (7, True, True)
+    assert (alone.exit_code, "3 files in this zoo have no known hash" in alone.stderr, "--as NAME" in alone.stderr) == (7, True, True)
     done = segzoo("--zoo", unhashed, "adopt", "--as", name, tmp_path / "checkpoint.pth")
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'checkpoint.pth'}: {LINEAR}, 2.5 MB, no hash known, pinned on first use\n")
     pins = json.loads((unhashed.parent / LOCK_NAME).read_text())["pins"]
@@ -251,7 +251,7 @@ def test_a_hostile_bundle_is_refused(case, tmp_path):
     tar(tmp_path / "a.tar", *first, HOSTILE[case])
     store = Store(home(), tmp_path / LOCK_NAME)
     with pytest.raises(IntegrityError):
-        load(tmp_path / "a.tar", [], store, nothing_said)
+        load_bundle(tmp_path / "a.tar", [], store, nothing_said)
     assert [path for path in home().rglob("*") if path.is_file()] == []
     assert not (tmp_path / "escape").exists()
 
@@ -260,7 +260,7 @@ def test_a_hostile_bundle_is_refused(case, tmp_path):
 def test_a_file_that_is_no_bundle(data, tmp_path):
     (tmp_path / "a.tar").write_bytes(data)
     with pytest.raises(IntegrityError):
-        load(tmp_path / "a.tar", [], Store(home(), tmp_path / LOCK_NAME), nothing_said)
+        load_bundle(tmp_path / "a.tar", [], Store(home(), tmp_path / LOCK_NAME), nothing_said)
 
 
 def test_a_bundle_that_is_cut_short(zoo, tmp_path):
@@ -372,7 +372,7 @@ def zipped(path, *members):
 def test_a_hostile_archive_is_not_unpacked(member, tmp_path):
     zipped(tmp_path / "a.zip", ("set/one", b"one", 0), member)
     with pytest.raises(IntegrityError, match="it was not unpacked"):
-        unpack(tmp_path / "a.zip", "set", tmp_path / "out" / "set", nothing_said)
+        extract(tmp_path / "a.zip", "set", tmp_path / "out" / "set", nothing_said)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
 
@@ -383,7 +383,7 @@ def test_a_damaged_archive_leaves_nothing(tmp_path):
     for damaged in (bytes(data), bytes(data[:9000]), b"PK\x03\x04"):
         (tmp_path / "a.zip").write_bytes(damaged)
         with pytest.raises(IntegrityError, match="damaged"):
-            unpack(tmp_path / "a.zip", "set", tmp_path / "out", nothing_said)
+            extract(tmp_path / "a.zip", "set", tmp_path / "out", nothing_said)
         assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
 

@@ -32,7 +32,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import counted, megabytes, show
-    from segzoo.store.bundle import create as create_bundle
+    from segzoo.store.bundle import create_bundle
     from segzoo.zoo.names import resolve
 
     if target.exists() and not force:
@@ -57,7 +57,7 @@ def load(choice: Choice, source: Path, as_json: bool) -> None:
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import counted, show
-    from segzoo.store.bundle import load as load_bundle
+    from segzoo.store.bundle import load_bundle
 
     zoo = choice.load()
     with byte_progress(source.name) as said:

@@ -93,11 +93,11 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
     """Remove what is left of broken downloads, unless a process is at it."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
-    from segzoo.store.partial import held
+    from segzoo.store.partial import in_use
 
     zoo = choice.load()
     store = zoo.store
-    gone = [path for path in store.partials.glob("*.part") if not held(path)]
+    gone = [path for path in store.partials.glob("*.part") if not in_use(path)]
     if unused:
         gone += [store.blob(row["sha256"]) for row in _rows(store, zoo.manifest.artifacts) if not row["names"]]
     size = sum(path.stat().st_size for path in gone)
@@ -139,8 +139,8 @@ def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
 def _rows(store: Store, artifacts: dict[str, Artifact]) -> list[dict[str, Any]]:
     """The files in the store, each with the names that the zoo has for it."""
     names: dict[str, list[str]] = {}
-    for name, artifact in artifacts.items():
-        if expected := store.expected(artifact):
-            names.setdefault(expected, []).append(name)
+    for name, expectation in zip(artifacts, store.expectations(artifacts.values()), strict=True):
+        if expectation.sha256:
+            names.setdefault(expectation.sha256, []).append(name)
     blobs = sorted(path for path in store.blobs.glob("*") if path.is_file())
     return [{"sha256": path.name, "size": path.stat().st_size, "names": names.get(path.name, [])} for path in blobs]

@@ -128,10 +128,9 @@ def _pin(zoo: Zoo, wanted: dict[str, Artifact], sha256: str) -> None:
 
 def _planned(zoo: Zoo, name: str, artifact: Artifact) -> dict[str, Any]:
     """What a fetch would do, as far as can be said without a connection."""
-    from segzoo.store.fetched import evidence
-
-    found = zoo.store.find(artifact)
-    urls, said = [mirror.url for mirror in artifact.urls], evidence(artifact, zoo.store.by_hand(artifact))
+    expectation = zoo.store.expectation(artifact)
+    found = zoo.store.stored(expectation.sha256)
+    urls, said = [mirror.url for mirror in artifact.urls], expectation.evidence()
     return {"name": name, "file": artifact.name, "here": found is not None, "size": artifact.size, "evidence": said, "urls": urls}
 
 

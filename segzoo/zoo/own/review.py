@@ -47,7 +47,7 @@ def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
 def _files(part: Part, store: Store) -> Iterator[Complaint]:
     """Hashes that nobody knows, and files beside the manifest that are not there or have another size."""
     for where, artifact in placed(part.manifest):
-        if store.expected(artifact) is None and not artifact.sha256_prefix:
+        if not store.expectation(artifact).has_hash:
             hint = f"segzoo manifest lock {part.given} pins it in {store.lock.name}"
             yield part.source.at(where, f"{artifact.name}: no hash is known, so the first file that comes is taken for it", hint)
         for index, mirror in enumerate(artifact.urls):
