@@ -69,9 +69,8 @@ class Axes:
         if not unknown and rest:
             raise ConversionError(expected)
         if unknown:
-            (term,) = unknown
-            axis = next(axis for axis in term if axis not in known)
-            each, left = divmod(rest, math.prod(known[axis] for axis in term if axis in known))
+            axis = next(axis for axis in unknown[0] if axis not in known)
+            each, left = divmod(rest, sum(math.prod(known[one] for one in term if one in known) for term in unknown))
             if left or each < 1:
                 raise ConversionError(f"{rule.key}: {size} does not divide into the {len(rule.holds)} tensors it should hold")
             self.bind(axis, each, rule.key)
