@@ -7,8 +7,9 @@ import numpy as np
 
 from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import Found, detect
+from segzoo.conversion.fit import left_out
 from segzoo.conversion.metadata import recorded
-from segzoo.conversion.plan import fill, left_out
+from segzoo.conversion.plan import fill
 from segzoo.conversion.run import make
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights, naming

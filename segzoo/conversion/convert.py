@@ -1,32 +1,26 @@
 """One file to another: open, detect, plan, stream, read back and compare, report."""
 
 import json
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-
-from segzoo.atomic import replacing
 from segzoo.conversion.axes import measure
 from segzoo.conversion.checkpoint import Checkpoint, identified
 from segzoo.conversion.computed import cast, regridded
 from segzoo.conversion.metadata import METADATA_KEY
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.conversion.positions import METHODS
-from segzoo.conversion.run import check_buffers, run
-from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, UsageError, one_of
+from segzoo.conversion.run import check_buffers
+from segzoo.conversion.write import Progress, write
+from segzoo.errors import ConversionError, UsageError, one_of
 from segzoo.formats import Weights, naming, open_weights, writer
-from segzoo.formats.arrays import DTYPES, copy, finite, raw_bytes, tensor_digest
+from segzoo.formats.arrays import DTYPES
 from segzoo.layouts import NAMES, all_layouts
 from segzoo.layouts.family import Geometry
 from segzoo.layouts.layout import Layout
-from segzoo.spec import Spec
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,7 @@ def convert(
         made, _ = measure(steps.target, steps.specs, steps.geometry.heads)
     eps = eps or read.recorded.eps
     with naming(opened.path):
-        written = _write(target, steps, computing, _metadata(steps, made, eps, computed), digests, progress or (lambda doing, done, whole: None))
+        written = write(target, steps, computing, _metadata(steps, made, eps, computed), digests, progress or (lambda doing, done, whole: None))
     return Report(
         source,
         target,
@@ -168,45 +162,6 @@ def _metadata(steps: Plan, made: Geometry, eps: float | None, computed: Mapping[
     return {"format": "pt", METADATA_KEY: json.dumps(facts)}  # transformers 4 refuses a file that does not name its framework
 
 
-@dataclass(frozen=True)
-class _Written:
-    size: int
-    digests: Mapping[str, str]
-    not_finite: tuple[str, ...]
-
-
-def _write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> _Written:
-    """Write the tensors as they are made, and read each back before the file takes its name."""
-    specs = steps.specs
-    whole = sum(spec.nbytes for spec in specs.values())
-    checksums: dict[str, int] = {}
-    sha256: dict[str, str] = {}
-    not_finite: list[str] = []
-    try:
-        scratch = np.empty(max((spec.nbytes for spec in specs.values()), default=0), np.uint8)
-    except MemoryError as error:
-        raise EnvironmentFault(f"{target}: not enough memory for its largest tensor") from error
-
-    def produce() -> Iterator[tuple[str, np.ndarray]]:
-        done = 0
-        for name, array in run(steps, source):
-            array = _contiguous(array, scratch)
-            checksums[name] = zlib.crc32(raw_bytes(array))
-            if digests:
-                sha256[name] = tensor_digest(array)
-            if not finite(array):
-                not_finite.append(name)
-            yield name, array
-            done += array.nbytes
-            said("writing", done // 2, whole)  # the other half is reading back
-
-    with replacing(target) as part:
-        with part.open("wb") as file:
-            writer(target)(file, specs, produce(), metadata)
-        _read_back(part, target, specs, checksums, lambda done: said("comparing", (whole + done) // 2, whole))
-        return _Written(part.stat().st_size, sha256, tuple(not_finite))
-
-
 def _set_aside(opened: Weights, patterns: Collection[str]) -> tuple[Weights, list[str]]:
     """The weights without the tensors that the patterns leave out, and the names of these. Raises ConversionError for a pattern that fits none."""
     aside: list[str] = []
@@ -237,25 +192,3 @@ def _filled_note(steps: Plan) -> list[str]:
         return []
     more = f" and {len(steps.filled) - 3} more" if len(steps.filled) > 3 else ""
     return [f"not in {steps.source.layout.name}'s file, and written as what its absence means: {', '.join(steps.filled[:3])}{more}"]
-
-
-def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-    """The array with its bytes in order, copied into `scratch` if need be: fresh memory for each costs more than the copy."""
-    if array.flags.c_contiguous:
-        return array
-    flat = scratch[: array.nbytes].view(array.dtype).reshape(array.shape)
-    copy(array, flat)
-    return flat
-
-
-def _read_back(part: Path, target: Path, specs: Mapping[str, Spec], checksums: Mapping[str, int], said: Callable[[int], None]) -> None:
-    """The finished file opened as a reader will, each tensor held to what was written: dtype, shape and CRC-32 of its bytes."""
-    done = 0
-    again = open_weights(part)
-    if dict(again.specs) != specs:
-        raise IntegrityError(f"{target}: read back, it holds other tensors than were written; nothing was kept")
-    for name, checksum in checksums.items():
-        array = again[name]
-        if zlib.crc32(raw_bytes(array)) != checksum:
-            raise IntegrityError(f"{target}: read back, tensor '{name}' differs from what was written; nothing was kept")
-        said(done := done + array.nbytes)

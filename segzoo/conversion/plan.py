@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from segzoo.conversion.axes import dimensions, measure, shape_of
 from segzoo.conversion.detect import Found, detect
+from segzoo.conversion.fit import layout_of, left_out, refusal
 from segzoo.errors import ConversionError
-from segzoo.layouts import LAYOUTS, head_of
+from segzoo.layouts import head_of
 from segzoo.layouts.family import Geometry
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Buffer, Nested, Rule, axes_of
@@ -125,17 +126,6 @@ def plan(
     return Plan(found, written, geometry, sizes, steps, (*dropped, *idle, *_beside(found)), musts)
 
 
-def layout_of(found: Found, to: str | Layout) -> Layout:
-    """The layout of this name that the file's family has. Raises ConversionError where it has none."""
-    if isinstance(to, Layout):
-        return to
-    family = found.layout.family
-    if to not in LAYOUTS[family.name]:
-        known = ", ".join(LAYOUTS[family.name])
-        raise ConversionError(f"{found.layout.name} cannot become {to}: {family.title} has no layout '{to}', only {known}")
-    return LAYOUTS[family.name][to]
-
-
 def _check_drops(found: Found, drop: Collection[str]) -> None:
     optional = [section for section in found.sections if section not in found.layout.family.essential]
     if wrong := [section for section in drop if section not in optional]:
@@ -219,34 +209,6 @@ def _step(rule: Rule, parts: list[Part | Neutral], specs: Mapping[str, Spec], si
 
 def _shape(value: Nested) -> tuple[int, ...]:
     return (len(value), *_shape(value[0])) if isinstance(value, list) else ()
-
-
-def refusal(found: Found, target: Layout) -> str | None:
-    """Why a file cannot be brought to a layout at all; None where it can."""
-    essential = found.layout.family.essential
-    lacking = [section for section in found.sections if section in essential and section not in target.sections]
-    if not lacking:
-        return None
-    return f"{found.layout.name} cannot become {target.name}: this file has {essential[lacking[0]]}, for which layout '{target.name}' has no place"
-
-
-def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[str, str]:
-    """The sections of a file that do not come along to a layout, each with the reason."""
-    reasons = {
-        section: target.reasons.get(section, f"layout '{target.name}' has no {section}")
-        for section in found.sections
-        if section not in target.sections
-    } | dict.fromkeys(drop, "as asked")
-    for section, below in found.layout.family.stands_on.items():
-        if section in found.sections and section not in found.layout.excludes and (gone := [one for one in below if one in reasons]):
-            reasons.setdefault(section, f"it stands on the {gone[0].replace('pre_logits', 'pre-logits layer')}, which is dropped")
-    for section, other in target.excludes.items():
-        if {section, other} <= set(found.sections) and section not in found.layout.excludes:
-            reasons.setdefault(section, f"layout '{target.name}' has no {section} on top of {other}")
-    for section, other in found.layout.excludes.items():
-        if {section, other} <= set(found.sections) - reasons.keys() and section not in target.excludes:
-            reasons[other] = f"in layout '{found.layout.name}' the {section} does not stand on it, in '{target.name}' it would"
-    return reasons
 
 
 def _leftover(found: Found, written: Found, kept: Collection[str]) -> tuple[list[Dropped], tuple[Must, ...]]:

@@ -28,7 +28,7 @@ _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at. `missing` is what some commands lack and others do without; `wrong` what must be mended."""
 
     what: str
@@ -37,21 +37,21 @@ class Finding:
     fix: str | None = None
 
 
-def examine(zoo: Zoo) -> Iterator[Finding]:
+def diagnose(zoo: Zoo) -> Iterator[Diagnosis]:
     """Everything, in the order in which it is needed: Python, packages, device, store, network."""
-    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Diagnosis("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _device()
     yield from _store(zoo)
     yield _proxies()
     yield _certificates()
     if zoo.offline:
-        yield Finding("network", "ok", "offline, as asked: no address was tried")
+        yield Diagnosis("network", "ok", "offline, as asked: no address was tried")
     else:
         yield from _addresses(zoo)
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Diagnosis]:
     """The packages that every command needs, then those of each extra."""
     required = [Requirement(line) for line in importlib.metadata.requires("segzoo") or ()]
     for extra, purpose in {"": "", **_EXTRAS}.items():
@@ -61,9 +61,9 @@ def _packages() -> Iterator[Finding]:
         name = f"extra {extra}" if extra else "packages"
         if lacking:
             fix = f"pip install 'segzoo[{extra}]'" if extra else "pip install --force-reinstall segzoo"
-            yield Finding(name, "missing" if extra else "wrong", f"not here: {', '.join(lacking)}" + (f" ({purpose})" if extra else ""), fix)
+            yield Diagnosis(name, "missing" if extra else "wrong", f"not here: {', '.join(lacking)}" + (f" ({purpose})" if extra else ""), fix)
         else:
-            yield Finding(name, "ok", ", ".join(f"{package} {version}" for package, version in found.items()))
+            yield Diagnosis(name, "ok", ", ".join(f"{package} {version}" for package, version in found.items()))
 
 
 def _version(package: str) -> str | None:
@@ -73,26 +73,26 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device() -> Finding:
+def _device() -> Diagnosis:
     if _version("torch") is None:
-        return Finding("device", "missing", "no torch, so no device to evaluate on", "pip install 'segzoo[eval]'")
+        return Diagnosis("device", "missing", "no torch, so no device to evaluate on", "pip install 'segzoo[eval]'")
     import torch
 
     build = f"torch {torch.__version__}, " + (f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA")
     if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-        return Finding("device", "ok", f"{build}; " + ", ".join(f"{card.name}, {card.total_memory / 1e9:.0f} GB" for card in cards))
+        return Diagnosis("device", "ok", f"{build}; " + ", ".join(f"{card.name}, {card.total_memory / 1e9:.0f} GB" for card in cards))
     if torch.backends.mps.is_available():
-        return Finding("device", "ok", f"{build}; Apple's GPU")
+        return Diagnosis("device", "ok", f"{build}; Apple's GPU")
     threads = f"CPU, {torch.get_num_threads()} threads"
     if torch.version.cuda:
-        return Finding("device", "missing", f"{build}, but it finds no GPU; {threads}", "nvidia-smi shows whether the driver is there and new enough")
+        return Diagnosis("device", "missing", f"{build}, but it finds no GPU; {threads}", "nvidia-smi shows whether the driver is there and new enough")
     if shutil.which("nvidia-smi"):
-        return Finding("device", "missing", f"{build}, but this machine has NVIDIA's driver; {threads}", "https://pytorch.org/get-started/locally/")
-    return Finding("device", "ok", f"{build}; {threads}")
+        return Diagnosis("device", "missing", f"{build}, but this machine has NVIDIA's driver; {threads}", "https://pytorch.org/get-started/locally/")
+    return Diagnosis("device", "ok", f"{build}; {threads}")
 
 
-def _store(zoo: Zoo) -> Iterator[Finding]:
+def _store(zoo: Zoo) -> Iterator[Diagnosis]:
     """Whether the store can be written, and how much room there is."""
     home = zoo.store.home
     try:
@@ -101,35 +101,35 @@ def _store(zoo: Zoo) -> Iterator[Finding]:
         with part_file(home, "doctor"):
             pass
     except SegzooError as error:
-        yield Finding("store", "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
+        yield Diagnosis("store", "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
         return
     free = shutil.disk_usage(home).free
     held = sum(path.stat().st_size for path in zoo.store.blobs.glob("*")) if zoo.store.blobs.is_dir() else 0
     said = f"{home}: {f'{held / 1e6:,.1f} MB' if held else 'nothing'} in it, {free / 1e9:.1f} GB free"
     if free < _ROOM:
-        yield Finding("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
+        yield Diagnosis("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
     else:
-        yield Finding("store", "ok", said)
+        yield Diagnosis("store", "ok", said)
 
 
-def _proxies() -> Finding:
+def _proxies() -> Diagnosis:
     """Those that the environment names; passwords in them are not shown."""
     spellings = [spelling for name in _PROXIES for spelling in (name, name.lower())]
-    return Finding("proxies", "ok", _named(spellings) or "none")
+    return Diagnosis("proxies", "ok", _named(spellings) or "none")
 
 
-def _certificates() -> Finding:
+def _certificates() -> Diagnosis:
     said = _named(_CERTIFICATES)
     if lost := [name for name in _CERTIFICATES if (path := os.environ.get(name)) and not Path(path).exists()]:
-        return Finding("certificates", "wrong", f"{said}: no such file", f"unset {lost[0]}, or let it name a file of certificates")
-    return Finding("certificates", "ok", said or "the system's trust store")
+        return Diagnosis("certificates", "wrong", f"{said}: no such file", f"unset {lost[0]}, or let it name a file of certificates")
+    return Diagnosis("certificates", "ok", said or "the system's trust store")
 
 
 def _named(variables: Iterable[str]) -> str:
     return ", ".join(f"{name}={without_passwords(value)}" for name in variables if (value := os.environ.get(name)))
 
 
-def _addresses(zoo: Zoo) -> Iterator[Finding]:
+def _addresses(zoo: Zoo) -> Iterator[Diagnosis]:
     """One file from each host of the zoo: its first byte."""
     first: dict[str, str] = {}
     for artifact in zoo.manifest.artifacts.values():
@@ -138,17 +138,17 @@ def _addresses(zoo: Zoo) -> Iterator[Finding]:
                 first.setdefault(urlsplit(mirror.url).netloc, mirror.url)
     first |= {urlsplit(url).netloc: url for url in zoo.mirrors}
     if not first:
-        yield Finding("network", "ok", "this zoo has no addresses on the network")
+        yield Diagnosis("network", "ok", "this zoo has no addresses on the network")
     away = 0
     with Client(Patience(connect=5, stall=5, tries=1)) as client, ThreadPoolExecutor(8) as pool:
         for host, reason in zip(first, pool.map(lambda url: _reason(client, url), first.values()), strict=True):
             away += reason is not None
             if reason is None:
-                yield Finding("network", "ok", f"{host} answers")
+                yield Diagnosis("network", "ok", f"{host} answers")
             else:
-                yield Finding("network", "missing", f"{host}: {reason}", "--mirror URL names another; segzoo bundle carries files")
+                yield Diagnosis("network", "missing", f"{host}: {reason}", "--mirror URL names another; segzoo bundle carries files")
     if first and away == len(first):  # one that is away is no fault of this machine, all of them are
-        yield Finding("network", "wrong", "no host of the zoo answers", "look at the connection and the proxies; --offline if there is to be none")
+        yield Diagnosis("network", "wrong", "no host of the zoo answers", "look at the connection and the proxies; --offline if there is to be none")
 
 
 def _reason(client: Client, url: str) -> str | None:

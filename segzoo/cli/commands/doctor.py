@@ -19,11 +19,11 @@ def doctor(choice: Choice, as_json: bool) -> None:
 
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show
-    from segzoo.zoo.doctor import examine
+    from segzoo.zoo.doctor import diagnose
 
     findings = []
     styles = {"ok": "green", "missing": "yellow", "wrong": "bold red"}
-    for finding in examine(choice.load()):
+    for finding in diagnose(choice.load()):
         findings.append(finding)
         if not as_json:
             show(f"{finding.status:8}{finding.what}: {finding.detail}", style=styles[finding.status])

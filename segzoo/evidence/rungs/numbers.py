@@ -7,7 +7,8 @@ from importlib.util import find_spec
 import numpy as np
 
 from segzoo.conversion.checkpoint import Checkpoint
-from segzoo.conversion.plan import plan, refusal
+from segzoo.conversion.fit import refusal
+from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, Skip
 from segzoo.evidence.check import Check, proved

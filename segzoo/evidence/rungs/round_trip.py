@@ -5,7 +5,8 @@ from typing import Any
 
 from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.detect import detect
-from segzoo.conversion.plan import fill, plan, refusal
+from segzoo.conversion.fit import refusal
+from segzoo.conversion.plan import fill, plan
 from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
 from segzoo.evidence.check import Check, proved

@@ -1,0 +1,47 @@
+"""What of a file a layout can hold, and why it cannot hold the rest."""
+
+from collections.abc import Collection
+
+from segzoo.conversion.detect import Found
+from segzoo.errors import ConversionError
+from segzoo.layouts import LAYOUTS
+from segzoo.layouts.layout import Layout
+
+
+def layout_of(found: Found, to: str | Layout) -> Layout:
+    """The layout of this name that the file's family has. Raises ConversionError where it has none."""
+    if isinstance(to, Layout):
+        return to
+    family = found.layout.family
+    if to not in LAYOUTS[family.name]:
+        known = ", ".join(LAYOUTS[family.name])
+        raise ConversionError(f"{found.layout.name} cannot become {to}: {family.title} has no layout '{to}', only {known}")
+    return LAYOUTS[family.name][to]
+
+
+def refusal(found: Found, target: Layout) -> str | None:
+    """Why a file cannot be brought to a layout at all; None where it can."""
+    essential = found.layout.family.essential
+    lacking = [section for section in found.sections if section in essential and section not in target.sections]
+    if not lacking:
+        return None
+    return f"{found.layout.name} cannot become {target.name}: this file has {essential[lacking[0]]}, for which layout '{target.name}' has no place"
+
+
+def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[str, str]:
+    """The sections of a file that do not come along to a layout, each with the reason."""
+    reasons = {
+        section: target.reasons.get(section, f"layout '{target.name}' has no {section}")
+        for section in found.sections
+        if section not in target.sections
+    } | dict.fromkeys(drop, "as asked")
+    for section, below in found.layout.family.stands_on.items():
+        if section in found.sections and section not in found.layout.excludes and (gone := [one for one in below if one in reasons]):
+            reasons.setdefault(section, f"it stands on the {gone[0].replace('pre_logits', 'pre-logits layer')}, which is dropped")
+    for section, other in target.excludes.items():
+        if {section, other} <= set(found.sections) and section not in found.layout.excludes:
+            reasons.setdefault(section, f"layout '{target.name}' has no {section} on top of {other}")
+    for section, other in found.layout.excludes.items():
+        if {section, other} <= set(found.sections) - reasons.keys() and section not in target.excludes:
+            reasons[other] = f"in layout '{found.layout.name}' the {section} does not stand on it, in '{target.name}' it would"
+    return reasons
