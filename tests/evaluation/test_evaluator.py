@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN, MINI, golden_model
+from support import GOLDEN, MINI, golden_model, slow_after
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segzoo.cli import main
@@ -117,7 +117,7 @@ def test_figures_on_awkward_sizes_with_labels_beyond_the_classes(head, mini_zoo)
 
 
 @pytest.mark.parametrize("mode", ["ms+flip", "ms+flip-1.x"])
-@pytest.mark.parametrize("head", ["mask", "linear"])
+@pytest.mark.parametrize("head", slow_after(1, ["mask", "linear"]))
 def test_augmented_counts_are_mmsegs(head, mode, mini_zoo):
     entry = mini_zoo.models[f"mini-{head}"]
     evaluator = mini_evaluator(entry)
@@ -305,7 +305,7 @@ BY_THE_PROGRAM = [
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9 has one name for it")
-@pytest.mark.parametrize("by_the_program", BY_THE_PROGRAM)
+@pytest.mark.parametrize("by_the_program", slow_after(1, BY_THE_PROGRAM))
 def test_tf32_is_off_whatever_a_program_has_set_under_either_of_its_names(by_the_program):
     subprocess.run([sys.executable, "-c", TF32.format(by_the_program=by_the_program)], check=True)
 
@@ -585,7 +585,7 @@ def test_a_damaged_image_a_wrong_label_and_a_wrong_size_are_named(ade, mini_zoo)
     assert digest(found) != whole
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", slow_after(1, ["bf16", "fp16"]))
 def test_close_calls_in_half_precision_are_those_that_its_rounding_decides(precision, mini_zoo):
     """As on another device: the same rounded weights, but sums that are rounded elsewhere. A model without its patch bias is another."""
     entry = mini_zoo.models["mini-mask"]

@@ -72,6 +72,7 @@ def ade_like():
     return [population(seed) for seed in range(6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [50, 200])
 def test_it_covers_what_it_says_on_sets_like_ade20k(images, ade_like):
     share, said = coverage(ade_like, images, 40)
@@ -79,6 +80,7 @@ def test_it_covers_what_it_says_on_sets_like_ade20k(images, ade_like):
     assert share >= 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [50, 100])
 def test_classes_that_are_predicted_and_never_labelled_do_not_deceive_it(images):
     """With all of them at 0 it covered the truth in 0.66 of trials with 50 images, and without them in 0.28 on the sets above."""
@@ -87,6 +89,7 @@ def test_classes_that_are_predicted_and_never_labelled_do_not_deceive_it(images)
     assert share >= 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [150])
 def test_where_all_classes_are_seen_it_covers_just_what_it_says(images):
     """Nineteen classes, of which the rarest is in one image of sixteen."""

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from support import MINI
+from support import MINI, slow_after
 
 import segzoo
 from segzoo.cli import main
@@ -185,6 +185,7 @@ def test_a_mode_without_a_reported_figure_takes_nothing_from_one_with_it():
     assert (both.exit_code, "\u2713 86.71" in both.stdout) == (0, True)
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_leave_the_modes_of_all():
     command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "verify", ENTRY, "--device", "cpu", "--images", "10"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -507,7 +508,7 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", slow_after(8, EDITS))
 def test_an_edited_receipt_is_caught(edit):
     change, said = EDITS[edit]
     verify("--images", "20")
@@ -517,6 +518,7 @@ def test_an_edited_receipt_is_caught(edit):
     assert said in done.output
 
 
+@pytest.mark.slow
 def test_receipts_of_every_outcome_hold(lab):
     """What a rung may come to, as runs write it: failed at the bottom and above, of a backbone, without data, of several modes."""
 
