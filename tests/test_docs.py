@@ -184,6 +184,14 @@ def test_excerpts_are_in_the_source(page):
             assert flat(block.text) in flat((ROOT / block.title).read_text())
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_functions_that_a_page_names_are_in_the_file_that_it_names(page):
+    for file, names in re.findall(r"`(segzoo/[a-z_/0-9]+\.py)`((?:, `[\w.]+`)*)", PAGES[page]):
+        tree = ast.walk(ast.parse((ROOT / file).read_text()))
+        defined = {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert {part for name in re.findall(r"`([\w.]+)`", names) for part in name.split(".")} <= defined, file
+
+
 def test_receipts_are_described_field_by_field():
     schema = json.loads(packaged("receipt.schema.json").read_text())
     for field in (*schema["properties"], *schema["$defs"]["CheckRecord"]["properties"]):

@@ -20,10 +20,10 @@ def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, war
     seconds = []
     with torch.inference_mode(), arithmetic("fp32"):
         for index in range(images if evaluator.device.type == "cuda" else min(images, len(chosen) + warmup)):
-            looks = evaluator.looks(read_image(chosen[index % len(chosen)].image), "ss")
+            views = evaluator.views(read_image(chosen[index % len(chosen)].image), "ss")
             _finish(evaluator.device)
             started = perf_counter()
-            evaluator.labels(evaluator.views([looks])[0])
+            evaluator.labels(evaluator.scored([views])[0])
             _finish(evaluator.device)
             seconds.append(perf_counter() - started)
     timed = seconds[warmup:] or seconds

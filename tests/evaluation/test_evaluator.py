@@ -24,9 +24,10 @@ from segzoo.datasets.pairs import digest, samples
 from segzoo.datasets.sample import FROM_ONE, Sample
 from segzoo.datasets.subset import subset
 from segzoo.errors import EnvironmentFault
+from segzoo.evaluation.agreement import MARGIN, agreement, explained
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of
-from segzoo.evaluation.evaluator import MARGIN, Evaluator
+from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.precision import DTYPES, device_of, dtype_of
 from segzoo.evaluation.windows import windows
 from segzoo.formats import open_weights
@@ -126,7 +127,7 @@ def test_augmented_counts_are_mmsegs(head, mode, mini_zoo):
     found = counted(evaluator, chosen, mode)
     for sample in chosen:
         expected = recorded(stored[sample.name])
-        assert found[sample.name] == expected or evaluator.explained(sample, found[sample.name], expected, mode)[0], sample.name
+        assert found[sample.name] == expected or explained(evaluator, sample, found[sample.name], expected, mode)[0], sample.name
 
 
 def test_the_whole_image_is_one_window_where_it_fits_one(mini_zoo):
@@ -155,7 +156,7 @@ def test_every_images_counts_are_mmsegs(head, mini_zoo):
     found = counted(evaluator, mini_samples())
     for sample in mini_samples():
         expected = recorded(stored[sample.name])
-        assert found[sample.name] == expected or evaluator.explained(sample, found[sample.name], expected)[0], sample.name
+        assert found[sample.name] == expected or explained(evaluator, sample, found[sample.name], expected)[0], sample.name
     assert len(found) == 40
 
 
@@ -166,7 +167,7 @@ def test_images_seen_together_are_as_if_seen_alone(mini_zoo):
     together = counted(evaluator, mini_samples(12))
     assert list(together) == list(alone)
     for sample in mini_samples(12):
-        assert together[sample.name] == alone[sample.name] or evaluator.explained(sample, together[sample.name], alone[sample.name])[0]
+        assert together[sample.name] == alone[sample.name] or explained(evaluator, sample, together[sample.name], alone[sample.name])[0]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -176,7 +177,7 @@ def test_on_another_device_nothing_is_left_on_the_processor(mode, mini_zoo):
     entry = mini_zoo.models["mini-mask"]
     evaluator = Evaluator(golden_model("mask"), entry.protocol, 8, meta, "bf16")
     images = [np.zeros((height, width, 3), np.uint8) for height, width in ((97, 131), (64, 64), (33, 200))]
-    for image, seen in zip(images, evaluator.views([evaluator.looks(image, mode) for image in images]), strict=True):
+    for image, seen in zip(images, evaluator.scored([evaluator.views(image, mode) for image in images]), strict=True):
         labels = evaluator.labels(seen)
         counts = confusion(labels, torch.zeros(labels.shape, dtype=torch.uint8, device=meta), 8)
         assert (labels.shape, counts.device, counts.dtype, counts.shape) == (image.shape[:2], meta, torch.int64, (9, 8))
@@ -248,9 +249,9 @@ def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
     for precision, least in (("bf16", 99.9), ("fp16", 99.98)):
         other = mini_evaluator(entry, precision=precision)
         assert {parameter.dtype for parameter in other.model.parameters()} == {torch.bfloat16 if precision == "bf16" else torch.float16}
-        agreement = other.agreement(mini_evaluator(entry), mini_samples(20), "ss")
-        assert agreement["images"] == 20
-        assert least < agreement["pixels_percent"] < 100
+        share = agreement(other, mini_evaluator(entry), mini_samples(20), "ss")
+        assert share["images"] == 20
+        assert least < share["pixels_percent"] < 100
     with pytest.raises(EnvironmentFault, match="tf32 is a way in which NVIDIA's GPUs multiply"):
         mini_evaluator(entry, precision="tf32")
 
@@ -354,8 +355,8 @@ def test_close_calls_explain_no_more_than_they_can(mini_zoo):
     sample = mini_samples()[0]
     found = counted(evaluator, [sample])[sample.name]
     moved = Counts(found.intersect.copy(), found.pred + np.array([500, -500, 0, 0, 0, 0, 0, 0]), found.label)
-    assert not evaluator.explained(sample, found, moved)[0]
-    assert evaluator.explained(sample, found, found)[0]
+    assert not explained(evaluator, sample, found, moved)[0]
+    assert explained(evaluator, sample, found, found)[0]
 
 
 @pytest.mark.parametrize(
@@ -595,5 +596,5 @@ def test_close_calls_in_half_precision_are_those_that_its_rounding_decides(preci
     mine, same, wrong = (counted(one, mini_samples()) for one in (evaluator, elsewhere, other))
     differing = [sample for sample in mini_samples() if mine[sample.name] != same[sample.name]]
     assert differing
-    assert all(evaluator.explained(sample, mine[sample.name], same[sample.name])[0] for sample in differing)
-    assert not all(evaluator.explained(sample, mine[sample.name], wrong[sample.name])[0] for sample in mini_samples())
+    assert all(explained(evaluator, sample, mine[sample.name], same[sample.name])[0] for sample in differing)
+    assert not all(explained(evaluator, sample, mine[sample.name], wrong[sample.name])[0] for sample in mini_samples())
