@@ -28,7 +28,7 @@ from segzoo.evaluation.agreement import MARGIN, agreement, explained
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of
 from segzoo.evaluation.evaluator import Evaluator
-from segzoo.evaluation.precision import DTYPES, device_of, dtype_of
+from segzoo.evaluation.precision import TORCH_DTYPES, device_of, dtype_of
 from segzoo.evaluation.windows import windows
 from segzoo.formats import open_weights
 from segzoo.models.segmentor import build
@@ -241,7 +241,7 @@ def test_other_errors_of_a_device_are_not_taken_for_want_of_memory(mini_zoo):
 
 
 def test_every_precision_can_be_asked_for():
-    assert tuple(DTYPES) == PRECISIONS
+    assert tuple(TORCH_DTYPES) == PRECISIONS
 
 
 def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
@@ -422,7 +422,7 @@ def test_images_are_turned_as_exif_says_and_labels_are_not(tmp_path):
     assert read_label(sample, 8).shape == (4, 6)
     with pytest.raises(EnvironmentFault, match="6x4 pixels, its image has 4x6") as raised:
         read_pair(sample, 8)
-    assert raised.value.hint.startswith("as stored a.jpg has the label's size, but its EXIF turns it")
+    assert raised.value.hint.startswith("as stored, a.jpg has the label's size; its EXIF turns it")
     Image.new("L", (4, 5)).save(tmp_path / "a.png")
     with pytest.raises(EnvironmentFault, match="4x5 pixels, its image has 4x6") as raised:
         read_pair(sample, 8)
