@@ -94,6 +94,7 @@ def test_what_no_process_has_is_skipped_and_said_once(tmp_path):
     assert (first.returncode, second.returncode) == (0, 0)
 
 
+@pytest.mark.slow
 def test_of_an_error_that_all_have_there_is_one_answer_for_programs(tmp_path):
     first, second = members(2, tmp_path, {rank: ("--smoke", "4", "--json") for rank in range(2)})
     answer, mine = first.communicate(timeout=120)

@@ -263,6 +263,7 @@ def test_a_folder_without_the_data_set_says_where_else_it_was_looked_for(tmp_pat
     assert check.detail == f"{tmp_path / 'images' / 'validation'}: no such folder; {said}; there is no {tmp_path / 'ade_mini'} either"
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf_8_from_the_zoo_to_the_page(lab, tmp_path, monkeypatch):
     """File systems have bytes for names: what is written shows those that are no UTF-8, and is read back as it was written."""
     lab.manifest(lambda plain: plain["models"]["mini-linear"].pop("counts"))

@@ -153,6 +153,7 @@ def test_a_receipt_of_other_data_is_replaced_but_not_in_silence(lab):
     assert "the receipt before this" not in verify("--images", "10", "--again", zoo=lab).stdout
 
 
+@pytest.mark.slow
 def test_what_all_images_refute_stays_refuted(lab):
     change(lab, "miou: 86.71", "miou: 60.00")
     refuted = verify("--images", "all", zoo=lab)
@@ -220,6 +221,7 @@ def label_of(lab):
     return next((home() / "receipts").iterdir()).name
 
 
+@pytest.mark.slow
 def test_a_changed_question_is_asked_again(lab):
     verify(zoo=lab)
     assert from_receipts(verify(zoo=lab)) == 3
@@ -385,6 +387,7 @@ def test_receipts_are_checked_by_name_and_one_that_is_damaged_keeps_none_from_it
     assert (other.exit_code, "there are some of --zoo mini" in other.stderr) == (7, True)
 
 
+@pytest.mark.slow
 def test_a_receipt_of_another_geometry_speaks_for_nothing(lab, tmp_path):
     """Heads show in no tensor: with others the same bytes are another model."""
     verify("--images", "10", zoo=lab)
@@ -508,7 +511,7 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("edit", slow_after(8, EDITS))
+@pytest.mark.parametrize("edit", slow_after(5, EDITS))
 def test_an_edited_receipt_is_caught(edit):
     change, said = EDITS[edit]
     verify("--images", "20")
