@@ -202,14 +202,14 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             clock = [time.perf_counter()]
             pairs = [read_pair(sample, entry.head.classes) for sample in group]
             clock.append(time.perf_counter())
-            looks = [evaluator.looks(image, options.mode) for image, _ in pairs]
-            windows += sum(len(look.crops) for one in looks for look in one)
+            views = [evaluator.views(image, options.mode) for image, _ in pairs]
+            windows += sum(len(view.crops) for one in views for view in one)
             wait()
             clock.append(time.perf_counter())
-            views = evaluator.views(looks)
+            scored = evaluator.scored(views)
             wait()
             clock.append(time.perf_counter())
-            labels = [evaluator.labels(one) for one in views]
+            labels = [evaluator.labels(one) for one in scored]
             wait()
             clock.append(time.perf_counter())
             for one, (_, label) in zip(labels, pairs, strict=True):

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-import segzoo.evaluation.evaluator as evaluation
 from segzoo.datasets.pairs import samples
 from segzoo.datasets.sample import AS_IT_IS
+from segzoo.evaluation import evaluator as evaluation
+from segzoo.evaluation import protocols
 from segzoo.evaluation.counts import Counts, counts_of, metrics, total
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.zoo.loading import loaded
@@ -72,9 +73,9 @@ def main() -> None:
 
     read = evaluation.read_pair
     show("as it should be", lambda: right)
-    show("resized by Pillow", within(evaluation, "resize", antialiased))
-    show("resized in floating point", within(evaluation, "resize", floating))
-    show("sizes cut off instead of rounded", within(evaluation, "rescaled", truncated))
+    show("resized by Pillow", within(protocols, "resize", antialiased))
+    show("resized in floating point", within(protocols, "resize", floating))
+    show("sizes cut off instead of rounded", within(protocols, "rescaled", truncated))
     show("blue and red exchanged", within(evaluation, "read_pair", lambda *given: (read(*given)[0][..., ::-1].copy(), read(*given)[1])))
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     show("ImageNet's mean and std", lambda: measure(mean=mean, std=std))

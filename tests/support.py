@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from segzoo.manifest.document import packaged
 from segzoo.spec import Spec
@@ -12,6 +13,11 @@ GOLDEN = Path(__file__).parent / "data"
 MINI = packaged("mini/zoo.yaml").parent
 TAME = MINI / "mini.tame.npz"
 CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
+
+
+def slow_after(quick, cases):
+    """The cases as parameters: the first few run always, the others only with `-m slow`."""
+    return [case if index < quick else pytest.param(case, marks=pytest.mark.slow) for index, case in enumerate(cases)]
 
 
 def specs_of(tensors) -> dict[str, Spec]:

@@ -111,6 +111,18 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", ["add-a-layout", "add-a-data-set"])
+def test_what_a_page_changes_is_in_the_source(page):
+    """Quickly; whether the changes do what the page says is seen in a copy."""
+    files: dict[str, str] = {}
+    for block in blocks(PAGES[f"docs/{page}.md"]):
+        if block.kind == "diff":
+            text = files.get(block.title) or (ROOT / block.title).read_text()
+            files[block.title] = amended(text, block.text)
+    assert files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["add-a-layout", "add-a-data-set"])
 def test_a_page_that_changes_segzoo_does_what_it_says_to_a_copy(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "segzoo", tmp_path / "segzoo", ignore=shutil.ignore_patterns("__pycache__"))
@@ -170,6 +182,14 @@ def test_excerpts_are_in_the_source(page):
     for block in blocks(PAGES[page]):
         if block.title:
             assert flat(block.text) in flat((ROOT / block.title).read_text())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_functions_that_a_page_names_are_in_the_file_that_it_names(page):
+    for file, names in re.findall(r"`(segzoo/[a-z_/0-9]+\.py)`((?:, `[\w.]+`)*)", PAGES[page]):
+        tree = ast.walk(ast.parse((ROOT / file).read_text()))
+        defined = {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert {part for name in re.findall(r"`([\w.]+)`", names) for part in name.split(".")} <= defined, file
 
 
 def test_receipts_are_described_field_by_field():

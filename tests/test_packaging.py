@@ -34,6 +34,7 @@ def unpacked(tmp_path_factory):
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_a_wheel_finds_its_own_files(unpacked, tmp_path):
     def run(*arguments):
         environment = {**os.environ, "PYTHONPATH": str(unpacked)}
@@ -46,6 +47,7 @@ def test_a_wheel_finds_its_own_files(unpacked, tmp_path):
     assert "3 verified" in run("-m", "segzoo", "--zoo", "mini", "verify", "--all", "--images", "1")
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
     assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"segzoo"}
     assert (unpacked / "segzoo" / "py.typed").exists()
@@ -54,6 +56,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
     assert not list(unpacked.rglob("*.pyc"))
 
 
+@pytest.mark.slow
 def test_the_source_distribution_holds_what_its_tests_read(tmp_path):
     with tarfile.open(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path)))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -82,4 +85,6 @@ def test_the_readme_and_the_help_give_the_same_exit_codes():
 def test_the_gate_runs_the_readmes_test_command():
     commands = re.findall(r"^pip install .*pytest$", README, re.MULTILINE)
     assert commands == ['pip install -c constraints.txt -e ".[test]" && pytest']
-    assert "grep -m 1 -E '^pip install .*pytest$' README.md" in (ROOT / ".ci" / "run").read_text()
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert "grep -m 1 -E '^pip install .*pytest$' README.md" in gate
+    assert '    eval "$tests"\n    pytest -m slow\n' in gate

@@ -1,7 +1,7 @@
 """Images and label maps from their files, decoded as MMSegmentation decodes them.
 
-Images as cv2's colour flag does (mmcv's `imfrombytes`), EXIF orientation, CMYK and 16 bits included; labels as
-Pillow gives them: 8-bit values or palette indices, never turned or resized.
+Images come out as from cv2 with its colour flag (mmcv's `imfrombytes`), EXIF orientation, CMYK and 16 bits included.
+Labels come out as from Pillow: 8-bit values or palette indices, never turned or resized.
 """
 
 import struct
@@ -15,7 +15,7 @@ from segzoo.errors import EnvironmentFault
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
-# By EXIF's orientation. Not Pillow's `exif_transpose` or `getexif`, which find one in XMP too, where OpenCV looks for none.
+# By the orientation in EXIF. Pillow's `exif_transpose` and `getexif` also find one in XMP, where OpenCV does not look.
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,7 +29,7 @@ _TURNS = {
 
 
 def read_image(path: Path) -> np.ndarray:
-    """RGB uint8 (h, w, 3). Raises EnvironmentFault, as all here."""
+    """An image as RGB uint8 (h, w, 3). Raises EnvironmentFault if it cannot be read, as all functions here do."""
     try:
         with Image.open(path) as image:
             image.load()  # a PNG's EXIF may come after its pixels; a TIFF is turned here
@@ -45,15 +45,15 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> EnvironmentFault:
-    """A file that is no image or a damaged one, or one that the system does not give."""
+    """The error for a file that is damaged or no image, or that the system does not open."""
     if isinstance(error, OSError) and error.errno is not None:
         return EnvironmentFault(f"{path}: not a readable {what}: {error.strerror}")
     why = "in no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
-    return EnvironmentFault(f"{path}: not a readable {what}: {why}", hint="it is damaged, or no image: get it again from where it came")
+    return EnvironmentFault(f"{path}: not a readable {what}: {why}", hint="it is damaged or no image: get it again from its source")
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation in a block of EXIF, 0 without one, as OpenCV 4.x reads it (`exif.cpp`): two bytes, of whatever type they are said to be."""
+    """The orientation in a block of EXIF, 0 without one, as OpenCV 4.x reads it (`exif.cpp`): two bytes, whatever type the entry gives."""
     tiff = exif.removeprefix(b"Exif\0\0")
     short = "<H" if tiff.startswith(b"II") else ">H"
     try:
@@ -68,7 +68,7 @@ def _orientation(exif: bytes) -> int:
 
 
 def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
-    """A JPEG's, by OpenCV's integer formula (`icvCvt_CMYK2BGR`) on the values as stored; Pillow has inverted them."""
+    """RGB from a JPEG's CMYK by OpenCV's integer formula (`icvCvt_CMYK2BGR`). It takes the values as stored; Pillow inverts them."""
     stored = (255 - pixels).astype(np.int32)
     black = stored[..., 3:]
     return (black - ((255 - stored[..., :3]) * black >> 8)).astype(np.uint8)
@@ -91,7 +91,7 @@ def read_label(sample: Sample, classes: int) -> np.ndarray:
         values = ", ".join(map(str, np.unique(raw[beyond])[:6]))
         raise EnvironmentFault(
             f"{sample.label}: labels {values} in {int(beyond.sum())} pixels, but the data set has {classes} classes",
-            hint="it is of another edition of the data set, or the manifest has the wrong `loader` or too few `classes`",
+            hint="the label is of another edition of the data set, or the manifest has the wrong `loader` or too few `classes`",
         )
     return label
 
@@ -106,16 +106,16 @@ def read_pair(sample: Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _apart(image: Path, size: tuple[int, ...]) -> str:
-    """What to do where a label map has another size (h, w) than the image that was read."""
+    """What to do if a label map's size (h, w) is not that of its image."""
     with Image.open(image) as stored:
         if (stored.height, stored.width) != size:
-            return "one of them was resized or is of another picture: get both again from where they came"
-    turned = f"as stored {image.name} has the label's size, but its EXIF turns it, and OpenCV and so MMSegmentation turn it too"
-    return f"{turned}: take the orientation out of the image's EXIF, or turn the label map"
+            return "one of them was resized, or belongs to another picture: get both again from their source"
+    turned = f"as stored, {image.name} has the label's size; its EXIF turns it, and MMSegmentation follows the EXIF"
+    return f"{turned}: remove the orientation from the image's EXIF, or turn the label map"
 
 
-def size_of(path: Path) -> int:
-    """How many pixels an image has, by its header."""
+def pixels_of(path: Path) -> int:
+    """The number of pixels of an image, from its header."""
     try:
         with Image.open(path) as image:
             return image.width * image.height

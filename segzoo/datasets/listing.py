@@ -1,4 +1,4 @@
-"""What lies in a data set's folders, and why a folder or file there cannot be used."""
+"""What is in a data set's folders, and why a folder or file there cannot be used."""
 
 import stat
 from collections import Counter
@@ -13,33 +13,33 @@ _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", 
 
 
 class LackingFolder(EnvironmentFault):
-    """A folder that a data set's layout has is not there."""
+    """A folder that every data set of this kind has is not there."""
 
 
-def listed(folder: Path, layout: str | None = None) -> list[Path]:
-    """What is in a folder, sorted, but for hidden files: macOS lays a ._NAME beside a NAME that it copies to another disk.
+def listed(folder: Path, hint: str | None = None) -> list[Path]:
+    """What is in a folder, sorted, without hidden files: macOS writes a ._NAME beside each NAME that it copies to another disk.
 
-    Raises LackingFolder with `layout` for a hint, EnvironmentFault where the folder cannot be read.
+    Raises LackingFolder with this hint, or EnvironmentFault if the folder cannot be read.
     """
     try:
         found = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise LackingFolder(f"{folder}: no such folder", hint=layout) from error
+        raise LackingFolder(f"{folder}: no such folder", hint=hint) from error
     except OSError as error:
         raise unreadable(folder, error) from error
     return sorted(path for path in found if not path.name.startswith("."))
 
 
-def ending(end: str, within: Path, folders: Sequence[Path]) -> list[Path]:
-    """The files of some folders `within` one whose names end so, sorted. Raises EnvironmentFault where there are none."""
+def images_ending(end: str, within: Path, folders: Sequence[Path]) -> list[Path]:
+    """The files in some folders whose names end in `end`, sorted. Raises EnvironmentFault, which names `within`, if there are none."""
     found = sorted(path for folder in folders for path in listed(folder) if path.name.endswith(end))
     if not found:
-        raise EnvironmentFault(f"{within}: expected images *{end}, found none", hint=renaming(folders, f".{end.rpartition('.')[2]}"))
+        raise EnvironmentFault(f"{within}: expected images *{end}, found none", hint=rename_hint(folders, f".{end.rpartition('.')[2]}"))
     return found
 
 
-def renaming(folders: Iterable[Path], suffix: str) -> str | None:
-    """What to do about images whose names end otherwise than in `suffix`, such as .JPG; None where there are none."""
+def rename_hint(folders: Iterable[Path], suffix: str) -> str | None:
+    """What to do about images with another suffix, such as .JPG; None if there are none."""
     for folder in folders:
         others = Counter(path.suffix for path in listed(folder) if path.suffix != suffix and path.suffix.lower() in _SUFFIXES)
         for other, count in others.most_common(1):
@@ -48,9 +48,9 @@ def renaming(folders: Iterable[Path], suffix: str) -> str | None:
 
 
 def fault_of(path: Path) -> str | None:
-    """What shows, before it is opened, that a path is no file to read; ABSENT where there is nothing at all.
+    """Why a path is no file to read, seen without opening it; ABSENT if nothing is there, None if it is a file.
 
-    Raises EnvironmentFault where its folder may not be entered.
+    Raises EnvironmentFault if its folder may not be entered.
     """
     try:
         mode = path.stat().st_mode
@@ -67,7 +67,7 @@ def fault_of(path: Path) -> str | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder. Raises EnvironmentFault where that cannot be told."""
+    """Whether a path is a folder. Raises EnvironmentFault if the system does not say."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -77,18 +77,19 @@ def is_folder(path: Path) -> bool:
 
 
 def folder_given(data: Path) -> Path:
-    """The folder that a user named. Raises EnvironmentFault where there is none."""
+    """The folder that the user gave with --data. Raises EnvironmentFault if there is none."""
     if not is_folder(data):
-        raise EnvironmentFault(f"{data}: no such folder", hint="--data names the folder of the data set, or the one that it is in")
+        raise EnvironmentFault(f"{data}: no such folder", hint="--data is the folder of the data set, or the folder above it")
     return data
 
 
 def unreadable(path: Path, error: OSError) -> EnvironmentFault:
-    """That the system does not give a file or folder."""
+    """The error for a file or folder that the system does not open."""
     return EnvironmentFault(f"{path}: cannot be read: {error.strerror}", hint=READABLE if isinstance(error, PermissionError) else None)
 
 
-def folders(*parts: Path, layout: str) -> tuple[Path, ...]:
+def expected_folders(*parts: Path, hint: str) -> tuple[Path, ...]:
+    """The same folders. Raises LackingFolder with this hint if one is not there."""
     for part in parts:
-        listed(part, layout)
+        listed(part, hint)
     return parts

@@ -1,13 +1,10 @@
-"""Which images and label maps belong to a split, in the folders of each data set as its publisher lays them out.
-
-A label's `meaning` is a table of 256: for each value in the file the class, 255 for ignored.
-"""
+"""The images and label maps of a split: found by the data set's loader, checked, and summed up in a digest."""
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from segzoo.datasets.listing import ABSENT, LackingFolder, fault_of, folder_given, is_folder, renaming, unreadable
+from segzoo.datasets.listing import ABSENT, LackingFolder, fault_of, folder_given, is_folder, rename_hint, unreadable
 from segzoo.datasets.loaders import LOADERS
 from segzoo.datasets.sample import Sample
 from segzoo.errors import EnvironmentFault
@@ -15,7 +12,7 @@ from segzoo.text import legible
 
 
 def samples(loader: str, folder: Path, split: str, expected: int) -> tuple[Sample, ...]:
-    """The pairs of a split, by name. Raises EnvironmentFault where images and labels do not pair up as expected, or are no files."""
+    """The samples of a split. Raises EnvironmentFault if an image lacks its label, is no file or occurs twice, or if there are not `expected`."""
     try:
         found = tuple(replace(sample, name=legible(sample.name)) for sample in LOADERS[loader](folder, split))
     except OSError as error:  # a folder that may be listed and not entered
@@ -26,12 +23,12 @@ def samples(loader: str, folder: Path, split: str, expected: int) -> tuple[Sampl
             if (fault := fault_of(path)) == ABSENT and path is sample.label:
                 lacking.append(path)
             elif fault:
-                raise EnvironmentFault(f"{path}: {fault}", hint=f"put the file itself there: whatever is called *{path.suffix} counts")
+                raise EnvironmentFault(f"{path}: {fault}", hint=f"put a file in its place, or rename it: every *{path.suffix} there is read")
     if lacking:
-        hint = renaming(dict.fromkeys(path.parent for path in lacking if path.parent.is_dir()), lacking[0].suffix)
+        hint = rename_hint(dict.fromkeys(path.parent for path in lacking if path.parent.is_dir()), lacking[0].suffix)
         raise EnvironmentFault(f"labels are missing for {len(lacking)} of {len(found)} images, the first {lacking[0]}", hint)
     if len(found) != expected:
-        other = renaming(dict.fromkeys(sample.image.parent for sample in found), found[0].image.suffix) if found else None
+        other = rename_hint(dict.fromkeys(sample.image.parent for sample in found), found[0].image.suffix) if found else None
         hint = other or "the data set is not whole, or `images` in the manifest is wrong"
         raise EnvironmentFault(f"{folder}: expected {expected} images in '{split}', found {len(found)}", hint)
     names = [sample.name for sample in found]
@@ -42,7 +39,7 @@ def samples(loader: str, folder: Path, split: str, expected: int) -> tuple[Sampl
 
 
 def samples_in(data: Path, root: str, loader: str, split: str, expected: int) -> tuple[Path, tuple[Sample, ...]]:
-    """The data set's folder and its pairs, where a user named the folder or the one that it is in, in which it is called `root`.
+    """The data set's folder and its samples. `data` is that folder, or the one above, in which it is called `root`.
 
     Raises EnvironmentFault.
     """
@@ -57,7 +54,7 @@ def samples_in(data: Path, root: str, loader: str, split: str, expected: int) ->
 
 
 def digest(found: tuple[Sample, ...]) -> str:
-    """SHA-256 over the names and contents of all images and labels: which data a figure was measured on. Raises EnvironmentFault."""
+    """SHA-256 over the names and contents of all images and labels; it says on which data a figure was measured. Raises EnvironmentFault."""
     whole = hashlib.sha256()
     for sample in found:
         for path in (sample.image, sample.label):

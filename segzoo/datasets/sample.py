@@ -1,4 +1,4 @@
-"""One image with its label map, and what the values in a label map mean."""
+"""An image with its label map, and what the values in a label map mean."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ FROM_ONE = bytes([IGNORED, *range(254), IGNORED])
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image, its label map, and what the values there mean."""
+    """An image and its label map. `meaning` has the class of each of the 256 values in the file, 255 for ignored."""
 
     name: str
     image: Path

@@ -1,1 +1,1 @@
-"""Images through a model: what it sees of them, what is counted, and what the counts say of a reported figure."""
+"""Images to counts to a verdict: how a model sees an image, what is counted, and what the counts say of a reported figure."""

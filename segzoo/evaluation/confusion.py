@@ -12,7 +12,7 @@ from segzoo.datasets.sample import IGNORED
 def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
     """Pixels by label (row) and prediction (column), int64 (classes + 1, classes), on the device of `pred`.
 
-    The last row counts labels beyond the classes, which are no class's pixels but not ignored either.
+    The last row counts labels beyond the classes: pixels of no class, but not ignored either.
     """
     place = _rows(classes, pred.device)[torch.as_tensor(label, device=pred.device).long()].add_(pred)
     counts = torch.zeros((classes + 2) * classes, dtype=torch.int64, device=pred.device)
@@ -22,7 +22,7 @@ def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
 
 @lru_cache(16)
 def _rows(classes: int, device: torch.device) -> Tensor:
-    """Where the row of each of the 256 labels begins, int64; the one after all others is of what is ignored."""
+    """Where the row of each of the 256 label values begins, int64. Ignored pixels have a row of their own after the others."""
     row = torch.arange(256).clamp_(max=classes)
     row[IGNORED] = classes + 1
     return (row * classes).to(device)

@@ -1,6 +1,6 @@
-"""Confusion counts per class, their sum, and what follows from them: IoU, mIoU, accuracies. Pure, int64.
+"""Pixel counts per class, their sum, and the figures from them in percent: IoU, mIoU, accuracies.
 
-As mmseg 1.2.2's IoUMetric, but exact: it sums float32 histograms. Figures are percent.
+The figures are those of mmseg 1.2.2's IoUMetric. It adds float32 histograms; these counts are int64, so their sum is exact.
 """
 
 import math
@@ -32,13 +32,13 @@ class Counts:
 
     @property
     def sparse(self) -> list[list[int]]:
-        """[class, intersect, pred, label] of each class that is predicted or labelled: what a receipt holds of an image."""
+        """[class, intersect, pred, label] of each class that is predicted or labelled, as a receipt holds an image."""
         occurring = np.flatnonzero(self.pred + self.label)
         return [[int(index), *(int(array[index]) for array in self.arrays)] for index in occurring]
 
     @classmethod
     def from_sparse(cls, rows: Sequence[Sequence[int]], classes: int) -> "Counts":
-        """The inverse of `sparse`. Raises IndexError for a class that is none, ValueError for a row of another length."""
+        """The inverse of `sparse`. Raises IndexError for a class that does not exist, ValueError for a row that is too short or too long."""
         whole = np.zeros((3, classes), np.int64)
         for index, *values in rows:
             whole[:, index] = values
@@ -50,7 +50,7 @@ class Counts:
 
 
 def counts_of(confusion: np.ndarray) -> Counts:
-    """The counts in a confusion matrix (classes + 1, classes): labels by row, the last row for those beyond the classes."""
+    """The counts in a confusion matrix (classes + 1, classes): a row for each label, the last row for labels beyond the classes."""
     return Counts(confusion[:-1].diagonal().copy(), confusion.sum(0), confusion[:-1].sum(1))
 
 
@@ -67,7 +67,7 @@ def iou(counts: Counts) -> np.ndarray:
 
 
 def accuracy(counts: Counts) -> np.ndarray:
-    """The share of each class's labelled pixels that are predicted so, in percent; NaN where none are labelled."""
+    """The share of each class's labelled pixels that are predicted as this class, in percent; NaN where none are labelled."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return 100 * counts.intersect / counts.label
 

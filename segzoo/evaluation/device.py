@@ -1,10 +1,10 @@
-"""Where the work is done, if nothing is said."""
+"""The device that is used if the user names none."""
 
 import os
 
 
 def best_device() -> str:
-    """A GPU of NVIDIA's or Apple's if there is one; under torchrun each process its own."""
+    """An NVIDIA or Apple GPU if there is one, else the CPU. Under torchrun each process has its own GPU."""
     from importlib.util import find_spec
 
     if find_spec("torch") is None:

@@ -1,7 +1,7 @@
-"""The processes of one run, under `torchrun` or alone: what each does, and what they tell each other.
+"""The processes of one run, under `torchrun` or alone, and what they tell each other.
 
-Each evaluates its share of the images; integer counts are summed, so their number cannot change a result. A
-process that fails takes the others with it: nobody waits for it, and no receipt is written.
+Each process evaluates its share of the images. The counts are integers and are added, so the number of processes cannot
+change a result. If one process fails, the others stop as well: none of them waits, and no receipt is written.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from torch import Tensor
 from segzoo.errors import EnvironmentFault, LostProcess, SegzooError, Skip, UsageError
 
 T = TypeVar("T")
-_PATIENCE = timedelta(hours=2)  # the slowest share may be that much slower than the fastest
+_PATIENCE = timedelta(hours=2)  # the slowest process may take that much longer than the fastest
 _MEETING = timedelta(minutes=5)  # torchrun starts all at about the same time
 _NETWORK = "GLOO_SOCKET_IFNAME"
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process's number, how many there are, and torch's group of them; without one there is this process alone."""
+    """This process's rank, the number of processes, and torch's group of them; no group if there is one process."""
 
     rank: int = 0
     size: int = 1
@@ -43,15 +43,15 @@ class World:
         return counts
 
     def any(self, flag: bool) -> bool:
-        """Whether it holds for any process."""
+        """Whether the flag is set in any process."""
         return bool(self.total(torch.tensor([int(flag)])).item())
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work that all must finish: where one fails, it raises its own error, and the others one that says so.
+        """Work that all processes must finish: one that fails raises its own error, and the others raise LostProcess.
 
-        Of an error that all have alike the first has the word. What all skip is skipped; for one that skips alone it is an error,
-        since the others end without it.
+        If all processes raise the same error, rank 0 reports it, and the others have it marked as `elsewhere`. A skip must be
+        unanimous: a process that skips while another does not raises EnvironmentFault.
         """
         mine: SegzooError | Skip | None = None
         failed = True
@@ -75,18 +75,18 @@ class World:
 
 
 def _mark(error: Exception | None) -> int:
-    """A number by which processes see whether they have the same error."""
+    """A number that is the same in two processes if their errors are the same."""
     return int.from_bytes(hashlib.sha256(repr(error).encode()).digest()[:4])
 
 
 def leave() -> None:
-    """Let go of the others in order: an interpreter that ends with connections open may be torn down with an abort."""
+    """Leave the group of processes. A Python that exits with open connections may abort."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def join() -> World:
-    """The world that torchrun's environment describes; a world of one without it."""
+    """The processes that torchrun's environment describes; without it, this process alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
@@ -103,9 +103,9 @@ def join() -> World:
 
 
 def interface(master: str) -> str | None:
-    """The network interface by which this machine reaches another, None where that is the loopback or cannot be told.
+    """The network interface by which this machine reaches `master`; None if that is the loopback, or if it is not known.
 
-    Left alone, gloo takes the interface that this machine's own name points to, which on many is the loopback.
+    By itself, gloo takes the interface that this machine's own name points to. On many machines that is the loopback.
     """
     if sys.platform != "linux":
         return None

@@ -1,14 +1,104 @@
-"""How a program looks at an image: at which sizes, in which windows."""
+"""How a program looks at an image: at which sizes, in which windows, and where programs differ.
 
-from segzoo.evaluation.resize import rescaled
+Modes: `ss` is a single scale. `ms+flip` is six sizes of the protocol's scale, plain and flipped, as MMSegmentation 0.x and
+rstrudel/segmenter measured their published figures. `ms+flip-1.x` is six sizes of the image itself, as `tta_pipeline` of
+MMSegmentation 1.x does it; it gives other figures. `whole` is a single scale in one piece instead of windows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segzoo.errors import EnvironmentFault
+from segzoo.evaluation.resize import rescaled, resize
+from segzoo.evaluation.windows import Axis, View, axis, cut
+from segzoo.manifest.entries import Protocol
 
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Where one program's evaluation differs from another's.
+
+    `enlarges`: an image smaller than a window is enlarged until a window fits; else it is one smaller window.
+    `cuts_padding`: the scores of padding are cut off; else they are squeezed into the window with the others.
+    `softmaxes`: the softmax is taken at a single scale too; else only where several views are averaged.
+    """
+
+    enlarges: bool
+    cuts_padding: bool
+    softmaxes: bool
+
+
+BY: Mapping[str, Program] = {
+    "mmseg": Program(enlarges=False, cuts_padding=False, softmaxes=False),
+    "rstrudel": Program(enlarges=True, cuts_padding=True, softmaxes=True),
+}
+"""The programs by `protocol.by`."""
+
+
+def flips(mode: str) -> bool:
+    """Whether a mode sees each size flipped as well."""
+    return mode.startswith("ms+flip")
+
+
+def views_per_image(mode: str) -> int:
+    return 2 * len(RATIOS) if flips(mode) else 1
+
+
 def sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tuple[int, int]]:
-    """The sizes (height, width) at which a mode looks at an image."""
+    """The sizes (height, width) at which a mode looks at an image of `size`."""
     if mode == "ms+flip":
         return [rescaled(size, (int(scale[0] * ratio), int(scale[1] * ratio))) for ratio in RATIOS]
     if mode == "ms+flip-1.x":
         return [rescaled(size, (int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5))) for ratio in RATIOS]
     return [rescaled(size, scale)]
+
+
+def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[View]:
+    """All views of an RGB image uint8 (h, w, 3), in the order in which their probabilities are added.
+
+    Raises EnvironmentFault if the image is so thin that a size of the protocol has no pixel of it.
+    """
+    height, width = pixels.shape[:2]
+    found = []
+    for sized in sizes((height, width), protocol.scale, mode):
+        if 0 in sized:
+            raise EnvironmentFault(f"too thin: {width}x{height} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
+        plain = normalised(resize(pixels, sized), protocol)
+        rows = windowed(plain.shape[1], height, protocol, mode, patch, pixels.device)
+        columns = windowed(plain.shape[2], width, protocol, mode, patch, pixels.device)
+        found += [cut(plain, rows, columns, flipped) for flipped in ((False, True) if flips(mode) else (False,))]
+    return found
+
+
+def normalised(image: Tensor, protocol: Protocol) -> Tensor:
+    """A resized image uint8 (h, w, 3) as the model takes it, float32 (3, h, w); enlarged if the program does that."""
+    mean, std = (_channels(values, image.device) for values in (protocol.mean, protocol.std))
+    plain = (image.float() - mean).div_(std).permute(2, 0, 1)
+    return _enlarged(plain, protocol.crop) if BY[protocol.by].enlarges else plain
+
+
+@lru_cache(64)
+def _channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)  # once a device: a copy to a GPU waits for the network
+
+
+def _enlarged(image: Tensor, crop: int) -> Tensor:
+    """An image (3, h, w) whose shorter side is at least `crop`."""
+    height, width = image.shape[1:]
+    if min(height, width) >= crop:
+        return image
+    longer = int(max(height, width) / min(height, width) * crop)
+    return F.interpolate(image[None], (crop, longer) if height < width else (longer, crop), mode="bilinear", align_corners=False)[0]
+
+
+def windowed(length: int, target: int, protocol: Protocol, mode: str, patch: int, device: torch.device) -> Axis:
+    """The windows along one axis of `length`, and the way of their scores to `target` pixels."""
+    crop, stride = (length, length) if mode == "whole" else (protocol.crop, protocol.stride)
+    return axis(length, target, crop, stride, patch, BY[protocol.by].cuts_padding, device)

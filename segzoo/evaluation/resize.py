@@ -1,8 +1,8 @@
 """Resizing an 8-bit image exactly as OpenCV's INTER_LINEAR does, on any device.
 
 OpenCV interpolates 8-bit images in 11-bit fixed point (`resize.cpp`, HResizeLinear and
-VResizeLinear<uchar, int, short>), so no floating-point resize gives the same bytes. Halving both
-sides exactly is an average of four there. The output sizes are mmcv's `rescale_size`.
+VResizeLinear<uchar, int, short>), so no floating-point resize gives the same bytes. Where both sides
+are halved exactly, OpenCV takes the average of four pixels. The output sizes are mmcv's `rescale_size`.
 """
 
 from functools import lru_cache
@@ -46,7 +46,7 @@ def _taps(source: int, target: int, columns: bool, device: torch.device) -> tupl
     first = np.floor(position).astype(np.int32)
     fraction = position - first.astype(np.float32)
     weights = np.rint(np.stack([np.float32(1) - fraction, fraction]) * np.float32(_ONE)).astype(np.int32)
-    if columns:  # beyond the edge they lose their fraction; rows keep it
+    if columns:  # columns beyond the edge lose their fraction; rows keep it
         weights[:, (first < 0) | (first >= source - 1)] = [[_ONE], [0]]
     taps = np.stack([first, first + 1]).clip(0, source - 1).astype(np.int64)
     return torch.from_numpy(taps).to(device), torch.from_numpy(weights).to(device)

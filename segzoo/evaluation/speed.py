@@ -1,4 +1,4 @@
-"""How fast a device is and how much memory it takes, and which it was: what a receipt says beside the figures."""
+"""Speed, memory and hardware of a run: what a receipt says beside the figures."""
 
 import sys
 from collections.abc import Sequence
@@ -14,16 +14,18 @@ from segzoo.evaluation.precision import arithmetic
 
 
 def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, warmup: int = 5) -> dict[str, Any]:
-    """Images a second as MMSegmentation's `benchmark.py` (1.2.2) measures them: one at a time, single scale, from the
-    prepared image to the label map, neither reading nor resizing; the mean over `images`, but for the first few.
+    """Images a second, measured as MMSegmentation's `benchmark.py` (1.2.2) does.
+
+    One image at a time, single scale, from the prepared image to the label map, without reading and resizing. The mean
+    is over `images` without the first `warmup`.
     """
     seconds = []
     with torch.inference_mode(), arithmetic("fp32"):
         for index in range(images if evaluator.device.type == "cuda" else min(images, len(chosen) + warmup)):
-            looks = evaluator.looks(read_image(chosen[index % len(chosen)].image), "ss")
+            views = evaluator.views(read_image(chosen[index % len(chosen)].image), "ss")
             _finish(evaluator.device)
             started = perf_counter()
-            evaluator.labels(evaluator.views([looks])[0])
+            evaluator.labels(evaluator.scored([views])[0])
             _finish(evaluator.device)
             seconds.append(perf_counter() - started)
     timed = seconds[warmup:] or seconds
@@ -38,13 +40,13 @@ def _finish(device: torch.device) -> None:
 
 
 def forget_peak(device: torch.device) -> None:
-    """From here on `peak_memory` is of what follows, on a GPU; the most that a process had resident is not forgotten."""
+    """Let `peak_memory` start anew on a GPU. The peak of the process itself cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> dict[str, Any]:
-    """The most memory in bytes: on a GPU in tensors since `forget_peak`, else all that this process has had resident so far."""
+    """Peak memory in bytes: of tensors on a GPU since `forget_peak`, else of the resident process since its start."""
     if device.type == "cuda":
         return {"bytes": torch.cuda.max_memory_allocated(device), "of": "tensors on the GPU"}
     try:
@@ -56,7 +58,7 @@ def peak_memory(device: torch.device) -> dict[str, Any]:
 
 
 def hardware(device: torch.device) -> str:
-    """What computes: a GPU's name and the CUDA that torch was built for, or a processor's best vector instructions and the threads."""
+    """A GPU's name and the CUDA that torch was built for, or a CPU's best vector instructions and the number of threads."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
     if device.type == "mps":

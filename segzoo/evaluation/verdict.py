@@ -1,19 +1,22 @@
-"""What measured counts say of a reported mIoU: confirmed or refuted by the full set, consistent or not by a subset."""
+"""What counts say of a reported mIoU: the full set confirms or refutes it, a subset is consistent with it or not."""
 
 from segzoo.evaluation.counts import Counts, metrics, total
 from segzoo.evaluation.interval import interval
 
-# Another GPU, another library version, another order of additions: mmseg's own figures move by this much.
+# Another GPU, library version or order of additions moves mmseg's own figures by this much.
 TOLERANCE = 0.05
 
 
 def tolerance(decimals: int) -> float:
-    """Points of mIoU that may lie between measured and reported: TOLERANCE, and what rounding to `decimals` hides."""
+    """By how many points measured and reported mIoU may differ: TOLERANCE, and what rounding to `decimals` hides."""
     return round(TOLERANCE + 0.5 * 10**-decimals, 6)
 
 
 def judge(counts: list[Counts], reported: float, decimals: int, of: int) -> tuple[str, str]:
-    """What the counts of some images `of` all say of a reported mIoU. Only the full set can confirm or refute."""
+    """The verdict on a reported mIoU in a word and in a sentence, by the counts of some or all images of `of`.
+
+    Only the full set can confirm or refute.
+    """
     allowed = tolerance(decimals)
     measured = metrics(total(counts))["mIoU"]
     if len(counts) >= of:

@@ -1,9 +1,9 @@
 """From windows to pixels: crop scores upsampled, averaged where windows overlap, resized to the original size.
 
-All of these steps (mmseg 1.2.2's EncoderDecoder, rstrudel's `merge_windows`) are linear and treat rows and
-columns apart, so together they are one matrix for the rows and one for the columns. `axis` finds such a
-matrix by taking the steps with unit vectors; `bands` applies both to the scores of all patches of all
-windows, a few rows of pixels at a time. Scores at full size never exist, unless asked for.
+These steps (mmseg 1.2.2's EncoderDecoder, rstrudel's `merge_windows`) are linear and treat rows and columns apart.
+Together they are one matrix for the rows and one for the columns. `axis` finds such a matrix by taking the steps
+with unit vectors. `bands` applies both to the scores of all patches of all windows, a few rows of pixels at a time,
+so scores at full size exist only where somebody asks for them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,12 +32,22 @@ class Axis:
 
 @dataclass(frozen=True)
 class View:
-    """An image at one size, plain or flipped: the scores of all patches of all windows as one grid (rows, c, columns)."""
+    """An image at one size, plain or flipped, before the model: its windows, and their pixels (windows, 3, h, w)."""
 
     rows: Axis
     columns: Axis
+    flipped: bool
+    crops: Tensor
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A view after the model: the scores of all patches of all windows as one grid (rows, c, columns)."""
+
+    rows: Axis
+    columns: Axis
+    flipped: bool
     grid: Tensor
-    flipped: bool = False
 
 
 def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -48,16 +58,16 @@ def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
 
 
 @lru_cache(1024)
-def axis(length: int, target: int, crop: int, stride: int, patch: int, unpadded: bool, device: torch.device) -> Axis:
+def axis(length: int, target: int, crop: int, stride: int, patch: int, cuts_padding: bool, device: torch.device) -> Axis:
     """The windows along an axis of `length`, and the way of their scores to `target` pixels.
 
-    A window that is no multiple of the patch was padded. With `unpadded` the scores of the padding are cut
-    off, as rstrudel/segmenter does; else they are squeezed into the window with the rest, as mmseg does.
+    A window that is no multiple of the patch was padded. With `cuts_padding` the scores of the padding are cut
+    off, as rstrudel/segmenter does; else they are squeezed into the window with the others, as mmseg does.
     """
     places = windows(length, crop, stride)
     side = places[0][1] - places[0][0]
     patches = -(-side // patch)
-    grown = F.interpolate(torch.eye(patches)[None], patches * patch if unpadded else side, mode="linear")[0, :, :side]
+    grown = F.interpolate(torch.eye(patches)[None], patches * patch if cuts_padding else side, mode="linear")[0, :, :side]
     total, seen = torch.zeros(len(places), patches, length), torch.zeros(length)
     for index, (begin, end) in enumerate(places):
         total[index, :, begin:end] = grown
@@ -66,21 +76,23 @@ def axis(length: int, target: int, crop: int, stride: int, patch: int, unpadded:
     return Axis(places, resized.flatten(0, 1).T.contiguous().to(device))
 
 
-def crops(image: Tensor, rows: Axis, columns: Axis) -> Tensor:
-    """The windows of an image (3, h, w), row by row: (windows, 3, crop height, crop width)."""
-    return torch.stack([image[:, top:bottom, left:right] for top, bottom in rows.windows for left, right in columns.windows])
+def cut(image: Tensor, rows: Axis, columns: Axis, flipped: bool = False) -> View:
+    """A view of an image (3, h, w), cut into windows row by row; flipped before, if at all."""
+    seen = image.flip(-1) if flipped else image
+    crops = torch.stack([seen[:, top:bottom, left:right] for top, bottom in rows.windows for left, right in columns.windows])
+    return View(rows, columns, flipped, crops)
 
 
-def view(scores: Tensor, rows: Axis, columns: Axis, flipped: bool = False) -> View:
-    """The view of an image from the scores (windows, c, h, w) of its crops' patches."""
-    grid = scores.float().unflatten(0, (len(rows.windows), len(columns.windows))).permute(0, 3, 2, 1, 4)
-    return View(rows, columns, grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1), flipped)
+def scored(view: View, scores: Tensor) -> Scored:
+    """A view with the scores (windows, c, h, w) of its crops' patches."""
+    grid = scores.float().unflatten(0, (len(view.rows.windows), len(view.columns.windows))).permute(0, 3, 2, 1, 4)
+    return Scored(view.rows, view.columns, view.flipped, grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1))
 
 
-def bands(views: Sequence[View], soft: bool) -> Iterator[Tensor]:
+def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
     """Class scores at the original size, (rows, c, width) a band from top to bottom.
 
-    Logits of the one view there is; with `soft` the mean of all views' probabilities.
+    Logits if there is one view; with `soft` the mean of all views' probabilities.
     """
     wide = [one.grid @ (one.columns.matrix.flip(0) if one.flipped else one.columns.matrix).T for one in views]
     height, (_, classes, width) = len(views[0].rows.matrix), wide[0].shape

@@ -86,7 +86,8 @@ def _device() -> Diagnosis:
         return Diagnosis("device", "ok", f"{build}; Apple's GPU")
     threads = f"CPU, {torch.get_num_threads()} threads"
     if torch.version.cuda:
-        return Diagnosis("device", "missing", f"{build}, but it finds no GPU; {threads}", "nvidia-smi shows whether the driver is there and new enough")
+        fix = "nvidia-smi shows whether the driver is there and new enough"
+        return Diagnosis("device", "missing", f"{build}, but it finds no GPU; {threads}", fix)
     if shutil.which("nvidia-smi"):
         return Diagnosis("device", "missing", f"{build}, but this machine has NVIDIA's driver; {threads}", "https://pytorch.org/get-started/locally/")
     return Diagnosis("device", "ok", f"{build}; {threads}")

@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from support import GOLDEN, MINI, TAME, same
+from support import GOLDEN, MINI, TAME, same, slow_after
 
 from segzoo.cli import main
 from segzoo.cli.terminal.interrupt import said
@@ -429,6 +429,7 @@ def test_a_full_disk(suffix, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_store():
     done = process_with_small_files_only("--zoo", "mini", "verify", "mini-vit")
     assert done.returncode == 8
@@ -495,7 +496,7 @@ def test_what_a_ctrl_c_leaves_is_said_of_each_command():
     assert said(["export", "mini-mask"]) == "interrupted; nothing is left half written."
 
 
-@pytest.mark.parametrize("where", [IN_AN_IMPORT, IN_A_CALLBACK, MADE_ANOTHER])
+@pytest.mark.parametrize("where", slow_after(1, [IN_AN_IMPORT, IN_A_CALLBACK, MADE_ANOTHER]))
 def test_ctrl_c_waits_where_it_would_crash_a_library_or_be_lost(where):
     done = subprocess.run([sys.executable, "-c", where, "--zoo", "mini", "verify", "mini-mask"], capture_output=True, text=True)
     assert done.returncode == 130

@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN, MINI, golden_model
+from support import GOLDEN, MINI, golden_model, slow_after
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segzoo.cli import main
@@ -24,10 +24,11 @@ from segzoo.datasets.pairs import digest, samples
 from segzoo.datasets.sample import FROM_ONE, Sample
 from segzoo.datasets.subset import subset
 from segzoo.errors import EnvironmentFault
+from segzoo.evaluation.agreement import MARGIN, agreement, explained
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of
-from segzoo.evaluation.evaluator import MARGIN, Evaluator
-from segzoo.evaluation.precision import DTYPES, device_of, dtype_of
+from segzoo.evaluation.evaluator import Evaluator
+from segzoo.evaluation.precision import TORCH_DTYPES, device_of, dtype_of
 from segzoo.evaluation.windows import windows
 from segzoo.formats import open_weights
 from segzoo.layouts.vit import VIT
@@ -119,7 +120,7 @@ def test_figures_on_awkward_sizes_with_labels_beyond_the_classes(head, mini_zoo)
 
 
 @pytest.mark.parametrize("mode", ["ms+flip", "ms+flip-1.x"])
-@pytest.mark.parametrize("head", ["mask", "linear"])
+@pytest.mark.parametrize("head", slow_after(1, ["mask", "linear"]))
 def test_augmented_counts_are_mmsegs(head, mode, mini_zoo):
     entry = mini_zoo.models[f"mini-{head}"]
     evaluator = mini_evaluator(entry)
@@ -128,7 +129,7 @@ def test_augmented_counts_are_mmsegs(head, mode, mini_zoo):
     found = counted(evaluator, chosen, mode)
     for sample in chosen:
         expected = recorded(stored[sample.name])
-        assert found[sample.name] == expected or evaluator.explained(sample, found[sample.name], expected, mode)[0], sample.name
+        assert found[sample.name] == expected or explained(evaluator, sample, found[sample.name], expected, mode)[0], sample.name
 
 
 def test_the_whole_image_is_one_window_where_it_fits_one(mini_zoo):
@@ -157,7 +158,7 @@ def test_every_images_counts_are_mmsegs(head, mini_zoo):
     found = counted(evaluator, mini_samples())
     for sample in mini_samples():
         expected = recorded(stored[sample.name])
-        assert found[sample.name] == expected or evaluator.explained(sample, found[sample.name], expected)[0], sample.name
+        assert found[sample.name] == expected or explained(evaluator, sample, found[sample.name], expected)[0], sample.name
     assert len(found) == 40
 
 
@@ -168,7 +169,7 @@ def test_images_seen_together_are_as_if_seen_alone(mini_zoo):
     together = counted(evaluator, mini_samples(12))
     assert list(together) == list(alone)
     for sample in mini_samples(12):
-        assert together[sample.name] == alone[sample.name] or evaluator.explained(sample, together[sample.name], alone[sample.name])[0]
+        assert together[sample.name] == alone[sample.name] or explained(evaluator, sample, together[sample.name], alone[sample.name])[0]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -178,7 +179,7 @@ def test_on_another_device_nothing_is_left_on_the_processor(mode, mini_zoo):
     entry = mini_zoo.models["mini-mask"]
     evaluator = Evaluator(golden_model("mask"), entry.protocol, 8, meta, "bf16")
     images = [np.zeros((height, width, 3), np.uint8) for height, width in ((97, 131), (64, 64), (33, 200))]
-    for image, seen in zip(images, evaluator.views([evaluator.looks(image, mode) for image in images]), strict=True):
+    for image, seen in zip(images, evaluator.scored([evaluator.views(image, mode) for image in images]), strict=True):
         labels = evaluator.labels(seen)
         counts = confusion(labels, torch.zeros(labels.shape, dtype=torch.uint8, device=meta), 8)
         assert (labels.shape, counts.device, counts.dtype, counts.shape) == (image.shape[:2], meta, torch.int64, (9, 8))
@@ -244,7 +245,7 @@ def test_other_errors_of_a_device_are_not_taken_for_want_of_memory(mini_zoo):
 
 
 def test_every_precision_can_be_asked_for():
-    assert tuple(DTYPES) == PRECISIONS
+    assert tuple(TORCH_DTYPES) == PRECISIONS
 
 
 def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
@@ -252,9 +253,9 @@ def test_half_precision_agrees_with_single_on_nearly_all_pixels(mini_zoo):
     for precision, least in (("bf16", 99.9), ("fp16", 99.98)):
         other = mini_evaluator(entry, precision=precision)
         assert {parameter.dtype for parameter in other.model.parameters()} == {torch.bfloat16 if precision == "bf16" else torch.float16}
-        agreement = other.agreement(mini_evaluator(entry), mini_samples(20), "ss")
-        assert agreement["images"] == 20
-        assert least < agreement["pixels_percent"] < 100
+        share = agreement(other, mini_evaluator(entry), mini_samples(20), "ss")
+        assert share["images"] == 20
+        assert least < share["pixels_percent"] < 100
     with pytest.raises(EnvironmentFault, match="tf32 is a way in which NVIDIA's GPUs multiply"):
         mini_evaluator(entry, precision="tf32")
 
@@ -309,7 +310,7 @@ BY_THE_PROGRAM = [
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9 has one name for it")
-@pytest.mark.parametrize("by_the_program", BY_THE_PROGRAM)
+@pytest.mark.parametrize("by_the_program", slow_after(1, BY_THE_PROGRAM))
 def test_tf32_is_off_whatever_a_program_has_set_under_either_of_its_names(by_the_program):
     subprocess.run([sys.executable, "-c", TF32.format(by_the_program=by_the_program)], check=True)
 
@@ -360,8 +361,8 @@ def test_close_calls_explain_no_more_than_they_can(mini_zoo):
     sample = mini_samples()[0]
     found = counted(evaluator, [sample])[sample.name]
     moved = Counts(found.intersect.copy(), found.pred + np.array([500, -500, 0, 0, 0, 0, 0, 0]), found.label)
-    assert not evaluator.explained(sample, found, moved)[0]
-    assert evaluator.explained(sample, found, found)[0]
+    assert not explained(evaluator, sample, found, moved)[0]
+    assert explained(evaluator, sample, found, found)[0]
 
 
 @pytest.mark.parametrize(
@@ -427,7 +428,7 @@ def test_images_are_turned_as_exif_says_and_labels_are_not(tmp_path):
     assert read_label(sample, 8).shape == (4, 6)
     with pytest.raises(EnvironmentFault, match="6x4 pixels, its image has 4x6") as raised:
         read_pair(sample, 8)
-    assert raised.value.hint.startswith("as stored a.jpg has the label's size, but its EXIF turns it")
+    assert raised.value.hint.startswith("as stored, a.jpg has the label's size; its EXIF turns it")
     Image.new("L", (4, 5)).save(tmp_path / "a.png")
     with pytest.raises(EnvironmentFault, match="4x5 pixels, its image has 4x6") as raised:
         read_pair(sample, 8)
@@ -591,7 +592,7 @@ def test_a_damaged_image_a_wrong_label_and_a_wrong_size_are_named(ade, mini_zoo)
     assert digest(found) != whole
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", slow_after(1, ["bf16", "fp16"]))
 def test_close_calls_in_half_precision_are_those_that_its_rounding_decides(precision, mini_zoo):
     """As on another device: the same rounded weights, but sums that are rounded elsewhere. A model without its patch bias is another."""
     entry = mini_zoo.models["mini-mask"]
@@ -601,5 +602,5 @@ def test_close_calls_in_half_precision_are_those_that_its_rounding_decides(preci
     mine, same, wrong = (counted(one, mini_samples()) for one in (evaluator, elsewhere, other))
     differing = [sample for sample in mini_samples() if mine[sample.name] != same[sample.name]]
     assert differing
-    assert all(evaluator.explained(sample, mine[sample.name], same[sample.name])[0] for sample in differing)
-    assert not all(evaluator.explained(sample, mine[sample.name], wrong[sample.name])[0] for sample in mini_samples())
+    assert all(explained(evaluator, sample, mine[sample.name], same[sample.name])[0] for sample in differing)
+    assert not all(explained(evaluator, sample, mine[sample.name], wrong[sample.name])[0] for sample in mini_samples())

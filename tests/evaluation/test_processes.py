@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from support import MINI
+from support import MINI, slow_after
 
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.processes import interface
@@ -54,20 +54,21 @@ def facts(home):
     return {check["rung"]: check for check in record["checks"]}["mIoU"]["facts"]
 
 
-def test_two_and_three_processes_count_what_one_does(tmp_path):
+@pytest.mark.parametrize("processes", slow_after(1, [2, 3]))
+def test_several_processes_count_what_one_does(processes, tmp_path):
     alone = subprocess.run([sys.executable, "-m", "segzoo", *RUN], capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path / "1"))
     assert alone.returncode == 0, alone.stderr
     expected = facts(tmp_path / "1")
-    for processes in (2, 3):
-        done = torchrun(processes, home=tmp_path / str(processes))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("1 verified: 5 passed") == 1  # the first process speaks, the others do not
-        found = facts(tmp_path / str(processes))
-        assert found["processes"] == processes
-        for part in ("per_image", "confusion", "per_class", "measured"):
-            assert found["modes"]["ss"][part] == expected["modes"]["ss"][part]
+    done = torchrun(processes, home=tmp_path / str(processes))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1 verified: 5 passed") == 1  # the first process speaks, the others do not
+    found = facts(tmp_path / str(processes))
+    assert found["processes"] == processes
+    for part in ("per_image", "confusion", "per_class", "measured"):
+        assert found["modes"]["ss"][part] == expected["modes"]["ss"][part]
 
 
+@pytest.mark.slow
 def test_a_process_without_the_data_says_so_and_quiet_does_not_silence_it(tmp_path):
     """It would be skipped, were it alone: the first process ends without the other's word for it."""
     lab = shutil.copytree(MINI, tmp_path / "lab")
@@ -82,6 +83,7 @@ def test_a_process_without_the_data_says_so_and_quiet_does_not_silence_it(tmp_pa
     assert not list(tmp_path.rglob("mini-linear.json"))
 
 
+@pytest.mark.slow
 def test_what_no_process_has_is_skipped_and_said_once(tmp_path):
     lab = shutil.copytree(MINI, tmp_path / "lab")
     (lab / "zoo.yaml").write_text((lab / "zoo.yaml").read_text().replace("    path: ade_mini\n", ""))
@@ -92,6 +94,7 @@ def test_what_no_process_has_is_skipped_and_said_once(tmp_path):
     assert (first.returncode, second.returncode) == (0, 0)
 
 
+@pytest.mark.slow
 def test_of_an_error_that_all_have_there_is_one_answer_for_programs(tmp_path):
     first, second = members(2, tmp_path, {rank: ("--smoke", "4", "--json") for rank in range(2)})
     answer, mine = first.communicate(timeout=120)
@@ -101,6 +104,7 @@ def test_of_an_error_that_all_have_there_is_one_answer_for_programs(tmp_path):
     assert "error: --smoke is a matter of seconds" in mine
 
 
+@pytest.mark.slow
 def test_an_error_of_one_process_is_said_by_it_and_answered_by_the_first(tmp_path):
     first, second = members(2, tmp_path, {0: ("--json",), 1: ("--json", "--data", str(tmp_path / "nowhere"))})
     answer, _ = first.communicate(timeout=120)
@@ -117,6 +121,7 @@ def test_a_command_of_one_process_answers_in_a_job_of_several(tmp_path):
     assert json.loads(done.stdout)["exit_code"] == done.returncode == 7
 
 
+@pytest.mark.slow
 def test_a_process_without_its_gpu_takes_all_with_it_before_the_next_entry(tmp_path):
     first, second = members(2, tmp_path, {0: ("mini-mask",), 1: ("mini-mask", "--device", "cuda:99")})
     _, mine = first.communicate(timeout=120)
@@ -127,6 +132,7 @@ def test_a_process_without_its_gpu_takes_all_with_it_before_the_next_entry(tmp_p
     assert not list(tmp_path.rglob("mini-*.json"))
 
 
+@pytest.mark.slow
 def test_a_file_that_only_one_process_finds_damaged_leaves_no_receipt(tmp_path):
     lab = shutil.copytree(MINI, tmp_path / "lab")
     checkpoint = next(lab.glob("segmenter_mini_linear-*.pth"))
@@ -190,6 +196,7 @@ def machines():
                 subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
+@pytest.mark.slow
 def test_two_machines_count_what_mmseg_does(machines, tmp_path):
     joined = [f"--nnodes={len(machines)}", "--nproc-per-node=1", "--master-addr=10.77.0.1", "--master-port=29555"]
     nodes = [

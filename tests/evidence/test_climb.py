@@ -12,7 +12,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN, MINI, TAME, same, specs_of
+from support import GOLDEN, MINI, TAME, same, slow_after, specs_of
 
 from segzoo.cli import main
 from segzoo.conversion.convert import convert
@@ -144,7 +144,7 @@ def zero_the_patch_bias(tensors):
 
 
 @pytest.mark.parametrize("head", ["mask", "linear"])
-@pytest.mark.parametrize("mutation", [swap_q_and_k, scale_a_norm, zero_the_patch_bias])
+@pytest.mark.parametrize("mutation", slow_after(1, [swap_q_and_k, scale_a_norm, zero_the_patch_bias]))
 def test_a_mutated_file(mutation, head, lab):
     """By its hash where it is not registered; by the stored counts of each image where it is."""
     checks = lab.mutate(head, mutation, registered=False)
@@ -265,6 +265,7 @@ def test_a_folder_without_the_data_set_says_where_else_it_was_looked_for(tmp_pat
     assert check.detail == f"{tmp_path / 'images' / 'validation'}: no such folder; {said}; there is no {tmp_path / 'ade_mini'} either"
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf_8_from_the_zoo_to_the_page(lab, tmp_path, monkeypatch):
     """File systems have bytes for names: what is written shows those that are no UTF-8, and is read back as it was written."""
     lab.manifest(lambda plain: plain["models"]["mini-linear"].pop("counts"))
@@ -294,7 +295,7 @@ def test_names_that_are_not_utf_8_from_the_zoo_to_the_page(lab, tmp_path, monkey
     assert r"l\xe4b/ade_mini/images/validation/l\xe4tin.jpg" in unfinished["checks"][-1]["detail"]
 
 
-@pytest.mark.parametrize("lie", [False, True], ids=["as reported", "another figure reported"])
+@pytest.mark.parametrize("lie", slow_after(1, [False, True]), ids=["as reported", "another figure reported"])
 def test_multi_scale_and_flip_is_judged_by_its_own_figure(lie, lab):
     if lie:
         lab.manifest(
@@ -346,7 +347,7 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("name", ["mini-vit", "mini-mask", "mini-linear"])
+@pytest.mark.parametrize("name", slow_after(1, ["mini-vit", "mini-mask", "mini-linear"]))
 @pytest.mark.parametrize("rule", RULES)
 def test_a_mutated_rule(rule, name, monkeypatch):
     """The round trip cannot see it, being wrong both ways; the numbers do, and say where it begins."""

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from support import MINI
+from support import MINI, slow_after
 
 import segzoo
 from segzoo.cli import main
@@ -153,6 +153,7 @@ def test_a_receipt_of_other_data_is_replaced_but_not_in_silence(lab):
     assert "the receipt before this" not in verify("--images", "10", "--again", zoo=lab).stdout
 
 
+@pytest.mark.slow
 def test_what_all_images_refute_stays_refuted(lab):
     change(lab, "miou: 86.71", "miou: 60.00")
     refuted = verify("--images", "all", zoo=lab)
@@ -185,6 +186,7 @@ def test_a_mode_without_a_reported_figure_takes_nothing_from_one_with_it():
     assert (both.exit_code, "\u2713 86.71" in both.stdout) == (0, True)
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_leave_the_modes_of_all():
     command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "verify", ENTRY, "--device", "cpu", "--images", "10"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -219,6 +221,7 @@ def label_of(lab):
     return next((home() / "receipts").iterdir()).name
 
 
+@pytest.mark.slow
 def test_a_changed_question_is_asked_again(lab):
     verify(zoo=lab)
     assert from_receipts(verify(zoo=lab)) == 3
@@ -384,6 +387,7 @@ def test_receipts_are_checked_by_name_and_one_that_is_damaged_keeps_none_from_it
     assert (other.exit_code, "there are some of --zoo mini" in other.stderr) == (7, True)
 
 
+@pytest.mark.slow
 def test_a_receipt_of_another_geometry_speaks_for_nothing(lab, tmp_path):
     """Heads show in no tensor: with others the same bytes are another model."""
     verify("--images", "10", zoo=lab)
@@ -507,7 +511,7 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", slow_after(5, EDITS))
 def test_an_edited_receipt_is_caught(edit):
     change, said = EDITS[edit]
     verify("--images", "20")
@@ -517,6 +521,7 @@ def test_an_edited_receipt_is_caught(edit):
     assert said in done.output
 
 
+@pytest.mark.slow
 def test_receipts_of_every_outcome_hold(lab):
     """What a rung may come to, as runs write it: failed at the bottom and above, of a backbone, without data, of several modes."""
 

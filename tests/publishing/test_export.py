@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from support import GOLDEN, MINI, TAME, same
+from support import GOLDEN, MINI, TAME, same, slow_after
 
 import segzoo
 from segzoo.cli import main
@@ -182,7 +182,7 @@ with torch.inference_mode():
 
 
 @pytest.mark.parametrize("crop", ["crop33x64", "crop64x64"])
-@pytest.mark.parametrize("head", ["mask", "linear"])
+@pytest.mark.parametrize("head", slow_after(1, ["mask", "linear"]))
 def test_the_loader_gives_mmsegs_scores_and_just_those_of_segzoo(head, crop, tmp_path, zoo):
     golden = np.load(GOLDEN / "mmseg" / "expected" / "mini_intermediates.npz")
     image = golden[f"{head}/{crop}/normalised"]

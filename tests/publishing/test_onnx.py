@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from support import CROPS, GOLDEN, MINI, TAME, golden_model
+from support import CROPS, GOLDEN, MINI, TAME, golden_model, slow_after
 
 from segzoo.cli import main
 from segzoo.conversion.plan import plan
@@ -47,7 +47,7 @@ def traced(weights, heads, decoder_heads=None, **options):
     return build(VIT, geometry, tensors, network=AnySize, **options), build(VIT, geometry, tensors, **options)
 
 
-@pytest.fixture(scope="module", params=["mask", "linear"])
+@pytest.fixture(scope="module", params=slow_after(1, ["linear", "mask"]))
 def segmenter(request, tmp_path_factory):
     head = request.param
     model, _ = traced(open_weights(GOLDEN / "mmseg" / "checkpoints" / f"mini_{head}.pth"), 2, 2)
@@ -93,6 +93,7 @@ def test_a_graph_of_other_weights_is_found_out(segmenter):
         compared(path, model, 16, 4)
 
 
+@pytest.mark.slow
 def test_a_backbones_features_are_flaxs_also_where_one_file_may_not_hold_it(tmp_path):
     model, same = traced(open_weights(TAME), None)
     files = write(model, tmp_path / "model.onnx", 16, "features", most=1 << 20)
@@ -106,7 +107,7 @@ def test_a_backbones_features_are_flaxs_also_where_one_file_may_not_hold_it(tmp_
     assert np.abs(outputs(session(moved), image) - tokens.swapaxes(1, 2).reshape(2, 64, 4, 4)).max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("form", ["onnx", "safetensors"])
+@pytest.mark.parametrize("form", slow_after(1, ["safetensors", "onnx"]))
 def test_the_example_in_a_card_segments_an_image(form, tmp_path):
     """By the annotations, since another size of image is seen than in the data set's protocol."""
     done = CliRunner().invoke(main, ["--zoo", "mini", "export", "mini-mask", "-o", str(tmp_path / "out"), "--as", form])
@@ -126,6 +127,7 @@ def test_the_example_in_a_card_segments_an_image(form, tmp_path):
     assert (found == label - 1)[label > 0].mean() > 0.9
 
 
+@pytest.mark.slow
 def test_the_authors_model_resizes_its_positions_their_way(tmp_path):
     """Theirs are bilinear; the golden logits are of the stored grid, torch stands for the others."""
     model, same = traced(open_weights(GOLDEN / "segmenter" / "mask.pth"), 3, 3, eps=1e-5, resample="bilinear")

@@ -74,6 +74,7 @@ def test_folders_patterns_and_lists(folder):
     assert len(list((folder / "a").iterdir())) == 6
 
 
+@pytest.mark.slow
 def test_a_list_may_have_names_that_are_not_utf_8(folder):
     shutil.copy(FIRST, folder / os.fsdecode(b"l\xe4tin.jpg"))
     command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "predict", "mini-linear", "-", "-o", "out", "--device", "cpu"]

@@ -107,6 +107,7 @@ def test_the_rules_for_print_come_last():
     assert not re.search(r"^\S", style.split("@media print {")[1].split("\n}\n")[1], re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_its_command_makes_the_same_receipt_again(verified, tmp_path):
     segzoo("report", "mini-linear", "--no-images", "-o", tmp_path)
     (command,) = re.findall(r"^segzoo --zoo mini (verify .*)$", (tmp_path / "report.md").read_text(), re.MULTILINE)

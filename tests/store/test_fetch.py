@@ -632,6 +632,7 @@ def test_ctrl_c_leaves_nothing_half_written(address, tmp_path):
     assert kept() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("known", "path", "sha256"), [(WHOLE, "/together", SHA), (UNKNOWN, "/together-tame", TAME_SHA)])
 def test_two_processes_fetch_the_same_at_the_same_time_where_locks_do_nothing(known, path, sha256, address, tmp_path, server):
     zoo = manifest(tmp_path, tiny=source(address(f"http:{path}"), **known))

@@ -20,6 +20,7 @@ import pytest
 import trustme
 import yaml
 from server import Ranged, body, endless, raw, redirect, serve, stalling, status
+from support import slow_after
 
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError
 from segzoo.manifest.artifact import Artifact
@@ -84,8 +85,8 @@ OUTCOMES = {
 }
 
 
-@pytest.mark.parametrize("patience", [HASTE, ONE], ids=["eight connections", "one connection"])
-@pytest.mark.parametrize("known", [KNOWN, {"sha256": SHA}, PREFIX], ids=["sha256 and size", "sha256", "prefix"])
+@pytest.mark.parametrize("patience", slow_after(1, [HASTE, ONE]), ids=["eight connections", "one connection"])
+@pytest.mark.parametrize("known", slow_after(2, [KNOWN, PREFIX, {"sha256": SHA}]), ids=["sha256 and size", "prefix", "sha256"])
 @pytest.mark.parametrize("case", OUTCOMES)
 def test_the_fault_matrix(case, known, patience, store):
     behaviour, comes = OUTCOMES[case]
@@ -156,7 +157,7 @@ def settled(server):
     return sent
 
 
-@pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
+@pytest.mark.parametrize("known", slow_after(1, [KNOWN, PREFIX]), ids=["sha256", "prefix"])
 def test_kill_9_at_half_and_again(known, store, tmp_path):
     server = Ranged(GOOD, rate=4_000_000)
     with serve({"/x": server}) as running:
@@ -172,6 +173,7 @@ def test_kill_9_at_half_and_again(known, store, tmp_path):
     assert_right(download.fetch(Artifact(name="vit.npz", urls=("gone",), **known), store, tmp_path))
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_twenty_times(store, tmp_path):
     server, chance = Ranged(GOOD, rate=2_000_000), random.Random(5)
     with serve({"/x": server}) as running:
@@ -186,7 +188,7 @@ def test_kill_9_at_random_twenty_times(store, tmp_path):
     assert_right(download.fetch(Artifact(name="vit.npz", urls=("gone",), **KNOWN), store, tmp_path))
 
 
-@pytest.mark.parametrize("known", [KNOWN, {"sha256": SHA}, PREFIX], ids=["sha256 and size", "sha256", "prefix"])
+@pytest.mark.parametrize("known", slow_after(1, [KNOWN, {"sha256": SHA}, PREFIX]), ids=["sha256 and size", "sha256", "prefix"])
 def test_the_content_is_another_when_a_killed_process_is_run_again(known, store, tmp_path):
     """What was here is of another content, or of another version: nothing of it is in the file."""
     with serve({"/x": (server := Ranged(OTHER, rate=4_000_000, etags=['"old"']))}) as running:
@@ -198,6 +200,7 @@ def test_the_content_is_another_when_a_killed_process_is_run_again(known, store,
     assert_right(download.fetch(Artifact(name="vit.npz", urls=("gone",), **known), store, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locks", [True, False], ids=["locks", "flock does nothing"])
 @pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
 def test_eight_processes_on_one_target(known, locks, store, tmp_path):
@@ -435,7 +438,7 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize("patience", [HASTE, ONE, Patience()], ids=["eight connections", "one connection", "as shipped"])
-@pytest.mark.parametrize("known", [KNOWN, {"sha256": SHA}, PREFIX], ids=["sha256 and size", "sha256", "prefix"])
+@pytest.mark.parametrize("known", slow_after(2, [KNOWN, PREFIX, {"sha256": SHA}]), ids=["sha256 and size", "prefix", "sha256"])
 @pytest.mark.parametrize("case", UNUSUAL)
 def test_unusual_but_honest_servers(case, known, patience, store):
     assert_right(fetched({"/x": UNUSUAL[case]()}, store, known, patience=patience))

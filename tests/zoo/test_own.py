@@ -122,9 +122,9 @@ def test_the_entry_of_a_backbone_is_the_one_written_by_hand(lab):
     ("peer", "layout", "classes"),
     [
         ("mini.tame.timm_state_dict.npz", "timm", 11),
-        ("mini.hf_state_dict.npz", "hf", None),
-        ("mini.torchvision_state_dict.npz", "torchvision", 11),
-        ("mini.tame.mmseg_backbone_state_dict.npz", "mmseg", None),
+        pytest.param("mini.hf_state_dict.npz", "hf", None, marks=pytest.mark.slow),
+        pytest.param("mini.torchvision_state_dict.npz", "torchvision", 11, marks=pytest.mark.slow),
+        pytest.param("mini.tame.mmseg_backbone_state_dict.npz", "mmseg", None, marks=pytest.mark.slow),
     ],
 )
 def test_the_same_network_by_other_libraries_has_the_same_geometry(peer, layout, classes, lab):

@@ -1,4 +1,4 @@
-"""Which files belong to a split, in the folders of each data set as its publisher lays them out. A new layout is one line here."""
+"""Which files belong to a split, in folders as the data set's publisher arranges them. A new loader is one line in LOADERS."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Cityscapes, by train id or by the ids that are published."""
+"""Cityscapes, with labels by train id or by the published ids."""
 
 from pathlib import Path
 
-from segzoo.datasets.listing import ending, folders, is_folder, listed
+from segzoo.datasets.listing import expected_folders, images_ending, is_folder, listed
 from segzoo.datasets.sample import AS_IT_IS, IGNORED, Sample
 
 # The 19 classes that count, by the ids that the annotators used (cityscapesScripts, `helpers/labels.py`).
@@ -11,10 +11,10 @@ _FROM_IDS = bytes(_CITYSCAPES_IDS.index(value) if value in _CITYSCAPES_IDS else 
 
 
 def cityscapes(folder: Path, split: str) -> tuple[Sample, ...]:
-    """leftImg8bit/SPLIT/CITY and gtFine/SPLIT/CITY; labels by train id where those were made, else by the ids that are published."""
-    images, labels = folders(folder / "leftImg8bit" / split, folder / "gtFine" / split, layout="Cityscapes has leftImg8bit/ and gtFine/")
+    """leftImg8bit/SPLIT/CITY and gtFine/SPLIT/CITY; labels by train id where such files were made, else by the published ids."""
+    images, labels = expected_folders(folder / "leftImg8bit" / split, folder / "gtFine" / split, hint="Cityscapes has leftImg8bit/ and gtFine/")
     found = []
-    for image in ending("_leftImg8bit.png", images, [town for town in listed(images) if is_folder(town)]):
+    for image in images_ending("_leftImg8bit.png", images, [town for town in listed(images) if is_folder(town)]):
         stem = labels / image.parent.name / image.name.removesuffix("leftImg8bit.png")
         made, published = (stem.with_name(f"{stem.name}gtFine_{kind}.png") for kind in ("labelTrainIds", "labelIds"))
         found.append(Sample(image.name, image, made, AS_IT_IS) if made.is_file() else Sample(image.name, image, published, _FROM_IDS))

@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
-from segzoo.datasets.listing import ABSENT, fault_of, folders, renaming, unreadable
+from segzoo.datasets.listing import ABSENT, expected_folders, fault_of, rename_hint, unreadable
 from segzoo.datasets.sample import AS_IT_IS, FROM_ONE, Sample
 from segzoo.errors import EnvironmentFault
 
 
 def pascal_context(folder: Path, split: str, meaning: bytes = AS_IT_IS) -> tuple[Sample, ...]:
-    """VOC2010 with the labels of Pascal Context, 60 classes: 0 is the background, a class as the others."""
-    images, labels = folders(
-        folder / "JPEGImages", folder / "SegmentationClassContext", layout="VOC2010 has JPEGImages/ and, once prepared, SegmentationClassContext/"
+    """VOC2010 with the labels of Pascal Context, 60 classes: 0 is the background, a class like the others."""
+    images, labels = expected_folders(
+        folder / "JPEGImages", folder / "SegmentationClassContext", hint="VOC2010 has JPEGImages/ and, once prepared, SegmentationClassContext/"
     )
     names = _names(folder / "ImageSets" / "SegmentationContext" / f"{split}.txt")
     found = tuple(Sample(f"{name}.jpg", images / f"{name}.jpg", labels / f"{name}.png", meaning) for name in names)
     if lost := [sample.image for sample in found if fault_of(sample.image) == ABSENT]:
-        raise EnvironmentFault(f"{len(lost)} images of {split}.txt are not there, the first {lost[0]}", hint=renaming([images], ".jpg"))
+        raise EnvironmentFault(f"{len(lost)} images of {split}.txt are not there, the first {lost[0]}", hint=rename_hint([images], ".jpg"))
     return found
 
 
 def _names(split: Path) -> list[str]:
-    """The names that a list has, one a line, sorted."""
+    """The names in a list, one on each line, sorted."""
     if fault := fault_of(split):
         written = "MMSegmentation's tools/dataset_converters/pascal_context.py writes it, together with the labels"
         raise EnvironmentFault(f"{split}: the list of the split cannot be read: {fault}", hint=written if fault == ABSENT else None)
@@ -34,5 +34,5 @@ def _names(split: Path) -> list[str]:
 
 
 def pascal_context_59(folder: Path, split: str) -> tuple[Sample, ...]:
-    """The same without the background, which is ignored."""
+    """VOC2010 with the labels of Pascal Context, 59 classes: 0 is the background and ignored."""
     return pascal_context(folder, split, FROM_ONE)

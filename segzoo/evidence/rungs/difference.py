@@ -1,4 +1,4 @@
-"""How far one intermediate of a network may be off from another implementation's. Needs no JAX."""
+"""How far an intermediate of a network may differ from another implementation's. Imports no JAX."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far one intermediate is off, relative to its largest value."""
+    """How far one intermediate differs, relative to its largest value."""
 
     name: str
     dtype: str

@@ -58,6 +58,7 @@ def check_miou(climb: Climb) -> Check:
 
 def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mapping[str, Any], basis: dict[str, Any], world: Any) -> Check:
     """Measure in these modes. What is kept of others goes with it into the receipt."""
+    from segzoo.evaluation.agreement import agreement
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.evaluation.precision import device_of
     from segzoo.evaluation.speed import forget_peak, hardware, peak_memory, speed
@@ -89,7 +90,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         facts["speed"] = speed(evaluator, question.chosen)
     if setting.precision != "fp32" and modes:
         reference = Evaluator(module(climb.file, entry), entry.protocol, entry.head.classes, device)
-        facts["agreement_with_fp32"] = evaluator.agreement(reference, question.chosen[:20], modes[0])
+        facts["agreement_with_fp32"] = agreement(evaluator, reference, question.chosen[:20], modes[0])
     if evaluator.notes:
         facts["notes"] = evaluator.notes
     return outcome(facts, basis, setting.modes)
@@ -156,13 +157,15 @@ def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setti
 
 def _compare(evaluator: Evaluator, question: Question, counts: Known, stored: Known, mode: str) -> tuple[int, list[str]]:
     """How many close calls explain what differs, and the images where they do not."""
+    from segzoo.evaluation.agreement import explained
+
     close = 0
     wrong: list[str] = []
     for sample in question.chosen:
         if sample.name not in stored:
             raise EnvironmentFault(f"the stored counts have no image {sample.name}")
         if counts[sample.name] != stored[sample.name]:
-            allowed, calls = evaluator.explained(sample, counts[sample.name], stored[sample.name], mode)
+            allowed, calls = explained(evaluator, sample, counts[sample.name], stored[sample.name], mode)
             close += calls
             wrong += [] if allowed else [sample.name]
     return close, wrong
