@@ -13,7 +13,7 @@ from segzoo.manifest.entries import Entry, geometry_of
 def open_entry(entry: Entry, path: Path) -> Checkpoint:
     """An entry's file, opened and measured. Raises ConversionError where layout, geometry or dtype are not the manifest's."""
     artifact, expected = entry.artifact, geometry_of(entry)
-    read = identify(path, heads=expected.heads, positions=getattr(expected, "positions", None))
+    read = identify(path, positions=getattr(expected, "positions", None))
     if artifact.layout is not None and read.found.layout.name != artifact.layout:
         raise ConversionError(f"layout '{read.found.layout.name}', the manifest says '{artifact.layout}'")
     read = as_told(read, entry)
