@@ -53,7 +53,7 @@ def with_files(incomplete: str, items: list[CompletionItem]) -> list[CompletionI
     return [CompletionItem(incomplete, type="file"), *items]
 
 
-class Name(click.ParamType[str]):
+class ZooName(click.ParamType[str]):
     """A name in the zoo; the shell completes it. `kinds` are the parts of the manifest it may be from, `or_file` whether a
     file may stand in its place.
     """
@@ -87,7 +87,7 @@ class ManifestPath(click.Path):
         return with_files(incomplete, [CompletionItem(name) for name in PACKAGED if name.startswith(incomplete)])
 
 
-class Folder(click.Path):
+class OutputFolder(click.Path):
     """A folder to write in, made when something is written. What cannot be one, or is called as a file is, is refused at once."""
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ class Choice:
         """The choice of manifests as it stands in a command that one is told to give next, with a space after it."""
         return "".join(f"--zoo {shlex.quote(zoo)} " for zoo in self.zoo)
 
-    def load(self) -> Zoo:
+    def open(self) -> Zoo:
         """The manifests, opened; what hides what is said once, with -v."""
         from segzoo.cli.terminal.show import tell, verbosity
         from segzoo.zoo.zoo import open_zoo
@@ -65,7 +65,7 @@ class Choice:
         from segzoo.cli.terminal.progress import byte_progress
         from segzoo.zoo.names import resolve_one
 
-        zoo = self.load()
+        zoo = self.open()
         entry = resolve_one(zoo, name, zoo.manifest.entries)
         with byte_progress(entry.artifact.name) as said:
             return zoo.fetch(entry.artifact, said).path, entry

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.cli.terminal.failure import show_error, show_hint, show_message
 from segzoo.errors import SegzooError, UsageError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Put files that you still have into the store.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--as", "name", metavar="NAME", type=Name("backbones", "models", "datasets"), help="Take the one FILE for this one of the zoo.")
+@click.option("--as", "name", metavar="NAME", type=ZooName("backbones", "models", "datasets"), help="Take the one FILE for this one of the zoo.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was adopted as JSON.")
 @click.pass_obj
 def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
 
     if name and len(files) != 1:
         raise UsageError("--as goes with one FILE")
-    zoo = choice.load()
+    zoo = choice.open()
     results: list[dict[str, Any]] = []
     errors: list[SegzooError] = []
     for file in files:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.errors import UsageError
 
@@ -16,7 +16,7 @@ def bundle() -> None:
 
 @bundle.command(short_help="Write an archive.")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("names", nargs=-1, metavar="NAME...", type=Name("backbones", "models", "datasets"))
+@click.argument("names", nargs=-1, metavar="NAME...", type=ZooName("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -37,7 +37,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
 
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
-    zoo = choice.load()
+    zoo = choice.open()
     artifacts = zoo.manifest.artifacts
     chosen = resolve(zoo, names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
     with byte_progress(target.name) as said:
@@ -59,7 +59,7 @@ def load(choice: Choice, source: Path, as_json: bool) -> None:
     from segzoo.cli.terminal.show import counted, show
     from segzoo.store.bundle import load as load_bundle
 
-    zoo = choice.load()
+    zoo = choice.open()
     with byte_progress(source.name) as said:
         loaded = load_bundle(source, zoo.manifest.artifacts.values(), zoo.store, said)
     if as_json:

@@ -37,7 +37,7 @@ def ls(choice: Choice, as_json: bool) -> None:
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
 
-    zoo = choice.load()
+    zoo = choice.open()
     rows = _rows(zoo.store, zoo.manifest.artifacts)
     if as_json:
         show_json(rows)
@@ -63,7 +63,7 @@ def verify(choice: Choice, as_json: bool) -> None:
     from segzoo.cli.terminal.progress import many_progress
     from segzoo.cli.terminal.show import counted, show
 
-    zoo = choice.load()
+    zoo = choice.open()
     rows = _rows(zoo.store, zoo.manifest.artifacts)
     whole, done = sum(row["size"] for row in rows), 0
     with many_progress() as said:
@@ -95,7 +95,7 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
     from segzoo.cli.terminal.show import counted, megabytes, show
     from segzoo.store.partial import held
 
-    zoo = choice.load()
+    zoo = choice.open()
     store = zoo.store
     gone = [path for path in store.partials.glob("*.part") if not held(path)]
     if unused:
@@ -118,7 +118,7 @@ def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import megabytes, show, tell
 
-    zoo = choice.load()
+    zoo = choice.open()
     rows = _rows(zoo.store, zoo.manifest.artifacts)
     gone: list[dict[str, Any]] = []
     for name in names:

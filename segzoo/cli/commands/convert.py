@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
@@ -41,7 +41,7 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 
 
 @click.command(short_help="Convert weights to another layout or file format.")
-@click.argument("paths", nargs=-1, metavar="SRC... DST", type=Name("backbones", "models", or_file=True))
+@click.argument("paths", nargs=-1, metavar="SRC... DST", type=ZooName("backbones", "models", or_file=True))
 @click.option("--to", type=click.Choice(list(LAYOUTS)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(LAYOUTS)), help="Layout of SRC.  [default: detected]")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
@@ -145,7 +145,7 @@ def _arguments(choice: Choice, paths: tuple[str, ...], every: bool) -> tuple[lis
         if len(paths) != 1:
             raise UsageError("with --all name one folder to write in, and nothing else")
         _check_folder(Path(paths[0]), True)
-        return list(choice.load().manifest.backbones), Path(paths[0]), True
+        return list(choice.open().manifest.backbones), Path(paths[0]), True
     if len(paths) < 2:
         raise UsageError("name what to convert and where to write it", hint="segzoo convert SRC DST")
     if "" in paths:

@@ -23,7 +23,7 @@ def doctor(choice: Choice, as_json: bool) -> None:
 
     findings = []
     styles = {"ok": "green", "missing": "yellow", "wrong": "bold red"}
-    for finding in examine(choice.load()):
+    for finding in examine(choice.open()):
         findings.append(finding)
         if not as_json:
             show(f"{finding.status:8}{finding.what}: {finding.detail}", style=styles[finding.status])

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from segzoo.cli.completion import Folder, Name
+from segzoo.cli.completion import OutputFolder, ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.vocabulary import FORMS
 
 
 @click.command(short_help="Write a folder that transformers, timm, ONNX Runtime or plain torch loads.")
-@click.argument("name", metavar="NAME", type=Name("backbones", "models", or_file=True))
-@click.option("-o", "--output", required=True, type=Folder(), metavar="DIR", help="The folder to write; there must be none yet.")
+@click.argument("name", metavar="NAME", type=ZooName("backbones", "models", or_file=True))
+@click.option("-o", "--output", required=True, type=OutputFolder(), metavar="DIR", help="The folder to write; there must be none yet.")
 @click.option("--as", "form", required=True, type=click.Choice(FORMS), help="What is to load it.")
-@click.option("--like", metavar="NAME", type=Name("backbones", "models"), help="The entry of the zoo that a file of your own is like.")
+@click.option("--like", metavar="NAME", type=ZooName("backbones", "models"), help="The entry of the zoo that a file of your own is like.")
 @click.option("--json", "as_json", is_flag=True, help="Print the files with their hashes as JSON.")
 @network_options
 @click.pass_obj
@@ -45,7 +45,7 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     from segzoo.publishing.export.export import publish
 
     with byte_progress(name) as said:
-        made = publish(name, output, form, choice.load(), like, said, tell)
+        made = publish(name, output, form, choice.open(), like, said, tell)
     if as_json:
         facts = asdict(made)
         show_json({"as": facts.pop("form"), **facts, "folder": str(made.folder)})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.completion import Folder, Name
+from segzoo.cli.completion import OutputFolder, ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.cli.terminal.failure import show_errors
 from segzoo.errors import SegzooError, UsageError
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Download weights and verify them by hash.")
-@click.argument("names", nargs=-1, metavar="NAME...", type=Name("backbones", "models", "datasets"))
+@click.argument("names", nargs=-1, metavar="NAME...", type=ZooName("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
-@click.option("-o", "--output", type=Folder(), metavar="DIR", help="Copy the files into this folder too, under their published names.")
+@click.option("-o", "--output", type=OutputFolder(), metavar="DIR", help="Copy the files into this folder too, under their published names.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, from where and how large; fetch nothing.")
 @click.option("--require-hashes", is_flag=True, help="Refuse what has no full sha256, in the manifest or pinned.")
 @click.option("--pin", metavar="SHA256", help="Accept the one NAME with this sha256, and pin it.")
@@ -66,7 +66,7 @@ def fetch(
     from segzoo.cli.terminal.show import on_terminal, tell
     from segzoo.store.fetch import fetch_many
 
-    zoo = choice.load()
+    zoo = choice.open()
     wanted = _wanted(zoo, names, every)
     if pin:
         _pin(zoo, wanted, pin)

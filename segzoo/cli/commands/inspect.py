@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 
 if TYPE_CHECKING:
     from segzoo.formats import Weights
 
-_WEIGHTS = Name("backbones", "models", or_file=True)
+_WEIGHTS = ZooName("backbones", "models", or_file=True)
 
 
 @click.command(short_help="Show what is in a file of weights.")

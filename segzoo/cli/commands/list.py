@@ -26,7 +26,7 @@ def list_(choice: Choice, as_json: bool) -> None:
 
     from segzoo.cli.terminal.answer import show_json
 
-    zoo = choice.load()
+    zoo = choice.open()
     manifest, store = zoo.manifest, zoo.store
     kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", manifest.backbones), ("model", manifest.models), ("data set", manifest.datasets)]
     rows: list[dict[str, Any]] = []

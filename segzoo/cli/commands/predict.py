@@ -10,14 +10,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from segzoo.cli.completion import Folder, Name, with_files
+from segzoo.cli.completion import OutputFolder, ZooName, with_files
 from segzoo.cli.options import Choice, network_options
 from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
 from segzoo.vocabulary import IMAGES, MODES, PRECISIONS
 
 
-class ModelThenImages(Name):
+class ModelThenImages(ZooName):
     """After the model, or the two of --compare, the shell completes files only."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -28,18 +28,18 @@ class ModelThenImages(Name):
 
 @click.command(short_help="Segment images: overlays with a legend, label maps, class shares.")
 @click.argument("arguments", nargs=-1, metavar="MODEL IMAGE...", type=ModelThenImages("models", or_file=True))
-@click.option("-o", "--output", type=Folder(), metavar="DIR", default=Path("predictions"), show_default=True, help="Folder for the pictures.")
+@click.option("-o", "--output", type=OutputFolder(), metavar="DIR", default=Path("predictions"), show_default=True, help="Folder for the pictures.")
 @click.option(
     "--compare",
     nargs=2,
     metavar="A B",
-    type=Name("models", or_file=True),
+    type=ZooName("models", or_file=True),
     help="Two models side by side; then only images follow.",
 )
 @click.option(
     "--like",
     metavar="NAME",
-    type=Name("models"),
+    type=ZooName("models"),
     help="The model of the zoo that a file of your own is like.",
 )
 @click.option("--mode", type=click.Choice(MODES), default="ss", show_default=True, help="How the image is seen.")
@@ -90,7 +90,7 @@ def predict(
     names = compare or arguments[:1]
     paths = list(dict.fromkeys(images(arguments if compare else arguments[1:])))
     targets = _targets(paths, output)
-    zoo = choice.load()
+    zoo = choice.open()
     at = device_of(device or best_device())
     models = []
     for name in names:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.errors import IntegrityError, NotFoundError
 
@@ -21,7 +21,7 @@ def receipt() -> None:
 
 
 @receipt.command(short_help="Check receipts against themselves and the files that are here.")
-@click.argument("sources", nargs=-1, type=Name("backbones", "models", or_file=True), metavar="[NAME|FILE]...")
+@click.argument("sources", nargs=-1, type=ZooName("backbones", "models", or_file=True), metavar="[NAME|FILE]...")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, or the one that it is in, to check its digest too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
@@ -47,7 +47,7 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
 
     if data is not None:
         folder_given(data)
-    zoo = choice.load()
+    zoo = choice.open()
     roots = {name: dataset.root for name, dataset in zoo.manifest.datasets.items()}
     paths = [_path(zoo, source) for source in sources] or sorted(filter(Path.is_file, map(zoo.receipt_of, zoo.manifest.entries)))
     if not paths:
@@ -71,7 +71,7 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
 
 
 @receipt.command(short_help="Print a receipt, or the statement to sign.")
-@click.argument("name", metavar="NAME", type=Name("backbones", "models"))
+@click.argument("name", metavar="NAME", type=ZooName("backbones", "models"))
 @click.option("--in-toto", "in_toto", is_flag=True, help="As an in-toto statement about the weights, which existing tools can sign.")
 @click.pass_obj
 def show(choice: Choice, name: str, in_toto: bool) -> None:
@@ -82,11 +82,11 @@ def show(choice: Choice, name: str, in_toto: bool) -> None:
       segzoo receipt show vit-t-mask --in-toto > vit-t-mask.statement.json
     """
     from segzoo.evidence.in_toto import statement
-    from segzoo.evidence.receipt import dumps, read
+    from segzoo.evidence.receipt import dumps, read_receipt
 
-    zoo = choice.load()
+    zoo = choice.open()
     path = _path(zoo, name)
-    record = read(path)
+    record = read_receipt(path)
     if record is None and path.exists():
         raise IntegrityError(f"{path}: not a receipt that can be read", hint=f"segzoo {choice.option}receipt check {name} says why")
     if record is None:

@@ -20,7 +20,7 @@ from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import Check
 from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.rungs.outcome import outcome, wrong
-from segzoo.evidence.rungs.question import Known, Question, ask, basis_of, counts_known, kept_of
+from segzoo.evidence.rungs.question import KnownCounts, Question, ask, basis_of, counts_known, kept_of
 from segzoo.manifest.entries import Backbone
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
     return outcome(facts, basis, setting.modes)
 
 
-def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any) -> dict[str, Any]:
+def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: KnownCounts | None, setting: Setting, world: Any) -> dict[str, Any]:
     """The facts of one mode, with what is said of them."""
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
@@ -156,7 +156,7 @@ def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setti
     return {sample.name: Counts(*each[index].numpy()) for index, sample in enumerate(chosen)}, confusion.numpy()
 
 
-def _compare(evaluator: Evaluator, question: Question, counts: Known, stored: Known, mode: str) -> tuple[int, list[str]]:
+def _compare(evaluator: Evaluator, question: Question, counts: KnownCounts, stored: KnownCounts, mode: str) -> tuple[int, list[str]]:
     """How many close calls explain what differs, and the images where they do not."""
     close = 0
     wrong: list[str] = []

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segzoo.datasets.sample import Sample
 
 
-Known = Mapping[str, Counts]
+KnownCounts = Mapping[str, Counts]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
     }
 
 
-def counts_known(climb: Climb, question: Question, mode: str) -> Known | None:
+def counts_known(climb: Climb, question: Question, mode: str) -> KnownCounts | None:
     """The counts that each image must have, where they are known."""
     entry, setting = question.entry, climb.setting
     if setting.smoke is not None:
@@ -91,7 +91,7 @@ def counts_known(climb: Climb, question: Question, mode: str) -> Known | None:
         raise EnvironmentFault(f"{entry.counts.file.name}: no per-image counts under '{entry.counts.keys[mode]}': {error!r}") from error
 
 
-def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
+def _of_receipt(climb: Climb, question: Question, mode: str) -> KnownCounts:
     """The receipt's own counts. Raises NotFoundError where it has none for these bytes, these data and this precision."""
     again = "segzoo verify NAME without --smoke writes one"
     record = climb.previous.get("mIoU")
