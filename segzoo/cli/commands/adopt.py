@@ -9,7 +9,6 @@ import click
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
-from segzoo.cli.terminal.failure import show_error, show_hint, show_message
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
       segzoo adopt --as seg-b-mask checkpoint.pth
     """
     from segzoo.cli.terminal.answer import problem, show_json
+    from segzoo.cli.terminal.failure import show_error, show_hint, show_message
     from segzoo.cli.terminal.show import megabytes, show
     from segzoo.store.adopt import Unknown
 

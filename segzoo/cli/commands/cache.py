@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.options import Choice
-from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
@@ -60,6 +59,7 @@ def verify(choice: Choice, as_json: bool) -> None:
     import hashlib
 
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.failure import show_error
     from segzoo.cli.terminal.progress import many_progress
     from segzoo.cli.terminal.show import counted, show
 

@@ -11,7 +11,6 @@ import click
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
-from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One conversion: what the user named, the file behind it, and the heads where the manifest knows them."""
+    """One conversion: what the user named, the file behind it, the file to write, and the heads where the manifest knows them."""
 
     source: str
     path: Path
@@ -58,17 +57,7 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
 @network_options
 @click.pass_obj
-def convert(
-    choice: Choice,
-    /,
-    paths: tuple[str, ...],
-    source_layout: str | None,
-    every: bool,
-    heads: int | None,
-    resample: str | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int | None, as_json: bool, **options: Any) -> None:
     """Convert the weights in SRC, a file or a name in the zoo, and write them to DST.
 
     What SRC is, is read from its content. The format of DST follows its suffix: .pth (a bare state
@@ -89,38 +78,22 @@ def convert(
     import os
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is multiplied here; a thread a core costs more than a small file
-
     from segzoo.cli.terminal.answer import problem, show_json
-    from segzoo.cli.terminal.progress import byte_progress
-    from segzoo.cli.terminal.show import on_terminal, tell
-    from segzoo.conversion.convert import convert as convert_file
-    from segzoo.formats import naming
+    from segzoo.cli.terminal.failure import show_error
 
-    if resample and not options["grid"]:
+    if options["resample"] and not options["grid"]:
         raise UsageError("--resample says how to resample to --grid HxW, which is not given")
+    options["resample"] = options["resample"] or "mmseg"
     sources, target, folder = _arguments(choice, paths, every)
     results: list[dict[str, Any]] = []
-    codes = []
-    last = None
-    written: dict[Path, str] = {}
+    codes: list[int] = []
+    last: Report | None = None
+    taken: dict[Path, str] = {}
     for source in sources:
         try:
             job = _job(choice, source, target, folder, options["to"], every)
-            if job.target in written:
-                raise UsageError(f"{source}: {job.target} was just made of {written[job.target]}", hint="convert them one by one")
-            written[job.target] = source
-            known = heads if heads is not None else job.heads
-            with byte_progress(job.target.name) as said, naming(job.path, source):
-                last = convert_file(
-                    job.path,
-                    job.target,
-                    source_layout=source_layout,
-                    heads=known,
-                    digests=as_json,
-                    resample=resample or "mmseg",
-                    progress=lambda _, done, whole, said=said: said(done, whole),  # type: ignore[misc]
-                    **options,
-                )
+            _refuse_taken(job, taken)
+            last = _converted(job, heads if heads is not None else job.heads, as_json, options)
         except SegzooError as error:
             if not folder or isinstance(error, EnvironmentFault):
                 raise
@@ -133,8 +106,8 @@ def convert(
             _show(source, last)
     if as_json:
         show_json(results, min(codes, default=0))
-    elif last and options["to"] == "mmseg" and last.geometry.decoder is None and on_terminal():
-        tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
+    elif last and options["to"] == "mmseg" and last.geometry.decoder is None:
+        _tell_of_patch_bias()
     if codes:
         raise SystemExit(min(codes))
 
@@ -166,13 +139,33 @@ def _check_folder(target: Path, folder: bool) -> None:
 
 
 def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named: bool) -> Job:
-    """The conversion of one source; what is no file, or `named`, is a name in the zoo, and fetched if need be."""
+    """The conversion of one source. If it is `named`, or is no file, it is a name in the zoo, and fetched if it is not here."""
+    from segzoo.cli.sources import fetched, refuse_missing
+
     path, heads, stem = Path(source), None, Path(source).stem
     if named or not path.is_file():
-        path, entry = choice.of_zoo(source)
+        if not named:
+            refuse_missing(source)
+        path, entry = fetched(choice, source)
         heads, stem = entry.geometry.heads, Path(getattr(entry, "file", entry.artifact.name)).stem
-        stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is of the published bytes
+        stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is that of the published bytes
     return Job(source, path, target / f"{stem}{LAYOUTS[to].suffix}" if folder else target, heads)
+
+
+def _refuse_taken(job: Job, taken: dict[Path, str]) -> None:
+    """Note the job's target as taken. Raises UsageError where an earlier job has taken it."""
+    if job.target in taken:
+        raise UsageError(f"{job.source}: {job.target} was just made of {taken[job.target]}", hint="convert them one by one")
+    taken[job.target] = job.source
+
+
+def _converted(job: Job, heads: int | None, digests: bool, options: dict[str, Any]) -> Report:
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.conversion.convert import convert as convert_file
+    from segzoo.formats import naming
+
+    with byte_progress(job.target.name) as said, naming(job.path, job.source):
+        return convert_file(job.path, job.target, heads=heads, digests=digests, progress=lambda _, done, whole: said(done, whole), **options)
 
 
 def _facts(source: str, report: Report) -> dict[str, Any]:
@@ -186,6 +179,13 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
     }
     facts |= {"computed": report.computed, "notes": report.notes, "not_finite": report.not_finite}
     return {**facts, "geometry": str(report.geometry), "made": str(report.made), "digests": report.digests, "seconds": round(report.seconds, 3)}
+
+
+def _tell_of_patch_bias() -> None:
+    from segzoo.cli.terminal.show import on_terminal, tell
+
+    if on_terminal():
+        tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
 
 
 def _show(source: str, report: Report) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from segzoo.cli.completion import OutputFolder, ZooName
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
+from segzoo.cli.output import OutputFolder
 from segzoo.vocabulary import FORMS
 
 

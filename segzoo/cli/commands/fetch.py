@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.completion import OutputFolder, ZooName
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
-from segzoo.cli.terminal.failure import show_errors
+from segzoo.cli.output import OutputFolder
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from segzoo.manifest.artifact import Artifact
     from segzoo.store.fetched import Fetched
@@ -62,9 +62,8 @@ def fetch(
       segzoo --zoo mini fetch --all
     """
     from segzoo.cli.terminal.answer import problem, show_json
-    from segzoo.cli.terminal.progress import many_progress
+    from segzoo.cli.terminal.failure import show_errors
     from segzoo.cli.terminal.show import on_terminal, tell
-    from segzoo.store.fetch import fetch_many
 
     zoo = choice.open()
     wanted = _wanted(zoo, names, every)
@@ -77,36 +76,44 @@ def fetch(
         elif not quiet:
             _show_plan(plan)
         return
-    results: dict[str, dict[str, Any]] = {}
-    errors: list[SegzooError] = []
-    labels = {name: artifact.name for name, artifact in wanted.items()}
-    with many_progress(quiet) as said:
-        policy = zoo.policy(require_hashes=require_hashes)
-        outcomes = fetch_many(wanted, zoo.store, zoo.base, lambda name, *done: said(labels[name], *done), policy=policy)
-        for name, outcome in outcomes:
-            try:
-                if isinstance(outcome, SegzooError):
-                    raise outcome
-                results[name] = _result(name, outcome, output)
-                if name in zoo.manifest.datasets:
-                    results[name] |= _unpacked(zoo, name, outcome, said)
-            except SegzooError as error:
-                errors.append(error)
-                results[name] = {"name": name, "error": problem(error)}
-    ordered = [results[name] for name in wanted]
-    code = min((failed.exit_code for failed in errors), default=0)
+    outcomes = dict(_fetched(zoo, wanted, output, require_hashes, quiet))
+    errors = [outcome for outcome in outcomes.values() if isinstance(outcome, SegzooError)]
+    code = min((error.exit_code for error in errors), default=0)
+    ordered = [(name, outcomes[name]) for name in wanted]
     if as_json:
-        show_json(ordered, code)
+        show_json([{"name": name, "error": problem(one)} if isinstance(one, SegzooError) else one for name, one in ordered], code)
     elif not quiet:
-        for result in ordered:
-            if "path" in result:
-                _show(result)
+        for _, one in ordered:
+            if not isinstance(one, SegzooError):
+                _show(one)
     show_errors(errors)
     if errors:
         raise SystemExit(code)
     first = next((name for name in wanted if name in zoo.manifest.entries), None)
     if first and not as_json and not quiet and on_terminal():
         tell(f"next: segzoo {choice.option}verify {first}", style="dim")
+
+
+def _fetched(
+    zoo: Zoo, wanted: dict[str, Artifact], output: Path | None, require_hashes: bool, quiet: bool
+) -> Iterator[tuple[str, dict[str, Any] | SegzooError]]:
+    """Fetch all at once. Each name comes with its facts, or with the error that kept it away, in the order in which they end."""
+    from segzoo.cli.terminal.progress import many_progress
+    from segzoo.store.fetch import fetch_many
+
+    labels = {name: artifact.name for name, artifact in wanted.items()}
+    with many_progress(quiet) as said:
+        policy = zoo.policy(require_hashes=require_hashes)
+        for name, outcome in fetch_many(wanted, zoo.store, zoo.base, lambda name, *done: said(labels[name], *done), policy=policy):
+            try:
+                if isinstance(outcome, SegzooError):
+                    raise outcome
+                facts = _result(name, outcome, output)
+                if name in zoo.manifest.datasets:
+                    facts |= _unpacked(zoo, name, outcome, said)
+                yield name, facts
+            except SegzooError as error:
+                yield name, error
 
 
 def _wanted(zoo: Zoo, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:

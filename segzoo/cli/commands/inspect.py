@@ -33,12 +33,13 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
+    from segzoo.cli.sources import weights
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import megabytes, show
     from segzoo.conversion.inspect import inspect as look
     from segzoo.formats import naming
 
-    path = choice.weights(source)
+    path = weights(choice, source)
     with naming(path, source):
         found = look(path)
     tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
@@ -110,8 +111,9 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
 
 
 def _opened(choice: Choice, source: str) -> Weights:
+    from segzoo.cli.sources import weights
     from segzoo.formats import naming, open_weights
 
-    path = choice.weights(source)
+    path = weights(choice, source)
     with naming(path, source):
         return open_weights(path)

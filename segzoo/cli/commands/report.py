@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segzoo.cli.completion import OutputFolder, ZooName
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
+from segzoo.cli.output import OutputFolder
 from segzoo.errors import EnvironmentFault, IntegrityError
 
 if TYPE_CHECKING:

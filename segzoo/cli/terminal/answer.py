@@ -1,6 +1,7 @@
 """What a command says to programs: the one shape that all have with --json, on failure too."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -43,7 +44,7 @@ def _show(command: str, code: int, error: dict[str, Any] | None, result: Any) ->
     click.echo(json_text({"schema": SCHEMA, "command": command, "exit_code": code, "error": error, "result": result}))
 
 
-def command_words(group: click.Group, arguments: list[str]) -> str:
+def command_words(group: click.Group, arguments: Iterable[str]) -> str:
     """The command that arguments name, with its sub-command."""
     words: list[str] = []
     command: click.Command = group
