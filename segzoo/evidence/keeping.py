@@ -9,7 +9,7 @@ from segzoo.evidence.receipt import SAME, check_of, facts_of, receipt
 from segzoo.evidence.rungs.outcome import outcome, same_question
 from segzoo.manifest.entries import Entry, Model, geometry_of
 
-_MUST_AGREE = tuple(what for what in SAME if what != "precision")  # the precisions of two figures are compared, not required to be one
+_MUST_AGREE = tuple(what for what in SAME if what != "precision")  # float32 outweighs another precision
 
 
 def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from segzoo.evaluation.processes import World
 
 ALL_IMAGES = 0
-_CUT_SHORT = {kind.exit_code for kind in (NetworkError, NotFoundError, EnvironmentFault)}  # which say nothing of an entry
+_CUT_SHORT = {kind.exit_code for kind in (NetworkError, NotFoundError, EnvironmentFault)}  # errors that say nothing about the entry
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def setting_for(
     not here.
     """
     device = device or best_device()
-    if not world and find_spec("torch") is not None:  # each of several processes checks its own device when it comes to its images
+    if not world and find_spec("torch") is not None:  # several processes each check their own device later
         from segzoo.evaluation.precision import device_of
 
         device_of(device)

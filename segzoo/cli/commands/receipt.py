@@ -43,7 +43,7 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show
     from segzoo.datasets.listing import folder_given
-    from segzoo.evidence.recheck import Finding, recheck
+    from segzoo.evidence.recheck import Rechecked, recheck
 
     if data is not None:
         folder_given(data)
@@ -52,12 +52,12 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
     paths = [_path(zoo, source) for source in sources] or sorted(filter(Path.is_file, map(zoo.receipt_of, zoo.manifest.entries)))
     if not paths:
         raise none_yet(zoo)
-    found: dict[Path, list[Finding]] = {}
+    found: dict[Path, list[Rechecked]] = {}
     for path in paths:
         try:
             found[path] = list(recheck(path, zoo.store, data, roots))
         except IntegrityError as error:  # the others may hold
-            found[path] = [Finding("receipt", "broken", f"{error.message}; {error.hint}")]
+            found[path] = [Rechecked("receipt", "broken", f"{error.message}; {error.hint}")]
     said = {(one.what, one.status) for findings in found.values() for one in findings}
     code = 4 if any(status == "broken" for _, status in said) else 8 if ("data", "not here") in said else 0
     if as_json:
