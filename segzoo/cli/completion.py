@@ -29,7 +29,7 @@ class ZooName(click.ParamType[str]):
 
         try:
             manifest = open_zoo(ctx.find_root().params.get("zoo")).manifest
-        except SegzooError:  # a shell that completes has nowhere to show it
+        except SegzooError:  # a completing shell has no place to show an error
             return []
         return [(name, entry.title) for kind in self.kinds for name, entry in getattr(manifest, kind).items()]
 

@@ -11,7 +11,7 @@ from segzoo.errors import UsageError
 
 @click.group(short_help="Carry files of the store to machines without a network.")
 def bundle() -> None:
-    """Carry files of the store to machines without a network, in one archive with what is pinned of them."""
+    """Carry files of the store to machines without a network, in one archive that holds their pinned hashes too."""
 
 
 @bundle.command(short_help="Write an archive.")
@@ -22,7 +22,7 @@ def bundle() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool, as_json: bool) -> None:
-    """Write an archive of what the store has of these names.
+    """Write an archive of the files that the store has for these names.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def load(choice: Choice, source: Path, as_json: bool) -> None:
-    """Put an archive's files into the store. Each is hashed; what is not what its name says is refused."""
+    """Put an archive's files into the store. Each file is hashed, and refused if its hash is not the one in its name."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import counted, show

@@ -1,4 +1,4 @@
-"""`segzoo cache`: what is in the store, whether it is right still, and how to make room."""
+"""`segzoo cache`: the files in the store, listed, hashed again, removed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dir_(choice: Choice) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def ls(choice: Choice, as_json: bool) -> None:
-    """List what is in the store, by the names that this zoo has for it, and what is left of broken downloads."""
+    """List the files in the store with the names that this zoo has for them, and the parts of broken downloads."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
 
@@ -55,7 +55,7 @@ def ls(choice: Choice, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(choice: Choice, as_json: bool) -> None:
-    """Hash every file in the store again; what has changed on disk is named and left for cache rm. Exit 4 if any has."""
+    """Hash every file in the store again. A file that has changed on disk is named, and stays until cache rm removes it; exit 4 then."""
     import hashlib
 
     from segzoo.cli.terminal.answer import show_json
@@ -86,11 +86,11 @@ def verify(choice: Choice, as_json: bool) -> None:
 
 
 @cache.command("prune", short_help="Remove unfinished downloads.")
-@click.option("--unused", is_flag=True, help="Remove files too that this zoo does not name.")
+@click.option("--unused", is_flag=True, help="Remove also the files that this zoo does not name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def prune(choice: Choice, unused: bool, as_json: bool) -> None:
-    """Remove what is left of broken downloads, unless a process is at it."""
+    """Remove the parts of broken downloads that no process is downloading now."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
     from segzoo.store.partial import held
@@ -114,7 +114,7 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
-    """Remove files by a name of the zoo or the beginning of a hash, eight digits at least. What is pinned stays pinned."""
+    """Remove files by a name in the zoo or by the first digits of a hash, eight at least. A hash that is pinned stays pinned."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import megabytes, show, tell
 

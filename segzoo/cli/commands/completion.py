@@ -22,7 +22,7 @@ def completion(context: click.Context, shell: str) -> None:
 
 
 class Bash(BashComplete):
-    """click's script looks for files only where nothing else fits; with this one files stand beside names, as in zsh and fish."""
+    """click's script offers files only if nothing else fits. This one offers files and names together, as zsh and fish do."""
 
     source_template = BashComplete.source_template.replace(
         "COMPREPLY=()\n            compopt -o default",
@@ -31,7 +31,7 @@ class Bash(BashComplete):
 
 
 class Zsh(ZshComplete):
-    """click's script drops an empty word, and with it loses count of what comes after: names beside files."""
+    """click's script drops an empty word and then miscounts the words after it, so that files and names get mixed up."""
 
     source_template = ZshComplete.source_template.replace("in ${response}; do", 'in "${response[@]}"; do')
 

@@ -48,10 +48,10 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
     "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."
 )
 @click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
-@click.option("--heads", type=click.IntRange(min=1), help="Attention heads, where the target shows them and the source does not.")
-@click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, where names and shapes leave it open.")
+@click.option("--heads", type=click.IntRange(min=1), help="Attention heads, if DST needs them and SRC does not show them.")
+@click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, if its names and shapes do not show it.")
 @click.option("--grid", metavar="HxW", callback=rows_by_columns, help="Resample the position embeddings to this grid of patches.")
-@click.option("--resample", type=click.Choice(RESAMPLINGS), help="How --grid does it.  [default: mmseg]")
+@click.option("--resample", type=click.Choice(RESAMPLINGS), help="How --grid resamples.  [default: mmseg]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round to another dtype.  [default: as in SRC]")
 @click.option("--force", is_flag=True, help="Replace DST if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
@@ -60,10 +60,10 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int | None, as_json: bool, **options: Any) -> None:
     """Convert the weights in SRC, a file or a name in the zoo, and write them to DST.
 
-    What SRC is, is read from its content. The format of DST follows its suffix: .pth (a bare state
-    dict, as MMSegmentation reads it), .safetensors or .npz. Where DST is a folder, each SRC gets a file
-    in it. What the target layout cannot hold is dropped by name. DST is read back and compared before
-    it appears.
+    The format and the layout of SRC are read from its content. The suffix of DST says its format: .pth
+    (a bare state dict, as MMSegmentation reads it), .safetensors or .npz. If DST is a folder, each SRC
+    gets a file in it. Tensors that the target layout has no place for are dropped, and named. DST is read
+    back and compared before it appears.
 
     Numbers are moved, never computed, unless --grid or --dtype ask for it. Published code resamples
     position embeddings in ways that differ: mmseg (bicubic), timm (bilinear; its npz loader, and
@@ -113,7 +113,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
 
 
 def _arguments(choice: Choice, paths: tuple[str, ...], every: bool) -> tuple[list[str], Path, bool]:
-    """What to convert, where to, and whether that is a folder."""
+    """The sources, the target, and whether the target is a folder."""
     if every:
         if len(paths) != 1:
             raise UsageError("with --all name one folder to write in, and nothing else")

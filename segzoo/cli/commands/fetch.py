@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("-o", "--output", type=OutputFolder(), metavar="DIR", help="Copy the files into this folder too, under their published names.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, from where and how large; fetch nothing.")
-@click.option("--require-hashes", is_flag=True, help="Refuse what has no full sha256, in the manifest or pinned.")
+@click.option("--require-hashes", is_flag=True, help="Refuse a file without a full sha256, in the manifest or pinned.")
 @click.option("--pin", metavar="SHA256", help="Accept the one NAME with this sha256, and pin it.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
@@ -44,16 +44,16 @@ def fetch(
 ) -> None:
     """Download backbones, models or data sets by name, and verify them by hash while they arrive.
 
-    A backbone is its AugReg npz; MMSegmentation's own converted file goes by its file name, and is
-    compared with our conversion by verify once it is here.
+    The name of a backbone stands for its AugReg npz. MMSegmentation's own converted file has its file
+    name for a name; once it is here, verify compares it with our conversion.
 
     Addresses are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
-    when its size and hash are right; what has arrived of it when a download breaks off stays, and the
-    next fetch goes on from there, from another address if need be. Where only the eight hex digits of a
-    file name are known, they are checked, with the checksums that the server gives, and the full hash of
-    the first download is pinned in segzoo.lock: from then on nothing else is accepted. Where no hash is
-    known, it is pinned only if it opens as what the manifest says. What cannot be had does not keep the
-    rest from being fetched. A data set is unpacked too, and its pairs are counted.
+    when its size and hash are right. If a download breaks off, the part that has arrived stays, and the
+    next fetch goes on from there, also from another address. If only the eight hex digits of a file name
+    are known, they are checked, and the checksums that the server gives; the full hash of the first
+    download is then pinned in segzoo.lock, and no other file is accepted from then on. If no hash is
+    known, the hash is pinned only if the file opens as the manifest describes it. If one file cannot be
+    fetched, the others still are. A data set is unpacked too, and its pairs are counted.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def fetch(
 def _fetched(
     zoo: Zoo, wanted: dict[str, Artifact], output: Path | None, require_hashes: bool, quiet: bool
 ) -> Iterator[tuple[str, dict[str, Any] | SegzooError]]:
-    """Fetch all at once. Each name comes with its facts, or with the error that kept it away, in the order in which they end."""
+    """Fetch several files at a time. Yields each name with its facts, or with its error, in the order in which the downloads end."""
     from segzoo.cli.terminal.progress import many_progress
     from segzoo.store.fetch import fetch_many
 
@@ -134,7 +134,7 @@ def _pin(zoo: Zoo, wanted: dict[str, Artifact], sha256: str) -> None:
 
 
 def _planned(zoo: Zoo, name: str, artifact: Artifact) -> dict[str, Any]:
-    """What a fetch would do, as far as can be said without a connection."""
+    """What a fetch would do, as far as it is known without a connection."""
     from segzoo.store.fetched import evidence
 
     found = zoo.store.find(artifact)
@@ -157,7 +157,7 @@ def _show_plan(plan: list[dict[str, Any]]) -> None:
 
 
 def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
-    """A fetched file's facts; copied out first where that is asked for. Raises UsageError where another file is in the way."""
+    """The facts of a fetched file. With `output` it is copied there first: raises UsageError where another file has its name."""
     from shutil import copyfile
 
     from segzoo.atomic import replacing
@@ -178,7 +178,7 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
 
 
 def _unpacked(zoo: Zoo, name: str, fetched: Fetched, said: Callable[[str, int, int | None], None]) -> dict[str, Any]:
-    """A data set's folder: unpacked, its pairs counted, its digest taken."""
+    """Unpack a data set, and give its folder and the digest of its pairs."""
     from segzoo.store.unpacked import install
 
     folder, digest = install(name, zoo.manifest.datasets[name], fetched.path, zoo.store, lambda done, whole: said(f"{name}: unpacking", done, whole))

@@ -24,7 +24,7 @@ _WEIGHTS = ZooName("backbones", "models", or_file=True)
 def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
     """Show format, layout, geometry and dtypes of a file of weights, from its headers only; nothing in it is run.
 
-    NAME is one of the zoo's, fetched if need be.
+    NAME is a name in the zoo; its file is fetched if it is not here.
 
     \b
     Examples:
@@ -75,10 +75,10 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
 def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     """Compare two files of weights, tensor by tensor, bit for bit; B is read in the layout of A.
 
-    A and B are files, or names in the zoo, which are fetched if need be.
+    A and B are files, or names in the zoo, whose files are fetched if they are not here.
 
-    Says 'same weights' and exits 0 when every tensor that both layouts can hold is equal; exits 5
-    when anything differs.
+    Says 'same weights' and exits 0 if every tensor that both layouts can hold is equal; exits 5
+    if anything differs.
 
     \b
     Examples:

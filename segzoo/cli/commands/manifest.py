@@ -1,4 +1,4 @@
-"""`segzoo manifest`: a zoo of one's own, begun, checked, pinned and added to."""
+"""`segzoo manifest`: a zoo of the user's own, begun, checked and pinned; `manifest_add` adds to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USUAL = "zoo.yaml"
 
 @click.group(short_help="Write, check and pin a zoo of your own.")
 def manifest() -> None:
-    """A zoo.yaml of your own: begin it, put checkpoints into it, check it, pin what has no full hash.
+    """A zoo.yaml of your own: begin it, add checkpoints to it, check it, pin the files that have no full hash.
 
     \b
     segzoo manifest init
@@ -30,18 +30,18 @@ def manifest() -> None:
     segzoo manifest check
     segzoo --zoo zoo.yaml verify ours
 
-    --zoo may be given several times, and SEGZOO_ZOO stands for it: with --zoo zoo.yaml --zoo shipped your zoo and
-    the shipped one are one, and may refer to each other. Of two things of one name that of the earlier manifest
-    counts. Pins are kept in segzoo.lock beside the first manifest of your own.
+    --zoo may be given several times, and SEGZOO_ZOO stands for it: with --zoo zoo.yaml --zoo shipped, your zoo and
+    the shipped zoo are used as one, and may refer to each other. If two manifests use the same name, the earlier
+    manifest wins. Hashes are pinned in segzoo.lock beside your first manifest.
     """
 
 
 @manifest.command(short_help="Begin a manifest.")
 @click.argument("path", type=click.Path(path_type=Path), default=USUAL)
 def init(path: Path) -> None:
-    """Write a small manifest with comments that say how to go on, and beside it the schema that editors complete and check it by.
+    """Write a small manifest whose comments say how to go on, and beside it a schema with which editors complete and check it.
 
-    PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. What is there already is never overwritten.
+    PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. No file is ever overwritten.
     """
     from segzoo.cli.terminal.show import show, tell
 
@@ -60,10 +60,10 @@ def init(path: Path) -> None:
 def check(choice: Choice, paths: tuple[str, ...], as_json: bool) -> None:
     """Say all that is wrong with manifests, with line and field, and then what their author should look at.
 
-    Several are checked as they are used together, the earlier ones first; 'shipped' and 'mini' may be among them.
-    By default those of --zoo, else ./zoo.yaml. Nothing is fetched. Exit 2 when anything is wrong; what is to be
-    looked at is no fault: files that are missing or have another size, hashes that nobody knows, data sets that are
-    not as described or cannot be found, figures that look as if for another scale.
+    Several manifests are checked as one zoo, as --zoo uses them, the earlier ones first; 'shipped' and 'mini' may be
+    among them. The default is the manifests of --zoo, else ./zoo.yaml. Nothing is fetched. Exit 2 if anything is
+    wrong. What the author should look at is only a warning: files that are missing or have another size, files
+    without a hash, data sets that are not as described or cannot be found, figures that look as if for another scale.
     """
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, show, tell
@@ -98,10 +98,10 @@ def check(choice: Choice, paths: tuple[str, ...], as_json: bool) -> None:
 @network_options
 @click.pass_obj
 def lock(choice: Choice, path: str | None, as_json: bool) -> None:
-    """Fetch each file for which a manifest of yours has no full sha256, and pin its hash in segzoo.lock beside the manifest.
+    """Fetch each file for which your manifest has no full sha256, and pin its hash in segzoo.lock beside the manifest.
 
-    From then on nothing else is accepted, by whoever has the lock: commit it. The manifest itself is yours and stays
-    as it is. By default the manifests of --zoo, else ./zoo.yaml.
+    From then on no other file is accepted, by anyone who has the lock file: commit it. The manifest itself is not
+    changed. The default is the manifests of --zoo, else ./zoo.yaml.
     """
     from segzoo.cli.terminal.answer import problem, show_json
     from segzoo.cli.terminal.failure import show_errors
@@ -140,14 +140,14 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
 
 
 def _named(choice: Choice, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The manifests that a command is about: those named, else those of --zoo, else the working folder's."""
+    """The manifests to work on: those that are named, else those of --zoo, else the working folder's."""
     if not (paths or choice.zoo or Path(USUAL).exists()):
         raise NotFoundError(f"{USUAL}: no such manifest in this folder", hint="name one, or segzoo manifest init begins one")
     return paths or choice.zoo or (USUAL,)
 
 
 def _own(parts: Sequence[Part]) -> list[Part]:
-    """The manifests of one's own; all, where only those that come with segzoo were named."""
+    """The user's own manifests; all, if only manifests that come with segzoo were named."""
     return [part for part in parts if part.own] or list(parts)
 
 

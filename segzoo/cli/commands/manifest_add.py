@@ -25,26 +25,28 @@ if TYPE_CHECKING:
 @click.command(short_help="Propose the entry for a file or an address, or put it in.")
 @click.argument("sources", nargs=-1, required=True, metavar="FILE|URL...")
 @click.option(
-    "--to", type=click.Path(path_type=Path, dir_okay=False), help="Put the entry into this manifest, begun if need be. Without it, print it."
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Put the entry into this manifest, which is begun if it does not exist. Without --to, print the entry.",
 )
-@click.option("--name", help="What to call it.  [default: made of the file's name]")
-@click.option("--title", help="Its title.  [default: its kind and sizes]")
-@click.option("--like", metavar="NAME", help="Take what no tensor shows from this entry of the zoo.")
-@click.option("--heads", type=click.IntRange(min=1), help="Attention heads of the backbone, where no tensor shows them.")
-@click.option("--dataset", metavar="NAME", help="The data set of a model.  [default: that of the model it is like]")
+@click.option("--name", help="Name of the entry.  [default: made of the file's name]")
+@click.option("--title", help="Title of the entry.  [default: its kind and sizes]")
+@click.option("--like", metavar="NAME", help="The entry of the zoo from which to take what no tensor shows.")
+@click.option("--heads", type=click.IntRange(min=1), help="Attention heads of the backbone, if no tensor shows them.")
+@click.option("--dataset", metavar="NAME", help="The data set of a model.  [default: the data set of the --like model]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @network_options
 @click.pass_obj
 def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: bool, **wished: Any) -> None:
-    """Hash a checkpoint, measure it, and print the entry that a manifest should have of it; with --to put it in.
+    """Hash a checkpoint, measure it, and print the manifest entry for it, or put the entry into a manifest with --to.
 
     What no tensor shows (heads, eps, protocol, data set) is taken from an entry of the zoo with the same geometry,
-    and marked as assumed: read those lines. No reported figure is assumed. A file stays where it is, an address is
+    and marked as assumed: read those lines. No reported figure is assumed. A file stays where it is; an address is
     fetched into the store.
 
-    With --to the entry goes to the end of its section; all else in the file stays as it is, and what comes of it is
-    loaded before it takes the file's place. The data set is copied from the zoo that has it, unless the
-    manifest is used together with that zoo: segzoo --zoo zoo.yaml --zoo shipped manifest add ... --to zoo.yaml
+    With --to the entry goes to the end of its section, and nothing else in the file changes. The new manifest is
+    loaded before it replaces the old one. The data set is copied from the zoo that has it, unless the manifest is
+    used together with that zoo: segzoo --zoo zoo.yaml --zoo shipped manifest add ... --to zoo.yaml
 
     \b
     Examples:
@@ -79,7 +81,7 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
 
 
 def begin(path: Path) -> bool:
-    """Write a manifest without entries, and the schema beside it, unless one is there: then False."""
+    """Write a manifest without entries, and the schema beside it; False if a schema was there, which stays."""
     from segzoo.atomic import replacing
     from segzoo.manifest.document import packaged
     from segzoo.zoo.own.write import copy_schema
@@ -91,7 +93,7 @@ def begin(path: Path) -> bool:
 
 @contextmanager
 def _begun(to: Path | None) -> Iterator[bool]:
-    """A manifest to put something into, begun if there is none, and gone again if the block fails; whether it is new."""
+    """Begin the manifest if there is none, and remove it again if the block fails. Yields whether it is new."""
     new = to is not None and not to.exists() and to.parent.is_dir()
     if to is not None and new:
         made = begin(to)
@@ -107,13 +109,13 @@ def _begun(to: Path | None) -> Iterator[bool]:
 
 
 def _facts(addition: Addition, proposal: Proposal | None) -> dict[str, Any]:
-    """An entry for programs; a data set that was copied has no proposal behind it."""
+    """An entry as JSON. A copied data set has no proposal."""
     facts = {"section": addition.section, "name": addition.name, "entry": addition.plain}
     return facts | {"assumed": {field: note for field, note in proposal.notes.items() if field} if proposal else {}}
 
 
 def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes) -> tuple[Taken, Proposal]:
-    """A file for a manifest in this folder, and the entry proposed for it; what there is to remark is told at once."""
+    """A file for a manifest in this folder, and the entry proposed for it. Remarks on it are told at once."""
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import tell
     from segzoo.zoo.own.propose import propose
@@ -128,7 +130,10 @@ def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes) -> tuple[Tak
 
 
 def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[Part]]:
-    """All that a proposal may draw on: the manifest it is for, those of --zoo, the shipped one; and those that it is used with."""
+    """The zoo from which a proposal may take facts, and the manifests with which its target is used together.
+
+    The zoo is made of the target, the manifests of --zoo and the shipped one.
+    """
     from segzoo.manifest.merge import parts_of
     from segzoo.zoo.zoo import open_zoo
 
@@ -141,7 +146,7 @@ def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[Part]]:
 
 
 def _additions(proposals: Sequence[Proposal], used: Zoo, to: Path | None, others: list[Part]) -> list[Addition]:
-    """The entries, and before them the data sets that the manifest would lack."""
+    """The entries, and before them the data sets that they need and the manifest does not have."""
     from segzoo.zoo.own.write import Addition, copied
 
     entries = [Addition(one.kind, one.name, one.plain, one.notes) for one in proposals]

@@ -1,4 +1,4 @@
-"""`segzoo predict`: what a model sees in one's own images."""
+"""`segzoo predict`: images of the user's own, segmented."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class ModelThenImages(ZooName):
     nargs=2,
     metavar="A B",
     type=ZooName("models", or_file=True),
-    help="Two models side by side; then only images follow.",
+    help="Two models side by side; all other arguments are then images.",
 )
 @click.option(
     "--like",
     metavar="NAME",
     type=ZooName("models"),
-    help="The model of the zoo that a file of your own is like.",
+    help="The model of the zoo that your own file is like.",
 )
-@click.option("--mode", type=click.Choice(MODES), default="ss", show_default=True, help="How the image is seen.")
+@click.option("--mode", type=click.Choice(MODES), default="ss", show_default=True, help="How the image is evaluated.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
 @click.option("--json", "as_json", is_flag=True, help="Print the share of each class as JSON.")
@@ -70,10 +70,10 @@ def predict(
 ) -> None:
     """Segment images with a model of the zoo, or with a checkpoint of your own.
 
-    MODEL is a name in the zoo or a checkpoint in any layout that holds a Segmenter; IMAGE a file, a folder, a
+    MODEL is a name in the zoo or a checkpoint in any layout that holds a Segmenter. IMAGE is a file, a folder, a
     pattern such as 'photos/*.jpg', or - for a list on stdin. For each image the output folder gets
-    NAME.overlay.png, tinted by class with a legend, and NAME.labels.png, whose values are the class indices. An
-    image that cannot be read does not keep the rest from being segmented.
+    NAME.overlay.png, tinted by class with a legend, and NAME.labels.png, whose values are the class indices. If
+    one image cannot be read, the others are still segmented.
 
     \b
     Examples:
@@ -131,7 +131,7 @@ def _named(arguments: tuple[str, ...], compare: tuple[str, str] | None) -> tuple
 
 
 def _loaded(name: str, zoo: Zoo, like: str | None) -> Loaded:
-    """A model, and a word where a file of the user's own was taken for a model of the zoo."""
+    """A model. If a file of the user's own was taken for a model of the zoo, that is told."""
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import tell
     from segzoo.zoo.loading import loaded
@@ -188,7 +188,7 @@ def _tell_the_end(number: int, failed: int, output: Path, as_json: bool) -> None
 
 
 def _in_words(record: dict[str, Any]) -> str:
-    """What was found in an image, in one line."""
+    """The facts of an image in one line."""
     if "differ_percent" in record:
         return f"they differ in {record['differ_percent']:.2f} %"
     return ", ".join(f"{name} {share:.1f} %" for name, share in list(record["shares"].items())[:5])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]...", type=ZooName("backbones", "models"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo, also those not verified yet.")
 @click.option("-o", "--output", type=OutputFolder(), metavar="DIR", default=Path("report"), show_default=True, help="Folder for the page.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, if it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps, for the pictures of images.  [default: a GPU if there is one]")
 @click.option("--no-images", is_flag=True, help="Leave out the pictures of images; then no model runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
@@ -32,10 +32,11 @@ def report(
 ) -> None:
     """Make a page of what `segzoo verify` proved: by default of all entries that have a receipt.
 
-    OUTPUT/index.html needs no other file and no network, follows light or dark, and prints; OUTPUT/report.md is the
-    same as Markdown, with its pictures in OUTPUT/pictures. Verdicts, reported against measured mIoU with intervals,
-    IoU of each class, the worst confusions, torch against JAX layer by layer, provenance, a line that reproduces
-    each receipt; and the best, the median and the worst image, for which the model runs on these three again.
+    DIR/index.html needs no other file and no network; it follows light or dark, and can be printed. DIR/report.md is
+    the same as Markdown, with its pictures in DIR/pictures. The page shows verdicts, reported and measured mIoU with
+    intervals, the IoU of each class, the worst confusions, torch against JAX layer by layer, provenance, and the
+    command that reproduces each receipt. It also shows the best, the median and the worst image: for these three the
+    model runs again.
 
     \b
     Examples:

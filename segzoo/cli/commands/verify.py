@@ -39,12 +39,12 @@ class Images(click.ParamType[int]):
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
 @click.option("--mode", "modes", type=click.Choice(MODES), multiple=True, help="How to measure.  [default: ss]")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, where it is not beside the manifest.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, if it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
-@click.option("--smoke", type=click.IntRange(min=1), metavar="N", help="Compare N images with the counts in the receipt; writes none.")
-@click.option("--speed", is_flag=True, help="Measure images a second too, as MMSegmentation's benchmark does.")
-@click.option("--again", is_flag=True, help="Climb every rung, also those that a receipt has passed.")
+@click.option("--smoke", type=click.IntRange(min=1), metavar="N", help="Compare N images with the counts in the receipt; write no receipt.")
+@click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
+@click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
 @click.option("--require", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
 @network_options
@@ -67,15 +67,15 @@ def verify(
     names       layout, geometry and dtype are those of the manifest
     round trip  to every other layout and back: the same tensors, bit for bit
     numbers     the torch backbone against a JAX reference, float64 and float32
-    mIoU        single scale, against the reported figure and, where they are
-                stored, the pixel counts of each image; on a CPU a seeded
+    mIoU        single scale, compared with the reported figure and, if they are
+                stored, with the pixel counts of each image; on a CPU a seeded
                 subset, which can say 'consistent' but not 'confirmed'.
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
-                measured its published figures, ms+flip-1.x as 1.x does it
+                measured its published figures; ms+flip-1.x is that of 1.x
 
-    A receipt for each entry is written to $SEGZOO_HOME/receipts, unless network, disk or data set kept the
-    run from its end; a rung that it has passed with the same bytes, data, settings and versions is not
-    climbed again, so that a broken run goes on where it was.
+    A receipt for each entry is written to $SEGZOO_HOME/receipts, unless a fault of network, disk or data
+    set cut the run short. A rung that passed with the same bytes, data, settings and versions is not
+    climbed again, so a run that was cut short goes on where it was.
     Under torchrun the processes share the images, with the same result. Exit 0 when nothing failed.
 
     \b
@@ -121,7 +121,7 @@ def verify(
 
 
 def _world() -> World | None:
-    """The processes that torchrun started; None where there is this one alone."""
+    """The processes that torchrun started; None if this process is alone."""
     from importlib.util import find_spec
 
     if os.environ.get("WORLD_SIZE", "1") == "1":

@@ -13,7 +13,7 @@ def show_error(error: SegzooError) -> None:
 
 
 def show_errors(errors: Iterable[SegzooError]) -> None:
-    """Several, with what to do next once for all those that it is the same for."""
+    """Several messages on stderr. A hint that several errors share is shown once, after them."""
     alike: dict[str | None, list[SegzooError]] = {}
     for error in errors:
         alike.setdefault(error.hint, []).append(error)
