@@ -17,8 +17,8 @@ from segzoo.vocabulary import MODES, PRECISIONS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from numpy import ndarray
-    from torch import device
 
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.publishing.overlay import Prediction
@@ -143,7 +143,7 @@ def _loaded(name: str, zoo: Zoo, like: str | None) -> Loaded:
     return model
 
 
-def _evaluator(model: Loaded, at: device, precision: str) -> Evaluator:
+def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
     from segzoo.cli.terminal.show import tell
     from segzoo.evaluation.evaluator import Evaluator
 
