@@ -10,7 +10,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
-    """The command. Ctrl-C while it is loaded ends it without a traceback, as it does later."""
+    """Run the command. Ctrl-C ends it without a traceback, also while it is loaded."""
     try:
         from segzoo.cli import main as command
         from segzoo.cli.terminal import interrupt
@@ -20,9 +20,9 @@ def main() -> None:
     interrupt.listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # names and titles may have what a terminal's encoding has not
+            stream.reconfigure(errors="replace")  # names and titles may have characters that the terminal cannot encode
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # a list of files, whose names need not be in any encoding
+        sys.stdin.reconfigure(errors="surrogateescape")  # a list of file names, which may be any bytes
     try:
         command(prog_name="segzoo")
     except (SystemExit, Exception) as end:
@@ -30,19 +30,19 @@ def main() -> None:
         if interrupt.asked() and code:
             if code != Interrupted.exit_code:
                 sys.stderr.write(f"\n{interrupt.said(sys.argv)}\n")
-            interrupt.leave()
+            interrupt.exit_now()
         if not isinstance(end, OSError) or end.errno not in FULL or end.filename is not None:
             raise
-        give_up_output(end)  # what our own files meet names them; this is of the output
+        give_up_output(end)  # an error of one of our own files names it
 
 
 def give_up_output(error: OSError) -> None:
-    """Ends the program with one line on why its output cannot be written, and drops what waits, on which Python would fail again."""
+    """End the program with one line on why its output cannot be written. Drop what is buffered: Python would fail on it again."""
     from segzoo.cli.terminal.failure import show_error
     from segzoo.errors import EnvironmentFault
 
     fault = EnvironmentFault(f"the output could not be written: {error.strerror}", hint="make room where it goes, or send it elsewhere")
-    with suppress(OSError):  # stderr may go there too
+    with suppress(OSError):  # stderr may be full too
         show_error(fault)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):

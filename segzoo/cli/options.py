@@ -1,21 +1,19 @@
-"""Which manifest a command works with, and what it may ask of the network: `--zoo`, `--offline`, `--mirror`."""
+"""What every command may be told: the manifests to use (`--zoo`), and what it may ask of the network (`--offline`, `--mirror`)."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from segzoo.manifest.entries import Entry
     from segzoo.zoo.zoo import Zoo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_SAID = "segzoo: what is hidden was said"
+_TOLD = "segzoo: hidden entries were told"
 
 
 def network_options(command: Command) -> Command:
@@ -36,7 +34,7 @@ def network_options(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class Choice:
-    """The values of `--zoo`, and what `--offline` and `--mirror` say of the network."""
+    """The values of `--zoo`, `--offline` and `--mirror`."""
 
     zoo: tuple[str, ...] = ()
     offline: bool = False
@@ -44,32 +42,18 @@ class Choice:
 
     @property
     def option(self) -> str:
-        """The choice of manifests as it stands in a command that one is told to give next, with a space after it."""
+        """The chosen manifests as they stand in a command that the user is told to give next, with a space after them."""
         return "".join(f"--zoo {shlex.quote(zoo)} " for zoo in self.zoo)
 
-    def load(self) -> Zoo:
-        """The manifests, opened; what hides what is said once, with -v."""
+    def open(self) -> Zoo:
+        """The chosen manifests, opened. With -v, entries that an earlier manifest hides are named, once a program."""
         from segzoo.cli.terminal.show import tell, verbosity
         from segzoo.zoo.zoo import open_zoo
 
         zoo = open_zoo(self.zoo, self.offline, self.mirrors)
         root = click.get_current_context().find_root()
-        if verbosity() and not root.meta.get(_SAID):
-            root.meta[_SAID] = True
+        if verbosity() and not root.meta.get(_TOLD):
+            root.meta[_TOLD] = True
             for sentence in zoo.hidden:
                 tell(sentence)
         return zoo
-
-    def of_zoo(self, name: str) -> tuple[Path, Entry]:
-        """The file behind a name in the zoo, fetched if need be, and its entry. Raises NotFoundError."""
-        from segzoo.cli.terminal.progress import byte_progress
-        from segzoo.zoo.names import resolve_one
-
-        zoo = self.load()
-        entry = resolve_one(zoo, name, zoo.manifest.entries)
-        with byte_progress(entry.artifact.name) as said:
-            return zoo.fetch(entry.artifact, said).path, entry
-
-    def weights(self, source: str) -> Path:
-        """A file of weights: the user's own, or that of a name in the zoo."""
-        return Path(source) if Path(source).is_file() else self.of_zoo(source)[0]

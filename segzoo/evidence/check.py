@@ -1,4 +1,4 @@
-"""The outcome of a rung, and the word that stands for it in a table: what it can be, by its status and facts."""
+"""The outcome of a rung, and the words that may stand for it in a table."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,8 +12,8 @@ from segzoo.errors import NetworkError, NotFoundError
 class Check:
     """The outcome of one rung. `short` fits a table's cell, `detail` is a sentence, `facts` go into the receipt.
 
-    `basis` is all that the outcome depends on, versions of programs apart: with the same basis it need not be
-    found again. `time` is when it was found, if not just now.
+    `basis` is all that the outcome depends on, except the versions of programs: a run with the same basis takes the
+    outcome over. `time` is when an outcome that was taken over was found.
     """
 
     rung: str
@@ -31,15 +31,15 @@ class Check:
         return json.loads(json.dumps(asdict(self), allow_nan=False))
 
 
-NOT_TRIED = "-"  # above a rung that failed
-FAILED = {NetworkError.exit_code: "not fetched", NotFoundError.exit_code: "not found"}  # otherwise just 'failed'
-_MISSING = {"numbers": {"no torch", "no jax"}, "mIoU": {"no torch", "no PIL", "no data"}}  # for lack of which a rung is skipped
+NOT_TRIED = "-"  # the word for a rung above one that failed
+FAILED = {NetworkError.exit_code: "not fetched", NotFoundError.exit_code: "not found"}  # for other codes 'failed'
+_MISSING = {"numbers": {"no torch", "no jax"}, "mIoU": {"no torch", "no PIL", "no data"}}  # why a rung is skipped
 
 Facts = Mapping[str, Any]
 
 
 def proved(rung: str, facts: Facts) -> str:
-    """The word for what a file's own rungs have proved."""
+    """The word for what a rung below the mIoU has proved."""
     return _PROVED[rung](facts)
 
 
@@ -51,7 +51,10 @@ _PROVED: Mapping[str, Callable[[Facts], str]] = {
 
 
 def possible(rung: str, status: str, code: int, facts: Facts) -> set[str]:
-    """Every word that a run may write for such a rung without an mIoU; none where no run writes such a rung."""
+    """Every word that a run may write for a rung with this status and these facts; none where no run writes such a rung.
+
+    Rungs with figures of an mIoU are not among them: `outcome` gives their words.
+    """
     if status == "n/a":
         return {"n/a"} if rung in ("numbers", "mIoU") else set()
     if status == "failed":
@@ -64,7 +67,7 @@ def possible(rung: str, status: str, code: int, facts: Facts) -> set[str]:
 
 
 def _held_to(evidence: str) -> set[str]:
-    """What bytes were held to. A pin by hand may be of any of the three."""
+    """The words for what the bytes were compared with. A hash that the user pinned may stand for any of them."""
     prefix, none = "prefix, pinned", "no hash, pinned"
     if evidence == "sha256 pinned by hand":
         return {"sha256", prefix, none}

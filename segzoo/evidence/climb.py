@@ -1,6 +1,6 @@
 """The ladder of evidence for one zoo entry: bytes, names, round trip, numbers, mIoU.
 
-Each rung rules out one kind of fault and yields one `Check`; above a broken rung nothing is climbed.
+Each rung rules out one kind of fault and gives one `Check`. Above a broken rung nothing is climbed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,11 +26,11 @@ CHECKS = (check_bytes, check_names, check_round_trip, check_numbers, check_miou)
 
 
 def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> Iterator[Check]:
-    """Climb the ladder for one entry; yields a check a rung, in order.
+    """Climb the ladder for one entry: yields a check for each rung, in order.
 
-    `previous` are checks of earlier runs by rung: what is proved already and depends on the same is not
-    proved again. Of several processes the first climbs all, the others what they need to evaluate; raises
-    LostProcess where one of them fails.
+    `previous` are the checks of earlier runs by rung: a rung that passed with the same basis is not climbed again.
+    Of several processes the first climbs every rung, the others only those that an evaluation needs. Raises LostProcess
+    where a rung fails in another process.
     """
     climb = Climb(entry, setting, previous or {})
     broken: str | None = None
@@ -38,7 +38,7 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         if setting.world and setting.world.rank and rung in ("round trip", "numbers"):
             continue
         if rung == "mIoU" and setting.world and setting.world.any(broken is not None) and not broken:
-            if setting.world.rank == 0:  # whose receipt would say that all it tried has passed
+            if setting.world.rank == 0:  # its receipt would say that every rung passed
                 raise LostProcess("a rung failed in another process, which says why", hint="do all see the same files?")
             broken = "a rung of another process"
         if broken:
@@ -52,7 +52,7 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         except LostProcess:
             raise
         except SegzooError as error:
-            joint = "\nhint: " if "\n" in error.message else "; "  # after a list of addresses it has a line of its own
+            joint = "\nhint: " if "\n" in error.message else "; "  # a list of addresses has a line for each
             said = legible(joint.join(filter(None, [error.message, error.hint])))
             check = Check(rung, "failed", FAILED.get(error.exit_code, "failed"), said, code=error.exit_code)
             broken = rung
@@ -60,6 +60,6 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
 
 
 def artifacts_of(entry: Entry) -> list[Artifact]:
-    """What verifying an entry needs from the network, data set apart."""
+    """The files that verifying an entry needs, data set apart."""
     counts = [entry.counts.file] if isinstance(entry, Model) and entry.counts else []
     return [entry.artifact, *counts]

@@ -1,7 +1,7 @@
-"""A receipt as an in-toto statement, so that tools which sign and check those can be used for it.
+"""A receipt as an in-toto statement, which existing tools can sign and check.
 
-The form is in-toto's Statement v1 (github.com/in-toto/attestation, spec/v1/statement.md): what is spoken of, known by its hash,
-and what is said of it. segzoo signs nothing itself.
+The form is in-toto's Statement v1 (github.com/in-toto/attestation, spec/v1/statement.md): a subject, known by its hash, and what
+is stated about it. segzoo signs nothing itself.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 
 
 def statement(receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """The statement that a receipt makes of its weights. Raises IntegrityError where they have no hash, since they never came."""
+    """The statement that a receipt makes about its weights. Raises IntegrityError where there is no hash, since the bytes rung failed."""
     facts = facts_of(receipt, "bytes")
     if "sha256" not in facts:
         raise IntegrityError(f"the receipt of {receipt['name']} is of no bytes: its first rung failed", hint="segzoo verify NAME makes a new one")

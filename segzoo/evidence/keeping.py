@@ -1,7 +1,7 @@
-"""Which receipt stays, where there is one already."""
+"""Which receipt stays where there is one already: a run that proves less does not replace one that proves more."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,33 +9,48 @@ from segzoo.evidence.receipt import SAME, check_of, facts_of, receipt
 from segzoo.evidence.rungs.outcome import outcome, same_question
 from segzoo.manifest.entries import Entry, Model, geometry_of
 
+_MUST_AGREE = tuple(what for what in SAME if what != "precision")  # float32 outweighs another precision
+
 
 def outweighed(record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str | None:
-    """What an earlier receipt has found of the same bytes that this one, which broke nothing else, has not: the mIoU, or that of
-    more images, in float32, in more modes. A figure that is refuted is found as one that is confirmed.
+    """What an earlier receipt has measured of the same bytes and this one has not; None where this one is to be kept.
+
+    That is the mIoU, or the mIoU of more images, in float32 or in more modes. A refuted figure counts as much as a confirmed one.
     """
-    if earlier is None or any(check["status"] == "failed" for check in record["checks"] if check["rung"] != "mIoU"):
+    if earlier is None or _new_fault(record, earlier):
         return None
-    score, before = check_of(record, "mIoU"), check_of(earlier, "mIoU")
-    if score["status"] == "failed" and (not score["basis"] or before["status"] != "failed"):
+    mine, its = check_of(record, "mIoU"), check_of(earlier, "mIoU")
+    if not its["basis"] or its["basis"]["sha256"] != facts_of(record, "bytes").get("sha256"):
         return None
-    if not before["basis"] or facts_of(record, "bytes").get("sha256") != before["basis"]["sha256"]:
+    if mine["basis"]:
+        return _measured_more(its, mine)
+    return f"the mIoU of {its['facts']['images']} images" if mine["status"] == "skipped" else None
+
+
+def _new_fault(record: Mapping[str, Any], earlier: Mapping[str, Any]) -> bool:
+    """Whether a receipt says of a failure what the earlier one does not say."""
+    if any(check["status"] == "failed" for check in record["checks"] if check["rung"] != "mIoU"):
+        return True
+    mine, its = check_of(record, "mIoU"), check_of(earlier, "mIoU")
+    refuted_before = bool(mine["basis"]) and its["status"] == "failed"
+    return mine["status"] == "failed" and not refuted_before
+
+
+def _measured_more(its: Mapping[str, Any], mine: Mapping[str, Any]) -> str | None:
+    """What one mIoU check has measured that the other has not. Two checks of other data or another protocol are not compared."""
+    more, less = its["basis"], mine["basis"]
+    if less["images"] > more["images"] or any(less[what] != more[what] for what in _MUST_AGREE):
         return None
-    if not score["basis"]:
-        return f"the mIoU of {before['facts']['images']} images" if score["status"] == "skipped" else None
-    mine, its = score["basis"], before["basis"]
-    if mine["images"] > its["images"] or any(mine[what] != its[what] for what in SAME if what != "precision"):
-        return None
-    if mine["images"] < its["images"]:
-        return f"the mIoU of {before['facts']['images']} images, not {score['facts']['images']}"
-    if mine["precision"] != its["precision"] == "fp32":
-        return f"the mIoU in fp32, not {mine['precision']}"
-    lacking = [mode for mode in its["modes"] if mode not in mine["modes"]]
+    if less["images"] < more["images"]:
+        return f"the mIoU of {its['facts']['images']} images, not {mine['facts']['images']}"
+    if less["precision"] != more["precision"] == "fp32":
+        return f"the mIoU in fp32, not {less['precision']}"
+    lacking = [mode for mode in more["modes"] if mode not in less["modes"]]
     return f"the mIoU in mode {' and '.join(lacking)} too" if lacking else None
 
 
 def of_other_data(record: Mapping[str, Any], earlier: Mapping[str, Any]) -> str | None:
-    """The mIoU that an earlier receipt has of another state of the data set than this one, which takes its place."""
+    """The mIoU that is lost when a receipt replaces an earlier one that was measured on another state of the data set."""
     mine, its = check_of(record, "mIoU"), check_of(earlier, "mIoU")
     if not mine["basis"] or not its["basis"] or mine["basis"]["data_digest"] == its["basis"]["data_digest"]:
         return None
@@ -43,8 +58,9 @@ def of_other_data(record: Mapping[str, Any], earlier: Mapping[str, Any]) -> str 
 
 
 def settled(record: dict[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A receipt by all modes that it has, asked for or kept, and that an earlier one of the same question has, which another run
-    may have written meanwhile.
+    """A receipt with every mode that it has and that an earlier receipt of the same question has.
+
+    Another run may have written that earlier receipt while this run was under way.
     """
     mine = check_of(record, "mIoU")
     if not mine["facts"].get("modes"):
@@ -58,18 +74,32 @@ def settled(record: dict[str, Any], earlier: Mapping[str, Any] | None) -> dict[s
 
 
 def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
-    """What the manifest says otherwise now than when an entry's receipt was made: bytes, geometry, eps, protocol, reported figures."""
-    found = []
-    expected = json.loads(json.dumps(asdict(geometry_of(entry))))
-    if entry.artifact.sha256 and facts_of(record, "bytes").get("sha256", entry.artifact.sha256) != entry.artifact.sha256:
-        found.append("bytes")
-    if facts_of(record, "names").get("geometry", expected) != expected:
-        found.append("geometry")
-    bases: dict[str, Mapping[str, Any]] = {check["rung"]: check["basis"] for check in record["checks"] if check["basis"]}
-    if bases.get("numbers", {}).get("eps", entry.eps) != entry.eps:
-        found.append("eps")
-    if (basis := bases.get("mIoU")) and isinstance(entry, Model):
-        reported = entry.reported.model_dump(mode="json") if entry.reported else None
-        now = {"protocol": entry.protocol.model_dump(mode="json"), "eps": [entry.eps, entry.head_eps], "reported": reported}
-        found += [what for what, value in now.items() if what not in found and basis[what] != json.loads(json.dumps(value))]
-    return found
+    """The parts of an entry that the manifest has changed since the receipt was made: bytes, geometry, eps, protocol, reported figures."""
+    return list(dict.fromkeys([*_changed_file(record, entry), *_changed_question(record, entry)]))
+
+
+def _changed_file(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:
+    sha256, geometry = entry.artifact.sha256, _as_json(asdict(geometry_of(entry)))
+    if sha256 and facts_of(record, "bytes").get("sha256", sha256) != sha256:
+        yield "bytes"
+    if facts_of(record, "names").get("geometry", geometry) != geometry:
+        yield "geometry"
+    if check_of(record, "numbers")["basis"].get("eps", entry.eps) != entry.eps:
+        yield "eps"
+
+
+def _changed_question(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:
+    basis = check_of(record, "mIoU")["basis"]
+    if not basis or not isinstance(entry, Model):
+        return
+    now = {
+        "protocol": entry.protocol.model_dump(mode="json"),
+        "eps": [entry.eps, entry.head_eps],
+        "reported": entry.reported.model_dump(mode="json") if entry.reported else None,
+    }
+    yield from (what for what, value in now.items() if basis[what] != _as_json(value))
+
+
+def _as_json(value: Any) -> Any:
+    """A value as a receipt has it: a tuple comes back from JSON as a list."""
+    return json.loads(json.dumps(value))

@@ -1,4 +1,4 @@
-"""What a rung of the ladder of evidence is given, and what it yields."""
+"""What a rung of the ladder is given: the setting of the run, and what the rungs below have found."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ IMAGES_ON_CPU = 50
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how to verify. `images` None means all; `data` is a folder with the data set, if the user
-    has one; `modes` are those in which the mIoU is measured, `precision` what the network computes in. With
-    `smoke` that many images are compared with a receipt's own counts; `speed` measures images a second; `again` proves anew
-    what earlier runs have proved.
+    """Where and how to verify.
+
+    `images` is a number of images, None for all; `data` is the data set's folder, if the user names one; the mIoU is measured in
+    each of `modes`, and `precision` is what the network computes in. `smoke` compares that many images with the counts in the receipt;
+    `speed` measures images per second; `again` climbs also those rungs that earlier runs have passed.
     """
 
     manifest: Manifest
@@ -50,7 +51,7 @@ class Setting:
     policy: Policy | None = None
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what cannot be measured."""
+        """Raises UsageError for a setting that cannot be measured."""
         if not self.modes:
             raise UsageError("no mode to measure in", hint=f"name one or several of {', '.join(MODES)}")
         for mode in self.modes:
@@ -64,7 +65,7 @@ class Setting:
 
 
 class Climb:
-    """What is climbed, and what the rungs below have established: a rung sets it, those above read it."""
+    """The entry that is climbed, and what its rungs find: a rung sets a field, the rungs above read it."""
 
     fetched: Fetched
     file: Checkpoint
@@ -74,11 +75,11 @@ class Climb:
 
     @property
     def basis(self) -> dict[str, Any]:
-        """What a file's rungs depend on: its bytes, and what the manifest says of them."""
+        """What the rungs below the mIoU depend on: the file's bytes, and what the manifest says of them."""
         return {"sha256": self.fetched.sha256, "geometry": asdict(self.file.geometry), "eps": self.entry.eps}
 
     def known(self, rung: str, basis: dict[str, Any]) -> Check | None:
-        """The check of an earlier run that asked just this, and passed."""
+        """The check of an earlier run that passed with the same basis; None where there is none, or `again` is set."""
         record = self.previous.get(rung)
         if self.setting.again or record is None or record["status"] != "passed" or record["basis"] != json.loads(json.dumps(basis)):
             return None

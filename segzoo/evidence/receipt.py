@@ -1,6 +1,7 @@
-"""What was proved of one entry, as JSON that another person can check: deterministic but for time, device and versions.
+"""What was proved of one entry, as JSON that another person can check.
 
-Beside the receipt of a finished run lies, while one is under way, a part of the next: the rungs that are done.
+Two receipts of the same run differ in time, device and versions only. While a run is under way, the checks that it has made lie
+in an unfinished receipt beside the finished one.
 """
 
 import importlib.metadata
@@ -15,7 +16,8 @@ from segzoo.atomic import replacing
 from segzoo.text import json_text
 from segzoo.vocabulary import RECEIPT
 
-SAME = ("sha256", "data_digest", "precision", "protocol", "eps")  # of the basis of an mIoU, without which counts cannot be compared
+SAME = ("sha256", "data_digest", "precision", "protocol", "eps")
+"""The parts of an mIoU check's basis that must be equal before the counts of two runs can be compared."""
 _PACKAGES = ("segzoo", "numpy", "torch", "jax", "pillow")
 
 
@@ -38,7 +40,7 @@ def receipt(name: str, title: str, checks: list[dict[str, Any]]) -> dict[str, An
 
 
 def versions() -> dict[str, str | None]:
-    """Of the programs on which a result depends; None where one is not installed."""
+    """The versions of the programs on which a result depends; None for one that is not installed."""
     return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
 
 
@@ -54,18 +56,25 @@ def dumps(record: Any) -> str:
     return json_text(record, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def write(record: dict[str, Any], folder: Path, *, finished: bool = True) -> Path:
-    """The receipt, or the part of it that is done. A finished one takes the place of its part."""
-    path = folder / f"{record['name']}.json"
-    part = path.with_suffix(".unfinished")
-    with replacing(path if finished else part) as temporary:
+def write_receipt(record: Mapping[str, Any], folder: Path) -> None:
+    """Write the receipt of a finished run, and remove the unfinished one."""
+    with replacing(folder / f"{record['name']}.json") as temporary:
         temporary.write_text(dumps(record), encoding="utf-8")
-    if finished:
-        part.unlink(missing_ok=True)
-    return path
+    unfinished(record["name"], folder).unlink(missing_ok=True)
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def write_unfinished(record: Mapping[str, Any], folder: Path) -> None:
+    """Write what a run has found so far, so that a run after it can go on from there."""
+    with replacing(unfinished(record["name"], folder)) as temporary:
+        temporary.write_text(dumps(record), encoding="utf-8")
+
+
+def unfinished(name: str, folder: Path) -> Path:
+    """Where the receipt of a run that is not finished lies."""
+    return folder / f"{name}.unfinished"
+
+
+def read_receipt(path: Path) -> dict[str, Any] | None:
     """A receipt of this schema; None where there is none that can be read."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -75,20 +84,23 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def check_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
-    """The check of a rung; an empty one where it was not climbed."""
+    """The check of a rung; an empty, skipped one where the rung was not climbed."""
     return next((check for check in record["checks"] if check["rung"] == rung), {"status": "skipped", "facts": {}, "basis": {}})
 
 
 def facts_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
-    """What a rung of a receipt found; nothing where it was not climbed."""
+    """What a rung of a receipt found; nothing where the rung was not climbed."""
     return check_of(record, rung)["facts"]
 
 
-def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
-    """The checks of an entry that earlier runs made, by rung, with these versions of the programs; the newest of each."""
+def proved_before(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
+    """The checks of an entry that earlier runs made with the same versions of the programs, by rung.
+
+    The unfinished receipt is the newer one: its checks count before those of the finished one, if they say anything.
+    """
     found: dict[str, Mapping[str, Any]] = {}
-    for suffix in (".json", ".unfinished"):
-        record = read(folder / f"{name}{suffix}")
+    for path in (folder / f"{name}.json", unfinished(name, folder)):
+        record = read_receipt(path)
         if record is not None and (any_version or record["versions"] == versions()):
             newer = {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}
             found |= {rung: check for rung, check in newer.items() if rung not in found or _says(check) or not _says(found[rung])}
@@ -96,12 +108,12 @@ def proved(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str
 
 
 def _says(check: Mapping[str, Any]) -> bool:
-    """Whether a rung was climbed, and held or has figures."""
+    """Whether a rung was climbed, and passed or gave figures."""
     return check["status"] in ("passed", "n/a") or (check["status"] == "skipped" and bool(check["basis"]))
 
 
 def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:
-    """What makes the same receipt again."""
+    """The command that makes the same receipt again."""
     basis: Mapping[str, Any] = check_of(record, "mIoU")["basis"]
     if "images" not in basis:
         return f"segzoo {zoo_option}verify {name} --again"

@@ -1,6 +1,6 @@
-"""A receipt, checked again offline: is it whole, do its figures follow from its counts, are its files what it says?
+"""A receipt, checked again offline: is it whole, do its figures follow from its counts, are the files those that it names?
 
-It proves nothing anew: it shows that a receipt does not contradict itself, nor the files that are here.
+Nothing is proved anew. The check shows that a receipt contradicts neither itself nor the files that are here.
 """
 
 import hashlib
@@ -28,34 +28,35 @@ _EDITED = "it was edited or cut short; segzoo verify NAME makes a new one"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: whether it holds, contradicts the receipt, or is not here to be looked at."""
+class Rechecked:
+    """One thing that was checked: it holds, it contradicts the receipt, or it is not here."""
 
     what: str
     status: Literal["holds", "broken", "not here"]
     detail: str
 
 
-def recheck(path: Path, store: Store | None = None, data: Path | None = None, roots: Mapping[str, str] | None = None) -> Iterator[Finding]:
-    """All that can be checked again of a receipt. The weights are looked at in `store`, if there is one; `data` is the data set's
-    folder, if it is to be read too, or the one that it is in, where `roots` says for each data set what it is called there.
+def recheck(path: Path, store: Store | None = None, data: Path | None = None, roots: Mapping[str, str] | None = None) -> Iterator[Rechecked]:
+    """Check all of a receipt that can be checked here.
 
-    Raises NotFoundError, IntegrityError for what is no receipt at all.
+    `store` has the weights, if they are to be checked. `data` is the folder of the data set, if that is to be checked, or the folder
+    above it: `roots` gives for each data set the name that it has there. Raises NotFoundError where there is no file, IntegrityError
+    for a file that is no receipt.
     """
     receipt = _read(path)
     try:
         yield from _findings(receipt, store, data, roots or {})
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # facts that are not what their rung writes
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # facts in another form than their rung writes
         raise IntegrityError(f"{path}: damaged: {error!r}", hint=_EDITED) from error
 
 
-def _findings(receipt: Receipt, store: Store | None, data: Path | None, roots: Mapping[str, str]) -> Iterator[Finding]:
+def _findings(receipt: Receipt, store: Store | None, data: Path | None, roots: Mapping[str, str]) -> Iterator[Rechecked]:
     checks: dict[str, CheckRecord] = {check.rung: check for check in receipt.checks}
     failed = [check.rung for check in receipt.checks if check.status == "failed"]
     said = f"{len(checks)} rungs, {'none' if not failed else ', '.join(failed)} failed"
     wrong = list(_unlike_a_run(checks))
     holds = receipt.passed is not bool(failed) and not wrong
-    yield Finding("receipt", "holds" if holds else "broken", "; ".join([said, *wrong, f"as of {receipt.time}"]))
+    yield Rechecked("receipt", "holds" if holds else "broken", "; ".join([said, *wrong, f"as of {receipt.time}"]))
     if store and checks["bytes"].status == "passed":
         yield from _file(checks, store)
     score = checks["mIoU"]
@@ -66,7 +67,7 @@ def _findings(receipt: Receipt, store: Store | None, data: Path | None, roots: M
 
 
 def _unlike_a_run(checks: Mapping[str, CheckRecord]) -> Iterator[str]:
-    """What no run writes of its rungs: a word that their facts do not give, or a status that those below do not leave."""
+    """What no run would have written: a word that does not follow from the facts, a status that does not follow from the rungs below."""
     broken = False
     for rung, check in checks.items():
         if check.facts.get("modes"):
@@ -106,16 +107,16 @@ def _read(path: Path) -> Receipt:
     return receipt
 
 
-def _file(checks: Mapping[str, CheckRecord], store: Store) -> Iterator[Finding]:
-    """The weights in the store, if they are there: their hash, then their layout and geometry."""
+def _file(checks: Mapping[str, CheckRecord], store: Store) -> Iterator[Rechecked]:
+    """The weights, if the store has them: their hash, then their layout and geometry."""
     facts = checks["bytes"].facts
     blob = store.blob(facts["sha256"])
     if not blob.is_file():
-        yield Finding("bytes", "not here", f"{facts['artifact']} is not in the store")
+        yield Rechecked("bytes", "not here", f"{facts['artifact']} is not in the store")
         return
     with blob.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    yield Finding("bytes", "holds" if found == facts["sha256"] else "broken", f"{facts['artifact']}: sha256 {found}")
+    yield Rechecked("bytes", "holds" if found == facts["sha256"] else "broken", f"{facts['artifact']}: sha256 {found}")
     names = checks.get("names")
     if names is None or names.status != "passed" or found != facts["sha256"]:
         return
@@ -123,21 +124,21 @@ def _file(checks: Mapping[str, CheckRecord], store: Store) -> Iterator[Finding]:
     try:
         file = identify(blob, heads=expected.get("heads"), positions=expected.get("positions"))
     except SegzooError as error:
-        yield Finding("names", "broken", error.message)
+        yield Rechecked("names", "broken", error.message)
         return
     measured, layout = asdict(told(file.geometry, expected)), file.found.layout.name
     holds = layout == names.facts["layout"] and json.loads(json.dumps(measured)) == expected
-    yield Finding("names", "holds" if holds else "broken", f"{layout}, {len(file.weights)} tensors")
+    yield Rechecked("names", "holds" if holds else "broken", f"{layout}, {len(file.weights)} tensors")
 
 
-def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str, Any]) -> Finding:
-    """Whether metrics, confusion and verdict are those of the counts of the images."""
+def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str, Any]) -> Rechecked:
+    """Whether metrics, confusion matrix and verdict follow from the counts of the images."""
     confusion = np.array(facts["confusion"], np.int64)
     classes = confusion.shape[1]
     try:
         counts = [Counts.from_sparse(rows, classes) for rows in facts["per_image"].values()]
     except (ValueError, IndexError, TypeError) as error:
-        return Finding(f"mIoU, {mode}", "broken", f"the counts of an image are damaged: {error}")
+        return Rechecked(f"mIoU, {mode}", "broken", f"the counts of an image are damaged: {error}")
     whole = total(counts)
     wrong = []
     if metrics(whole) != facts["measured"]:
@@ -149,15 +150,15 @@ def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str
         if verdict != facts["verdict"]:
             wrong.append(f"the counts say {verdict}, the receipt {facts['verdict']}")
     said = f"{len(counts)} of {of} images, mIoU {metrics(whole)['mIoU']:.2f}" + (f", {facts['verdict']}" if facts.get("verdict") else "")
-    return Finding(f"mIoU, {mode}", "broken" if wrong else "holds", "; ".join(wrong) or said)
+    return Rechecked(f"mIoU, {mode}", "broken" if wrong else "holds", "; ".join(wrong) or said)
 
 
-def _data(basis: Mapping[str, Any], data: Path, root: str) -> Finding:
-    """Whether the data set in a folder is the one that was measured on; it is named by its manifest's loader, split and number."""
+def _data(basis: Mapping[str, Any], data: Path, root: str) -> Rechecked:
+    """Whether the data set in a folder is the one that was measured; the receipt names its loader, its split and its number of images."""
     from segzoo.datasets.pairs import digest, samples_in
 
     try:
         found = digest(samples_in(data, root, basis["loader"], basis["split"], basis["of"])[1])
-    except EnvironmentFault as error:  # which says something about this folder, and nothing about the receipt
-        return Finding("data", "not here", "; ".join(filter(None, [error.message, error.hint])))
-    return Finding("data", "holds" if found == basis["data_digest"] else "broken", f"digest {found}")
+    except EnvironmentFault as error:  # the folder cannot be read, which says nothing about the receipt
+        return Rechecked("data", "not here", "; ".join(filter(None, [error.message, error.hint])))
+    return Rechecked("data", "holds" if found == basis["data_digest"] else "broken", f"digest {found}")

@@ -1,4 +1,4 @@
-"""What is in a receipt: its schema."""
+"""The schema of a receipt."""
 
 from typing import Annotated, Any
 
@@ -40,5 +40,5 @@ class Receipt(_Record):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a receipt; `receipt.schema.json` is it."""
+    """The JSON Schema of a receipt, which `receipt.schema.json` holds."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Receipt.model_json_schema()}

@@ -508,19 +508,24 @@ def test_ctrl_c_waits_where_it_would_crash_a_library_or_be_lost(where):
 
 LOADING = """
 import sys
+UNTIL = sys.argv[1]
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
-        if name == "segzoo.cli.commands.predict":
+        if name == UNTIL:
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupting())
 from segzoo.__main__ import main
+sys.argv = ["segzoo", "list"]
 main()
 """
 
 
-def test_ctrl_c_while_the_program_is_loaded_is_no_traceback():
-    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+@pytest.mark.parametrize(
+    ("module", "said"), [("segzoo.cli.table", ""), ("segzoo.cli.commands.list", "\ninterrupted; nothing is left half written.\n")]
+)
+def test_ctrl_c_while_the_program_is_loaded_is_no_traceback(module, said):
+    done = subprocess.run([sys.executable, "-c", LOADING, module], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 
 
 def test_a_reader_that_leaves_early_is_no_error():

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -254,6 +255,27 @@ def test_a_receipt_of_an_earlier_manifest_says_so(tmp_path):
     done = segzoo("report", "-o", tmp_path / "page", "--no-images", zoo=lab)
     assert done.exit_code == 0
     assert "mini-linear: outdated: protocol, reported\n" in done.stdout
+
+
+WITHOUT_JAX = """
+import sys
+class NoJax:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("jax", "jaxlib"):
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+sys.meta_path.insert(0, NoJax())
+from segzoo.__main__ import main
+main()
+"""
+
+
+def test_a_page_needs_no_jax(verified, tmp_path):
+    command = [sys.executable, "-c", WITHOUT_JAX, "--zoo", "mini", "report", "--device", "cpu", "-o", tmp_path / "page"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mini-linear: consistent\n" in done.stdout
+    assert "torch against JAX" in (tmp_path / "page" / "index.html").read_text()  # as the receipt says
+    assert len([*(tmp_path / "page" / "pictures").iterdir()]) == 12 + 2 + 1
 
 
 def test_best_median_and_worst_are_by_the_images_own_miou(verified):

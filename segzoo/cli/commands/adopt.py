@@ -1,4 +1,4 @@
-"""`segzoo adopt`: files that one still has, put into the store."""
+"""`segzoo adopt`: files that the user still has, put into the store."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
-from segzoo.cli.terminal.failure import show_error, show_hint, show_message
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
@@ -19,18 +18,18 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Put files that you still have into the store.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--as", "name", metavar="NAME", type=Name("backbones", "models", "datasets"), help="Take the one FILE for this one of the zoo.")
+@click.option("--as", "name", metavar="NAME", type=ZooName("backbones", "models", "datasets"), help="Take the one FILE for this entry of the zoo.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was adopted as JSON.")
 @click.pass_obj
 def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
-    """Put files that you still have into the store, recognised by hash, under whatever name you keep them.
+    """Put files that you still have into the store. They are recognised by hash, whatever their names.
 
-    Where only the eight hex digits of the published file name are known, they must fit, and the full
-    hash is pinned in segzoo.lock.
+    If only the eight hex digits of the published file name are known, the hash must begin with them, and
+    the full hash is pinned in segzoo.lock.
 
-    A file of which no hash is known is not recognised: say with --as what it is, by the zoo's name for it
-    or its published file name. It must then open as that, in the layout and geometry of the manifest, and
-    its hash is pinned.
+    A file is not recognised if the zoo knows no hash for it. Then --as says what the file is: a name in the
+    zoo, or a published file name. The file must open with the layout and geometry of the manifest, and its
+    hash is pinned.
 
     \b
     Examples:
@@ -38,12 +37,13 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
       segzoo adopt --as seg-b-mask checkpoint.pth
     """
     from segzoo.cli.terminal.answer import problem, show_json
+    from segzoo.cli.terminal.failure import show_error, show_hint, show_message
     from segzoo.cli.terminal.show import megabytes, show
     from segzoo.store.adopt import Unknown
 
     if name and len(files) != 1:
         raise UsageError("--as goes with one FILE")
-    zoo = choice.load()
+    zoo = choice.open()
     results: list[dict[str, Any]] = []
     errors: list[SegzooError] = []
     for file in files:

@@ -4,25 +4,25 @@ from pathlib import Path
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.errors import UsageError
 
 
 @click.group(short_help="Carry files of the store to machines without a network.")
 def bundle() -> None:
-    """Carry files of the store to machines without a network, in one archive with what is pinned of them."""
+    """Carry files of the store to machines without a network, in one archive that holds their pinned hashes too."""
 
 
 @bundle.command(short_help="Write an archive.")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("names", nargs=-1, metavar="NAME...", type=Name("backbones", "models", "datasets"))
+@click.argument("names", nargs=-1, metavar="NAME...", type=ZooName("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool, as_json: bool) -> None:
-    """Write an archive of what the store has of these names.
+    """Write an archive of the files that the store has for these names.
 
     \b
     Examples:
@@ -37,7 +37,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
 
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already", hint="give --force to replace it")
-    zoo = choice.load()
+    zoo = choice.open()
     artifacts = zoo.manifest.artifacts
     chosen = resolve(zoo, names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
     with byte_progress(target.name) as said:
@@ -53,13 +53,13 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def load(choice: Choice, source: Path, as_json: bool) -> None:
-    """Put an archive's files into the store. Each is hashed; what is not what its name says is refused."""
+    """Put an archive's files into the store. Each file is hashed, and refused if its hash is not the one in its name."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import counted, show
     from segzoo.store.bundle import load_bundle
 
-    zoo = choice.load()
+    zoo = choice.open()
     with byte_progress(source.name) as said:
         loaded = load_bundle(source, zoo.manifest.artifacts.values(), zoo.store, said)
     if as_json:

@@ -1,4 +1,4 @@
-"""`segzoo cache`: what is in the store, whether it is right still, and how to make room."""
+"""`segzoo cache`: the files in the store, listed, hashed again, removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.options import Choice
-from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
@@ -33,11 +32,11 @@ def dir_(choice: Choice) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def ls(choice: Choice, as_json: bool) -> None:
-    """List what is in the store, by the names that this zoo has for it, and what is left of broken downloads."""
+    """List the files in the store with the names that this zoo has for them, and the parts of broken downloads."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
 
-    zoo = choice.load()
+    zoo = choice.open()
     rows = _rows(zoo.store, zoo.manifest.artifacts)
     if as_json:
         show_json(rows)
@@ -56,14 +55,15 @@ def ls(choice: Choice, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(choice: Choice, as_json: bool) -> None:
-    """Hash every file in the store again; what has changed on disk is named and left for cache rm. Exit 4 if any has."""
+    """Hash every file in the store again. A file that has changed on disk is named, and stays until cache rm removes it; exit 4 then."""
     import hashlib
 
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.failure import show_error
     from segzoo.cli.terminal.progress import many_progress
     from segzoo.cli.terminal.show import counted, show
 
-    zoo = choice.load()
+    zoo = choice.open()
     rows = _rows(zoo.store, zoo.manifest.artifacts)
     whole, done = sum(row["size"] for row in rows), 0
     with many_progress() as said:
@@ -86,16 +86,16 @@ def verify(choice: Choice, as_json: bool) -> None:
 
 
 @cache.command("prune", short_help="Remove unfinished downloads.")
-@click.option("--unused", is_flag=True, help="Remove files too that this zoo does not name.")
+@click.option("--unused", is_flag=True, help="Remove also the files that this zoo does not name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def prune(choice: Choice, unused: bool, as_json: bool) -> None:
-    """Remove what is left of broken downloads, unless a process is at it."""
+    """Remove the parts of broken downloads that no process is downloading now."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
     from segzoo.store.partial import in_use
 
-    zoo = choice.load()
+    zoo = choice.open()
     store = zoo.store
     gone = [path for path in store.partials.glob("*.part") if not in_use(path)]
     if unused:
@@ -114,11 +114,11 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
-    """Remove files by a name of the zoo or the beginning of a hash, eight digits at least. What is pinned stays pinned."""
+    """Remove files by a name in the zoo or by the first digits of a hash, eight at least. A hash that is pinned stays pinned."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import megabytes, show, tell
 
-    zoo = choice.load()
+    zoo = choice.open()
     rows = _rows(zoo.store, zoo.manifest.artifacts)
     gone: list[dict[str, Any]] = []
     for name in names:

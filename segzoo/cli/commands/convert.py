@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
-from segzoo.cli.terminal.failure import show_error
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS, NAMES
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One conversion: what the user named, the file behind it, and the heads where the manifest knows them."""
+    """One conversion: what the user named, the file behind it, the file to write, and the heads where the manifest knows them."""
 
     source: str
     path: Path
@@ -41,7 +40,7 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 
 
 @click.command(short_help="Convert weights to another layout or file format.")
-@click.argument("paths", nargs=-1, metavar="SRC... DST", type=Name("backbones", "models", or_file=True))
+@click.argument("paths", nargs=-1, metavar="SRC... DST", type=ZooName("backbones", "models", or_file=True))
 @click.option("--to", type=click.Choice(list(NAMES)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(NAMES)), help="Layout of SRC.  [default: detected]")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
@@ -49,32 +48,22 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
     "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."
 )
 @click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
-@click.option("--heads", type=click.IntRange(min=1), help="Attention heads, where the target shows them and the source does not.")
-@click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, where names and shapes leave it open.")
+@click.option("--heads", type=click.IntRange(min=1), help="Attention heads, if DST needs them and SRC does not show them.")
+@click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, if its names and shapes do not show it.")
 @click.option("--grid", metavar="HxW", callback=rows_by_columns, help="Resample the position embeddings to this grid of patches.")
-@click.option("--resample", type=click.Choice(RESAMPLINGS), help="How --grid does it.  [default: mmseg]")
+@click.option("--resample", type=click.Choice(RESAMPLINGS), help="How --grid resamples.  [default: mmseg]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round to another dtype.  [default: as in SRC]")
 @click.option("--force", is_flag=True, help="Replace DST if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
 @network_options
 @click.pass_obj
-def convert(
-    choice: Choice,
-    /,
-    paths: tuple[str, ...],
-    source_layout: str | None,
-    every: bool,
-    heads: int | None,
-    resample: str | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int | None, as_json: bool, **options: Any) -> None:
     """Convert the weights in SRC, a file or a name in the zoo, and write them to DST.
 
-    What SRC is, is read from its content. The format of DST follows its suffix: .pth (a bare state
-    dict, as MMSegmentation reads it), .safetensors or .npz. Where DST is a folder, each SRC gets a file
-    in it. What the target layout cannot hold is dropped by name. DST is read back and compared before
-    it appears.
+    The format and the layout of SRC are read from its content. The suffix of DST says its format: .pth
+    (a bare state dict, as MMSegmentation reads it), .safetensors or .npz. If DST is a folder, each SRC
+    gets a file in it. Tensors that the target layout has no place for are dropped, and named. DST is read
+    back and compared before it appears.
 
     Numbers are moved, never computed, unless --grid or --dtype ask for it. Published code resamples
     position embeddings in ways that differ: mmseg (bicubic), timm (bilinear; its npz loader, and
@@ -89,38 +78,22 @@ def convert(
     import os
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is multiplied here; a thread a core costs more than a small file
-
     from segzoo.cli.terminal.answer import problem, show_json
-    from segzoo.cli.terminal.progress import byte_progress
-    from segzoo.cli.terminal.show import on_terminal, tell
-    from segzoo.conversion.convert import convert as convert_file
-    from segzoo.formats import naming
+    from segzoo.cli.terminal.failure import show_error
 
-    if resample and not options["grid"]:
+    if options["resample"] and not options["grid"]:
         raise UsageError("--resample says how to resample to --grid HxW, which is not given")
+    options["resample"] = options["resample"] or "mmseg"
     sources, target, folder = _arguments(choice, paths, every)
     results: list[dict[str, Any]] = []
-    codes = []
-    last = None
-    written: dict[Path, str] = {}
+    codes: list[int] = []
+    last: Report | None = None
+    taken: dict[Path, str] = {}
     for source in sources:
         try:
             job = _job(choice, source, target, folder, options["to"], every)
-            if job.target in written:
-                raise UsageError(f"{source}: {job.target} was just made of {written[job.target]}", hint="convert them one by one")
-            written[job.target] = source
-            known = heads if heads is not None else job.heads
-            with byte_progress(job.target.name) as said, naming(job.path, source):
-                last = convert_file(
-                    job.path,
-                    job.target,
-                    source_layout=source_layout,
-                    heads=known,
-                    digests=as_json,
-                    resample=resample or "mmseg",
-                    progress=lambda _, done, whole, said=said: said(done, whole),  # type: ignore[misc]
-                    **options,
-                )
+            _refuse_taken(job, taken)
+            last = _converted(job, heads if heads is not None else job.heads, as_json, options)
         except SegzooError as error:
             if not folder or isinstance(error, EnvironmentFault):
                 raise
@@ -133,19 +106,19 @@ def convert(
             _show(source, last)
     if as_json:
         show_json(results, min(codes, default=0))
-    elif last and options["to"] == "mmseg" and last.geometry.decoder is None and on_terminal():
-        tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
+    elif last and options["to"] == "mmseg" and last.geometry.decoder is None:
+        _tell_of_patch_bias()
     if codes:
         raise SystemExit(min(codes))
 
 
 def _arguments(choice: Choice, paths: tuple[str, ...], every: bool) -> tuple[list[str], Path, bool]:
-    """What to convert, where to, and whether that is a folder."""
+    """The sources, the target, and whether the target is a folder."""
     if every:
         if len(paths) != 1:
             raise UsageError("with --all name one folder to write in, and nothing else")
         _check_folder(Path(paths[0]), True)
-        return list(choice.load().manifest.backbones), Path(paths[0]), True
+        return list(choice.open().manifest.backbones), Path(paths[0]), True
     if len(paths) < 2:
         raise UsageError("name what to convert and where to write it", hint="segzoo convert SRC DST")
     if "" in paths:
@@ -166,20 +139,40 @@ def _check_folder(target: Path, folder: bool) -> None:
 
 
 def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named: bool) -> Job:
-    """The conversion of one source; what is no file, or `named`, is a name in the zoo, and fetched if need be."""
+    """The conversion of one source. If it is `named`, or is no file, it is a name in the zoo, and fetched if it is not here."""
+    from segzoo.cli.sources import fetched, refuse_missing
+
     path, heads, stem = Path(source), None, Path(source).stem
     if named or not path.is_file():
         from segzoo.manifest.entries import geometry_of
 
-        path, entry = choice.of_zoo(source)
+        if not named:
+            refuse_missing(source)
+        path, entry = fetched(choice, source)
         heads, stem = geometry_of(entry).heads, Path(getattr(entry, "file", entry.artifact.name)).stem
-        stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is of the published bytes
+        stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is that of the published bytes
     return Job(source, path, target / f"{stem}{_suffix(to)}" if folder else target, heads)
 
 
 def _suffix(layout: str) -> str:
     """How files of a layout usually end, whatever the family."""
     return next(layouts[layout].suffix for layouts in LAYOUTS.values() if layout in layouts)
+
+
+def _refuse_taken(job: Job, taken: dict[Path, str]) -> None:
+    """Note the job's target as taken. Raises UsageError where an earlier job has taken it."""
+    if job.target in taken:
+        raise UsageError(f"{job.source}: {job.target} was just made of {taken[job.target]}", hint="convert them one by one")
+    taken[job.target] = job.source
+
+
+def _converted(job: Job, heads: int | None, digests: bool, options: dict[str, Any]) -> Report:
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.conversion.convert import convert as convert_file
+    from segzoo.formats import naming
+
+    with byte_progress(job.target.name) as said, naming(job.path, job.source):
+        return convert_file(job.path, job.target, heads=heads, digests=digests, progress=lambda _, done, whole: said(done, whole), **options)
 
 
 def _facts(source: str, report: Report) -> dict[str, Any]:
@@ -193,6 +186,13 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
     }
     facts |= {"computed": report.computed, "notes": report.notes, "not_finite": report.not_finite}
     return {**facts, "geometry": str(report.geometry), "made": str(report.made), "digests": report.digests, "seconds": round(report.seconds, 3)}
+
+
+def _tell_of_patch_bias() -> None:
+    from segzoo.cli.terminal.show import on_terminal, tell
+
+    if on_terminal():
+        tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
 
 
 def _show(source: str, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""`segzoo doctor`: is this machine ready, and what to do where it is not."""
+"""`segzoo doctor`: is this machine ready, and if not, what to do."""
 
 import click
 
@@ -10,10 +10,10 @@ from segzoo.cli.options import Choice, network_options
 @network_options
 @click.pass_obj
 def doctor(choice: Choice, as_json: bool) -> None:
-    """Look at what segzoo needs of this machine: Python, packages and extras, torch and GPU, the store and its room,
+    """Check what segzoo needs of this machine: Python, packages and extras, torch and GPU, the store and its room,
     proxies and certificates, and (unless --offline) the first byte of one file of every host in the zoo.
 
-    Exit 8 when something must be mended; what only some commands need does not count.
+    Exit 8 if something must be mended. A thing that only some commands need does not count.
     """
     from dataclasses import asdict
 
@@ -23,7 +23,7 @@ def doctor(choice: Choice, as_json: bool) -> None:
 
     findings = []
     styles = {"ok": "green", "missing": "yellow", "wrong": "bold red"}
-    for finding in diagnose(choice.load()):
+    for finding in diagnose(choice.open()):
         findings.append(finding)
         if not as_json:
             show(f"{finding.status:8}{finding.what}: {finding.detail}", style=styles[finding.status])

@@ -43,7 +43,7 @@ MEANINGS = {
 
 
 class Code(click.types.IntParamType):
-    """A number; the shell completes those that are exit codes."""
+    """A number. The shell completes the exit codes."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(str(code), help=title) for code, (title, _) in MEANINGS.items() if str(code).startswith(incomplete)]
@@ -53,7 +53,7 @@ class Code(click.types.IntParamType):
 @click.argument("code", type=Code(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(code: int | None, as_json: bool) -> None:
-    """Say what an exit code of segzoo means, and what to do next; without CODE, all of them, one a line.
+    """Say what an exit code of segzoo means, and what to do next; without CODE, one line for each code.
 
     \b
     Examples:

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from segzoo.cli.completion import Folder, Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
+from segzoo.cli.output import OutputFolder
 from segzoo.vocabulary import FORMS
 
 
 @click.command(short_help="Write a folder that transformers, timm, ONNX Runtime or plain torch loads.")
-@click.argument("name", metavar="NAME", type=Name("backbones", "models", or_file=True))
-@click.option("-o", "--output", required=True, type=Folder(), metavar="DIR", help="The folder to write; there must be none yet.")
-@click.option("--as", "form", required=True, type=click.Choice(FORMS), help="What is to load it.")
-@click.option("--like", metavar="NAME", type=Name("backbones", "models"), help="The entry of the zoo that a file of your own is like.")
+@click.argument("name", metavar="NAME", type=ZooName("backbones", "models", or_file=True))
+@click.option("-o", "--output", required=True, type=OutputFolder(), metavar="DIR", help="The folder to write; it must not exist yet.")
+@click.option("--as", "form", required=True, type=click.Choice(FORMS), help="The library that is to load it.")
+@click.option("--like", metavar="NAME", type=ZooName("backbones", "models"), help="The entry of the zoo that your own file is like.")
 @click.option("--json", "as_json", is_flag=True, help="Print the files with their hashes as JSON.")
 @network_options
 @click.pass_obj
@@ -28,9 +29,9 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     safetensors  plain torch: weights, config, a loader that needs no segzoo
     onnx         ONNX Runtime: any batch and image size
 
-    A Segmenter goes to safetensors and onnx; transformers and timm have no class for it. NAME may also be a
-    file of your own, in any layout. The card (README.md) says where the weights are from, what was done to them,
-    and what segzoo verify has proved of them on this machine. The folder appears whole or not at all.
+    A Segmenter can be written as safetensors and onnx only: transformers and timm have no class for it. NAME may
+    also be a file of your own, in any layout. The card (README.md) says where the weights are from, what was done
+    to them, and what segzoo verify has proved of them on this machine. The folder appears whole or not at all.
 
     \b
     Examples:
@@ -45,7 +46,7 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     from segzoo.publishing.export.export import publish
 
     with byte_progress(name) as said:
-        made = publish(name, output, form, choice.load(), like, said, tell)
+        made = publish(name, output, form, choice.open(), like, said, tell)
     if as_json:
         facts = asdict(made)
         show_json({"as": facts.pop("form"), **facts, "folder": str(made.folder)})

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.completion import Folder, Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
-from segzoo.cli.terminal.failure import show_errors
+from segzoo.cli.output import OutputFolder
 from segzoo.errors import SegzooError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from segzoo.manifest.artifact import Artifact
     from segzoo.store.fetched import Fetched
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Download weights and verify them by hash.")
-@click.argument("names", nargs=-1, metavar="NAME...", type=Name("backbones", "models", "datasets"))
+@click.argument("names", nargs=-1, metavar="NAME...", type=ZooName("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
-@click.option("-o", "--output", type=Folder(), metavar="DIR", help="Copy the files into this folder too, under their published names.")
+@click.option("-o", "--output", type=OutputFolder(), metavar="DIR", help="Copy the files into this folder too, under their published names.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, from where and how large; fetch nothing.")
-@click.option("--require-hashes", is_flag=True, help="Refuse what has no full sha256, in the manifest or pinned.")
+@click.option("--require-hashes", is_flag=True, help="Refuse a file without a full sha256, in the manifest or pinned.")
 @click.option("--pin", metavar="SHA256", help="Accept the one NAME with this sha256, and pin it.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
@@ -44,16 +44,16 @@ def fetch(
 ) -> None:
     """Download backbones, models or data sets by name, and verify them by hash while they arrive.
 
-    A backbone is its AugReg npz; MMSegmentation's own converted file goes by its file name, and is
-    compared with our conversion by verify once it is here.
+    The name of a backbone stands for its AugReg npz. MMSegmentation's own converted file has its file
+    name for a name; once it is here, verify compares it with our conversion.
 
     Addresses are tried in order. A file appears in the store ($SEGZOO_HOME, else ~/.cache/segzoo) only
-    when its size and hash are right; what has arrived of it when a download breaks off stays, and the
-    next fetch goes on from there, from another address if need be. Where only the eight hex digits of a
-    file name are known, they are checked, with the checksums that the server gives, and the full hash of
-    the first download is pinned in segzoo.lock: from then on nothing else is accepted. Where no hash is
-    known, it is pinned only if it opens as what the manifest says. What cannot be had does not keep the
-    rest from being fetched. A data set is unpacked too, and its pairs are counted.
+    when its size and hash are right. If a download breaks off, the part that has arrived stays, and the
+    next fetch goes on from there, also from another address. If only the eight hex digits of a file name
+    are known, they are checked, and the checksums that the server gives; the full hash of the first
+    download is then pinned in segzoo.lock, and no other file is accepted from then on. If no hash is
+    known, the hash is pinned only if the file opens as the manifest describes it. If one file cannot be
+    fetched, the others still are. A data set is unpacked too, and its pairs are counted.
 
     \b
     Examples:
@@ -62,11 +62,10 @@ def fetch(
       segzoo --zoo mini fetch --all
     """
     from segzoo.cli.terminal.answer import problem, show_json
-    from segzoo.cli.terminal.progress import many_progress
+    from segzoo.cli.terminal.failure import show_errors
     from segzoo.cli.terminal.show import on_terminal, tell
-    from segzoo.store.fetch import fetch_many
 
-    zoo = choice.load()
+    zoo = choice.open()
     wanted = _wanted(zoo, names, every)
     if pin:
         _pin(zoo, wanted, pin)
@@ -77,36 +76,44 @@ def fetch(
         elif not quiet:
             _show_plan(plan)
         return
-    results: dict[str, dict[str, Any]] = {}
-    errors: list[SegzooError] = []
-    labels = {name: artifact.name for name, artifact in wanted.items()}
-    with many_progress(quiet) as said:
-        policy = zoo.policy(require_hashes=require_hashes)
-        outcomes = fetch_many(wanted, zoo.store, zoo.base, lambda name, *done: said(labels[name], *done), policy=policy)
-        for name, outcome in outcomes:
-            try:
-                if isinstance(outcome, SegzooError):
-                    raise outcome
-                results[name] = _result(name, outcome, output)
-                if name in zoo.manifest.datasets:
-                    results[name] |= _unpacked(zoo, name, outcome, said)
-            except SegzooError as error:
-                errors.append(error)
-                results[name] = {"name": name, "error": problem(error)}
-    ordered = [results[name] for name in wanted]
-    code = min((failed.exit_code for failed in errors), default=0)
+    outcomes = dict(_fetched(zoo, wanted, output, require_hashes, quiet))
+    errors = [outcome for outcome in outcomes.values() if isinstance(outcome, SegzooError)]
+    code = min((error.exit_code for error in errors), default=0)
+    ordered = [(name, outcomes[name]) for name in wanted]
     if as_json:
-        show_json(ordered, code)
+        show_json([{"name": name, "error": problem(one)} if isinstance(one, SegzooError) else one for name, one in ordered], code)
     elif not quiet:
-        for result in ordered:
-            if "path" in result:
-                _show(result)
+        for _, one in ordered:
+            if not isinstance(one, SegzooError):
+                _show(one)
     show_errors(errors)
     if errors:
         raise SystemExit(code)
     first = next((name for name in wanted if name in zoo.manifest.entries), None)
     if first and not as_json and not quiet and on_terminal():
         tell(f"next: segzoo {choice.option}verify {first}", style="dim")
+
+
+def _fetched(
+    zoo: Zoo, wanted: dict[str, Artifact], output: Path | None, require_hashes: bool, quiet: bool
+) -> Iterator[tuple[str, dict[str, Any] | SegzooError]]:
+    """Fetch several files at a time. Yields each name with its facts, or with its error, in the order in which the downloads end."""
+    from segzoo.cli.terminal.progress import many_progress
+    from segzoo.store.fetch import fetch_many
+
+    labels = {name: artifact.name for name, artifact in wanted.items()}
+    with many_progress(quiet) as said:
+        policy = zoo.policy(require_hashes=require_hashes)
+        for name, outcome in fetch_many(wanted, zoo.store, zoo.base, lambda name, *done: said(labels[name], *done), policy=policy):
+            try:
+                if isinstance(outcome, SegzooError):
+                    raise outcome
+                facts = _result(name, outcome, output)
+                if name in zoo.manifest.datasets:
+                    facts |= _unpacked(zoo, name, outcome, said)
+                yield name, facts
+            except SegzooError as error:
+                yield name, error
 
 
 def _wanted(zoo: Zoo, names: tuple[str, ...], every: bool) -> dict[str, Artifact]:
@@ -127,7 +134,7 @@ def _pin(zoo: Zoo, wanted: dict[str, Artifact], sha256: str) -> None:
 
 
 def _planned(zoo: Zoo, name: str, artifact: Artifact) -> dict[str, Any]:
-    """What a fetch would do, as far as can be said without a connection."""
+    """What a fetch would do, as far as it is known without a connection."""
     expectation = zoo.store.expectation(artifact)
     found = zoo.store.stored(expectation.sha256)
     urls, said = [mirror.url for mirror in artifact.urls], expectation.evidence()
@@ -149,7 +156,7 @@ def _show_plan(plan: list[dict[str, Any]]) -> None:
 
 
 def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
-    """A fetched file's facts; copied out first where that is asked for. Raises UsageError where another file is in the way."""
+    """The facts of a fetched file. With `output` it is copied there first: raises UsageError where another file has its name."""
     from shutil import copyfile
 
     from segzoo.atomic import replacing
@@ -170,7 +177,7 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
 
 
 def _unpacked(zoo: Zoo, name: str, fetched: Fetched, said: Callable[[str, int, int | None], None]) -> dict[str, Any]:
-    """A data set's folder: unpacked, its pairs counted, its digest taken."""
+    """Unpack a data set, and give its folder and the digest of its pairs."""
     from segzoo.store.unpacked import install
 
     folder, digest = install(name, zoo.manifest.datasets[name], fetched.path, zoo.store, lambda done, whole: said(f"{name}: unpacking", done, whole))

@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 
 _NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}}  # files that have no tensors
 
 
 @click.command(short_help="Show everything the zoo says about one entry.")
-@click.argument("name", metavar="NAME", type=Name("backbones", "models", "datasets"))
+@click.argument("name", metavar="NAME", type=ZooName("backbones", "models", "datasets"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def info(choice: Choice, name: str, as_json: bool) -> None:
@@ -21,7 +21,7 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     from segzoo.cli.terminal.show import show
     from segzoo.zoo.names import resolve_one
 
-    zoo = choice.load()
+    zoo = choice.open()
     manifest = zoo.manifest
     among: dict[str, Any] = {**manifest.entries, **manifest.datasets}
     entry = resolve_one(zoo, name, among)

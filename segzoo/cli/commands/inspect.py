@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 
 if TYPE_CHECKING:
     from segzoo.formats import Weights
 
-_WEIGHTS = Name("backbones", "models", or_file=True)
+_WEIGHTS = ZooName("backbones", "models", or_file=True)
 
 
 @click.command(short_help="Show what is in a file of weights.")
@@ -24,7 +24,7 @@ _WEIGHTS = Name("backbones", "models", or_file=True)
 def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
     """Show format, layout, geometry and dtypes of a file of weights, from its headers only; nothing in it is run.
 
-    NAME is one of the zoo's, fetched if need be.
+    NAME is a name in the zoo; its file is fetched if it is not here.
 
     \b
     Examples:
@@ -33,12 +33,13 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
+    from segzoo.cli.sources import weights
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import megabytes, show
     from segzoo.conversion.inspect import inspect as look
     from segzoo.formats import naming
 
-    path = choice.weights(source)
+    path = weights(choice, source)
     with naming(path, source):
         found = look(path)
     tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
@@ -74,10 +75,10 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
 def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     """Compare two files of weights, tensor by tensor, bit for bit; B is read in the layout of A.
 
-    A and B are files, or names in the zoo, which are fetched if need be.
+    A and B are files, or names in the zoo, whose files are fetched if they are not here.
 
-    Says 'same weights' and exits 0 when every tensor that both layouts can hold is equal; exits 5
-    when anything differs.
+    Says 'same weights' and exits 0 if every tensor that both layouts can hold is equal; exits 5
+    if anything differs.
 
     \b
     Examples:
@@ -110,8 +111,9 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
 
 
 def _opened(choice: Choice, source: str) -> Weights:
+    from segzoo.cli.sources import weights
     from segzoo.formats import naming, open_weights
 
-    path = choice.weights(source)
+    path = weights(choice, source)
     with naming(path, source):
         return open_weights(path)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def list_(choice: Choice, as_json: bool) -> None:
     """List the backbones, models and data sets of the zoo, with their reported figures.
 
-    The last column says which files are in the store. Of several manifests each has its own table, without what an
-    earlier one hides.
+    The last column says which files are in the store. Each manifest has its own table. A name that an earlier
+    manifest has too is shown in the table of the earlier one only.
     """
     from rich.console import Console
 
     from segzoo.cli.terminal.answer import show_json
 
-    zoo = choice.load()
+    zoo = choice.open()
     manifest, store = zoo.manifest, zoo.store
     kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", manifest.backbones), ("model", manifest.models), ("data set", manifest.datasets)]
     rows: list[dict[str, Any]] = []

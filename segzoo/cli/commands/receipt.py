@@ -1,4 +1,4 @@
-"""`segzoo receipt`: what was proved, checked again, or handed to tools that sign."""
+"""`segzoo receipt`: receipts checked again, or printed for tools that sign."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segzoo.cli.completion import Name
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.errors import IntegrityError, NotFoundError
 
@@ -21,43 +21,43 @@ def receipt() -> None:
 
 
 @receipt.command(short_help="Check receipts against themselves and the files that are here.")
-@click.argument("sources", nargs=-1, type=Name("backbones", "models", or_file=True), metavar="[NAME|FILE]...")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, or the one that it is in, to check its digest too.")
+@click.argument("sources", nargs=-1, type=ZooName("backbones", "models", or_file=True), metavar="[NAME|FILE]...")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, or the folder above it, to check its digest too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_obj
 def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Check receipts again, offline: all of this zoo's, or those named.
 
     \b
-    receipt  it is whole, and says itself whether anything failed
+    receipt  it is whole, and says correctly whether anything failed
     bytes    the weights in the store have the hash that it names
     names    and the layout and geometry
     mIoU     metrics, confusion matrix and verdict follow from its counts
-    data     the data set in --data is the one that was measured on
+    data     the data set in --data is the one that was measured
 
-    Nothing is evaluated anew; `segzoo verify NAME --smoke N` does that for some images. Exit 4 when anything is
-    broken, else 8 when the data set in --data could not be looked at.
+    Nothing is evaluated again; `segzoo verify NAME --smoke N` does that for some images. Exit 4 if anything is
+    broken, else 8 if the data set in --data cannot be read.
     """
     from dataclasses import asdict
 
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show
     from segzoo.datasets.listing import folder_given
-    from segzoo.evidence.recheck import Finding, recheck
+    from segzoo.evidence.recheck import Rechecked, recheck
 
     if data is not None:
         folder_given(data)
-    zoo = choice.load()
+    zoo = choice.open()
     roots = {name: dataset.root for name, dataset in zoo.manifest.datasets.items()}
     paths = [_path(zoo, source) for source in sources] or sorted(filter(Path.is_file, map(zoo.receipt_of, zoo.manifest.entries)))
     if not paths:
         raise none_yet(zoo)
-    found: dict[Path, list[Finding]] = {}
+    found: dict[Path, list[Rechecked]] = {}
     for path in paths:
         try:
             found[path] = list(recheck(path, zoo.store, data, roots))
-        except IntegrityError as error:  # the others may hold
-            found[path] = [Finding("receipt", "broken", f"{error.message}; {error.hint}")]
+        except IntegrityError as error:  # go on: the other receipts may hold
+            found[path] = [Rechecked("receipt", "broken", f"{error.message}; {error.hint}")]
     said = {(one.what, one.status) for findings in found.values() for one in findings}
     code = 4 if any(status == "broken" for _, status in said) else 8 if ("data", "not here") in said else 0
     if as_json:
@@ -71,22 +71,22 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
 
 
 @receipt.command(short_help="Print a receipt, or the statement to sign.")
-@click.argument("name", metavar="NAME", type=Name("backbones", "models"))
+@click.argument("name", metavar="NAME", type=ZooName("backbones", "models"))
 @click.option("--in-toto", "in_toto", is_flag=True, help="As an in-toto statement about the weights, which existing tools can sign.")
 @click.pass_obj
 def show(choice: Choice, name: str, in_toto: bool) -> None:
-    """Print the receipt of an entry: the file itself, or what it says as an in-toto statement (v1), ready to be signed.
+    """Print the receipt of an entry: the file itself, or an in-toto statement (v1) of it, ready to be signed.
 
     \b
     Example:
       segzoo receipt show vit-t-mask --in-toto > vit-t-mask.statement.json
     """
     from segzoo.evidence.in_toto import statement
-    from segzoo.evidence.receipt import dumps, read
+    from segzoo.evidence.receipt import dumps, read_receipt
 
-    zoo = choice.load()
+    zoo = choice.open()
     path = _path(zoo, name)
-    record = read(path)
+    record = read_receipt(path)
     if record is None and path.exists():
         raise IntegrityError(f"{path}: not a receipt that can be read", hint=f"segzoo {choice.option}receipt check {name} says why")
     if record is None:
@@ -105,7 +105,7 @@ def _path(zoo: Zoo, source: str) -> Path:
 
 
 def none_yet(zoo: Zoo) -> NotFoundError:
-    """That a zoo has no receipts, and which zoos have some."""
+    """The error for a zoo without receipts; its hint names the zoos that have some."""
     from segzoo.manifest.merge import PACKAGED
 
     everywhere = zoo.store.home / "receipts"

@@ -1,6 +1,7 @@
-"""What a command says to programs: the one shape that all have with --json, on failure too."""
+"""What a command says to programs: with --json every command prints one object of the same shape, also if it fails."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ from segzoo.errors import SegzooError
 from segzoo.text import json_text
 
 SCHEMA = "segzoo-output/1"
-_TOGETHER = ("verify",)  # commands at which several processes work
+_TOGETHER = ("verify",)  # commands that several processes may run together
 
 
 def show_json(result: Any, code: int = 0) -> None:
@@ -22,20 +23,20 @@ def show_json(result: Any, code: int = 0) -> None:
 
 
 def show_failure(command: str, error: SegzooError) -> None:
-    """The same for a command that has no result."""
+    """The same for a command that failed."""
     _show(command, error.exit_code, problem(error), None)
 
 
 def answers(command: str | None) -> bool:
-    """Whether this process has the word on stdout: of several that `torchrun` started for one command only the first has.
+    """Whether this process prints the answer. Of several processes that `torchrun` started for one command, only the first does.
 
-    The others say on stderr what ends them, since it may be of them alone.
+    The others print their errors on stderr, since an error may be theirs alone.
     """
     return command not in _TOGETHER or os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def problem(error: SegzooError) -> dict[str, Any]:
-    """An error for programs: of a whole command, or of one thing among several."""
+    """An error as JSON, of a whole command or of one of several things."""
     return {"code": error.exit_code, "message": error.message, "hint": error.hint}
 
 
@@ -43,8 +44,8 @@ def _show(command: str, code: int, error: dict[str, Any] | None, result: Any) ->
     click.echo(json_text({"schema": SCHEMA, "command": command, "exit_code": code, "error": error, "result": result}))
 
 
-def command_words(group: click.Group, arguments: list[str]) -> str:
-    """The command that arguments name, with its sub-command."""
+def command_words(group: click.Group, arguments: Iterable[str]) -> str:
+    """The command among these arguments, with its sub-command."""
     words: list[str] = []
     command: click.Command = group
     for argument in arguments:

@@ -22,7 +22,7 @@ from segzoo.cli.terminal.show import above, printable
 
 @contextmanager
 def _drawn(*columns: ProgressColumn) -> Iterator[Progress]:
-    """Bars that are gone when the block ends; lines that are shown meanwhile come above them."""
+    """Bars that disappear when the block ends. Lines that are shown meanwhile appear above the bars."""
     console = Console(stderr=True, highlight=False)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         above.append(lambda text, style: console.print(Text(text, style=style), soft_wrap=True))
@@ -34,13 +34,13 @@ def _drawn(*columns: ProgressColumn) -> Iterator[Progress]:
 
 @contextmanager
 def bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar over bytes for each file, with rate and time left; all are gone when the block ends."""
+    """A bar over bytes for each file, with rate and time left. All disappear when the block ends."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
     with _drawn(*columns) as progress:
 
         def said(label: str, done: int, whole: int | None) -> None:
-            if label not in tasks:  # what was here before is no part of the rate
+            if label not in tasks:  # bytes that were here before do not count for the rate
                 short = label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}"
                 tasks[label] = progress.add_task(printable(short), total=whole, completed=done)
             progress.update(tasks[label], completed=done, total=whole, visible=whole is None or done < whole)
@@ -50,7 +50,7 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
 
 @contextmanager
 def counting(label: str, whole: int) -> Iterator[Callable[[], None]]:
-    """A bar over things that are done one by one, with time left; it is gone when the block ends."""
+    """A bar over things that are done one by one, with time left. It disappears when the block ends."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
     with _drawn(*columns) as progress:
         task = progress.add_task(printable(label), total=whole)

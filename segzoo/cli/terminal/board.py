@@ -1,4 +1,4 @@
-"""What `segzoo verify` shows: the table of rungs while they are climbed, and what came of them."""
+"""What `segzoo verify` shows: a table that fills while the rungs are climbed, and a summary under it."""
 
 from __future__ import annotations
 
@@ -7,66 +7,80 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from segzoo.cli.terminal.show import on_terminal, show, tell, verbosity
+from segzoo.evidence.check import NOT_TRIED
+from segzoo.evidence.run import Climbed, Ended
 from segzoo.vocabulary import RUNGS
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from segzoo.evidence.check import Check
     from segzoo.manifest.entries import Entry
-    from segzoo.zoo.zoo import Zoo
 
 
 class Board:
-    """The table that fills as rungs are climbed, and the summary under it."""
+    """The table of rungs, and the summary under it.
+
+    `silent` is for all but the first of several processes; `summed` says that a summary will follow.
+    """
 
     STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "n/a": "dim"}  # noqa: RUF012
 
-    def __init__(self, zoo: Zoo, entries: dict[str, Entry], silent: bool, summed: bool):
-        from segzoo.cli.terminal.show import on_terminal
-
-        self.zoo = zoo
+    def __init__(self, entries: dict[str, Entry], silent: bool, summed: bool):
         self.entries = entries
         self.checks: dict[str, list[Check]] = {name: [] for name in entries}
         self.doing = ""
         self.notes: list[str] = []
         self.receipts: dict[Path, None] = {}
-        utf = (sys.stdout.encoding or "").lower().startswith("utf")  # asked now: the live table puts something of its own there
+        utf = (sys.stdout.encoding or "").lower().startswith("utf")  # asked now: the live table replaces stdout
         self._marks = {"passed": "\u2713 ", "failed": "\u2717 "} if utf else {"passed": "ok ", "failed": "X "}
-        self._live: Any = None
         self._silent = silent
         self._summed = summed
         self._lively = on_terminal() and not silent
 
     def live(self) -> Any:
-        """The table on a terminal, redrawn; elsewhere nothing, and `add` prints lines."""
-        from rich.console import Console
-        from rich.live import Live
-
+        """On a terminal the table, redrawn as it fills. Elsewhere nothing: `show` then prints lines."""
         if not self._lively:
             return nullcontext()
-        self._live = Live(get_renderable=self.table, console=Console(stderr=True), transient=True, refresh_per_second=4)
-        return self._live
+        return Live(get_renderable=self.table, console=Console(stderr=True), transient=True, refresh_per_second=4)
 
     def said(self, doing: str, done: int, whole: int | None) -> None:
+        """Progress within a rung."""
         self.doing = f"{doing} {100 * done // whole} %" if whole else doing
 
-    def add(self, name: str, check: Check) -> None:
-        from segzoo.cli.terminal.show import show, tell
+    def show(self, step: Climbed | Ended) -> None:
+        """A step of the run."""
+        if isinstance(step, Climbed):
+            self._add(step.name, step.check)
+            return
+        if step.note:
+            self.notes.append(step.note)
+        if step.folder:
+            self.receipts[step.folder] = None
 
+    def _add(self, name: str, check: Check) -> None:
         self.checks[name].append(check)
         self.doing = ""
-        if self._silent and check.status == "failed":  # in no summary, so that -q does not silence it
+        if self._silent and check.status == "failed":  # this process has no summary, and -q must not hide its failure
             show(f"{name}: {check.rung}: failed: {check.detail}", err=True)
         elif not self._lively and not self._silent:
-            detail = check.detail
-            if self._summed and self._dwelt_on(check):  # the summary says it in full
-                detail = check.detail.split("\n")[0] if check.status == "failed" else "not tried" if check.short == "-" else check.short
-            tell(f"{name}: {check.rung}: {self.word(check)}: {detail}")
+            tell(f"{name}: {check.rung}: {self.word(check)}: {self._line(check)}")
+
+    def _line(self, check: Check) -> str:
+        """What is said of a check at once: its detail, or less where the summary says it in full."""
+        if not (self._summed and self._dwelt_on(check)):
+            return check.detail
+        if check.status == "failed":
+            return check.detail.split("\n")[0]
+        return "not tried" if check.short == NOT_TRIED else check.short
 
     @staticmethod
     def word(check: Check) -> str:
-        """What came of a rung. A figure that could be held against nothing proves nothing, but it was measured."""
+        """The outcome of a rung in a word. A figure that nothing can be compared with is measured, not passed."""
         return "measured" if check.status == "skipped" and "modes" in check.facts else check.status
 
     @staticmethod
@@ -75,9 +89,6 @@ class Board:
         return check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed")
 
     def table(self) -> Table:
-        from rich.table import Table
-        from rich.text import Text
-
         table = Table(box=None, pad_edge=False)
         table.add_column("", no_wrap=True)
         for rung in RUNGS:
@@ -91,33 +102,32 @@ class Board:
         return table
 
     def style(self, check: Check) -> str:
-        """Green is for what is proved; bytes that nobody hashed in full are not."""
+        """Green is for what is proved; bytes without a full hash in the manifest are not."""
         return "yellow" if check.short.endswith("pinned") else self.STYLES[check.status]
 
     def summary(self, seconds: float) -> None:
-        """The finished table, measured against reported figures, what failed or was skipped and why, and where receipts are."""
-        from rich.console import Console
-
-        from segzoo.cli.terminal.show import show, verbosity
-
+        """The finished table, the checks that need a word, the totals, and where the receipts are."""
         Console(highlight=False).print(self.table())
         show()
-        for name, checks in self.checks.items():
-            for check in checks:
-                if (self._dwelt_on(check) and check.short != "-") or verbosity():  # above a broken rung all are alike
-                    style = self.STYLES[check.status] if check.status != "passed" else ""
-                    said = f"{check.status}: " if self.word(check) in ("failed", "skipped") else ""
-                    show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
-        for name, entry in self.entries.items():
-            artifact = entry.artifact
-            if not artifact.sha256 and not verbosity() and self.checks[name][0].status == "passed":
-                show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
+        self._explain()
         words = [self.word(check) for checks in self.checks.values() for check in checks]
-        counted = ", ".join(f"{words.count(word)} {word}" for word in ("passed", "failed", "measured", "skipped", "n/a") if word in words)
-        show(f"{len(self.checks)} verified: {counted}; {seconds:.1f} s")
+        totals = ", ".join(f"{words.count(word)} {word}" for word in ("passed", "failed", "measured", "skipped", "n/a") if word in words)
+        show(f"{len(self.checks)} verified: {totals}; {seconds:.1f} s")
         if earlier := [check for checks in self.checks.values() for check in checks if check.time]:
             show(f"{len(earlier)} of them from receipts, as of {min(str(check.time) for check in earlier)}; --again climbs them anew", style="dim")
         for note in self.notes:
             show(note)
         for folder in self.receipts:
             show(f"receipts: {folder}")
+
+    def _explain(self) -> None:
+        """A line for each check that failed, was skipped or has a figure, and for bytes that the manifest has no full hash of."""
+        for name, checks in self.checks.items():
+            for check in checks:
+                if (self._dwelt_on(check) and check.short != NOT_TRIED) or verbosity():
+                    style = self.STYLES[check.status] if check.status != "passed" else ""
+                    said = f"{check.status}: " if self.word(check) in ("failed", "skipped") else ""
+                    show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
+        for name, entry in self.entries.items():
+            if not entry.artifact.sha256 and not verbosity() and self.checks[name][0].status == "passed":
+                show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Iterable
 
+from segzoo.cli.terminal.show import show, verbosity
 from segzoo.errors import SegzooError
 
 
@@ -12,7 +13,7 @@ def show_error(error: SegzooError) -> None:
 
 
 def show_errors(errors: Iterable[SegzooError]) -> None:
-    """Several, with what to do next once for all those that it is the same for."""
+    """Several messages on stderr. A hint that several errors share is shown once, after them."""
     alike: dict[str | None, list[SegzooError]] = {}
     for error in errors:
         alike.setdefault(error.hint, []).append(error)
@@ -24,15 +25,11 @@ def show_errors(errors: Iterable[SegzooError]) -> None:
 
 def show_message(error: SegzooError) -> None:
     """The message alone; with -vv the traceback comes before it."""
-    from segzoo.cli.terminal.show import show, verbosity
-
     if verbosity() >= 2 and error.__traceback__:
         show("".join(traceback.format_exception(error)).rstrip(), style="dim", err=True)
     show(f"error: {error.message}", style="red", err=True)
 
 
 def show_hint(error: SegzooError) -> None:
-    from segzoo.cli.terminal.show import show
-
     if error.hint:
         show(f"hint: {error.hint}", err=True)

@@ -1,7 +1,7 @@
-"""Ctrl-C that comes through, and ends the program as a Ctrl-C does.
+"""Ctrl-C that always ends the program, and never crashes it.
 
-A compiled library that is interrupted while it is loaded may crash; JAX, interrupted in what it does at each collection of
-garbage, swallows it. There a Ctrl-C waits until that is over.
+A compiled library may crash if it is interrupted while it is loaded. JAX swallows an interrupt that comes in its callback for
+garbage collection. In both places Ctrl-C waits until they are over.
 """
 
 import os
@@ -20,7 +20,7 @@ _raised = False
 
 
 def said(words: Iterable[str]) -> str:
-    """What the person at the terminal is told, of the command among these words."""
+    """The message after a Ctrl-C, for the command among these words."""
     words = list(words)
     if _GO_ON.isdisjoint(words):
         return "interrupted; nothing is left half written."
@@ -28,19 +28,19 @@ def said(words: Iterable[str]) -> str:
 
 
 def listen() -> None:
-    """From here on. Where the shell has Ctrl-C ignored, it stays so; Windows has no such timer, and goes on as Python does."""
+    """Handle Ctrl-C from now on. If the shell ignores Ctrl-C, it stays ignored. Windows has no such timer: Python handles it there."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler and hasattr(signal, "setitimer"):
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)
 
 
 def asked() -> bool:
-    """Whether a Ctrl-C came: an error that ends the program is then a library's word for it."""
+    """Whether Ctrl-C was pressed. A library may have turned it into an error of its own."""
     return _raised
 
 
-def leave() -> NoReturn:
-    """End the process at once, with what was written written: all is put away, and libraries that are half loaded need not be."""
+def exit_now() -> NoReturn:
+    """Flush the output and end the process at once, since a library that is half loaded may crash at an orderly exit."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()

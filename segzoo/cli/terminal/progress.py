@@ -11,7 +11,7 @@ Said = Callable[[int, int | None], None]
 
 @contextmanager
 def many_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Progress over the bytes of several files: bars on a terminal, elsewhere a line each 10 % of a file that takes long, or 30 s."""
+    """Progress over the bytes of several files: bars on a terminal, elsewhere a line every 10 % of a slow file or every 30 s."""
     if quiet:
         yield lambda label, done, whole: None
         return
@@ -42,7 +42,7 @@ def byte_progress(label: str) -> Iterator[Said]:
 
 @contextmanager
 def work_progress(label: str, whole: int) -> Iterator[Callable[[], None]]:
-    """Progress over so many things: a bar with time left on a terminal, elsewhere a line each 10 % of what takes long, or 30 s."""
+    """Progress over a number of things: a bar on a terminal, elsewhere a line every 10 % of slow work or every 30 s."""
     if on_terminal():
         from segzoo.cli.terminal.bars import counting
 

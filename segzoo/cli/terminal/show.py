@@ -1,6 +1,6 @@
 """What commands show: results on stdout, everything else on stderr; bars on a terminal, sparse lines elsewhere.
 
-Tables and bars are rich's and imported where they are drawn; a line of text needs no more than click.
+A line of text needs click only. Tables and bars need rich, which is slow to import: their modules are imported when one is drawn.
 """
 
 import os
@@ -14,17 +14,17 @@ import click
 
 from segzoo.text import legible
 
-above: list[Callable[[str, str], None]] = []  # while a bar is drawn: what puts a line over it
+above: list[Callable[[str, str], None]] = []  # while bars are drawn: prints a line above them
 _STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
 
 
 def printable(text: str) -> str:
-    """The text without what could drive a terminal: names in files and manifests are a stranger's."""
+    """The text with ? for each control character: a stranger may have chosen the names in files and manifests."""
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in legible(text))
 
 
 def show(text: str = "", style: str = "", err: bool = False) -> None:
-    """A line of the result, on stdout; what its encoding has not is replaced, also where click takes ASCII for a mistake."""
+    """A line of the result on stdout, or on stderr. Characters that the stream cannot encode are replaced."""
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     text = printable(text).encode(encoding, "replace").decode(encoding)
@@ -33,12 +33,12 @@ def show(text: str = "", style: str = "", err: bool = False) -> None:
         if above:
             above[-1](text, style)
             return
-    color = False if os.environ.get("NO_COLOR") else None  # None: as the stream allows
+    color = False if os.environ.get("NO_COLOR") else None  # None: click asks the stream
     click.secho(text, err=err, color=color, **_STYLES.get(style, {"fg": style}))
 
 
 def _wrapped(line: str) -> list[str]:
-    """The line as a terminal's width allows, broken between words only: a path or an address can still be copied."""
+    """The line, wrapped to the terminal's width between words only, so that a path or an address can be copied."""
     columns = shutil.get_terminal_size().columns
     if len(line) <= columns:
         return [line]
@@ -47,7 +47,7 @@ def _wrapped(line: str) -> list[str]:
 
 
 def quiet() -> bool:
-    """Whether -q was given: results and errors, and nothing else."""
+    """Whether -q was given: only results and errors are shown."""
     context = click.get_current_context(silent=True)
     return bool(context and context.find_root().params.get("quiet"))
 

@@ -1,6 +1,6 @@
-"""The top rung: a model's mIoU on its data set, against the reported figure and the counts of each image that are known.
+"""The top rung: a model's mIoU on its data set, compared with the reported figure and with known counts of each image.
 
-Known are those that the manifest has from the reference implementation, or, in a smoke run, those of the receipt.
+The manifest names a file of counts that the reference implementation made. In a smoke run the known counts are the receipt's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import Check
 from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.rungs.outcome import outcome, wrong
-from segzoo.evidence.rungs.question import Known, Question, ask, basis_of, counts_known, kept_of
+from segzoo.evidence.rungs.question import KnownCounts, Question, ask, basis_of, counts_known, kept_of
 from segzoo.manifest.entries import Backbone
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ _OTHERS = Check("mIoU", "passed", "", "the first process says it")
 
 
 def check_miou(climb: Climb) -> Check:
-    """The rung: the data set through the model in each mode, and what that says.
+    """Run the data set through the model in each mode, and compare the figures.
 
-    A figure that is off fails with all its counts, which say where. Raises EnvironmentFault, IntegrityError (other
-    data), NotFoundError (no receipt to compare with).
+    A check that fails has all its counts among its facts, so that they show where the model is off. Raises EnvironmentFault,
+    IntegrityError (other data), NotFoundError (no receipt to compare with).
     """
     entry, setting = climb.entry, climb.setting
     if isinstance(entry, Backbone):
@@ -57,7 +57,7 @@ def check_miou(climb: Climb) -> Check:
 
 
 def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mapping[str, Any], basis: dict[str, Any], world: Any) -> Check:
-    """Measure in these modes. What is kept of others goes with it into the receipt."""
+    """Measure in these modes. The figures that are kept of other modes go into the same check."""
     from segzoo.evaluation.agreement import agreement
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.evaluation.precision import device_of
@@ -67,7 +67,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
     entry, setting = question.entry, climb.setting
     with world.together():
         stored = {mode: counts_known(climb, question, mode) for mode in modes}
-        if setting.smoke is not None:  # the receipt may be of some images only
+        if setting.smoke is not None:  # the receipt may have some images only
             common = set.intersection(*(set(known or ()) for known in stored.values()))
             question.chosen[:] = [sample for sample in question.chosen if sample.name in common]
             if not question.chosen:
@@ -83,7 +83,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         facts["modes"][mode] = _in_mode(evaluator, question, mode, stored[mode], setting, world)
         if wrong(facts["modes"][mode]):
             return outcome(facts, basis, setting.modes)
-    facts["peak_memory"] = peak_memory(device)  # before the float32 model that another precision is compared with
+    facts["peak_memory"] = peak_memory(device)  # read now: the float32 model below would count too
     if world.rank:
         return _OTHERS
     if setting.speed:
@@ -96,8 +96,8 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
     return outcome(facts, basis, setting.modes)
 
 
-def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: Known | None, setting: Setting, world: Any) -> dict[str, Any]:
-    """The facts of one mode, with what is said of them."""
+def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: KnownCounts | None, setting: Setting, world: Any) -> dict[str, Any]:
+    """The facts of one mode, with the sentence about them."""
     entry = question.entry
     counts, confusion = _counted(evaluator, question, mode, setting, world)
     whole = total(counts.values())
@@ -138,7 +138,7 @@ def _finite(value: float) -> float | None:
 
 
 def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setting, world: Any) -> tuple[dict[str, Counts], np.ndarray]:
-    """The counts of each image and the confusion of all: every process does its share, and all have the sum."""
+    """The counts of each image, and the confusion matrix of all. Every process does its share; the sum goes to all of them."""
     import torch
 
     classes, chosen = question.entry.head.classes, question.chosen
@@ -155,8 +155,8 @@ def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setti
     return {sample.name: Counts(*each[index].numpy()) for index, sample in enumerate(chosen)}, confusion.numpy()
 
 
-def _compare(evaluator: Evaluator, question: Question, counts: Known, stored: Known, mode: str) -> tuple[int, list[str]]:
-    """How many close calls explain what differs, and the images where they do not."""
+def _compare(evaluator: Evaluator, question: Question, counts: KnownCounts, stored: KnownCounts, mode: str) -> tuple[int, list[str]]:
+    """How many close calls explain differing counts, and the images whose counts no close call explains."""
     from segzoo.evaluation.agreement import explained
 
     close = 0

@@ -1,7 +1,7 @@
-"""What the facts of an mIoU rung come to: whether they prove or refute something, and in which words.
+"""The outcome of an mIoU rung from its facts: its status, and the words for it.
 
-A rung holds a figure for each mode in which it was measured, perhaps by several runs. It is failed where one of them is
-wrong, passed where one is held against something, and else skipped: measured, but proving nothing.
+A rung holds a figure for each mode in which it was measured, perhaps by several runs. It failed if one figure is wrong. It passed
+if one figure agrees with a reported figure or with known counts. Otherwise it is skipped: measured, but nothing is proved.
 """
 
 import json
@@ -12,26 +12,19 @@ from segzoo.errors import AccuracyError
 from segzoo.evidence.check import Check
 from segzoo.vocabulary import MODES
 
-_APART = {"modes": None, "speed": None}  # what several runs may each have asked in their own way
+_APART = {"modes": None, "speed": None}  # runs that differ in these only ask the same question
 
 
 def outcome(facts: Mapping[str, Any], basis: Mapping[str, Any], asked: Sequence[str] = ()) -> Check:
-    """The check that these facts make: of the modes that are asked for, or of all. But a wrong figure fails it in any mode.
+    """The check that these facts make, judged by the modes that are asked for, or by all if none is.
 
-    Its short form is the figure that decides.
+    A wrong figure fails the check, whatever its mode. The short form is the figure that decides.
     """
     found: Mapping[str, Any] = facts["modes"]
     modes = [mode for mode in MODES if mode in found]
     basis = {**basis, "modes": modes, "speed": "speed" in facts}
-    details = [found[mode]["said"] if mode == "ss" else f"{mode}: {found[mode]['said']}" for mode in modes]
-    if "speed" in facts:
-        details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(basis["reported"]))
-    if agreement := facts.get("agreement_with_fp32"):
-        details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
-    details += facts.get("notes", [])[-1:]
-    precision = f", {basis['precision']}" if basis["precision"] != "fp32" else ""
-    detail = f"{'; '.join(details)}; {facts['images']} of {facts['of']} images on {basis['device']}{precision}"
-    asked = [mode for mode in asked if mode in found] or modes  # above a wrong one others are not measured
+    detail = _sentence(facts, basis)
+    asked = [mode for mode in asked if mode in found] or modes  # after a wrong figure no other mode is measured
     refuting = [mode for mode in modes if wrong(found[mode])]
     proving = [mode for mode in asked if _proves(found[mode])]
     decides = (refuting or proving or asked)[0]
@@ -43,8 +36,21 @@ def outcome(facts: Mapping[str, Any], basis: Mapping[str, Any], asked: Sequence[
     return Check("mIoU", "passed" if proving else "skipped", short, detail, dict(facts), basis)
 
 
+def _sentence(facts: Mapping[str, Any], basis: Mapping[str, Any]) -> str:
+    """What is said of each mode, then of speed, agreement and notes, then the images and the device."""
+    said = {mode: facts["modes"][mode]["said"] for mode in basis["modes"]}
+    details = [sentence if mode == "ss" else f"{mode}: {sentence}" for mode, sentence in said.items()]
+    if "speed" in facts:
+        details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(basis["reported"]))
+    if agreement := facts.get("agreement_with_fp32"):
+        details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
+    details += facts.get("notes", [])[-1:]
+    precision = f", {basis['precision']}" if basis["precision"] != "fp32" else ""
+    return f"{'; '.join(details)}; {facts['images']} of {facts['of']} images on {basis['device']}{precision}"
+
+
 def same_question(check: Mapping[str, Any], basis: Mapping[str, Any]) -> bool:
-    """Whether an mIoU check is of this basis, be it in other modes: then its figures stand beside those of this run."""
+    """Whether an mIoU check has this basis, modes apart. Its figures then go into one receipt with those of this run."""
     modes = check.get("facts", {}).get("modes", {})
     if not modes or not all("said" in one for one in modes.values()):
         return False
@@ -52,7 +58,7 @@ def same_question(check: Mapping[str, Any], basis: Mapping[str, Any]) -> bool:
 
 
 def wrong(facts: Mapping[str, Any]) -> bool:
-    """Whether a mode's figure or counts are not those that they should be. Equal counts are stronger evidence than a subset's figure."""
+    """Whether a mode's figure or counts are off. If the counts of each image are as known, the figure of a subset cannot refute them."""
     counts = facts.get("stored_counts")
     if counts and not counts["equal"]:
         return True
@@ -60,7 +66,7 @@ def wrong(facts: Mapping[str, Any]) -> bool:
 
 
 def _proves(facts: Mapping[str, Any]) -> bool:
-    """Whether a mode's figure, which is not wrong, was held against something: known counts, or a reported figure."""
+    """Whether a mode's figure, if it is not wrong, was compared with known counts or a reported figure."""
     return "stored_counts" in facts or facts["verdict"] in ("confirmed", "consistent")
 
 

@@ -1,4 +1,4 @@
-"""What the mIoU rung asks: which images, in which data, held against which counts."""
+"""The question of the mIoU rung: which images of which data, and which counts they must have."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from segzoo.datasets.sample import Sample
 
 
-Known = Mapping[str, Counts]
+KnownCounts = Mapping[str, Counts]
+"""By image, the counts that an evaluation must find again."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is evaluated: which images of how many, in which data."""
+    """The images to evaluate. `of` is how many images the data set has, `digest` that of all its pairs."""
 
     entry: Model
     chosen: list[Sample]
@@ -35,13 +36,13 @@ class Question:
 
 
 def kept_of(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The facts of an earlier run that asked the same, perhaps in other modes."""
+    """The facts of an earlier run that asked the same question, perhaps in other modes; none where there was no such run."""
     record = climb.previous.get("mIoU", {})
     return record["facts"] if same_question(record, basis) else {}
 
 
 def ask(entry: Model, setting: Setting) -> Question:
-    """Find the data set's images and choose among them."""
+    """Find the data set's images and choose among them. Raises IntegrityError for other data than the manifest names."""
     from segzoo.datasets.pairs import digest
     from segzoo.datasets.subset import subset
 
@@ -54,7 +55,7 @@ def ask(entry: Model, setting: Setting) -> Question:
 
 
 def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
-    """All that the counts and their judgement depend on."""
+    """All that the counts and the verdict depend on."""
     entry, setting = question.entry, climb.setting
     dataset = setting.manifest.datasets[entry.protocol.dataset]
     return {
@@ -76,8 +77,8 @@ def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
     }
 
 
-def counts_known(climb: Climb, question: Question, mode: str) -> Known | None:
-    """The counts that each image must have, where they are known."""
+def counts_known(climb: Climb, question: Question, mode: str) -> KnownCounts | None:
+    """The counts that each image must have: those of the receipt in a smoke run, else those that the manifest names, if any."""
     entry, setting = question.entry, climb.setting
     if setting.smoke is not None:
         return _of_receipt(climb, question, mode)
@@ -91,8 +92,8 @@ def counts_known(climb: Climb, question: Question, mode: str) -> Known | None:
         raise EnvironmentFault(f"{entry.counts.file.name}: no per-image counts under '{entry.counts.keys[mode]}': {error!r}") from error
 
 
-def _of_receipt(climb: Climb, question: Question, mode: str) -> Known:
-    """The receipt's own counts. Raises NotFoundError where it has none for these bytes, these data and this precision."""
+def _of_receipt(climb: Climb, question: Question, mode: str) -> KnownCounts:
+    """The counts in the receipt. Raises NotFoundError where it has none for these bytes, these data and this precision."""
     again = "segzoo verify NAME without --smoke writes one"
     record = climb.previous.get("mIoU")
     if record is None or mode not in record["facts"].get("modes", {}):

@@ -15,8 +15,7 @@ from typing import Any
 from segzoo.atomic import whole_folder
 from segzoo.errors import UsageError
 from segzoo.evidence.keeping import changed
-from segzoo.evidence.receipt import command, facts_of
-from segzoo.evidence.receipt import read as read_receipt
+from segzoo.evidence.receipt import command, facts_of, read_receipt
 from segzoo.manifest.entries import Entry, Model
 from segzoo.publishing.export.card import card
 from segzoo.publishing.export.forms import FORMS

@@ -21,7 +21,7 @@ _WRONG = np.array([208, 32, 48], np.float32)
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenAgain:
     """An image of the evaluation. `iou` is its own mIoU in percent, over the classes that occur in it; `same` whether the
     prediction's counts are those of the receipt; `panels` are JPEG files in the order of PANELS.
     """
@@ -44,7 +44,7 @@ def extremes(per_image: Mapping[str, Counts]) -> dict[str, str]:
     return {which: scored[place][1] for which, place in places.items()}
 
 
-def look(evaluator: Evaluator, sample: Sample, which: str, expected: Counts, classes: Classes, mode: str) -> Seen:
+def look(evaluator: Evaluator, sample: Sample, which: str, expected: Counts, classes: Classes, mode: str) -> SeenAgain:
     """One image through the model again, in pictures. Raises EnvironmentFault for an image that cannot be read."""
     image, label = read_pair(sample, evaluator.classes)
     found = evaluator.label_map(image, mode)
@@ -53,7 +53,7 @@ def look(evaluator: Evaluator, sample: Sample, which: str, expected: Counts, cla
     panels = [Image.fromarray(image), _labelled(image, label, known, classes), tinted(image, found, classes), _apart(image, wrong, known)]
     occurring = sorted({*np.unique(label[known]).tolist(), *np.unique(found).tolist()})
     names = list(classes)
-    return Seen(
+    return SeenAgain(
         which,
         sample.name,
         mean_iou(expected),

@@ -194,6 +194,3 @@ def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Ma
     yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items() if version)
     yield "machine", record["machine"]
     yield "time", record["time"]
-
-
-# the page

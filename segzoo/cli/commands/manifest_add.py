@@ -1,0 +1,186 @@
+"""`segzoo manifest add`: the entry for a file or an address, proposed or put in."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segzoo.cli.options import Choice, network_options
+from segzoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from segzoo.manifest.merge import Part
+    from segzoo.zoo.own.propose import Proposal, Wishes
+    from segzoo.zoo.own.take import Taken
+    from segzoo.zoo.own.write import Addition
+    from segzoo.zoo.zoo import Zoo
+
+
+@click.command(short_help="Propose the entry for a file or an address, or put it in.")
+@click.argument("sources", nargs=-1, required=True, metavar="FILE|URL...")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Put the entry into this manifest, which is begun if it does not exist. Without --to, print the entry.",
+)
+@click.option("--name", help="Name of the entry.  [default: made of the file's name]")
+@click.option("--title", help="Title of the entry.  [default: its kind and sizes]")
+@click.option("--like", metavar="NAME", help="The entry of the zoo from which to take what no tensor shows.")
+@click.option("--heads", type=click.IntRange(min=1), help="Attention heads of the backbone, if no tensor shows them.")
+@click.option("--dataset", metavar="NAME", help="The data set of a model.  [default: the data set of the --like model]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@network_options
+@click.pass_obj
+def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: bool, **wished: Any) -> None:
+    """Hash a checkpoint, measure it, and print the manifest entry for it, or put the entry into a manifest with --to.
+
+    What no tensor shows (heads, eps, protocol, data set) is taken from an entry of the zoo with the same geometry,
+    and marked as assumed: read those lines. No reported figure is assumed. A file stays where it is; an address is
+    fetched into the store.
+
+    With --to the entry goes to the end of its section, and nothing else in the file changes. The new manifest is
+    loaded before it replaces the old one. The data set is copied from the zoo that has it, unless the manifest is
+    used together with that zoo: segzoo --zoo zoo.yaml --zoo shipped manifest add ... --to zoo.yaml
+
+    \b
+    Examples:
+      segzoo manifest add work_dirs/iter_160000.pth
+      segzoo manifest add https://host/vit.npz --to zoo.yaml --name our-vit
+      segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
+    """
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.zoo.own.propose import Wishes, name_of
+    from segzoo.zoo.own.write import put, refuse_taken
+
+    if len(sources) > 1 and (wished["name"] or wished["title"]):
+        raise UsageError("--name and --title go with one file")
+    with _begun(to) as new:
+        used, others = _around(choice, to)
+        if to:  # before anything is fetched
+            refuse_taken(to, used.parts[0].manifest, (wished["name"] or name_of(source) for source in sources))
+        folder = to.parent if to else Path()
+        taken, proposals = zip(*(_proposed(source, folder, used, Wishes(**wished)) for source in sources), strict=True)
+        additions = _additions(proposals, used, to, others)
+        if to:
+            put(to, additions, others)
+    for one in taken if to else ():
+        one.forget()
+    if as_json:
+        entries = {proposal.name: proposal for proposal in proposals}
+        show_json({"manifest": to and str(to), "added": [_facts(addition, entries.get(addition.name)) for addition in additions]})
+    elif to:
+        _show_added(to, new, additions, proposals, choice.option if others else f"--zoo {shlex.quote(str(to))} {choice.option}")
+    else:
+        _show_proposed(additions, proposals, used)
+
+
+def begin(path: Path) -> bool:
+    """Write a manifest without entries, and the schema beside it; False if a schema was there, which stays."""
+    from segzoo.atomic import replacing
+    from segzoo.manifest.document import packaged
+    from segzoo.zoo.own.write import copy_schema
+
+    with replacing(path) as part:
+        part.write_text(packaged("zoo.template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return copy_schema(path.parent, packaged("zoo.schema.json"))
+
+
+@contextmanager
+def _begun(to: Path | None) -> Iterator[bool]:
+    """Begin the manifest if there is none, and remove it again if the block fails. Yields whether it is new."""
+    new = to is not None and not to.exists() and to.parent.is_dir()
+    if to is not None and new:
+        made = begin(to)
+        try:
+            yield True
+        except BaseException:
+            to.unlink()
+            if made:
+                (to.parent / "zoo.schema.json").unlink()
+            raise
+    else:
+        yield False
+
+
+def _facts(addition: Addition, proposal: Proposal | None) -> dict[str, Any]:
+    """An entry as JSON. A copied data set has no proposal."""
+    facts = {"section": addition.section, "name": addition.name, "entry": addition.plain}
+    return facts | {"assumed": {field: note for field, note in proposal.notes.items() if field} if proposal else {}}
+
+
+def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes) -> tuple[Taken, Proposal]:
+    """A file for a manifest in this folder, and the entry proposed for it. Remarks on it are told at once."""
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.cli.terminal.show import tell
+    from segzoo.zoo.own.propose import propose
+    from segzoo.zoo.own.take import take
+
+    with byte_progress(source.rsplit("/", 1)[-1]) as said:
+        taken = take(source, folder, used, said)
+    proposal = propose(taken, used.manifest, wishes)
+    for remark in proposal.remarks:
+        tell(f"{source}: {remark}", style="yellow")
+    return taken, proposal
+
+
+def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[Part]]:
+    """The zoo from which a proposal may take facts, and the manifests with which its target is used together.
+
+    The zoo is made of the target, the manifests of --zoo and the shipped one.
+    """
+    from segzoo.manifest.merge import parts_of
+    from segzoo.zoo.zoo import open_zoo
+
+    target = to and to.resolve()
+    chosen = [part for part in parts_of(choice.zoo) if part.path.resolve() != target]
+    names = [*([str(to)] if to else []), *(part.given for part in chosen)]
+    names += [] if "shipped" in names else ["shipped"]
+    together = any(Path(zoo).resolve() == target for zoo in choice.zoo)
+    return open_zoo(names, choice.offline, choice.mirrors), chosen if together else []
+
+
+def _additions(proposals: Sequence[Proposal], used: Zoo, to: Path | None, others: list[Part]) -> list[Addition]:
+    """The entries, and before them the data sets that they need and the manifest does not have."""
+    from segzoo.zoo.own.write import Addition, copied
+
+    entries = [Addition(one.kind, one.name, one.plain, one.notes) for one in proposals]
+    if not to:
+        return entries
+    there = {name for part in (used.parts[0], *others) for name in part.manifest.datasets}
+    lacking = dict.fromkeys(one.plain["protocol"]["dataset"] for one in proposals if one.kind == "models")
+    return [*(copied(name, used.manifest.datasets[name], used.origins[name].given) for name in lacking if name not in there), *entries]
+
+
+def _show_added(to: Path, new: bool, additions: Sequence[Addition], proposals: Sequence[Proposal], options: str) -> None:
+    """What was put into a manifest, what is assumed in it, and the next command; `options` are those that it needs."""
+    from segzoo.cli.terminal.show import show, tell
+
+    if new:
+        show(f"{to}: begun")
+    for addition in additions:
+        show(f"{to}: {addition.section}.{addition.name}" + ("" if addition.section != "datasets" else ", copied"))
+    for one in proposals:
+        for field, note in one.notes.items():
+            if field:
+                tell(f"{one.name}: {field}: {note}", style="yellow")
+    tell(f"next: segzoo {options}verify {' '.join(one.name for one in proposals)}", style="dim")
+
+
+def _show_proposed(additions: Sequence[Addition], proposals: Sequence[Proposal], used: Zoo) -> None:
+    """The entries as they would stand in a manifest, and where their data sets are."""
+    from segzoo.cli.terminal.show import show, tell
+    from segzoo.manifest.spelling import spelt
+
+    for section in dict.fromkeys(one.section for one in additions):
+        show(f"{section}:")
+        for one in additions:
+            if one.section == section:
+                show("\n".join([f"  {one.name}:", *spelt(one.plain, 4, one.notes)]))
+    for name in sorted({one.plain["protocol"]["dataset"] for one in proposals if one.kind == "models"}):
+        tell(f"data set {name} is of the zoo '{used.origins[name].given}': --to copies it too, or use both, each with a --zoo")

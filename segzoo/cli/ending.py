@@ -1,0 +1,64 @@
+"""The end of a command that fails: one message on stderr, an exit code, and with --json the same as JSON on stdout."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+
+import click
+
+from segzoo.cli.terminal.answer import answers, command_words, show_failure
+from segzoo.cli.terminal.failure import show_error
+from segzoo.cli.terminal.interrupt import said
+from segzoo.errors import EnvironmentFault, Interrupted, SegzooError, UsageError
+
+
+def end(error: BaseException, group: click.Group, words: Sequence[str]) -> None:
+    """Show what ended a command and exit with its code. `words` are the command and all that was typed after it.
+
+    Returns where click or Python shows the error itself: a wrong call, a bug, a closed pipe.
+    """
+    fault = fault_of(error, group, words)
+    if fault is None:
+        return
+    if "--json" in words and answers(words[0]):
+        show_failure(command_words(group, words), fault)
+    if isinstance(error, KeyboardInterrupt):
+        click.echo(f"\n{fault.message}", err=True)
+    elif isinstance(error, (SegzooError, OSError)):
+        if not fault.elsewhere:
+            show_error(fault)
+    elif isinstance(error, click.NoSuchOption) and fault.hint:
+        raise click.UsageError(f"{fault.message}\nhint: {fault.hint}", error.ctx) from None
+    else:
+        return
+    sys.exit(fault.exit_code)
+
+
+def fault_of(error: BaseException, group: click.Group, words: Sequence[str]) -> SegzooError | None:
+    """The branch of the error tree that an error belongs to; None for a closed pipe, which is no fault."""
+    match error:
+        case SegzooError():
+            return error
+        case KeyboardInterrupt():
+            return Interrupted(said(words))
+        case click.NoSuchOption():
+            return UsageError(error.format_message(), misplaced(group, error.option_name, command_words(group, words)))
+        case click.ClickException():
+            return UsageError(error.format_message())
+        case OSError() if error.errno == errno.EPIPE or error.filename is None:
+            return None
+        case OSError():  # no command foresees a name that is too long, or a folder that may not be entered
+            return EnvironmentFault(f"{error.filename}: {error.strerror}").with_traceback(error.__traceback__)
+        case _:
+            return SegzooError(f"a bug in segzoo: {error!r}", hint="report the traceback on stderr")
+
+
+def misplaced(group: click.Group, option: str, words: str) -> str | None:
+    """The place of an option that a command does not have: before the command, or for -o of `convert` the last argument."""
+    if option in ("-o", "--output") and words == "convert":
+        return "where to write is the last argument: segzoo convert SRC DST"
+    if not any(option in parameter.opts for parameter in group.params):
+        return None
+    return f"{option} stands before the command: segzoo {option}{' mini' if option == '--zoo' else ''} {words} ..."

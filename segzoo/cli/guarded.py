@@ -1,0 +1,37 @@
+"""The main group: it tells a misplaced option its place, and hands what ends a command to `ending`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from segzoo.cli.table import Tabled
+
+
+class Guarded(Tabled):
+    """A group whose commands end with a message and an exit code, never with a traceback unless it is asked for or a bug."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            owners = [name for name, command in self.commands.items() if any(error.option_name in one.opts for one in command.params)]
+            if not owners:
+                raise
+            named = next((word for word in given if word in owners), "COMMAND")
+            hint = f"{error.option_name} stands after the command: segzoo {named} ..."
+            raise click.UsageError(f"No such option '{error.option_name}'.\nhint: {hint}", ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        arguments = [*ctx.args]
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.exceptions.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            from segzoo.cli.ending import end  # a command that succeeds does not pay for it
+
+            end(error, self, [ctx.invoked_subcommand or "", *arguments])
+            raise

@@ -1,0 +1,118 @@
+"""The page made: receipts read, plots drawn, three images of each model seen again, and all of it written into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segzoo.atomic import replacing
+from segzoo.errors import IntegrityError, SegzooError, Skip, UsageError
+from segzoo.evaluation.device import best_device
+from segzoo.evaluation.evaluator import Evaluator
+from segzoo.evaluation.precision import device_of
+from segzoo.evidence.receipt import read_receipt
+from segzoo.evidence.recheck import recheck
+from segzoo.manifest.entries import Entry
+from segzoo.publishing.report import plots
+from segzoo.publishing.report.examples import PANELS, extremes, look
+from segzoo.publishing.report.facts import Section, gather
+from segzoo.publishing.report.page import MADE, Example, Illustrated, Picture, render
+from segzoo.text import legible
+from segzoo.zoo.data import all_samples
+from segzoo.zoo.loading import loaded
+from segzoo.zoo.zoo import Zoo
+
+_OVERVIEW = (
+    "A dot is what was measured, the line through it the 95 % interval for the figure of all images where only some were measured; the bar "
+    "is the reported figure with the points that may lie between the two."
+)
+_PARITY = (
+    "The largest difference between the torch model and the JAX reference after each step of the forward pass, relative to the largest value. "
+    "Dotted: what the number type resolves; dashed: what the rung allows."
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The two forms of the page in their folder."""
+
+    html: Path
+    markdown: Path
+
+
+def refuse_other_page(folder: Path) -> None:
+    """Raises UsageError where a folder has a page that is not a report of segzoo's."""
+    page = folder / "index.html"
+    if page.is_file() and MADE not in page.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(f"{page}: there is another page of this name", hint="name another folder: -o DIR")
+
+
+def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str) -> Section:
+    """The facts of an entry from its receipt. A receipt that does not hold gives none, and is said to be broken."""
+    models = zoo.manifest.models
+    dataset = zoo.manifest.datasets[models[name].protocol.dataset] if name in models else None
+    record, broken = _checked(zoo.receipt_of(name))
+    return gather(name, entry, dataset, record, zoo_option, broken)
+
+
+def _checked(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """A receipt, None where there is none that holds, and what is broken in it."""
+    if not path.is_file():
+        return None, []
+    try:
+        broken = [f"{one.what}: {one.detail}" for one in recheck(path) if one.status == "broken"]
+    except IntegrityError as error:
+        return None, [f"{error.message}; {error.hint}"]
+    return (None if broken else read_receipt(path)), broken
+
+
+def illustrate(section: Section, zoo: Zoo, data: Path | None, device: str | None, images: bool) -> Illustrated:
+    """A section with its plot and, if `images` are wanted, with pictures of its best, median and worst image."""
+    drawn = plots.parity(section)
+    curve = Picture(f"{section.name}-parity.svg", _PARITY, drawn) if drawn else None
+    if not images:
+        return Illustrated(section, curve, [], "left out, as asked")
+    if not section.scores:
+        return Illustrated(section, curve, [], "no image was evaluated")
+    try:
+        return Illustrated(section, curve, _examples(section, zoo, data, device), None)
+    except (SegzooError, Skip) as problem:  # no data set or no weights here: the rest of the page needs neither
+        return Illustrated(section, curve, [], str(problem))
+
+
+def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None) -> list[Example]:
+    """The best, the median and the worst image of the section's first mode, seen by the model again."""
+    entry, score = zoo.manifest.models[section.name], section.scores[0]
+    dataset = zoo.manifest.datasets[entry.protocol.dataset]
+    folder, everything = all_samples(entry.protocol.dataset, dataset, zoo.base, zoo.store, data)
+    samples = {sample.name: sample for sample in everything}
+    model = loaded(section.name, zoo).module
+    evaluator = Evaluator(model, entry.protocol, entry.head.classes, device_of(device or best_device()), section.precision)
+    examples = []
+    for which, image in extremes(score.per_image).items():
+        if image not in samples:
+            raise Skip("no data", f"{folder} has no {image}: it is another data set than the receipt's")
+        again = look(evaluator, samples[image], which, score.per_image[image], dataset.classes, score.mode)
+        caption = f"{which}: {image}, mIoU {again.iou:.2f} over the classes in it, {again.wrong:.2f} % of its pixels wrong"
+        caption += "" if again.same else "; seen again, its counts are not quite those of the receipt"
+        files = [f"{section.name}-{which}-{panel}.jpg" for panel in PANELS]
+        panels = [Picture(file, panel, jpeg=jpeg) for file, panel, jpeg in zip(files, PANELS, again.panels, strict=True)]
+        examples.append(Example(which, caption, panels, again.classes))
+    return examples
+
+
+def write_page(illustrated: Sequence[Illustrated], label: str, folder: Path) -> Files:
+    """Write the page as HTML and as Markdown, with the pictures of the Markdown beside it. `label` is the zoo's."""
+    drawn = plots.figures([one.section for one in illustrated])
+    overview = Picture("miou.svg", _OVERVIEW, drawn) if drawn else None
+    html, markdown = render(illustrated, overview, label, plots.themed)
+    for picture in [*(picture for one in illustrated for picture in one.pictures), *([overview] if overview else [])]:
+        with replacing(folder / "pictures" / picture.file) as part:
+            part.write_bytes(picture.jpeg if picture.jpeg is not None else plots.plain(picture.svg or "").encode())
+    files = Files(folder / "index.html", folder / "report.md")
+    for path, text in ((files.markdown, markdown), (files.html, html)):
+        with replacing(path) as part:
+            part.write_text(legible(text), encoding="utf-8")
+    return files
