@@ -28,7 +28,7 @@ def refuse_missing(source: str) -> None:
     path = Path(source)
     address = source.startswith(("http://", "https://"))  # the error for an address says what to do with it
     if not address and not path.exists() and (path.name != source or path.suffix.lower() in WEIGHTS):
-        raise NotFoundError(f"{source}: no such file")
+        raise NotFoundError(f"{source}: no such file", hint="a name of the zoo stands for its file: segzoo list shows them")
 
 
 def fetched(choice: Choice, name: str) -> tuple[Path, Entry]:

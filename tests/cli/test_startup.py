@@ -75,7 +75,7 @@ def test_the_shell_completes_names_of_commands_without_importing_one():
 def test_a_file_that_is_not_there_is_said_before_any_manifest_is_opened(arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, loaded, said = answered(CALL, *arguments)
-    assert (code, said) == (7, f"error: {arguments[1]}: no such file\n")
+    assert (code, said) == (7, f"error: {arguments[1]}: no such file\nhint: a name of the zoo stands for its file: segzoo list shows them\n")
     assert not loaded & {"pydantic", "yaml", "torch", "requests"}
 
 

@@ -60,7 +60,7 @@ def test_a_name_in_the_zoo_stands_for_its_file(tmp_path):
     assert (wrong.exit_code, "did you mean mini-mask?" in wrong.stderr) == (7, True)
     elsewhere = segzoo("--zoo", "mini", "inspect", tmp_path / "segmenter_mini_mask-6a6bc5f4.pth")
     assert elsewhere.exit_code == 7
-    assert "no such file\nhint: the zoo's mini-mask has a file of this name: give mini-mask in its place" in elsewhere.stderr
+    assert "no such file\nhint: a name of the zoo stands for its file: segzoo list shows them" in elsewhere.stderr
 
 
 def test_a_file_in_no_layout_is_shown_all_the_same(tmp_path):

@@ -144,10 +144,10 @@ def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named
 
     path, heads, stem = Path(source), None, Path(source).stem
     if named or not path.is_file():
-        from segzoo.manifest.entries import geometry_of
-
         if not named:
             refuse_missing(source)
+        from segzoo.manifest.entries import geometry_of  # pydantic, which a file that is missing does not need
+
         path, entry = fetched(choice, source)
         heads, stem = geometry_of(entry).heads, Path(getattr(entry, "file", entry.artifact.name)).stem
         stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is that of the published bytes
