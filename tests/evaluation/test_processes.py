@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from support import MINI, slow_after
+from support import MINI
 
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.processes import interface
@@ -54,7 +54,8 @@ def facts(home):
     return {check["rung"]: check for check in record["checks"]}["mIoU"]["facts"]
 
 
-@pytest.mark.parametrize("processes", slow_after(1, [2, 3]))
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_several_processes_count_what_one_does(processes, tmp_path):
     alone = subprocess.run([sys.executable, "-m", "segzoo", *RUN], capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path / "1"))
     assert alone.returncode == 0, alone.stderr

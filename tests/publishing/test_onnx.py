@@ -47,7 +47,7 @@ def traced(weights, heads, decoder_heads=None, **options):
     return build(VIT, geometry, tensors, network=AnySize, **options), build(VIT, geometry, tensors, **options)
 
 
-@pytest.fixture(scope="module", params=slow_after(1, ["linear", "mask"]))
+@pytest.fixture(scope="module", params=slow_after(0, ["linear", "mask"]))
 def segmenter(request, tmp_path_factory):
     head = request.param
     model, _ = traced(open_weights(GOLDEN / "mmseg" / "checkpoints" / f"mini_{head}.pth"), 2, 2)

@@ -86,7 +86,7 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("patience", slow_after(1, [HASTE, ONE]), ids=["eight connections", "one connection"])
-@pytest.mark.parametrize("known", slow_after(2, [KNOWN, PREFIX, {"sha256": SHA}]), ids=["sha256 and size", "prefix", "sha256"])
+@pytest.mark.parametrize("known", slow_after(1, [KNOWN, PREFIX, {"sha256": SHA}]), ids=["sha256 and size", "prefix", "sha256"])
 @pytest.mark.parametrize("case", OUTCOMES)
 def test_the_fault_matrix(case, known, patience, store):
     behaviour, comes = OUTCOMES[case]
