@@ -16,7 +16,7 @@ from segzoo.conversion.positions import METHODS, resampled
 from segzoo.conversion.run import pack, unpack
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
-from segzoo.formats.arrays import DTYPES
+from segzoo.formats.arrays import NUMPY_DTYPES
 from segzoo.spec import Spec
 
 
@@ -55,12 +55,12 @@ def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
 
     def read(name: str) -> np.ndarray:
         array = opened[name]
-        if not _real(opened.specs[name]) or array.dtype == DTYPES[dtype]:
+        if not _real(opened.specs[name]) or array.dtype == NUMPY_DTYPES[dtype]:
             return array
         with np.errstate(over="ignore"):
-            narrow = array.astype(DTYPES[dtype])
+            narrow = array.astype(NUMPY_DTYPES[dtype])
         if (beyond := np.isinf(narrow) & np.isfinite(array)).any():
-            most = float(ml_dtypes.finfo(DTYPES[dtype]).max)  # type: ignore[no-untyped-call]
+            most = float(ml_dtypes.finfo(NUMPY_DTYPES[dtype]).max)  # type: ignore[no-untyped-call]
             raise ConversionError(
                 f"{name}: {float(array[beyond][0]):g} is beyond {dtype}, whose largest is {most:g}",
                 hint="bfloat16 has the range of float32" if dtype == "float16" else None,

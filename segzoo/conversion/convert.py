@@ -17,7 +17,7 @@ from segzoo.conversion.run import check_buffers
 from segzoo.conversion.write import Progress, write
 from segzoo.errors import ConversionError, UsageError, one_of
 from segzoo.formats import Weights, naming, open_weights, writer
-from segzoo.formats.arrays import DTYPES
+from segzoo.formats.arrays import NUMPY_DTYPES
 from segzoo.layouts import NAMES, all_layouts
 from segzoo.layouts.family import Geometry
 from segzoo.layouts.layout import Layout
@@ -124,7 +124,7 @@ def _check_wishes(
         (None if isinstance(to, Layout) else to, NAMES, "layout"),
         (source_layout, NAMES, "layout"),
         (resample, METHODS, "resampling"),
-        (dtype, DTYPES, "dtype"),
+        (dtype, NUMPY_DTYPES, "dtype"),
     ):
         if value is not None:
             one_of(what, value, among)

@@ -13,7 +13,7 @@ from segzoo.conversion.axes import Dimension, dimensions
 from segzoo.conversion.detect import Found
 from segzoo.conversion.plan import Neutral, Plan, Step
 from segzoo.errors import ConversionError
-from segzoo.formats.arrays import DTYPES, copy
+from segzoo.formats.arrays import NUMPY_DTYPES, copy
 from segzoo.layouts.rule import Buffer, Rule, axes_of
 
 
@@ -38,7 +38,7 @@ def make(step: Step, read: Callable[[str], np.ndarray], sizes: Mapping[str, int]
     parts = []
     for part in step.parts:
         if isinstance(part, Neutral):
-            parts.append(np.full(part.shape, part.value, DTYPES.get(step.spec.dtype, step.spec.dtype)))
+            parts.append(np.full(part.shape, part.value, NUMPY_DTYPES.get(step.spec.dtype, step.spec.dtype)))
             continue
         if part.home.key not in opened:
             opened[part.home.key] = unpack(part.home, read(part.home.key), sizes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from segzoo.errors import ConversionError
 
-DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 """The real numbers that a conversion may write, by numpy's name."""
 
 
