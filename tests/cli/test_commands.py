@@ -23,7 +23,7 @@ from support import GOLDEN, MINI, TAME, same, slow_after
 from segzoo.cli import main
 from segzoo.cli.terminal.interrupt import said
 from segzoo.formats import open_weights
-from segzoo.manifest.document import load
+from segzoo.manifest.document import load_manifest
 
 COMMANDS = sorted(main.commands)
 
@@ -78,7 +78,7 @@ def test_convert_many_into_a_folder(tmp_path):
 def test_convert_all_backbones(tmp_path):
     assert segzoo("--zoo", "mini", "convert", "--all", tmp_path / "pretrain").exit_code == 0
     assert [path.name for path in (tmp_path / "pretrain").iterdir()] == ["mini_vit_p16_64.pth"]
-    assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [load(MINI / "zoo.yaml").backbones["mini-vit"].file]
+    assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [load_manifest(MINI / "zoo.yaml").backbones["mini-vit"].file]
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ import segzoo
 from segzoo.cli import main
 from segzoo.datasets.decode import read_image
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
-from segzoo.manifest.document import load
+from segzoo.manifest.document import load_manifest
 from segzoo.publishing.overlay import disagreement, index_map, legend
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_zoo
 
 PHOTOS = MINI / "ade_mini" / "images" / "validation"
 FIRST = PHOTOS / "ADE_val_00000001.jpg"
-ZOO = load(MINI / "zoo.yaml")
+ZOO = load_manifest(MINI / "zoo.yaml")
 CLASSES = ZOO.datasets["ade-mini"].classes
 
 
