@@ -226,7 +226,7 @@ def test_where_several_models_are_alike_it_must_be_said_which(tmp_path):
     for file in (path, mine):
         with pytest.raises(UsageError, match="like mini-mask and like twin") as raised:
             loaded(file, zoo)
-    assert "they differ in what no tensor shows: say which with --like NAME" in raised.value.hint
+    assert "they differ in facts that no tensor shows: choose one with --like NAME" in raised.value.hint
     assert loaded(mine, zoo, "twin").like == "twin"
     with pytest.raises(ConversionError, match="not like mini-linear"):
         loaded(path, zoo, like="mini-linear")

@@ -196,7 +196,7 @@ def test_bfloat16_is_said_and_a_mixture_refused(lab):
         (2, "must be a file, or an address by http or https", ("ftp://host/vit.npz",)),
         (2, "go with one file", (TAME.name, MASK.name, "--name", "one")),
         (2, "no manifest can name it", (TAME.name, "--name", "Upper Case")),
-        (2, "no data set goes with one", (TAME.name, "--dataset", "ade20k")),
+        (2, "a backbone has no data set", (TAME.name, "--dataset", "ade20k")),
         (7, "--like vit-x: no such backbone", (TAME.name, "--like", "vit-x")),
         (7, "--dataset tony: no such data set", (MASK.name, "--like", "vit-t-mask", "--heads", "2", "--dataset", "tony")),
         (2, "8 classes, but data set ade20k of vit-t-mask has 150", (MASK.name, "--like", "vit-t-mask", "--heads", "2")),
@@ -221,7 +221,7 @@ def test_an_address_is_fetched_hashed_and_written_down(lab):
         done = right("manifest", "add", url, "--to", "zoo.yaml", "--json")  # who has looked at it need not fetch again
         added = json.loads(done.stdout)["result"]["added"][0]
         assert (added["entry"], server.seen) == (shown, [url.removeprefix(server.base)])
-        assert "as it came before, without asking the address again" in done.stderr
+        assert "taken from the store, without asking the address again" in done.stderr
         assert (added["name"], added["entry"]["source"]["urls"]) == ("ti-16", [url])
         source = load_manifest(lab / "zoo.yaml").backbones["ti-16"].source
         assert (source.sha256, source.size) == (hashlib.sha256(data).hexdigest(), len(data))
@@ -449,7 +449,7 @@ def test_check_says_what_to_look_at(lab):
     (lab / TAME.name).unlink()
     missing, look = "expected/metrics.json: no such file", "expected/metrics.json: neither an address nor a file, so nobody can look the figure up"
     assert warnings("own.yaml") == [
-        ("backbones.mini-vit.source", f"{TAME.name}: no hash is known, so the first file that comes is taken for it"),
+        ("backbones.mini-vit.source", f"{TAME.name}: no hash is known, so the first file that arrives is accepted"),
         ("backbones.mini-vit.source.urls.0", f"{TAME.name}: no such file"),
         ("models.mini-mask.checkpoint.urls.0", f"{MASK.name}: 3,522,957 bytes, the manifest says 3,522,958"),
         ("models.mini-mask.counts.file.urls.0", missing),
@@ -457,7 +457,7 @@ def test_check_says_what_to_look_at(lab):
         ("datasets.ade-mini.path", "ade_mini: no such folder"),
         ("models.mini-mask.reported.source", look),
         ("models.mini-linear.reported.source", look),
-        ("models.mini-linear.checkpoint.name", f"{MASK.name}: models.mini-mask has another file of this name, and pins and copies go by it"),
+        ("models.mini-linear.checkpoint.name", f"{MASK.name}: models.mini-mask has another file of this name, and pins and copies are kept by name"),
     ]
     assert warnings("zoo.yaml", "mini") == []  # those that come with segzoo are not the lab's to mend
 
@@ -597,10 +597,10 @@ def test_addresses_start_from_the_folder_of_their_own_manifest(two, tmp_path, mo
 
 def test_a_name_of_the_working_folders_zoo_that_is_not_in_use(two):
     hint = "hint: segzoo --zoo zoo.yaml ..., or zoo='zoo.yaml' in Python"
-    assert hint in wrong(7, "no 'ours' in this zoo, but in that of zoo.yaml in this folder", "verify", "ours").stderr
+    assert hint in wrong(7, "no 'ours' in this zoo; zoo.yaml in this folder has it", "verify", "ours").stderr
     wrong(7, hint, "--zoo", "mini", "convert", "ours", "out.pth")
     wrong(7, "no 'our' in this zoo; did you mean ours?", "--zoo", two / "zoo.yaml", "--zoo", "mini", "verify", "our")
-    wrong(7, "but in the mini one", "verify", "mini-mask")
+    wrong(7, "the mini zoo has it", "verify", "mini-mask")
 
 
 @pytest.mark.parametrize(
