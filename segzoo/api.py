@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code, one_of
+from segzoo.errors import AccuracyError, EnvironmentFault, SegzooError, UsageError, of_code, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from segzoo.evidence.check import Check
     from segzoo.manifest.merge import Zoos
     from segzoo.publishing.export.export import Publication
 
@@ -78,13 +79,18 @@ def evaluate(
     setting = Setting(opened.manifest, opened.base, opened.store, device=device, images=images, data=folder, modes=modes, precision=precision)
     for check in verify(entry, setting):
         if check.status == "failed":
-            said = f"{name}: {check.rung}: {check.detail}"
-            if check.code == AccuracyError.exit_code:
-                raise AccuracyError(said, hint="what was measured is in this error's facts", facts=check.facts)
-            raise of_code(check.code)(said)
+            raise _failure(name, check)
     if "modes" not in check.facts:
         raise EnvironmentFault(f"{name}: {check.detail}")
     return check.facts
+
+
+def _failure(name: str, check: Check) -> SegzooError:
+    """The error of a rung that failed."""
+    said = f"{name}: {check.rung}: {check.detail}"
+    if check.code == AccuracyError.exit_code:
+        return AccuracyError(said, hint="what was measured is in this error's facts", facts=check.facts)
+    return of_code(check.code)(said)
 
 
 def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:

@@ -53,7 +53,7 @@ def in_the_way(folder: Path) -> Path | None:
 
 
 def give_name(part: Path, path: Path) -> None:
-    """Give a finished part file its final name. Its bytes are on disk before."""
+    """Give a finished part file its final name. Its bytes are on disk before it has that name."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.chmod(0o666 & ~_umask())

@@ -47,7 +47,7 @@ def _built(of: type, tag: str | None, named: str) -> type[Built]:
 
 @dataclass(frozen=True, eq=False)
 class Tagged:
-    """One of several records, told apart by the field `tag`. The `default` record does not have that field."""
+    """One of several records, told apart by the field `tag`. The `default` record does not have that field. A single record needs no tag."""
 
     tag: str
     of: Callable[[], Mapping[str, type]]

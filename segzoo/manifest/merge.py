@@ -19,7 +19,7 @@ _KINDS = ("datasets", "backbones", "models")
 
 
 @dataclass(frozen=True)
-class Part:
+class ZooPart:
     """One manifest of several. `given` is the text that asked for it; `own` is False for a manifest that comes with segzoo."""
 
     given: str
@@ -53,11 +53,11 @@ class Merged:
     """Several manifests as one. `origins` maps each name to the part that it comes from; `hidden` says in words which entries lose."""
 
     manifest: Manifest
-    origins: dict[str, Part]
+    origins: dict[str, ZooPart]
     hidden: tuple[str, ...]
 
 
-def parts_of(zoos: Zoos) -> list[Part]:
+def parts_of(zoos: Zoos) -> list[ZooPart]:
     """The manifests named: paths, or `shipped` and `mini`, which come with segzoo. Without a name it is `shipped`.
 
     Raises UsageError (no YAML, an empty name, a manifest given twice), NotFoundError.
@@ -70,13 +70,13 @@ def parts_of(zoos: Zoos) -> list[Part]:
     return parts
 
 
-def _part(name: str | Path) -> Part:
+def _part(name: str | Path) -> ZooPart:
     if not str(name):
         raise UsageError("one of the manifests has an empty name", hint="look at --zoo and at SEGZOO_ZOO")
     if isinstance(name, str) and name in PACKAGED:
-        return Part(name, False, examine(packaged(PACKAGED[name])))
+        return ZooPart(name, False, examine(packaged(PACKAGED[name])))
     try:
-        return Part(str(name), True, examine(Path(name)))
+        return ZooPart(str(name), True, examine(Path(name)))
     except NotFoundError as error:
         raise NotFoundError(error.message, _listed(str(name))) from error
 
@@ -89,7 +89,7 @@ def _listed(name: str) -> str | None:
     return f"give each its own --zoo: {' '.join(f'--zoo {one}' for one in names if one)}; only SEGZOO_ZOO takes a list"
 
 
-def merged(parts: Sequence[Part]) -> Merged:
+def merged(parts: Sequence[ZooPart]) -> Merged:
     """The manifests as one. Raises UsageError for the first complaint about one of them, or about how they fit together."""
     whole = united(parts)
     for complaint in misfits(parts, whole):
@@ -97,13 +97,13 @@ def merged(parts: Sequence[Part]) -> Merged:
     return whole
 
 
-def united(parts: Sequence[Part]) -> Merged:
+def united(parts: Sequence[ZooPart]) -> Merged:
     """The manifests as one, whether or not they fit together.
 
     Each of several manifests has its own folder, so relative addresses and paths become absolute. In a single manifest they stay.
     """
     entries: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
-    origins: dict[str, Part] = {}
+    origins: dict[str, ZooPart] = {}
     hidden = []
     for part in parts:
         manifest = part.manifest if len(parts) == 1 else _anchored(part.manifest, part.folder)
@@ -124,7 +124,7 @@ def _adds_path(first: Any, entry: Any) -> bool:
     return first == entry.model_copy(update={"path": None})
 
 
-def misfits(parts: Sequence[Part], whole: Merged) -> Iterator[Complaint]:
+def misfits(parts: Sequence[ZooPart], whole: Merged) -> Iterator[Complaint]:
     """Each place where the parts do not fit together, with its file and line."""
     for where, message in whole.manifest.misfits():
         part = whole.origins[str(where[1])]

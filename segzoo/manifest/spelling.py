@@ -63,30 +63,36 @@ def inserted(text: str, section: str, name: str, plain: Mapping[str, Any], notes
     """
     ending = "\r\n" if "\r\n" in text else "\n"
     lines = re.split(_AFTER_A_LINE, text)
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    assert isinstance(root, yaml.MappingNode)  # the caller has read it as a manifest
-    value = next((value for key, value in root.value if key.value == section), None)
-    margin, before = 2, ""
-    if value is None:
-        lines = [line for line in lines if line]
-        lines[-1] += "" if lines[-1].endswith(("\n", "\r")) else ending
-        lines += [ending] if lines[-1].strip() else []
-        lines += [f"{section}:{ending}"]
-        position = len(lines)
-    elif not value.value and value.start_mark.line == value.end_mark.line:  # {}
-        line, start, end = value.start_mark.line, value.start_mark.column, value.end_mark.column
-        lines[line] = f"{lines[line][:start].rstrip()}{lines[line][end:]}"
-        position = line + 1
-    elif isinstance(value, yaml.MappingNode) and not value.flow_style:
-        margin, before = value.start_mark.column, ending
-        position = _behind_comments(lines, _end(value), margin)
-    else:
-        raise UsageError(f"line {value.start_mark.line + 1}: {section} is written in braces", hint="write it as a block, one name on each line")
+    position, margin, before = _make_room(lines, text, section, ending)
     if not lines[position - 1].endswith(("\n", "\r")):
         lines[position - 1] += ending
     entry = [f"{' ' * margin}{_scalar(name)}:", *spelt(plain, margin + 2, notes)]
     below = ending if "".join(lines[position : position + 1]).strip() else ""
     return "".join([*lines[:position], before, *(f"{line}{ending}" for line in entry), below, *lines[position:]])
+
+
+def _make_room(lines: list[str], text: str, section: str, ending: str) -> tuple[int, int, str]:
+    """The position of a new entry of a section, its indentation, and the text before it.
+
+    Changes the lines where needed: a missing section is added, an empty one loses its braces.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)  # the caller has read it as a manifest
+    value = next((value for key, value in root.value if key.value == section), None)
+    if value is None:
+        lines[:] = [line for line in lines if line]
+        lines[-1] += "" if lines[-1].endswith(("\n", "\r")) else ending
+        lines += [ending] if lines[-1].strip() else []
+        lines += [f"{section}:{ending}"]
+        return len(lines), 2, ""
+    if not value.value and value.start_mark.line == value.end_mark.line:  # {}
+        line, start, end = value.start_mark.line, value.start_mark.column, value.end_mark.column
+        lines[line] = f"{lines[line][:start].rstrip()}{lines[line][end:]}"
+        return line + 1, 2, ""
+    if isinstance(value, yaml.MappingNode) and not value.flow_style:
+        margin = value.start_mark.column
+        return _behind_comments(lines, _end(value), margin), margin, ending
+    raise UsageError(f"line {value.start_mark.line + 1}: {section} is written in braces", hint="write it as a block, one name on each line")
 
 
 def _end(node: yaml.Node) -> int:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.merge import PACKAGED, Part, parts_of
+from segzoo.manifest.merge import PACKAGED, ZooPart, parts_of
 from segzoo.vocabulary import RECEIPT, WEIGHTS
 from segzoo.zoo.zoo import Zoo
 
@@ -52,7 +52,7 @@ def _data_set(zoo: Zoo, name: str, among: Mapping[str, Any]) -> NotFoundError | 
         return None
     way = f"segzoo fetch {name}" if dataset.archive else "it lies beside the manifest" if dataset.path else "it is got by hand"
     where = f", from {dataset.home}" if dataset.home and not dataset.archive else ""
-    files = any(isinstance(one, Artifact) for one in among.values())  # a data set without an archive has no file
+    files = any(isinstance(one, Artifact) for one in among.values())  # some values may be data sets, which are no artifacts
     what = "and has no file to fetch" if files else "not a model"
     return NotFoundError(f"'{name}' is a data set, {what}", hint=f"{way}{where}; verify and report take its folder with --data DIR")
 
@@ -119,7 +119,7 @@ def _several(name: str, among: Iterable[str]) -> NotFoundError | None:
     return NotFoundError(f"no '{name}' in this zoo", hint=f"names are separated by spaces: {' '.join(names)}")
 
 
-def _at_hand(given: str) -> Part | None:
+def _at_hand(given: str) -> ZooPart | None:
     """A manifest that nobody asked for; None where it does not exist or is broken."""
     try:
         part = parts_of(given)[0] if given in PACKAGED or Path(given).is_file() else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from segzoo.errors import ConversionError, IntegrityError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
-from segzoo.manifest.merge import Part, Zoos, merged, parts_of
+from segzoo.manifest.merge import ZooPart, Zoos, merged, parts_of
 from segzoo.store.store import LOCK_NAME, Store, home
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Zoo:
     label: str
     offline: bool = False
     mirrors: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
-    origins: Mapping[str, Part] = field(default_factory=dict)
+    parts: tuple[ZooPart, ...] = ()
+    origins: Mapping[str, ZooPart] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
 
     def receipts_of(self, name: str) -> Path:
@@ -97,7 +97,7 @@ def open_zoo(manifest: Zoos = None, offline: bool = False, mirrors: tuple[str, .
     return Zoo(whole.manifest, parts[0].folder, store_of(parts), label, offline, mirrors, tuple(parts), whole.origins, whole.hidden)
 
 
-def store_of(parts: Iterable[Part]) -> Store:
+def store_of(parts: Iterable[ZooPart]) -> Store:
     """The store, with the lock file of these manifests."""
     own = next((part for part in parts if part.own), None)
     return Store(home(), (own.folder if own else home()) / LOCK_NAME)

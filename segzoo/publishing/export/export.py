@@ -79,9 +79,7 @@ def publish(
         verify = _verify(matched, manifest, Path(matched.name).name)
         made = replace(WRITERS[form](matched, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
         sha256 = matched.fetched.sha256 if matched.fetched else _sha256(matched.file.weights.path)
-        receipt = read_receipt(zoo.receipt_of(matched.like))
-        other = _other(receipt, sha256, matched.entry) if receipt else None
-        proved = receipt if not other else None
+        proved, other = _receipt(zoo, matched, sha256)
         if proved and matched.fetched:
             made = replace(made, verify=command(matched.name, proved, manifest))
         (part / "README.md").write_text(card(matched, sha256, made, dataset, proved, other), encoding="utf-8")
@@ -89,6 +87,13 @@ def publish(
     verified = proved["passed"] if proved else None
     verify = command(matched.name, proved, zoo.option) if proved and matched.fetched else _verify(matched, zoo.option, matched.name)
     return Publication(folder, form, matched.name, matched.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, verify)
+
+
+def _receipt(zoo: Zoo, matched: Matched, sha256: str) -> tuple[Mapping[str, Any] | None, str | None]:
+    """The entry's receipt; if it is of something other than these bytes, None and what it is of."""
+    receipt = read_receipt(zoo.receipt_of(matched.like))
+    other = _other(receipt, sha256, matched.entry) if receipt else None
+    return (None if other else receipt), other
 
 
 def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:

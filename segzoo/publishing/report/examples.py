@@ -58,13 +58,13 @@ def see_again(evaluator: Evaluator, sample: Sample, which: str, expected: Counts
     occurring = sorted({*np.unique(label[labelled]).tolist(), *np.unique(found).tolist()})
     names = list(classes)
     return SeenAgain(
-        which,
-        sample.name,
-        mean_iou(expected),
-        100 * float(wrong.sum() / max(labelled.sum(), 1)),
-        counts_of(confusion(torch.from_numpy(found).long(), label, evaluator.classes).numpy()) == expected,
-        [_jpeg(panel) for panel in panels],
-        {names[index]: classes[names[index]] for index in occurring},
+        which=which,
+        name=sample.name,
+        iou=mean_iou(expected),
+        wrong=100 * float(wrong.sum() / max(labelled.sum(), 1)),
+        same=counts_of(confusion(torch.from_numpy(found).long(), label, evaluator.classes).numpy()) == expected,
+        panels=[_jpeg(panel) for panel in panels],
+        classes={names[index]: classes[names[index]] for index in occurring},
     )
 
 

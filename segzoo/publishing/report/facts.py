@@ -121,6 +121,7 @@ def gather(
     checks = {check["rung"]: check for check in record["checks"]}
     score, numbers = checks.get("mIoU", {}), checks.get("numbers", {})
     modes = score.get("facts", {}).get("modes", {})
+    asked = score.get("basis", {}).get("modes", ())
     parity: dict[str, list[tuple[str, float]]] = {}
     for one in numbers.get("facts", {}).get("intermediates", ()):
         parity.setdefault(one["dtype"], []).append((one["name"], one["relative"]))
@@ -130,15 +131,15 @@ def gather(
         entry.title,
         decimals,
         reported,
-        record["passed"],
-        {rung: checks[rung] for rung in RUNGS if rung in checks},
-        [_score(mode, modes[mode], score["facts"]["of"], decimals, classes) for mode in score.get("basis", {}).get("modes", ()) if mode in modes],
-        parity,
-        list(_provenance(entry, record, checks)),
-        score.get("basis", {}).get("precision", "fp32"),
-        command(name, record, zoo_option),
-        broken,
-        changed(record, entry),
+        passed=record["passed"],
+        checks={rung: checks[rung] for rung in RUNGS if rung in checks},
+        scores=[_score(mode, modes[mode], score["facts"]["of"], decimals, classes) for mode in asked if mode in modes],
+        parity=parity,
+        provenance=list(_provenance(entry, record, checks)),
+        precision=score.get("basis", {}).get("precision", "fp32"),
+        command=command(name, record, zoo_option),
+        broken=broken,
+        changed=changed(record, entry),
     )
 
 

@@ -141,9 +141,8 @@ def _model(case: _Case) -> Plain:
     """A model's entry, and the notes on its fields."""
     taken, file, manifest, wishes = case.taken, case.file, case.manifest, case.wishes
     fitting = alike(file, manifest.models)
-    same = {
-        key: one for key, one in fitting.items() if one.checkpoint.layout == file.found.layout.name
-    }  # prefer models whose own files have this layout
+    # models whose own files have this layout are preferred
+    same = {key: one for key, one in fitting.items() if one.checkpoint.layout == file.found.layout.name}
     like = _like(case, same or fitting, manifest.models, assumed, "model")
     if like is None:
         said = f"{taken.path}: {file.geometry}: like no model of this zoo, and no tensor shows heads, eps, data set and protocol"
@@ -169,9 +168,9 @@ def _model_backbone(case: _Case, like: str, notes: dict[str, str]) -> dict[str, 
     taken, file, model = case.taken, case.file, case.manifest.models[like]
     backbone = file.family.describe_model(file.geometry)
     lacking = [field for field, value in backbone.items() if value is None]
-    wide = getattr(model.backbone, "width", None) == backbone.get("width")
+    same_width = model.backbone if getattr(model.backbone, "width", None) == backbone.get("width") else None
     for field in lacking:
-        value = file.recorded.eps or model.eps if field == "eps" else getattr(model.backbone, field, None) if wide else None
+        value = (file.recorded.eps or model.eps) if field == "eps" else getattr(same_width, field, None)
         if value is None:
             said = f"{taken.path}: no tensor shows its {_WORDS.get(field, field)}, and {like} is of another width"
             raise UsageError(said, hint=f"say --{field} N")
@@ -213,10 +212,10 @@ def _protocol(model: Model, dataset: str) -> dict[str, Any]:
     return protocol
 
 
-def _like(case: _Case, alike: Mapping[str, E], among: Mapping[str, E], shared: Callable[[E], Any], what: str) -> str | None:
-    """The entry to take facts from: the named one, else the one whose file this is, else the first one alike. None where none is alike.
+def _like(case: _Case, kin: Mapping[str, E], among: Mapping[str, E], shared: Callable[[E], Any], what: str) -> str | None:
+    """The entry to take facts from: the named one, else the one whose file this is, else the first of its `kin`. None where it has none.
 
-    Raises UsageError where entries alike differ in their `shared` facts, NotFoundError for an unknown name.
+    Raises UsageError where its kin differ in their `shared` facts, NotFoundError for an unknown name.
     """
     if (named := case.wishes.like) is not None:
         if named not in among:
@@ -224,10 +223,10 @@ def _like(case: _Case, alike: Mapping[str, E], among: Mapping[str, E], shared: C
         return named
     if own := next((name for name, one in among.items() if _is(case.taken, one.artifact)), None):
         return own
-    if len({shared(one) for one in alike.values()}) > 1:
+    if len({shared(one) for one in kin.values()}) > 1:
         hint = "they differ in facts that no tensor shows: choose one with --like NAME"
-        raise UsageError(f"{case.taken.path}: {case.file.geometry}: like {' and like '.join(alike)}", hint)
-    return next(iter(alike), None)
+        raise UsageError(f"{case.taken.path}: {case.file.geometry}: like {' and like '.join(kin)}", hint)
+    return next(iter(kin), None)
 
 
 def _is(taken: Taken, artifact: Artifact) -> bool:

@@ -12,7 +12,7 @@ from segzoo.errors import EnvironmentFault
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Complaint, Manifest
 from segzoo.manifest.entries import Dataset, Protocol, Reported
-from segzoo.manifest.merge import Merged, Part
+from segzoo.manifest.merge import Merged, ZooPart
 from segzoo.manifest.strict_yaml import Where
 from segzoo.store.store import Store
 
@@ -34,7 +34,7 @@ def placed(manifest: Manifest) -> Iterator[Placed]:
             yield ("models", name, "counts", "file"), model.counts.file
 
 
-def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
+def review(part: ZooPart, whole: Merged, store: Store) -> Iterator[Complaint]:
     """Complaints about one of the manifests in use; `whole` is all of them as one. Nothing is fetched, hashed or decoded."""
     yield from _files(part, store)
     for name, dataset in part.manifest.datasets.items():
@@ -46,7 +46,7 @@ def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
     yield from _twins(part, whole)
 
 
-def _files(part: Part, store: Store) -> Iterator[Complaint]:
+def _files(part: ZooPart, store: Store) -> Iterator[Complaint]:
     """Artifacts without a hash, and files beside the manifest that are missing or have another size."""
     for where, artifact in placed(part.manifest):
         if not store.expectation(artifact).has_hash:
@@ -62,7 +62,7 @@ def _files(part: Part, store: Store) -> Iterator[Complaint]:
                     yield part.source.at(at, f"{mirror.url}: {size:,} bytes, the manifest says {artifact.size:,}")
 
 
-def _dataset(part: Part, name: str, dataset: Dataset, used: Dataset) -> Iterator[Complaint]:
+def _dataset(part: ZooPart, name: str, dataset: Dataset, used: Dataset) -> Iterator[Complaint]:
     """A data set that cannot be found, or whose images and labels do not pair up in the stated number.
 
     `used` is the data set of this name in the manifests as one: an earlier manifest may have it too.
@@ -83,7 +83,7 @@ def _dataset(part: Part, name: str, dataset: Dataset, used: Dataset) -> Iterator
             yield part.source.at(("datasets", name, "path"), fault.message, fault.hint)
 
 
-def _pixels(part: Part, name: str, protocol: Protocol) -> Iterator[Complaint]:
+def _pixels(part: ZooPart, name: str, protocol: Protocol) -> Iterator[Complaint]:
     """A mean or deviation for pixels from 0 to 1, as other programs use. A mean of 0 and a deviation of 1 change nothing and are allowed."""
     for field, values, small in (("mean", protocol.mean, 0 < max(protocol.mean) <= 1), ("std", protocol.std, max(protocol.std) < 1)):
         if small:
@@ -91,7 +91,7 @@ def _pixels(part: Part, name: str, protocol: Protocol) -> Iterator[Complaint]:
             yield part.source.at(("models", name, "protocol", field), said, "multiply mean and std by 255")
 
 
-def _figures(part: Part, name: str, reported: Reported) -> Iterator[Complaint]:
+def _figures(part: ZooPart, name: str, reported: Reported) -> Iterator[Complaint]:
     """Figures that look like fractions, and a source that nobody can look up."""
     for field in ("miou", "miou_ms_flip"):
         if (value := getattr(reported, field)) is not None and value <= 1:
@@ -101,7 +101,7 @@ def _figures(part: Part, name: str, reported: Reported) -> Iterator[Complaint]:
         yield part.source.at(("models", name, "reported", "source"), f"{source}: neither an address nor a file, so nobody can look the figure up")
 
 
-def _twins(part: Part, whole: Merged) -> Iterator[Complaint]:
+def _twins(part: ZooPart, whole: Merged) -> Iterator[Complaint]:
     """Different files with the same name. Pins and copies are kept by that name."""
     first: dict[str, Placed] = {}
     for where, artifact in placed(whole.manifest):

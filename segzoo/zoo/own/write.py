@@ -9,7 +9,7 @@ from typing import Any
 from segzoo.atomic import replacing
 from segzoo.errors import SegzooError, UsageError
 from segzoo.manifest.document import Manifest, examine
-from segzoo.manifest.merge import Part, merged
+from segzoo.manifest.merge import ZooPart, merged
 from segzoo.manifest.spelling import inserted
 
 
@@ -30,7 +30,7 @@ def refuse_taken(path: Path, manifest: Manifest, names: Iterable[str]) -> None:
             raise UsageError(f"{path}: it has a '{name}' already", hint="give the new one another name: --name NAME")
 
 
-def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) -> None:
+def put(path: Path, additions: Sequence[Addition], others: Sequence[ZooPart] = ()) -> None:
     """Put entries into a manifest's text; its comments and layout stay. The new text is loaded as a manifest and compared with the
     old entries and the new ones. Only then it replaces the file. `others` are the manifests that are used together with this one.
 
@@ -53,7 +53,7 @@ def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) 
         part.write_text(text, encoding="utf-8", newline="")
         try:
             after = examine(part)
-            made = Part(str(path), True, replace(after, path=path))
+            made = ZooPart(str(path), True, replace(after, path=path))
             merged([made, *others])
         except SegzooError as error:
             raise UsageError(str(error.message).replace(str(part), str(path)), error.hint) from error
@@ -64,7 +64,7 @@ def put(path: Path, additions: Sequence[Addition], others: Sequence[Part] = ()) 
     target.chmod(mode)
 
 
-def _compare(made: Part, wanted: dict[str, Any], additions: Sequence[Addition], path: Path) -> None:
+def _compare(made: ZooPart, wanted: dict[str, Any], additions: Sequence[Addition], path: Path) -> None:
     """Raises UsageError unless the new file holds the `wanted` old entries and the additions, and nothing else."""
     found = made.manifest.model_dump(exclude_unset=True)
     new = {(one.section, one.name): found.get(one.section, {}).pop(one.name, None) for one in additions}
