@@ -54,10 +54,10 @@ def checkpoint(folder: Path, model: str) -> None:
     """Random weights of the published geometry, under mmseg's names."""
     import torch
 
-    from segzoo.manifest.document import load, packaged
+    from segzoo.manifest.document import load_manifest, packaged
     from segzoo.models.segmentor import Segmenter, backbone, decoder
 
-    entry = load(packaged("zoo.yaml")).models[f"vit-{model.lower()}-mask"]
+    entry = load_manifest(packaged("zoo.yaml")).models[f"vit-{model.lower()}-mask"]
     geometry = entry.geometry.geometry(entry.decoder)
     torch.manual_seed(0)
     module = Segmenter(backbone(geometry), decoder(geometry.decoder, geometry.width))
@@ -168,12 +168,12 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     from segzoo.evaluation.precision import arithmetic
     from segzoo.formats import open_weights
     from segzoo.layouts.vit import VIT
-    from segzoo.manifest.document import load, packaged
+    from segzoo.manifest.document import load_manifest, packaged
     from segzoo.manifest.entries import geometry_of
     from segzoo.models.segmentor import build
 
     torch.set_num_threads(options.threads)
-    entry = load(packaged("zoo.yaml")).models[f"vit-{options.model.lower()}-mask"]
+    entry = load_manifest(packaged("zoo.yaml")).models[f"vit-{options.model.lower()}-mask"]
     model = build(VIT, geometry_of(entry), open_weights(folder / f"{options.model}.pth"), head_eps=entry.head_eps, eps=entry.eps)
     device = torch.device(options.device)
     evaluator = Evaluator(model, entry.protocol, entry.head.classes, device, options.precision)

@@ -23,7 +23,7 @@ import segzoo
 from segzoo.conversion.axes import shape_of
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.rule import Depths
-from segzoo.zoo.likeness import known
+from segzoo.zoo.likeness import match_entry
 from segzoo.zoo.loading import module
 from segzoo.zoo.zoo import open_zoo
 
@@ -203,12 +203,12 @@ def wanted(form: str, entry: str, image: np.ndarray, golden: bool, opened: objec
     if golden:
         flax = np.load(GOLDEN / "mini.tame.flax_f64erf.npz")
         return (flax["logits"] if logits else flax["tokens"][:, 1:].swapaxes(1, 2)), "flax"
-    it = known(entry, opened, opened.manifest.entries, None, lambda done, whole: None)  # type: ignore[attr-defined, arg-type]
-    model = module(it.file, it.entry)
+    matched = match_entry(entry, opened, opened.manifest.entries, None, lambda done, whole: None)  # type: ignore[attr-defined, arg-type]
+    model = module(matched.file, matched.entry)
     with torch.inference_mode():
         out = model(torch.from_numpy(image))
         if logits:
-            weights = [torch.from_numpy(it.file.weights[key].copy()) for key in ("head/kernel", "head/bias")]
+            weights = [torch.from_numpy(matched.file.weights[key].copy()) for key in ("head/kernel", "head/bias")]
             out = model.tokens(torch.from_numpy(image))[:, 0] @ weights[0] + weights[1]
     return out.numpy(), "segzoo"
 

@@ -1,7 +1,7 @@
-"""What a program asks of segzoo, in the way the commands do it: the zoo opened, the store found, the network used.
+"""What a program asks of segzoo: each function opens the zoo, finds the store and uses the network, as the command of its name does.
 
-As in a command, each body begins with its imports, so that a program pays only for what it asks. `segzoo.convert` and
-`segzoo.open` need no zoo: they are those of `conversion` and `formats`.
+Each body begins with its imports, so that a program pays only for what it uses. `segzoo.convert` and `segzoo.open` need no zoo:
+they come from `conversion` and `formats`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzoo.errors import AccuracyError, EnvironmentFault, UsageError, of_code, one_of
+from segzoo.errors import AccuracyError, EnvironmentFault, SegzooError, UsageError, of_code, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from segzoo.evidence.check import Check
     from segzoo.manifest.merge import Zoos
     from segzoo.publishing.export.export import Publication
 
 
 def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
-    """The verified file of a backbone, model, data set or file of the zoo, in the store: what `segzoo fetch` gets.
+    """The path of a verified file in the store, as `segzoo fetch` gets it; `name` is a backbone, model, data set or file of the zoo.
 
-    `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. Raises NotFoundError for an unknown
-    name or, offline, for what is not here, NetworkError, IntegrityError, EnvironmentFault.
+    `zoo` is a manifest's path, `mini` or `shipped`, or several of them; the shipped zoo is the default. Raises NotFoundError for an
+    unknown name, and offline for a file that is not in the store; NetworkError, IntegrityError, EnvironmentFault.
     """
     from segzoo.zoo.names import resolve_one
     from segzoo.zoo.zoo import open_zoo
@@ -34,10 +35,10 @@ def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
 
 
 def export(name: str | Path, folder: str | Path, *, form: str, zoo: Zoos = None, like: str | None = None) -> Publication:
-    """Write a backbone or model of the zoo, or a file of one's own, as a folder that another library loads: what `segzoo export` does.
+    """Write a model as a folder that another library loads, as `segzoo export` does; `name` is a backbone or model of the zoo, or a file.
 
-    `form` is `safetensors`, `hf`, `timm` or `onnx`; `like` names the entry that a file is like, where that is not clear. Raises
-    UsageError where the folder is there already, ConversionError where the form cannot hold the model, NotFoundError,
+    `form` is `safetensors`, `hf`, `timm` or `onnx`; `like` names the entry that a file is like, where its tensors leave that open.
+    Raises UsageError where the folder exists already, ConversionError where the form cannot hold the model, NotFoundError,
     EnvironmentFault, and what fetching raises.
     """
     from segzoo.publishing.export.export import publish
@@ -56,13 +57,13 @@ def evaluate(
     precision: str = "fp32",
     zoo: Zoos = None,
 ) -> Mapping[str, Any]:
-    """Climb the ladder for a model and give the facts of its mIoU: per mode `measured`, `reported`, `verdict`, `per_class`,
+    """Climb the ladder for a model and return the facts of its mIoU: per mode `measured`, `reported`, `verdict`, `per_class`,
     `confusion`, `per_image`, as `segzoo.evidence.receipt` describes them. No receipt is written or read.
 
-    `data` is the data set's folder, where the manifest does not know it; `images` a seeded number of its images, all if
-    None; `modes` one or several of `ss`, `ms+flip`, `ms+flip-1.x` and `whole`; `precision` is `fp32`, `tf32`, `bf16` or `fp16`.
-    Raises UsageError for others, the error of the first rung that fails, and EnvironmentFault where one cannot be climbed for lack of
-    data or of a library. AccuracyError, of a figure that is off, has the same facts in its `facts`, up to the mode that is off.
+    `data` is the data set's folder, where the manifest does not know it. `images` is the size of a seeded sample; None takes all
+    images. `modes` is one or several of `ss`, `ms+flip`, `ms+flip-1.x` and `whole`. `precision` is `fp32`, `tf32`, `bf16` or `fp16`.
+    Raises UsageError for any other value, the error of the first rung that fails, and EnvironmentFault where data or a library
+    is missing. AccuracyError means that a figure is off; its `facts` hold the same facts, up to the mode that is off.
     """
     from segzoo.evidence.climb import verify
     from segzoo.evidence.ladder import Setting
@@ -78,21 +79,26 @@ def evaluate(
     setting = Setting(opened.manifest, opened.base, opened.store, device=device, images=images, data=folder, modes=modes, precision=precision)
     for check in verify(entry, setting):
         if check.status == "failed":
-            said = f"{name}: {check.rung}: {check.detail}"
-            if check.code == AccuracyError.exit_code:
-                raise AccuracyError(said, hint="what was measured is in this error's facts", facts=check.facts)
-            raise of_code(check.code)(said)
+            raise _failure(name, check)
     if "modes" not in check.facts:
         raise EnvironmentFault(f"{name}: {check.detail}")
     return check.facts
 
 
-def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:
-    """A Segmenter as a torch module, ready to run: fetched and checked if it is of the zoo, read if it is a file.
+def _failure(name: str, check: Check) -> SegzooError:
+    """The error of a rung that failed."""
+    said = f"{name}: {check.rung}: {check.detail}"
+    if check.code == AccuracyError.exit_code:
+        return AccuracyError(said, hint="what was measured is in this error's facts", facts=check.facts)
+    return of_code(check.code)(said)
 
-    It takes normalised RGB (b, 3, H, W) float32, (x - mean) / std of 0 to 255 as its protocol says, and gives scores
-    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several; the shipped one otherwise. `like` names
-    the entry of the zoo that a file is like, where its geometry alone does not tell. Raises NotFoundError, ConversionError, and what
+
+def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:
+    """A Segmenter as a torch module, ready to run. A model of the zoo is fetched and checked; a file is read.
+
+    It takes RGB (b, 3, H, W) float32, from 0 to 255 and normalised by (x - mean) / std of its protocol. It returns scores
+    (b, classes, H, W). `zoo` is a manifest's path, `mini` or `shipped`, or several of them; the shipped zoo is the default. `like`
+    names the entry that a file is like, where its geometry alone does not tell. Raises NotFoundError, ConversionError, and what
     fetching raises.
     """
     from segzoo.zoo.loading import loaded
@@ -102,7 +108,7 @@ def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn
 
 
 def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
-    """The tensors of a backbone of the zoo, or of a model's, in a layout: a state dict that the library in question loads.
+    """The tensors of a backbone in a layout, as a state dict that the library of this layout loads; `name` is a backbone or model of the zoo.
 
     Raises UsageError (no such layout), NotFoundError, ConversionError, and what fetching raises.
     """

@@ -15,45 +15,45 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def part_file(folder: Path, label: str) -> Iterator[Path]:
-    """A new temporary file in `folder` that is gone when the block ends, unless `keep` gave it a name.
+    """A new temporary file in `folder`. The end of the block removes it, unless `give_name` has renamed it.
 
-    Raises EnvironmentFault when the folder cannot be written or the disk is full.
+    Raises EnvironmentFault where the folder cannot be written or the disk is full.
     """
     try:
         _make(folder)
         handle, name = tempfile.mkstemp(prefix=f".{label[:40]}.", suffix=".part", dir=folder)
         os.close(handle)
     except OSError as error:
-        raise EnvironmentFault(f"{folder}: cannot write here: {error.strerror}", hint=way_on(error)) from error
+        raise EnvironmentFault(f"{folder}: cannot write here: {error.strerror}", hint=write_hint(error)) from error
     part = Path(name)
     try:
         yield part
     except OSError as error:
-        raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint=way_on(error)) from error
+        raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint=write_hint(error)) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def way_on(error: OSError, elsewhere: str = "write to another folder; the store and its receipts are where SEGZOO_HOME says") -> str:
-    """What to do where something cannot be written: a disk may be full, or a folder not one's own."""
-    return f"free some space, or {elsewhere}" if error.errno in _FULL else elsewhere
+def write_hint(error: OSError, otherwise: str = "write to another folder; SEGZOO_HOME sets where the store and its receipts are") -> str:
+    """What to do about a failed write: the disk may be full, or the folder may belong to somebody else."""
+    return f"free some space, or {otherwise}" if error.errno in _FULL else otherwise
 
 
 def _make(folder: Path) -> None:
-    """The folder, with those above it. Raises EnvironmentFault where one of them is a file, OSError."""
+    """Make a folder and its parents. Raises EnvironmentFault where one of them is a file, and OSError."""
     if file := in_the_way(folder):
         raise EnvironmentFault(f"{folder}: cannot write here: {file} is a file", hint="name another folder, or move that file away")
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def in_the_way(folder: Path) -> Path | None:
-    """The file that stands where this folder, or one above it, would be."""
+    """The file that has the path of this folder, or of one of its parents."""
     nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     return None if nearest.is_dir() else nearest
 
 
-def keep(part: Path, path: Path) -> None:
-    """Give a finished part file its name, once its bytes are on disk."""
+def give_name(part: Path, path: Path) -> None:
+    """Give a finished part file its final name. Its bytes are on disk before it has that name."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.chmod(0o666 & ~_umask())
@@ -62,17 +62,17 @@ def keep(part: Path, path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A part file beside `path` that takes its name if the block ends without an error."""
+    """A part file beside `path`. It takes the name `path` if the block ends without an error."""
     with part_file(path.parent, path.name) as part:
         yield part
-        keep(part, path)
+        give_name(part, path)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path` that takes its name, with all files on disk, if the block ends without an error; else it is gone.
+    """A new folder beside `path`. If the block ends without an error, its files are on disk and it takes the name `path`; else it is removed.
 
-    Raises UsageError where something is there already (an empty folder is nothing), EnvironmentFault.
+    Raises UsageError where `path` exists and is not an empty folder, and EnvironmentFault where the disk cannot be written.
     """
     path = path.absolute()
     if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
@@ -82,17 +82,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _make(path.parent)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent))
     except OSError as error:
-        raise EnvironmentFault(f"{path.parent}: cannot write here: {error.strerror}", hint=way_on(error)) from error
+        raise EnvironmentFault(f"{path.parent}: cannot write here: {error.strerror}", hint=write_hint(error)) from error
     try:
         yield part
         for file in part.iterdir():
-            keep(file, file)
+            give_name(file, file)
         part.chmod(0o777 & ~_umask())
         if path.is_dir():
             path.rmdir()
         part.replace(path)
     except OSError as error:
-        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint=way_on(error)) from error
+        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint=write_hint(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

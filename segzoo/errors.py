@@ -18,8 +18,9 @@ from typing import Any
 
 
 class SegzooError(Exception):
-    """Base of all errors that a user is meant to read: what went wrong, and a hint at what to do. `elsewhere` is whether the first of
-    several processes, which all have it, says it.
+    """The base of all errors that a user is meant to read: a message says what went wrong, a hint what to do.
+
+    `elsewhere` is True where several processes raise the same error and another one reports it.
     """
 
     exit_code = 1
@@ -48,7 +49,7 @@ class ConversionError(SegzooError):
 
 
 class AccuracyError(SegzooError):
-    """`facts` are what was measured all the same, up to the figure that is off, as `segzoo.evaluate` gives them."""
+    """A measured mIoU that is off. `facts` are what was measured up to that figure, in the form that `segzoo.evaluate` returns."""
 
     exit_code = 6
 
@@ -70,22 +71,22 @@ class Interrupted(SegzooError):
 
 
 def one_of(what: str, value: object, among: Iterable[object]) -> None:
-    """Raises UsageError for a value that is none of those that there are."""
+    """Raises UsageError for a value that is not among the allowed ones."""
     if value not in (there := list(among)):
         raise UsageError(f"no {what} {value!r}; there are {', '.join(map(str, there))}")
 
 
 def of_code(code: int) -> type[SegzooError]:
-    """The branch of the tree that has this exit code."""
+    """The error class with this exit code."""
     return next((kind for kind in SegzooError.__subclasses__() if kind.exit_code == code), SegzooError)
 
 
 class LostProcess(EnvironmentFault):
-    """One of the processes of a run failed or is gone: there is no result, and nothing is written about one."""
+    """A process of a run failed or disappeared. The run then has no result, and no receipt is written."""
 
 
 class Skip(Exception):
-    """A rung that could not run, or could not say anything, and why; with what it found all the same."""
+    """A rung that could not run, or could not judge. It carries the reason, short and in full, and the facts found so far."""
 
     def __init__(self, short: str, detail: str, facts: dict[str, Any] | None = None):
         super().__init__(detail)

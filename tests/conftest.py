@@ -9,7 +9,7 @@ import tempfile
 import pytest
 from support import MINI
 
-from segzoo.manifest.document import Manifest, load
+from segzoo.manifest.document import Manifest, load_manifest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core runs the tests: more threads would wait for each other
 if "PYTEST_XDIST_WORKER" not in os.environ:  # what JAX compiles for one process serves them all
@@ -30,4 +30,4 @@ def _clean(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def mini_zoo() -> Manifest:
-    return load(MINI / "zoo.yaml")
+    return load_manifest(MINI / "zoo.yaml")

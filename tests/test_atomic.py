@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segzoo.atomic import keep, part_file, replacing
+from segzoo.atomic import give_name, part_file, replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.formats import suffixes
 
@@ -60,7 +60,7 @@ def test_a_part_that_is_not_kept_is_gone(tmp_path):
     assert listing(tmp_path) == {}
     with part_file(tmp_path, "blob") as part:
         part.write_bytes(b"wanted")
-        keep(part, tmp_path / "blob")
+        give_name(part, tmp_path / "blob")
     assert listing(tmp_path) == {"blob": b"wanted"}
 
 
@@ -116,7 +116,7 @@ def test_the_umask_is_respected_and_kept(mask, mode, before, tmp_path):
 def test_a_full_disk(before, tmp_path):
     with pytest.raises(EnvironmentFault, match="target: not written: No space left on device") as caught, replacing(tmp_path / "target"):
         Path("/dev/full").write_bytes(b"half")
-    assert caught.value.hint == "free some space, or write to another folder; the store and its receipts are where SEGZOO_HOME says"
+    assert caught.value.hint == "free some space, or write to another folder; SEGZOO_HOME sets where the store and its receipts are"
     assert listing(tmp_path) == before
 
 

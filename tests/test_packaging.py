@@ -13,7 +13,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 from segzoo.cli import EPILOG, main
-from segzoo.manifest.document import load, packaged
+from segzoo.manifest.document import load_manifest, packaged
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -65,7 +65,7 @@ def test_the_source_distribution_holds_what_its_tests_read(tmp_path):
 
 def test_the_readmes_table_is_the_zoo():
     rows = dict(re.findall(r"^\| `((?:vit|seg)-[a-z0-9-]+)` \| [^|]* \| ([\d.]+ \| [\d.]+) \|$", README, re.MULTILINE))
-    zoo = load(packaged("zoo.yaml"))
+    zoo = load_manifest(packaged("zoo.yaml"))
     figures = {name: (model.reported.miou, model.reported.miou_ms_flip, model.reported.decimals) for name, model in zoo.models.items()}
     assert rows == {name: f"{single:.{decimals}f} | {several:.{decimals}f}" for name, (single, several, decimals) in figures.items()}
     assert all(f"`{name}`" in README for name in zoo.backbones)

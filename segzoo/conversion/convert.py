@@ -69,11 +69,11 @@ def convert(
 ) -> Report:
     """Convert the weights in `source` to layout `to`, a name or a table, and write them to `target`, in the format of its suffix.
 
-    `source_layout` is detected where it is not given; `heads` and `positions` (of the grid) are needed where
-    neither names nor shapes nor the file's own metadata tell; `eps` is that of the layer norms, where the caller
-    knows it; `drop` names sections, or tensors by name or pattern, to leave out, `prefix` one
-    that the target's names stand under. Numbers are only moved, unless `grid` = (h, w) asks for position
-    embeddings of as many patches (by `resample`, one of `positions.METHODS`), or `dtype` for another one.
+    `source_layout` is detected where it is not given. `heads` and `positions` (of the grid) are needed where names, shapes and
+    the file's own metadata do not show them. `eps` is that of the layer norms, where the caller knows it. `drop` lists what to
+    leave out: sections, or tensors by name or pattern. `prefix` is put before the target's names. Numbers are only moved, unless
+    `grid` = (h, w) asks for position embeddings of that many patches (by `resample`, one of `positions.METHODS`), or `dtype`
+    for another dtype.
     Every tensor is read back from the finished file and compared before the file takes its name; on any
     error nothing is left behind. `digests` asks for the SHA-256 of each. `progress` is called with (doing, bytes done, of how many).
 

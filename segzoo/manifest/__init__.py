@@ -1,1 +1,1 @@
-"""zoo.yaml as a document: read strictly, held to its schema, several as one."""
+"""zoo.yaml as a document: read strictly, checked against its schema, and several of them used as one."""

@@ -1,4 +1,4 @@
-"""A file known by its content, and the addresses that it may be had from."""
+"""A file known by its content, and the addresses that offer it."""
 
 import re
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ class Mirror(Record):
 
     @property
     def relative(self) -> bool:
-        """Whether it starts from the manifest's folder."""
+        """Whether the address is a path relative to the manifest's folder."""
         return not self.url.startswith(("http://", "https://", "file:"))
 
 
@@ -47,7 +47,7 @@ class Artifact(Record):
 
     @property
     def third_party(self) -> bool:
-        """Whether the sha256 is from somebody else than the publisher, who gave none."""
+        """Whether the sha256 comes from a third party, because the publisher gave none."""
         return re.search("third[ -]part", self.provenance or "") is not None
 
     @model_validator(mode="after")

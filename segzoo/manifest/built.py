@@ -1,4 +1,7 @@
-"""Records that are built from the registries: a backbone's sizes by family, a head by kind. A new family or head brings its own."""
+"""The records of a manifest that differ by family or by head, built from the registries.
+
+A new family or head brings its own dataclass of sizes, and needs no change here.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -13,11 +16,11 @@ from segzoo.manifest.artifact import Record
 from segzoo.manifest.fields import Count, Positive, Text, alternatives
 
 _OF = {int: Count, float: Positive, str: Text, int | None: Count | None, float | None: Positive | None, tuple[int, ...]: tuple[Count, ...]}
-"""What a field of a dataclass may be in a manifest: numbers are greater than 0."""
+"""The manifest's type for each type of a dataclass field: numbers are greater than 0."""
 
 
 class Built(Record):
-    """A record with the fields of a dataclass, which checks how they fit together; `facts` is that dataclass."""
+    """A record with the fields of a dataclass. `facts` is that dataclass; it checks that the fields fit together."""
 
     made_of: ClassVar[type]
     named: ClassVar[str]
@@ -33,7 +36,7 @@ class Built(Record):
 
 
 def _built(of: type, tag: str | None, named: str) -> type[Built]:
-    """The record of a dataclass; `tag` is the field that says which of several it is."""
+    """The record of a dataclass. `tag` is the field that tells it from the other records."""
     kinds = get_type_hints(of)
     given: dict[str, Any] = {tag: (Literal[named], ...)} if tag else {}
     given |= {one.name: (_OF[kinds[one.name]], ... if one.default is MISSING else one.default) for one in fields(of)}
@@ -44,7 +47,7 @@ def _built(of: type, tag: str | None, named: str) -> type[Built]:
 
 @dataclass(frozen=True, eq=False)
 class Tagged:
-    """One of several records, told apart by a field; `default` is the one without it. One alone needs no telling."""
+    """One of several records, told apart by the field `tag`. The `default` record does not have that field. A single record needs no tag."""
 
     tag: str
     of: Callable[[], Mapping[str, type]]
@@ -54,7 +57,7 @@ class Tagged:
         return {self.label(name): _built(of, None if name == self.default else self.tag, name) for name, of in self.of().items()}
 
     def label(self, name: object) -> str:
-        """How a choice stands in the place of an error."""
+        """The text by which pydantic names a choice in the location of an error."""
         return f"[{self.tag}={name}]"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -1,6 +1,6 @@
-"""zoo.yaml to frozen records; every complaint names file, line and field.
+"""What a manifest file holds, as frozen records; every complaint names file, line and field.
 
-The records are the schema: strict types, no unknown fields.
+The records define the schema: types are strict, unknown fields are refused.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from segzoo.errors import NotFoundError, UsageError
-from segzoo.manifest import strict_yaml
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.entries import Backbone, Dataset, Entry, Model
 from segzoo.manifest.faults import faults
 from segzoo.manifest.fields import Identifier
+from segzoo.manifest.strict_yaml import Lines, Where, dotted, read_yaml
 
 
 def packaged(name: str) -> Path:
-    """A file that ships with segzoo: inside the package in a wheel, beside it in a checkout."""
+    """A file that ships with segzoo. A wheel has it inside the package, a checkout beside the package."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package, package.parent):
         if (folder / name).exists():
@@ -36,14 +36,17 @@ def _integer(value: Any) -> Any:
 class Manifest(Record):
     """A manifest: data sets, backbones and models, each by the name that commands take."""
 
-    model_config = ConfigDict(title="Zoo")  # as the published schema has it
+    model_config = ConfigDict(title="Zoo")  # the title in the published schema
     version: Annotated[Literal[1], BeforeValidator(_integer)]
     datasets: dict[Identifier, Dataset] = Field({})
     backbones: dict[Identifier, Backbone] = Field({})
     models: dict[Identifier, Model] = Field({})
 
-    def misfits(self) -> Iterator[tuple[strict_yaml.Where, str]]:
-        """Where its parts do not fit together, and what is wrong there; a record alone cannot tell, since manifests are merged."""
+    def misfits(self) -> Iterator[tuple[Where, str]]:
+        """Each place where entries do not fit together, and what is wrong there.
+
+        No record checks this, because an entry may refer to one in another manifest.
+        """
         for name, model in self.models.items():
             dataset = self.datasets.get(model.protocol.dataset)
             if dataset is None:
@@ -59,12 +62,12 @@ class Manifest(Record):
 
     @property
     def entries(self) -> dict[str, Entry]:
-        """What `verify` can climb: backbones, then models."""
+        """Everything that `verify` can check: backbones, then models."""
         return {**self.backbones, **self.models}
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """All that can be fetched: entries and archives by name, what goes with them by file name."""
+        """Everything that can be fetched: entries and archives by their names, published files and stored counts by their file names."""
         archives = {name: dataset.archive for name, dataset in self.datasets.items() if dataset.archive}
         published = [backbone.published for backbone in self.backbones.values() if backbone.published]
         counts = [model.counts.file for model in self.models.values() if model.counts]
@@ -74,7 +77,7 @@ class Manifest(Record):
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What somebody should know of one field of a manifest."""
+    """A problem with one field of a manifest."""
 
     path: Path
     line: int
@@ -92,24 +95,24 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A manifest as it was read. `complaints` are about its fields one by one; where there are any, `manifest` is None."""
+    """A manifest as it was read. `complaints` are about single fields; if there are any, `manifest` is None."""
 
     path: Path
-    lines: strict_yaml.Lines
+    lines: Lines
     manifest: Manifest | None
     complaints: tuple[Complaint, ...] = ()
 
-    def at(self, where: strict_yaml.Where, message: str, hint: str | None = None) -> Complaint:
-        """A complaint about a field, or about the nearest around it that is written down."""
-        shown = where
-        while shown not in self.lines and shown:
-            shown = shown[:-1]
-        return Complaint(self.path, self.lines[shown], strict_yaml.dotted(where), message, hint)
+    def at(self, where: Where, message: str, hint: str | None = None) -> Complaint:
+        """A complaint about a field. A field that is not in the file has the line of the nearest field around it."""
+        written = where
+        while written not in self.lines and written:
+            written = written[:-1]
+        return Complaint(self.path, self.lines[written], dotted(where), message, hint)
 
 
 def examine(path: Path) -> Source:
-    """The manifest at `path` and every complaint about its fields. Raises UsageError where it is no YAML, or NotFoundError."""
-    plain, lines = strict_yaml.read(path)
+    """The manifest at `path`, and every complaint about its fields. Raises UsageError where the file is not YAML, and NotFoundError."""
+    plain, lines = read_yaml(path)
     try:
         return Source(path, lines, Manifest.model_validate(plain))
     except ValidationError as invalid:
@@ -117,8 +120,8 @@ def examine(path: Path) -> Source:
         return Source(path, lines, None, tuple(unread.at(*fault) for fault in faults(invalid, Manifest, lines)))
 
 
-def load(path: Path) -> Manifest:
-    """The manifest at `path`, which needs no other. Raises UsageError with `file:line` and field, or NotFoundError."""
+def load_manifest(path: Path) -> Manifest:
+    """The manifest at `path`, used without any other. Raises UsageError with `file:line` and field, or NotFoundError."""
     source = examine(path)
     if source.manifest is None:
         raise source.complaints[0].error
@@ -128,8 +131,8 @@ def load(path: Path) -> Manifest:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a manifest, for editors and other tools; `zoo.schema.json` is it."""
+    """The JSON Schema of a manifest, for editors and other tools. `zoo.schema.json` is a copy of it."""
     plain = Manifest.model_json_schema()
     for kind in ("datasets", "backbones", "models"):
-        plain["properties"][kind]["additionalProperties"] = False  # beside the pattern that names must have
+        plain["properties"][kind]["additionalProperties"] = False  # the pattern for names alone would allow other names
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}

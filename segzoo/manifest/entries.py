@@ -1,4 +1,4 @@
-"""What a manifest has entries for: data sets, backbones, models."""
+"""The entries of a manifest: data sets, backbones, models."""
 
 from typing import Annotated, Any
 
@@ -16,8 +16,8 @@ Split = Annotated[str, OneOf(SPLITS)]
 
 
 class Dataset(Record):
-    """Images with labels. `path` is a folder relative to the manifest; `archive` is downloaded otherwise; where
-    there is neither, `home` says where people get it.
+    """Images with labels. `path` is a folder relative to the manifest; without a `path` the `archive` is downloaded.
+    Without both, `home` says where people get the data set.
 
     `classes` maps each class, in label order, to its colour.
     """
@@ -38,7 +38,7 @@ class Dataset(Record):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many pairs each split has, as far as the manifest says."""
+        """The number of pairs in each split that the manifest describes."""
         return {str(split): count for split, count in [*self.other_splits.items(), (self.split, self.images)]}
 
     @property
@@ -79,9 +79,10 @@ Channels = Annotated[tuple[float, float, float], BeforeValidator(_channels, json
 class Protocol(Record):
     """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`.
 
-    `by` is whose program is followed where they differ: MMSegmentation's, or that of rstrudel/segmenter,
-    which enlarges an image until a window fits, resizes position embeddings bilinearly, and takes the
-    softmax at a single scale too. `mean` and `std` are for all channels, or for red, green and blue.
+    `by` names the program to follow where programs differ: `mmseg` is MMSegmentation, `rstrudel` is
+    rstrudel/segmenter. The latter enlarges an image until a window fits, resizes position embeddings
+    bilinearly, and takes the softmax at a single scale too. `mean` and `std` are one number for all
+    channels, or one each for red, green and blue.
     """
 
     dataset: Identifier
@@ -102,7 +103,7 @@ class Protocol(Record):
 
 
 class Reported(Record):
-    """The publisher's figures: mIoU in percent to so many `decimals`, images a second, gigabytes of memory in *training*."""
+    """The publisher's figures: mIoU in percent, rounded to `decimals`; images a second; gigabytes of memory in *training*."""
 
     miou: Percent
     miou_ms_flip: Percent | None = None
@@ -113,12 +114,12 @@ class Reported(Record):
     source: Url
 
     def of(self, mode: str) -> float | None:
-        """The mIoU reported for a mode; published ms+flip figures are MMSegmentation 0.x's."""
+        """The mIoU reported for a mode. Published ms+flip figures were measured with MMSegmentation 0.x."""
         return {"ss": self.miou, "ms+flip": self.miou_ms_flip}.get(mode)
 
 
 class StoredCounts(Record):
-    """Per-image pixel counts that the reference implementation measured; `keys` says where in the file, for each mode."""
+    """Per-image pixel counts that the reference implementation measured. `keys` names, for each mode, the key in the file."""
 
     file: Artifact
     keys: dict[Mode, Text]
@@ -143,17 +144,17 @@ class Model(Record):
 
     @property
     def eps(self) -> float:
-        """Of the backbone's layer norms, as a backbone's own entry has it."""
+        """The eps of the backbone's layer norms."""
         return getattr(self.backbone, "eps", FAMILIES[self.backbone.named].eps)
 
     @property
     def head_eps(self) -> float | None:
-        """Of the head's layer norms; None where it has none."""
+        """The eps of the head's layer norms; None where the head has no eps."""
         return getattr(self.head, "eps", None)
 
     @property
     def resample(self) -> str:
-        """How the program that made it resizes position embeddings to another grid."""
+        """The interpolation by which the model's own program resizes position embeddings to another grid."""
         return "bilinear" if self.protocol.by == "rstrudel" else "bicubic"
 
 

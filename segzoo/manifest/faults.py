@@ -1,4 +1,7 @@
-"""What is wrong with the fields of a record, in words for people: what pydantic finds, less what another fault explains."""
+"""What is wrong with the fields of a record, in words for people.
+
+The faults are those that pydantic finds. A fault that another fault explains is left out.
+"""
 
 import difflib
 import math
@@ -10,53 +13,53 @@ from pydantic import BaseModel, ValidationError
 from segzoo.manifest.built import Tagged
 from segzoo.manifest.fields import WORDS
 from segzoo.manifest.spelling import number
-from segzoo.manifest.strict_yaml import Where, shown
+from segzoo.manifest.strict_yaml import Where, excerpt
 
 Fault = tuple[Where, str, str | None]
 
 
 def faults(invalid: ValidationError, root: type[BaseModel], written: Container[Where]) -> Iterator[Fault]:
-    """Where each fault of a `root` is, what it is, and what to do about it; `written` are the fields that are there."""
+    """Each fault of a record of type `root`: its place, a message, a hint. `written` are the fields that the file has."""
     errors = [_untagged(error) for error in invalid.errors()]
     meant = {error["loc"]: _meant(error["loc"], root, written) for error in errors if error["type"] == "extra_forbidden"}
     explained = {(*where[:-1], name) for where, name in meant.items() if name}
     for error in errors:
         where = error["loc"]
         if where in meant:
-            yield _shown(where), _unknown(where, meant[where], root), None
+            yield _place(where), _unknown(where, meant[where], root), None
         elif where not in explained and not _shortened(error):
-            yield _shown(where), _message(error), _hint(error)
+            yield _place(where), _message(error), _hint(error)
 
 
 def _untagged(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The error of a record of which nothing tells the kind, as one of the field that should."""
+    """The error of a record of unknown kind, moved to the field that should name the kind; any other error unchanged."""
     if error["type"] != "no_such_kind":
         return error
     tag, found = error["ctx"]["tag"], error["input"]
-    place = {**error, "loc": (*error["loc"], tag)}
+    moved = {**error, "loc": (*error["loc"], tag)}
     if isinstance(found, dict) and tag not in found:
-        return {**place, "type": "missing"}
-    return {**place, "input": found.get(tag) if isinstance(found, dict) else found}
+        return {**moved, "type": "missing"}
+    return {**moved, "input": found.get(tag) if isinstance(found, dict) else found}
 
 
-def _shown(where: Where) -> Where:
-    """Where a fault is, without what tells kinds of records and keys apart."""
+def _place(where: Where) -> Where:
+    """The place of a fault as people see it, without pydantic's marks for kinds of records and for keys."""
     return tuple(part for part in where if not str(part).startswith("["))
 
 
 def _meant(where: Where, root: type[BaseModel], written: Container[Where]) -> str | None:
-    """The field that is not there and is spelt most like an unknown one."""
-    lacking = [name for name in _record(where, root).model_fields if (*_shown(where)[:-1], name) not in written]
+    """The missing field whose name is most like an unknown one."""
+    lacking = [name for name in _record(where, root).model_fields if (*_place(where)[:-1], name) not in written]
     return next(iter(difflib.get_close_matches(str(where[-1]).lower(), lacking, n=1)), None)
 
 
 def _unknown(where: Where, meant: str | None, root: type[BaseModel]) -> str:
     guess = f"did you mean {meant}?" if meant else f"there are {', '.join(_record(where, root).model_fields)}"
-    return f"no field '{shown(str(where[-1]))}' here; {guess}"
+    return f"no field '{excerpt(str(where[-1]))}' here; {guess}"
 
 
 def _record(where: Where, root: type[BaseModel]) -> type[BaseModel]:
-    """The record that a field belongs to. The second part is the name of an entry, which may be that of a field too."""
+    """The record that a field belongs to. The second part of `where`, an entry's name, is skipped: it may equal a field's."""
     record = root
     kinds: Mapping[str, type[BaseModel]] = {}
     for part in (*where[:1], *where[2:-1]):
@@ -71,7 +74,7 @@ def _record(where: Where, root: type[BaseModel]) -> type[BaseModel]:
 
 
 def _records(kind: Any) -> Iterator[type[BaseModel]]:
-    """The records that a type is made of."""
+    """The records in a type, such as those of a union."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield kind
     for part in get_args(kind):
@@ -79,7 +82,7 @@ def _records(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def _shortened(error: Mapping[str, Any]) -> bool:
-    """Whether a list is too short only because its values are wrong, which is said of each."""
+    """Whether a list is too short only because some of its values are wrong. Each of those has its own fault."""
     return error["type"] == "too_short" and len(error["input"]) > error["ctx"]["actual_length"]
 
 
@@ -102,12 +105,12 @@ def _hint(error: Mapping[str, Any]) -> str | None:
     if kind in ("float_type", "tuple_type") and isinstance(found, str) and (spelt := _number(found)):
         return f"YAML takes {found} for a text: write {spelt}"
     if kind == "value_error" and where[0] == "datasets" and where[-1] == "path":
-        return "--data DIR of verify and report names a folder elsewhere; or let a symbolic link beside the manifest lead there"
+        return "verify and report take a folder elsewhere with --data DIR; or put a symbolic link to it beside the manifest"
     return None
 
 
 def _number(text: str) -> str | None:
-    """A number as YAML has it; None where the text is none."""
+    """A number as YAML 1.1 spells it; None where the text is not a number."""
     try:
         value = float(text)
     except ValueError:

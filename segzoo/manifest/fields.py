@@ -1,4 +1,4 @@
-"""What a single value of a manifest may be: nothing that leaves a folder, fools a terminal or is a hash but in part."""
+"""What a single value of a manifest may be: no path out of its folder, no control characters, no half hashes."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _LONGEST_NAME = 200
 _SHA256, _PREFIX, _IDENTIFIER = r"^[0-9a-f]{64}$", r"^[0-9a-f]{8}$", r"^[a-z0-9][a-z0-9._-]{0,63}$"
-WORDS = {  # for people
+WORDS = {  # the patterns in words for people
     _SHA256: "64 digits from 0-9a-f, in lower case",
     _PREFIX: "8 digits from 0-9a-f, in lower case",
     _IDENTIFIER: "a name of at most 64 characters from a-z0-9._-, in lower case, the first from a-z0-9",
@@ -40,7 +40,7 @@ def _printable(text: str) -> str:
 
 
 def _url(url: str) -> str:
-    """http(s), file:, or a path relative to the manifest's folder."""
+    """An address: http(s), file:, or a path relative to the manifest's folder."""
     if re.match(r"https?://[^/\s]+/", url) or url.startswith("file:"):
         return _printable(url)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
@@ -51,14 +51,14 @@ def _url(url: str) -> str:
 
 
 def alternatives(words: Iterable[str]) -> str:
-    """Words as what may be chosen, in quotes."""
+    """The words in quotes, as a list to choose from: 'a', 'b' or 'c'."""
     *others, last = map(repr, words)
     return f"{', '.join(others)} or {last}" if others else last
 
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """A word of a closed set that is written elsewhere: a registry, or the vocabulary. What joins the set joins the schema."""
+    """A word of a closed set: a registry, or a part of the vocabulary. A word added to the set is in the schema too."""
 
     among: Collection[str]
 

@@ -1,7 +1,7 @@
-"""YAML without its surprises, with the line of every value.
+"""What a YAML file says, read without YAML's surprises, with the line of every value.
 
-Read from PyYAML's node tree, so that what it would bend in silence is refused: duplicate keys,
-anchors and aliases, octal and sexagesimal numbers, `no` as a boolean, deep nesting.
+It is read from PyYAML's node tree. PyYAML would accept these in silence, and here they are refused: duplicate
+keys, anchors and aliases, octal and sexagesimal numbers, `no` as a boolean, deep nesting.
 """
 
 import re
@@ -17,8 +17,8 @@ Lines = dict[Where, int]
 _MOST_NESTING = 20
 
 
-def read(path: Path) -> tuple[dict[str, Any], Lines]:
-    """The mapping in a file, in dicts, tuples and scalars, and the line of each of its fields.
+def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
+    """The mapping in a file, as dicts, tuples and scalars, and the line of each of its fields.
 
     Raises UsageError with `file:line` and field, or NotFoundError.
     """
@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}:{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two where PyYAML trusts a number in the text
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two come from numbers that PyYAML trusts
         raise UsageError(f"{path}: not YAML: {error}") from error
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{path}:1: expected a mapping with 'version', 'datasets', 'backbones' and 'models'")
@@ -48,7 +48,7 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
 
 
 def _refuse_aliases(path: Path, text: str) -> None:
-    """No aliases (they can explode) and no deep nesting (it overflows the stack), before a tree is built."""
+    """Raises UsageError for aliases, which can explode, and for deep nesting, which overflows the stack. No tree is built before."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1
@@ -91,14 +91,14 @@ def _scalar(path: Path, node: yaml.Node, where: Where) -> Any:
             return int(text)
         case "float" if re.fullmatch(r"-?[0-9]{1,17}\.[0-9]{0,17}(e[-+]?[0-9]{1,2})?", text):
             return float(text)
-    raise UsageError(f"{path}:{node.start_mark.line + 1}: {dotted(where)}: YAML reads {shown(text)} as {kind}; quote it if it is a text")
+    raise UsageError(f"{path}:{node.start_mark.line + 1}: {dotted(where)}: YAML reads {excerpt(text)} as {kind}; quote it if it is a text")
 
 
 def dotted(where: Where) -> str:
-    return ".".join(shown(str(part)) for part in where) or "the top level"
+    return ".".join(excerpt(str(part)) for part in where) or "the top level"
 
 
-def shown(text: str) -> str:
-    """A text of the file as a message may hold it: escape codes spelt out, and not without end."""
+def excerpt(text: str) -> str:
+    """A text of the file for a message: control characters are escaped, and a long text is cut to 100 characters."""
     plain = text if text.isprintable() else ascii(text)
     return plain if len(plain) <= 100 else f"{plain[:97]}..."

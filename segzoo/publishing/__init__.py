@@ -1,1 +1,1 @@
-"""What others see: pictures, pages, folders that other libraries load."""
+"""What other people and libraries get: pictures, pages, folders that other libraries load."""

@@ -1,4 +1,4 @@
-"""What a model sees in an image: a label map, how much of it is which class, and a picture a person can read."""
+"""What a model sees in an image: a label map, the share of each class, and a picture that a person can read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ _ROW = 22
 
 @dataclass(frozen=True)
 class Prediction:
-    """A label map (h, w) uint8 of class indices, and the share of each class in it, in percent, the largest first."""
+    """A label map (h, w) uint8 of class indices, and the share of each class in percent, the largest first."""
 
     labels: np.ndarray
     shares: dict[str, float]
 
 
 def predict(evaluator: Evaluator, image: np.ndarray, classes: Classes, mode: str = "ss") -> Prediction:
-    """The classes of an RGB image uint8 (h, w, 3), by the protocol that the model's figures are measured with."""
+    """The classes of an RGB image uint8 (h, w, 3), by the same protocol as the model's figures."""
     labels = evaluator.label_map(image, mode)
     return Prediction(labels, _shares(labels, classes))
 
@@ -37,20 +37,20 @@ def _shares(labels: np.ndarray, classes: Classes) -> dict[str, float]:
 
 
 def index_map(labels: np.ndarray, classes: Classes) -> Image.Image:
-    """The label map as a palette image: its values are the class indices, its palette their colours."""
+    """The label map as a palette image: values are class indices, the palette has the colours."""
     image = Image.fromarray(labels, "P")
     image.putpalette([channel for colour in classes.values() for channel in colour])
     return image
 
 
 def overlay(image: np.ndarray, prediction: Prediction, classes: Classes) -> Image.Image:
-    """The image tinted by class, and beside it the classes found, each with its share."""
+    """The image tinted by class, beside a column of the classes found, each with its share."""
     column = legend({name: [share] for name, share in prediction.shares.items()}, classes, image.shape[0])
     return beside([tinted(image, prediction.labels, classes)], column)
 
 
-def compared(image: np.ndarray, pair: Sequence[Prediction], names: Sequence[str], classes: Sequence[Classes]) -> Image.Image:
-    """Two models' pictures side by side, then where they disagree: there the image is left as it is, elsewhere faded."""
+def side_by_side(image: np.ndarray, pair: Sequence[Prediction], names: Sequence[str], classes: Sequence[Classes]) -> Image.Image:
+    """Two models' pictures side by side, and a third that is faded where the two agree."""
     first, second = (_named(one.labels, its) for one, its in zip(pair, classes, strict=True))
     apart = first != second
     faded = (image.astype(np.float32) * 0.25 + 255 * 0.75).astype(np.uint8)
@@ -63,13 +63,13 @@ def compared(image: np.ndarray, pair: Sequence[Prediction], names: Sequence[str]
 
 
 def disagreement(pair: Sequence[Prediction], classes: Sequence[Classes]) -> float:
-    """The share of pixels, in percent, to which two models give classes of different names."""
+    """The share of pixels, in percent, where two models predict classes with different names."""
     first, second = (_named(one.labels, its) for one, its in zip(pair, classes, strict=True))
     return round(100 * float((first != second).mean()), 2)
 
 
 def _named(labels: np.ndarray, classes: Classes) -> np.ndarray:
-    """The label map with names for indices: two models may number their classes otherwise."""
+    """The label map with names in place of indices, since two models may number their classes differently."""
     return np.array(list(classes))[labels]
 
 
@@ -87,7 +87,7 @@ def titled(picture: Image.Image, title: str) -> Image.Image:
 
 
 def legend(shares: Mapping[str, Sequence[float]], classes: Classes, height: int) -> Image.Image:
-    """A column of colours, names and shares, the largest first; what would not fit beside the picture is counted."""
+    """A column of colours, names and shares, the largest first. Classes that do not fit beside the picture are only counted."""
     most = max(height // _ROW - 1, 8)
     ordered = sorted(shares.items(), key=lambda one: -max(one[1]))
     shown, rest = ordered[:most], ordered[most:]

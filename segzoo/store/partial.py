@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from segzoo.atomic import way_on
+from segzoo.atomic import write_hint
 from segzoo.errors import EnvironmentFault
 
 _CHUNK = 1 << 20
@@ -117,7 +117,7 @@ class Partial:
             yield
         except OSError as error:
             why = f"{self.folder}: {what}: {error.strerror or error}"
-            raise EnvironmentFault(why, hint=way_on(error, "set SEGZOO_HOME to a folder elsewhere")) from error
+            raise EnvironmentFault(why, hint=write_hint(error, "set SEGZOO_HOME to a folder elsewhere")) from error
 
 
 def arrived(folder: Path, family: str) -> int:

@@ -11,9 +11,9 @@ from segzoo.store.unpacked import folder_of
 
 
 def all_samples(name: str, dataset: Dataset, base: Path, store: Store, data: Path | None) -> tuple[Path, tuple[Sample, ...]]:
-    """Where the data set is, and its images: in `data` (the folder itself or the one above), beside the manifest in `base`, or in the store.
+    """The folder of a data set, and its images. The folder is `data` or in it, beside the manifest in `base`, or in the store.
 
-    Raises Skip where it is nowhere, EnvironmentFault.
+    Raises Skip where the data set is not on this machine, EnvironmentFault where its images and labels do not pair up.
     """
     if data is not None:
         return samples_in(data, dataset.root, dataset.loader, dataset.split, dataset.images)

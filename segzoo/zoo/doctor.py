@@ -1,6 +1,6 @@
-"""What of this machine matters to segzoo, whether it is as it should be, and what to do where it is not.
+"""Whether this machine has what segzoo needs, and what to do where it lacks something.
 
-Findings are yielded as they are made: the last of them wait for the network.
+Each finding is yielded as soon as it is made, since the last ones wait for the network.
 """
 
 import importlib.metadata
@@ -21,7 +21,7 @@ from segzoo.store.http import Client, Patience
 from segzoo.store.trouble import Trouble, without_passwords
 from segzoo.zoo.zoo import Zoo
 
-_ROOM = 5 << 30  # bytes: the largest files, twice
+_ROOM = 5 << 30  # bytes: room for the largest files twice
 _EXTRAS = {"eval": "the numbers and mIoU rungs, predict", "jax": "the numbers rung", "report": "reports", "export": "export --as onnx"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -29,7 +29,7 @@ _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that was looked at. `missing` is what some commands lack and others do without; `wrong` what must be mended."""
+    """One finding. `missing` means that some commands cannot run and others can; `wrong` means that it must be mended."""
 
     what: str
     status: Literal["ok", "missing", "wrong"]
@@ -38,7 +38,7 @@ class Diagnosis:
 
 
 def diagnose(zoo: Zoo) -> Iterator[Diagnosis]:
-    """Everything, in the order in which it is needed: Python, packages, device, store, network."""
+    """All findings, in the order of need: Python, packages, device, store, network."""
     yield Diagnosis("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _device()
@@ -94,7 +94,7 @@ def _device() -> Diagnosis:
 
 
 def _store(zoo: Zoo) -> Iterator[Diagnosis]:
-    """Whether the store can be written, and how much room there is."""
+    """Whether the store can be written, and how much room its disk has."""
     home = zoo.store.home
     try:
         from segzoo.atomic import part_file
@@ -114,7 +114,7 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
 
 
 def _proxies() -> Diagnosis:
-    """Those that the environment names; passwords in them are not shown."""
+    """The proxies that the environment names, without their passwords."""
     spellings = [spelling for name in _PROXIES for spelling in (name, name.lower())]
     return Diagnosis("proxies", "ok", _named(spellings) or "none")
 
@@ -131,7 +131,7 @@ def _named(variables: Iterable[str]) -> str:
 
 
 def _addresses(zoo: Zoo) -> Iterator[Diagnosis]:
-    """One file from each host of the zoo: its first byte."""
+    """Whether each host of the zoo answers. It is asked for the first byte of one file."""
     first: dict[str, str] = {}
     for artifact in zoo.manifest.artifacts.values():
         for mirror in artifact.urls:
@@ -148,8 +148,10 @@ def _addresses(zoo: Zoo) -> Iterator[Diagnosis]:
                 yield Diagnosis("network", "ok", f"{host} answers")
             else:
                 yield Diagnosis("network", "missing", f"{host}: {reason}", "--mirror URL names another; segzoo bundle carries files")
-    if first and away == len(first):  # one that is away is no fault of this machine, all of them are
-        yield Diagnosis("network", "wrong", "no host of the zoo answers", "look at the connection and the proxies; --offline if there is to be none")
+    if first and away == len(first):  # one silent host is not this machine's fault; if all are silent, it is
+        yield Diagnosis(
+            "network", "wrong", "no host of the zoo answers", "check the connection and the proxies; or work without a network: --offline"
+        )
 
 
 def _reason(client: Client, url: str) -> str | None:

@@ -1,11 +1,11 @@
-"""A checkpoint as a torch module that is ready to run, with all that must be known to run it right.
+"""How a checkpoint becomes a torch module that is ready to run, with the protocol and the classes that it needs.
 
-From a zoo's name: fetched, held to its hash, its names and geometry compared with the manifest. From a file of one's own: what
-no tensor shows (attention heads, eps, protocol, classes) is taken from the model of the zoo that has just its layout and
-geometry, and that is said.
+A model of the zoo is fetched, checked against its hash, and compared with the layout and geometry in the manifest. A file of
+one's own takes what no tensor shows (attention heads, eps, protocol, classes) from the model of the zoo with its geometry; the
+result names that model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ from segzoo.formats.arrays import refuse_not_finite
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Entry, Model, Protocol
 from segzoo.models.segmentor import build
-from segzoo.zoo.likeness import known
-from segzoo.zoo.zoo import Zoo
-
-Said = Callable[[int, int | None], None]
+from segzoo.zoo.likeness import match_entry
+from segzoo.zoo.zoo import ByteProgress, Zoo
 
 
 def module(file: Checkpoint, entry: Entry, **options: Any) -> nn.Module:
-    """The model or backbone with these weights, in float32 on the CPU, ready to run. `options` go to the family's network."""
+    """The model or backbone with the weights of a file, in float32 on the CPU, ready to run. `options` go to the family's network."""
     check_buffers(file.found, file.weights, file.sizes)
     tensors = dict(run(plan(file.weights.specs, OWN[file.family.name], found=file.found, heads=file.geometry.heads), file.weights))
     refuse_not_finite(tensors)
@@ -38,7 +36,7 @@ def module(file: Checkpoint, entry: Entry, **options: Any) -> nn.Module:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A Segmenter and what is known of it. `like` is the model of the zoo that told what its tensors do not."""
+    """A Segmenter, with its protocol and classes. `like` names the model of the zoo that supplied what its tensors do not show."""
 
     name: str
     like: str
@@ -47,15 +45,16 @@ class Loaded:
     classes: Mapping[str, tuple[int, int, int]]
 
 
-def loaded(source: str | Path, zoo: Zoo, like: str | None = None, said: Said = lambda done, whole: None) -> Loaded:
-    """A model of the zoo by name, or a checkpoint of one's own in any layout that holds a Segmenter.
+def loaded(source: str | Path, zoo: Zoo, like: str | None = None, said: ByteProgress = lambda done, whole: None) -> Loaded:
+    """A model of the zoo by name, or a Segmenter in a file of one's own, in any layout.
 
-    `like` names the model of the zoo to take a file of one's own for, where several or none have its geometry.
-    Raises NotFoundError, ConversionError, and what fetching raises.
+    `like` names the model of the zoo for a file whose geometry fits several models. Raises UsageError for a backbone, and where
+    several models fit and they differ; NotFoundError, ConversionError, and what fetching raises.
     """
     manifest = zoo.manifest
     if isinstance(source, str) and source in manifest.backbones:
         raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(manifest.models)}")
-    it = known(source, zoo, manifest.models, like, said)
-    entry = manifest.models[it.like]
-    return Loaded(it.name, it.like, module(it.file, entry), entry.protocol, manifest.datasets[entry.protocol.dataset].classes)
+    matched = match_entry(source, zoo, manifest.models, like, said)
+    entry = manifest.models[matched.like]
+    classes = manifest.datasets[entry.protocol.dataset].classes
+    return Loaded(matched.name, matched.like, module(matched.file, entry), entry.protocol, classes)

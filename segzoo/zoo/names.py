@@ -1,4 +1,4 @@
-"""Names that a person types: those of the zoo, and what a name that is none of them may mean."""
+"""What a name that a person types stands for in the zoo, and what an unknown name may mean."""
 
 import difflib
 import json
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.merge import PACKAGED, Part, parts_of
+from segzoo.manifest.merge import PACKAGED, ZooPart, parts_of
 from segzoo.vocabulary import RECEIPT, WEIGHTS
 from segzoo.zoo.zoo import Zoo
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T]) -> dict[str, T]:
-    """The named ones, or all. Raises UsageError for none, NotFoundError with the nearest name for an unknown one."""
+    """The named entries, or with `every` all of them. Raises UsageError for no name; for an unknown name NotFoundError with the nearest name."""
     names = list(dict.fromkeys(names))
     if every and names:
         raise UsageError("name some, or give --all, but not both")
@@ -32,12 +32,12 @@ def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T])
 
 
 def resolve_one(zoo: Zoo, name: str, among: Mapping[str, T]) -> T:
-    """What goes by a name. Raises NotFoundError with the nearest name for an unknown one."""
+    """The entry of this name. For an unknown name raises NotFoundError with the nearest name."""
     return resolve(zoo, [name], False, among)[name]
 
 
 def _unknown(zoo: Zoo, name: str, among: Mapping[str, Any]) -> NotFoundError:
-    """What a name that is not among these may be: a data set, several names, a name of another zoo, a receipt, a path, a slip."""
+    """The error for an unknown name. The name may be a data set, several names, a name of another zoo, a receipt, a path, or misspelt."""
     near = difflib.get_close_matches(name, list(among), n=1)
     error = _data_set(zoo, name, among) or _several(name, among) or _of_another_zoo(zoo, name)
     if error := error or _receipt(zoo, name) or _path(zoo, name, near):
@@ -52,42 +52,42 @@ def _data_set(zoo: Zoo, name: str, among: Mapping[str, Any]) -> NotFoundError | 
         return None
     way = f"segzoo fetch {name}" if dataset.archive else "it lies beside the manifest" if dataset.path else "it is got by hand"
     where = f", from {dataset.home}" if dataset.home and not dataset.archive else ""
-    files = any(isinstance(one, Artifact) for one in among.values())  # data sets may be among them, but have none
-    what = "of which there is nothing to fetch" if files else "no model"
-    return NotFoundError(f"'{name}' is a data set, {what}", hint=f"{way}{where}; --data DIR of verify and report names a folder")
+    files = any(isinstance(one, Artifact) for one in among.values())  # some values may be data sets, which are no artifacts
+    what = "and has no file to fetch" if files else "not a model"
+    return NotFoundError(f"'{name}' is a data set, {what}", hint=f"{way}{where}; verify and report take its folder with --data DIR")
 
 
 def _of_another_zoo(zoo: Zoo, name: str) -> NotFoundError | None:
-    """Of one that is at hand and not in use: the working folder's, or one that comes with segzoo."""
+    """The name is in a manifest that is not in use: the working folder's, or one that comes with segzoo."""
     used = {part.path.resolve() for part in zoo.parts}
     for given in ("zoo.yaml", *PACKAGED):
         other = _at_hand(given)
         if other and other.path.resolve() not in used and (name in other.manifest.entries or name in other.manifest.datasets):
-            said = f"the {given} one" if given in PACKAGED else f"that of {given} in this folder"
-            return NotFoundError(f"no '{name}' in this zoo, but in {said}", hint=f"segzoo --zoo {given} ..., or zoo='{given}' in Python")
+            said = f"the {given} zoo has it" if given in PACKAGED else f"{given} in this folder has it"
+            return NotFoundError(f"no '{name}' in this zoo; {said}", hint=f"segzoo --zoo {given} ..., or zoo='{given}' in Python")
     return None
 
 
 def _receipt(zoo: Zoo, name: str) -> NotFoundError | None:
-    """Somebody's receipt as a file, which a report takes from the folder of receipts only."""
+    """The name is the path of a receipt. A report reads receipts only from the folder of receipts."""
     of = _receipt_of(Path(name))
     if of is None:
         return None
     check = f"segzoo {zoo.option}receipt check {shlex.quote(name)} checks it"
     if of not in zoo.manifest.entries:
-        way = f"for the report, name the zoo that has {of} with --zoo"
+        way = f"for the report, give the zoo that has {of} with --zoo"
     elif (there := zoo.receipt_of(of)).exists() and there.samefile(name):
         way = f"segzoo {zoo.option}report {of} makes its page"
     elif there.exists():
-        way = f"the report would have it in place of your own receipt, {there}"
+        way = f"the report uses your own receipt, {there}"
     else:
         folder, file = shlex.quote(str(there.parent)), shlex.quote(str(there))
         way = f"mkdir -p {folder} && cp {shlex.quote(name)} {file} puts it into the report"
-    return NotFoundError(f"'{name}' is a receipt, of {of}", hint=f"{check}; {way}")
+    return NotFoundError(f"'{name}' is a receipt of {of}", hint=f"{check}; {way}")
 
 
 def _receipt_of(path: Path) -> str | None:
-    """The entry that a file is a receipt of; None where it is no receipt."""
+    """The name of the entry in a receipt; None where the file is not a receipt."""
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
     except (OSError, ValueError):
@@ -97,13 +97,13 @@ def _receipt_of(path: Path) -> str | None:
 
 
 def _path(zoo: Zoo, name: str, near: Sequence[str]) -> NotFoundError | None:
-    """A path where a name is wanted: a file, an address, a folder, or what could only be a file and is not there."""
+    """The name is a file, an address or a folder, or it can only be a file that does not exist."""
     path = Path(name)
     if what := "a file" if path.is_file() else "an address" if name.startswith(("http://", "https://")) else None:
         way = f"segzoo manifest add {name} --to zoo.yaml makes it an entry of your own zoo"
         return NotFoundError(f"no '{name}' in this zoo; it is {what}", hint=way)
     owner = next((own for own, entry in zoo.manifest.entries.items() if entry.artifact.name == path.name), None)
-    hint = f"the zoo's {owner} has a file of this name: give {owner} in its place" if owner else f"did you mean {near[0]}?" if near else None
+    hint = f"the zoo's {owner} has a file of this name: give the name {owner} instead" if owner else f"did you mean {near[0]}?" if near else None
     if name and path.is_dir():
         return NotFoundError(f"'{name}' is a folder", hint or "segzoo list shows the names that there are")
     if path.name != name or path.suffix.lower() in WEIGHTS:
@@ -111,16 +111,16 @@ def _path(zoo: Zoo, name: str, near: Sequence[str]) -> NotFoundError | None:
     return None
 
 
-def _several(name: str, known: Iterable[str]) -> NotFoundError | None:
-    """Names with commas between them, or after them."""
+def _several(name: str, among: Iterable[str]) -> NotFoundError | None:
+    """The name is several names with commas between them, or one with a comma after it."""
     names = [one.strip() for one in name.split(",") if one.strip()]
-    if "," not in name or not names or set(names) - set(known):
+    if "," not in name or not names or set(names) - set(among):
         return None
     return NotFoundError(f"no '{name}' in this zoo", hint=f"names are separated by spaces: {' '.join(names)}")
 
 
-def _at_hand(given: str) -> Part | None:
-    """A manifest that nobody has asked for; None where there is none, or a broken one."""
+def _at_hand(given: str) -> ZooPart | None:
+    """A manifest that nobody asked for; None where it does not exist or is broken."""
     try:
         part = parts_of(given)[0] if given in PACKAGED or Path(given).is_file() else None
     except (SegzooError, OSError):

@@ -1,4 +1,4 @@
-"""An entry's own file, held to what the manifest says of it."""
+"""Whether an entry's own file is what the manifest says: it is opened, measured and compared."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,12 +11,12 @@ from segzoo.manifest.entries import Entry, geometry_of
 
 
 def open_entry(entry: Entry, path: Path) -> Checkpoint:
-    """An entry's file, opened and measured. Raises ConversionError where layout, geometry or dtype are not the manifest's."""
+    """An entry's file, opened and measured. Raises ConversionError where layout, geometry or dtype differ from the manifest."""
     artifact, expected = entry.artifact, geometry_of(entry)
     read = identify(path, positions=getattr(expected, "positions", None))
     if artifact.layout is not None and read.found.layout.name != artifact.layout:
         raise ConversionError(f"layout '{read.found.layout.name}', the manifest says '{artifact.layout}'")
-    read = as_told(read, entry)
+    read = completed(read, entry)
     if read.geometry != expected:
         raise ConversionError(f"geometry differs from the manifest: {differences(expected, read.geometry)}")
     if others := [dtype for dtype in read.dtypes if dtype != artifact.dtype]:
@@ -25,6 +25,6 @@ def open_entry(entry: Entry, path: Path) -> Checkpoint:
     return read
 
 
-def as_told(read: Checkpoint, entry: Entry) -> Checkpoint:
-    """A file with what its tensors do not show as an entry has it, such as the attention heads of a decoder."""
+def completed(read: Checkpoint, entry: Entry) -> Checkpoint:
+    """A file whose geometry has, from an entry, the sizes that no tensor shows, such as a decoder's attention heads."""
     return replace(read, geometry=told(read.geometry, asdict(geometry_of(entry))))

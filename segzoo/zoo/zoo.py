@@ -1,6 +1,6 @@
-"""A manifest in use, or several as one: the zoo, the folder its addresses start from, the store, and what the network may be asked.
+"""What `--zoo` opens: one manifest or several as one, with the store, and with what the user allows of the network.
 
-What downloads is imported when something is: `list` and `info` need no arrays and no HTTP.
+The modules that download are imported by the functions that use them, since `list` and `info` need no arrays and no HTTP.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from segzoo.errors import ConversionError, IntegrityError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
-from segzoo.manifest.merge import Part, Zoos, merged, parts_of
+from segzoo.manifest.merge import ZooPart, Zoos, merged, parts_of
 from segzoo.store.store import LOCK_NAME, Store, home
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
     from segzoo.store.policy import Policy
 
-T = TypeVar("T")
+ByteProgress = Callable[[int, int | None], None]
+"""Called with the bytes done, and with the bytes in all where they are known."""
 
 
 @dataclass(frozen=True)
 class Zoo:
-    """`label` is a short name for it. `origins` says for each name
-    which of the `parts` it is from, `hidden` what of later ones does not count.
+    """A manifest in use. `base` is the folder that relative addresses start from, `label` a short name for people.
+
+    `origins` maps each name to the one of the `parts` that it comes from. `hidden` says in words which entries of later parts lose.
     """
 
     manifest: Manifest
@@ -36,12 +38,12 @@ class Zoo:
     label: str
     offline: bool = False
     mirrors: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
-    origins: Mapping[str, Part] = field(default_factory=dict)
+    parts: tuple[ZooPart, ...] = ()
+    origins: Mapping[str, ZooPart] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
 
     def receipts_of(self, name: str) -> Path:
-        """The folder of an entry's receipt: that of the manifest that it is from, whichever it is used with."""
+        """The folder of an entry's receipt. It belongs to the manifest that has the entry, also where several are in use."""
         return self.store.home / "receipts" / self.origins[name].label
 
     def receipt_of(self, name: str) -> Path:
@@ -49,7 +51,7 @@ class Zoo:
 
     @property
     def option(self) -> str:
-        """The manifests as they were given, as they stand in a command that one is told to give next, with a space after it."""
+        """The --zoo options for a command that a message suggests, with a space at the end; empty for the shipped zoo."""
         return "" if self.label == "shipped" else "".join(f"--zoo {shlex.quote(part.given)} " for part in self.parts)
 
     def policy(self, **more: Any) -> Policy:
@@ -59,7 +61,7 @@ class Zoo:
         return Policy(offline=self.offline, mirrors=self.mirrors, look=self.look, **more)
 
     def look(self, artifact: Artifact, path: Path) -> None:
-        """Open a file as this artifact, and hold it to the layout, geometry and dtype that its entry has. Raises IntegrityError."""
+        """Open a file as this artifact, and compare layout, geometry and dtype with its entry. Raises IntegrityError where they differ."""
         from segzoo.formats import naming
         from segzoo.store.policy import opens
         from segzoo.zoo.opened import open_entry
@@ -74,16 +76,16 @@ class Zoo:
         except ConversionError as error:
             raise IntegrityError(error.message) from error
 
-    def fetch(self, artifact: Artifact, said: Callable[[int, int | None], None]) -> Fetched:
-        """The artifact in the store, as the user allows."""
+    def fetch(self, artifact: Artifact, said: ByteProgress) -> Fetched:
+        """The artifact, fetched into the store as far as the user allows the network."""
         from segzoo.store.fetch import fetch
 
         return fetch(artifact, self.store, self.base, said, policy=self.policy())
 
 
 def open_zoo(manifest: Zoos = None, offline: bool = False, mirrors: tuple[str, ...] = ()) -> Zoo:
-    """The manifest at a path, the embedded one for `mini`, the shipped one for `shipped` or where none is named; never the
-    working folder's unasked. Of several the earlier ones count, name by name.
+    """Open one manifest or several: paths, `mini` or `shipped`. Without a name it is `shipped`; the working folder's manifest is
+    used only where it is named. If several manifests use the same name, the earlier one wins.
 
     Pins are kept beside the first manifest of one's own, else in the store's folder.
     """
@@ -95,7 +97,7 @@ def open_zoo(manifest: Zoos = None, offline: bool = False, mirrors: tuple[str, .
     return Zoo(whole.manifest, parts[0].folder, store_of(parts), label, offline, mirrors, tuple(parts), whole.origins, whole.hidden)
 
 
-def store_of(parts: Iterable[Part]) -> Store:
-    """The store, with the pins that are kept for these manifests."""
+def store_of(parts: Iterable[ZooPart]) -> Store:
+    """The store, with the lock file of these manifests."""
     own = next((part for part in parts if part.own), None)
     return Store(home(), (own.folder if own else home()) / LOCK_NAME)

@@ -23,7 +23,7 @@ from support import GOLDEN, MINI, TAME, same, slow_after
 from segzoo.cli import main
 from segzoo.cli.terminal.interrupt import said
 from segzoo.formats import open_weights
-from segzoo.manifest.document import load
+from segzoo.manifest.document import load_manifest
 
 COMMANDS = sorted(main.commands)
 
@@ -78,7 +78,7 @@ def test_convert_many_into_a_folder(tmp_path):
 def test_convert_all_backbones(tmp_path):
     assert segzoo("--zoo", "mini", "convert", "--all", tmp_path / "pretrain").exit_code == 0
     assert [path.name for path in (tmp_path / "pretrain").iterdir()] == ["mini_vit_p16_64.pth"]
-    assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [load(MINI / "zoo.yaml").backbones["mini-vit"].file]
+    assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [load_manifest(MINI / "zoo.yaml").backbones["mini-vit"].file]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_verify_names_the_rung_that_a_bad_file_breaks(name, tmp_path):
         (("info", "ade-mni"), 7, "did you mean ade-mini?"),
         (("convert", "mini-vti", "out.pth"), 7, "did you mean mini-vit?"),
         (("verify", "zzz"), 7, "there are mini-vit, mini-mask, mini-linear"),
-        (("verify", "ade-mini"), 7, "'ade-mini' is a data set, no model"),
+        (("verify", "ade-mini"), 7, "'ade-mini' is a data set, not a model"),
         (("fetch", "ade-mini"), 7, "it lies beside the manifest"),
         (("verify", "vit-t"), 7, "segzoo --zoo shipped ..., or zoo='shipped' in Python"),
         (("verify", TAME), 7, "segzoo manifest add"),
@@ -348,7 +348,7 @@ def test_verify_names_the_rung_that_a_bad_file_breaks(name, tmp_path):
         (("verify", "mini-vit,mini-tony"), 7, "no 'mini-vit,mini-tony' in this zoo; did you mean mini-vit?"),
         (("verify", "ours.pth"), 7, "error: ours.pth: no such file\n"),
         (("info", "ours/mini-vit"), 7, "error: ours/mini-vit: no such file\nhint: did you mean mini-vit?"),
-        (("verify", TAME.name), 7, "mini.tame.npz: no such file\nhint: the zoo's mini-vit has a file of this name: give mini-vit in its place"),
+        (("verify", TAME.name), 7, "mini.tame.npz: no such file\nhint: the zoo's mini-vit has a file of this name: give the name mini-vit instead"),
         (("verify", "."), 7, "error: '.' is a folder\nhint: segzoo list shows the names that there are"),
         (("verify", ""), 7, "no '' in this zoo; there are mini-vit"),
         (("verify",), 2, "nothing named"),

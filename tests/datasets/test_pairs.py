@@ -19,7 +19,7 @@ from segzoo.datasets.pairs import digest, samples
 from segzoo.errors import EnvironmentFault
 from segzoo.evidence.climb import verify
 from segzoo.evidence.ladder import Setting
-from segzoo.manifest.document import load, packaged
+from segzoo.manifest.document import load_manifest, packaged
 from segzoo.store.store import Store, home
 
 
@@ -333,7 +333,7 @@ def test_the_authors_checkpoints_climb_the_ladder_on_every_data_set(name, offici
         plain["models"][name]["protocol"]["dataset"] = dataset
         plain["models"][name]["reported"]["miou"] = miou
         write(official, plain)
-        checks = counts(load(official), name, official.parent)
+        checks = counts(load_manifest(official), name, official.parent)
         assert [check.status for check in checks.values()] == ["passed", "passed", "passed", "n/a" if name == "distilled" else "passed", "passed"]
         assert "confirmed within 0.1" in checks["mIoU"].detail
         if dataset == "voc":
@@ -346,5 +346,5 @@ def test_the_authors_checkpoints_climb_the_ladder_on_every_data_set(name, offici
 
 
 def test_a_data_set_without_an_archive_says_where_to_get_it():
-    zoo = load(packaged("zoo.yaml"))
+    zoo = load_manifest(packaged("zoo.yaml"))
     assert all(dataset.archive or dataset.home for dataset in zoo.datasets.values())

@@ -24,14 +24,14 @@ from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Rule
-from segzoo.manifest.document import load
+from segzoo.manifest.document import load_manifest
 from segzoo.store.store import Store, home
 from segzoo.vocabulary import RUNGS
 
 
 def climb(folder, name, **setting):
     """All checks of one entry of the manifest in a folder, by rung."""
-    zoo = load(folder / "zoo.yaml")
+    zoo = load_manifest(folder / "zoo.yaml")
     store = Store(home(), folder / "segzoo.lock")
     return {check.rung: check for check in verify(zoo.entries[name], Setting(zoo, folder, store, **setting))}
 
@@ -301,7 +301,7 @@ def test_multi_scale_and_flip_is_judged_by_its_own_figure(lie, lab):
         lab.manifest(
             lambda plain: [plain["models"]["mini-linear"]["reported"].update(miou_ms_flip=86.71), plain["models"]["mini-linear"].pop("counts")]
         )
-    zoo = load(lab.folder / "zoo.yaml")
+    zoo = load_manifest(lab.folder / "zoo.yaml")
     setting = Setting(zoo, lab.folder, Store(home(), lab.folder / "segzoo.lock"), images=None, modes=("ms+flip",))
     check = list(verify(zoo.models["mini-linear"], setting))[-1]
     assert check.status == ("failed" if lie else "passed")
@@ -400,7 +400,7 @@ def test_mmsegs_own_file_is_compared_where_it_is_in_the_store(lab):
     lab.manifest(lambda plain: plain["backbones"]["mini-vit"].update(published=published))
     assert "theirs.pth" not in climb(lab.folder, "mini-vit")["round trip"].detail
     store = Store(home(), lab.folder / "segzoo.lock")
-    entry = load(lab.folder / "zoo.yaml").backbones["mini-vit"]
+    entry = load_manifest(lab.folder / "zoo.yaml").backbones["mini-vit"]
     shutil.copy(theirs, store.blob(sha256))
     store.pin(entry.published, sha256, theirs.stat().st_size, "theirs.pth")
     assert "equal to theirs.pth, all 42 tensors" in climb(lab.folder, "mini-vit")["round trip"].detail

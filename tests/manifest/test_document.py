@@ -14,11 +14,11 @@ from segzoo.conversion.plan import plan
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.layouts import NAMES
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.document import examine, load, packaged, schema
+from segzoo.manifest.document import examine, load_manifest, packaged, schema
 from segzoo.manifest.entries import geometry_of
 from segzoo.spec import Spec
 
-SHIPPED = load(packaged("zoo.yaml"))
+SHIPPED = load_manifest(packaged("zoo.yaml"))
 SCHEMA = json.loads(packaged("zoo.schema.json").read_text())
 # mIoU, ms+flip, images/s, training GB, crop, stride: MMSegmentation's configs/segmenter/README.md and configs, typed by hand
 REPORTED = {
@@ -178,7 +178,7 @@ def test_manifests_fit_the_published_schema(name):
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     plain = yaml.safe_load(packaged(name).read_text())
     jsonschema.validate(plain, SCHEMA)
-    assert set(load(packaged(name)).models) == set(plain["models"])
+    assert set(load_manifest(packaged(name)).models) == set(plain["models"])
     plain["models"][next(iter(plain["models"]))]["reported"]["mIoU"] = 50.0
     with pytest.raises(jsonschema.ValidationError, match="'mIoU' was unexpected"):
         jsonschema.validate(plain, SCHEMA)
@@ -309,11 +309,11 @@ def test_a_fault_is_told_with_line_and_field(fault, tmp_path):
     old, new, line, said = FAULTS[fault]
     path = tmp_path / "zoo.yaml"
     path.write_text(VALID)
-    load(path)
+    load_manifest(path)
     assert VALID.count(old) == 1
     path.write_text(VALID.replace(old, new))
     with pytest.raises(UsageError) as error:
-        load(path)
+        load_manifest(path)
     assert error.value.message.startswith(f"{path}:{line}: " if line else f"{path}: ")
     assert said in error.value.message
     assert "\x1b" not in error.value.message
@@ -345,7 +345,7 @@ MENDED = {
     "no number": ("eps: 1.0e-6", "eps: tiny", "models.one.backbone.eps: Input should be a valid number, found 'tiny'", None),
     "a number that is infinite": ("eps: 1.0e-6", "eps: 1e999", "models.one.backbone.eps: Input should be a valid number, found '1e999'", None),
 }  # fmt: skip
-ELSEWHERE = "--data DIR of verify and report names a folder elsewhere; or let a symbolic link beside the manifest lead there"
+ELSEWHERE = "verify and report take a folder elsewhere with --data DIR; or put a symbolic link to it beside the manifest"
 for outside in ("/data/tiny", "../tiny"):
     said = f"datasets.tiny.path: must be a path inside the folder it is relative to, found '{outside}'"
     MENDED[outside] = ("    path: tiny", f"    path: {outside}", said, ELSEWHERE)
@@ -369,16 +369,16 @@ def test_a_misspelt_field_explains_no_other_that_is_missing(tmp_path):
 
 def test_a_manifest_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(NotFoundError, match="no such manifest"):
-        load(tmp_path / "none.yaml")
+        load_manifest(tmp_path / "none.yaml")
     (tmp_path / "zoo.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="not readable as text"):
-        load(tmp_path / "zoo.yaml")
+        load_manifest(tmp_path / "zoo.yaml")
     with pytest.raises(UsageError, match="is a folder") as error:
-        load(tmp_path)
+        load_manifest(tmp_path)
     assert error.value.hint == f"the manifest in it is {tmp_path / 'zoo.yaml'}"
     (tmp_path / "zoo.yaml").unlink()
     with pytest.raises(UsageError, match="is a folder") as error:
-        load(tmp_path)
+        load_manifest(tmp_path)
     assert error.value.hint == "name the file in it"
 
 

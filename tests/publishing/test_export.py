@@ -21,10 +21,10 @@ from segzoo.cli import main
 from segzoo.errors import ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.formats import open_weights
 from segzoo.publishing.export.card import code, prose
-from segzoo.publishing.export.forms import FORMS
+from segzoo.publishing.export.forms import WRITERS
 from segzoo.store.store import home
-from segzoo.vocabulary import FORMS as OFFERED
-from segzoo.zoo.likeness import known
+from segzoo.vocabulary import FORMS
+from segzoo.zoo.likeness import match_entry
 from segzoo.zoo.loading import module
 from segzoo.zoo.zoo import open_zoo
 
@@ -106,7 +106,7 @@ def front_matter(folder):
 
 
 def test_the_command_offers_what_there_is():
-    assert list(OFFERED) == list(FORMS)
+    assert list(FORMS) == list(WRITERS)
 
 
 def test_transformers_gets_its_own_names_and_the_eps_that_it_would_not_guess(tmp_path):
@@ -156,9 +156,9 @@ def test_big_visions_models_are_told_to_timm_as_they_are(name, token, pool, tmp_
 @pytest.mark.parametrize(("width", "mlp"), [(1152, 4304), (192, 768), (49, 145), (1408, 6144)])
 def test_timm_makes_the_mlp_of_the_ratio_that_it_is_told(width, mlp, tmp_path):
     from segzoo.layouts.vit.geometry import Geometry
-    from segzoo.publishing.export.configs import Told, of_timm
+    from segzoo.publishing.export.configs import ModelFacts, of_timm
 
-    told = of_timm(Told(Geometry(width, 2, 1, mlp, 16, 16), 1e-6, ("stem", "encoder")))
+    told = of_timm(ModelFacts(Geometry(width, 2, 1, mlp, 16, 16), 1e-6, ("stem", "encoder")))
     assert int(width * told["model_args"]["mlp_ratio"]) == mlp  # as timm computes it
 
 
@@ -194,9 +194,9 @@ def test_the_loader_gives_mmsegs_scores_and_just_those_of_segzoo(head, crop, tmp
 
 def ours(name, zoo, image):
     opened = open_zoo(zoo)
-    it = known(name, opened, opened.manifest.entries, None, lambda done, whole: None)
+    matched = match_entry(name, opened, opened.manifest.entries, None, lambda done, whole: None)
     with torch.inference_mode():
-        return module(it.file, it.entry)(torch.from_numpy(image)).numpy()
+        return module(matched.file, matched.entry)(torch.from_numpy(image)).numpy()
 
 
 def test_the_loader_has_the_distillation_token_and_the_bilinear_positions_of_the_authors(tmp_path, zoo):
@@ -226,7 +226,7 @@ def test_the_loader_is_strict(tmp_path, zoo):
 
 @pytest.mark.parametrize("form", ["hf", "timm"])
 def test_a_segmenter_is_refused_where_there_is_no_class_for_it_and_nothing_is_left(form, tmp_path):
-    with pytest.raises(ConversionError, match="mini-mask is a Segmenter, for which") as error:
+    with pytest.raises(ConversionError, match="mini-mask is a Segmenter: ") as error:
         segzoo.export("mini-mask", tmp_path / "out", form=form, zoo="mini")
     assert "--as onnx" in error.value.hint
     assert list(tmp_path.iterdir()) == []

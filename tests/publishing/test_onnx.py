@@ -23,7 +23,7 @@ from segzoo.formats import open_weights
 from segzoo.layouts import OWN
 from segzoo.layouts.vit import VIT
 from segzoo.models.segmentor import build
-from segzoo.publishing.export.onnx import AnySize, compared, write
+from segzoo.publishing.export.onnx import AnySize, compare_with_torch, write_graph
 
 TOLERANCE = 1e-5  # absolute; the largest values are about 30
 
@@ -52,7 +52,7 @@ def segmenter(request, tmp_path_factory):
     head = request.param
     model, _ = traced(open_weights(GOLDEN / "mmseg" / "checkpoints" / f"mini_{head}.pth"), 2, 2)
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    assert write(model, path, 16, "scores") == [path]
+    assert write_graph(model, path, 16, "scores") == [path]
     return head, path
 
 
@@ -87,21 +87,21 @@ def test_it_is_sound_and_holds_nothing_of_the_machine_that_made_it(segmenter):
 def test_a_graph_of_other_weights_is_found_out(segmenter):
     head, path = segmenter
     model = golden_model(head)
-    assert "output was within" in compared(path, model, 16, 4)
+    assert "output was within" in compare_with_torch(path, model, 16, 4)
     model.backbone.layers[1].attn["attn"].out_proj.weight.data *= 1.01
     with pytest.raises(ConversionError, match=r"model\.onnx: differs from torch by"):
-        compared(path, model, 16, 4)
+        compare_with_torch(path, model, 16, 4)
 
 
 @pytest.mark.slow
 def test_a_backbones_features_are_flaxs_also_where_one_file_may_not_hold_it(tmp_path):
     model, same = traced(open_weights(TAME), None)
-    files = write(model, tmp_path / "model.onnx", 16, "features", most=1 << 20)
+    files = write_graph(model, tmp_path / "model.onnx", 16, "features", most=1 << 20)
     assert [file.name for file in files] == ["model.onnx", "model.onnx.data"]
     assert all(file.is_file() for file in files)
     assert files[0].stat().st_size < files[1].stat().st_size
     moved = (tmp_path.rename(tmp_path.with_name("moved"))) / "model.onnx"  # found by its name beside the graph, wherever that is
-    assert "within" in compared(moved, same, 16, 4)
+    assert "within" in compare_with_torch(moved, same, 16, 4)
     image = np.load(GOLDEN / "augreg" / "mini.input.npy").transpose(0, 3, 1, 2).astype(np.float32)
     tokens = np.load(GOLDEN / "augreg" / "mini.tame.flax_f64erf.npz")["tokens"][:, 1:]
     assert np.abs(outputs(session(moved), image) - tokens.swapaxes(1, 2).reshape(2, 64, 4, 4)).max() <= TOLERANCE
@@ -131,7 +131,7 @@ def test_the_example_in_a_card_segments_an_image(form, tmp_path):
 def test_the_authors_model_resizes_its_positions_their_way(tmp_path):
     """Theirs are bilinear; the golden logits are of the stored grid, torch stands for the others."""
     model, same = traced(open_weights(GOLDEN / "segmenter" / "mask.pth"), 3, 3, eps=1e-5, resample="bilinear")
-    write(model, tmp_path / "model.onnx", 8, "scores")
+    write_graph(model, tmp_path / "model.onnx", 8, "scores")
     graph = session(tmp_path / "model.onnx")
     image, logits = (np.load(GOLDEN / "segmenter" / name) for name in ("input.npy", "mask.logits.npy"))
     assert np.abs(outputs(graph, image) - logits).max() <= TOLERANCE

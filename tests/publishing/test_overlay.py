@@ -21,14 +21,14 @@ import segzoo
 from segzoo.cli import main
 from segzoo.datasets.decode import read_image
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
-from segzoo.manifest.document import load
+from segzoo.manifest.document import load_manifest
 from segzoo.publishing.overlay import disagreement, index_map, legend
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_zoo
 
 PHOTOS = MINI / "ade_mini" / "images" / "validation"
 FIRST = PHOTOS / "ADE_val_00000001.jpg"
-ZOO = load(MINI / "zoo.yaml")
+ZOO = load_manifest(MINI / "zoo.yaml")
 CLASSES = ZOO.datasets["ade-mini"].classes
 
 
@@ -226,7 +226,7 @@ def test_where_several_models_are_alike_it_must_be_said_which(tmp_path):
     for file in (path, mine):
         with pytest.raises(UsageError, match="like mini-mask and like twin") as raised:
             loaded(file, zoo)
-    assert "they differ in what no tensor shows: say which with --like NAME" in raised.value.hint
+    assert "they differ in facts that no tensor shows: choose one with --like NAME" in raised.value.hint
     assert loaded(mine, zoo, "twin").like == "twin"
     with pytest.raises(ConversionError, match="not like mini-linear"):
         loaded(path, zoo, like="mini-linear")

@@ -225,18 +225,18 @@ def test_a_receipt_that_is_handed_on_is_copied_into_the_report(verified, tmp_pat
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "new home"))
     done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images")
     assert done.exit_code == 7
-    assert f"error: '{ours}' is a receipt, of mini-linear\n" in done.stderr
+    assert f"error: '{ours}' is a receipt of mini-linear\n" in done.stderr
     check, copy = re.fullmatch(r".*\nhint: segzoo (.*) checks it; (.*) puts it into the report\n", done.stderr, re.DOTALL).groups()
     assert segzoo(*shlex.split(check.removeprefix("--zoo mini "))).exit_code == 0
     subprocess.run(copy, shell=True, check=True)
     done = segzoo("report", "-o", tmp_path / "page", "--no-images")
     assert (done.exit_code, "mini-linear: consistent\n" in done.stdout) == (0, True)
     done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images")
-    assert "checks it; the report would have it in place of your own receipt, " in done.stderr
+    assert "checks it; the report uses your own receipt, " in done.stderr
     done = segzoo("report", home() / "receipts" / "mini" / "mini-linear.json", "-o", tmp_path / "page", "--no-images")
     assert done.stderr.endswith(" checks it; segzoo --zoo mini report mini-linear makes its page\n")
     done = segzoo("report", ours, "-o", tmp_path / "page", "--no-images", zoo="shipped")
-    assert done.stderr.endswith(" checks it; for the report, name the zoo that has mini-linear with --zoo\n")
+    assert done.stderr.endswith(" checks it; for the report, give the zoo that has mini-linear with --zoo\n")
 
 
 def test_another_page_is_not_replaced(verified, tmp_path):

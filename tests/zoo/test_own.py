@@ -20,7 +20,7 @@ from support import GOLDEN, MINI, TAME
 import segzoo
 from segzoo.cli import main
 from segzoo.errors import UsageError
-from segzoo.manifest.document import load, packaged
+from segzoo.manifest.document import load_manifest, packaged
 from segzoo.manifest.spelling import inserted, spelt
 from segzoo.store.store import home
 from segzoo.zoo.own.write import Addition, put
@@ -71,14 +71,14 @@ def test_a_manifest_just_begun_is_right_and_completed_by_editors(lab):
     jsonschema.validate(yaml.safe_load(text), SCHEMA)
     jsonschema.Draft7Validator.check_schema(SCHEMA)  # which editors may know no further than
     assert right("manifest", "check").stdout == "zoo.yaml: 0 errors, 0 warnings\n"
-    assert not load(lab / "zoo.yaml").artifacts
+    assert not load_manifest(lab / "zoo.yaml").artifacts
 
 
 def test_what_the_template_shows_in_comments_is_right(lab):
     lines = (lab / "zoo.yaml").read_text().partition("version: 1\n")[2].splitlines()
     shown = "version: 1\n" + "\n".join(line.removeprefix("# ") for line in lines).replace("64 digits", "a" * 64)
     (lab / "shown.yaml").write_text(shown)
-    zoo = load(lab / "shown.yaml")
+    zoo = load_manifest(lab / "shown.yaml")
     assert (list(zoo.datasets), list(zoo.backbones), list(zoo.models)) == (["our-streets"], ["our-vit"], ["our-segmenter"])
     jsonschema.validate(yaml.safe_load(shown), SCHEMA)
 
@@ -196,7 +196,7 @@ def test_bfloat16_is_said_and_a_mixture_refused(lab):
         (2, "must be a file, or an address by http or https", ("ftp://host/vit.npz",)),
         (2, "go with one file", (TAME.name, MASK.name, "--name", "one")),
         (2, "no manifest can name it", (TAME.name, "--name", "Upper Case")),
-        (2, "no data set goes with one", (TAME.name, "--dataset", "ade20k")),
+        (2, "a backbone has no data set", (TAME.name, "--dataset", "ade20k")),
         (7, "--like vit-x: no such backbone", (TAME.name, "--like", "vit-x")),
         (7, "--dataset tony: no such data set", (MASK.name, "--like", "vit-t-mask", "--heads", "2", "--dataset", "tony")),
         (2, "8 classes, but data set ade20k of vit-t-mask has 150", (MASK.name, "--like", "vit-t-mask", "--heads", "2")),
@@ -221,9 +221,9 @@ def test_an_address_is_fetched_hashed_and_written_down(lab):
         done = right("manifest", "add", url, "--to", "zoo.yaml", "--json")  # who has looked at it need not fetch again
         added = json.loads(done.stdout)["result"]["added"][0]
         assert (added["entry"], server.seen) == (shown, [url.removeprefix(server.base)])
-        assert "as it came before, without asking the address again" in done.stderr
+        assert "taken from the store, without asking the address again" in done.stderr
         assert (added["name"], added["entry"]["source"]["urls"]) == ("ti-16", [url])
-        source = load(lab / "zoo.yaml").backbones["ti-16"].source
+        source = load_manifest(lab / "zoo.yaml").backbones["ti-16"].source
         assert (source.sha256, source.size) == (hashlib.sha256(data).hexdigest(), len(data))
         assert (source.name, source.urls[0].url) == ("Ti_16.npz", url)
         assert not (lab / "segzoo.lock").exists()
@@ -301,7 +301,7 @@ def test_comments_and_layout_stay(ending, lab):
     assert f"models:   # none yet{ending}  segmenter-mini-mask:{ending}" in after
     assert f"1.0e-5 was tried{ending}{ending}    mini.tame:{ending}      title:" in after
     assert after.count("\r") == (after.count("\n") if ending == "\r\n" else 0)
-    assert list(load(lab / "own.yaml").backbones) == ["first", "mini.tame"]
+    assert list(load_manifest(lab / "own.yaml").backbones) == ["first", "mini.tame"]
 
 
 @pytest.mark.parametrize(
@@ -386,10 +386,10 @@ def test_texts_are_spelt_as_yaml_reads_them(value):
 
 @pytest.mark.parametrize("value", [1e-6, 1e-5, 0.5, 127.5, 1e-12, 2.0, 1.5e20, 123.675])
 def test_numbers_are_spelt_as_the_strict_reader_takes_them(value, tmp_path):
-    from segzoo.manifest import strict_yaml
+    from segzoo.manifest.strict_yaml import read_yaml
 
     (tmp_path / "a.yaml").write_text("\n".join(spelt({"one": value, "list": [value]})))
-    assert strict_yaml.read(tmp_path / "a.yaml")[0] == {"one": value, "list": (value,)}
+    assert read_yaml(tmp_path / "a.yaml")[0] == {"one": value, "list": (value,)}
 
 
 def test_lines_are_counted_as_yaml_does():
@@ -449,7 +449,7 @@ def test_check_says_what_to_look_at(lab):
     (lab / TAME.name).unlink()
     missing, look = "expected/metrics.json: no such file", "expected/metrics.json: neither an address nor a file, so nobody can look the figure up"
     assert warnings("own.yaml") == [
-        ("backbones.mini-vit.source", f"{TAME.name}: no hash is known, so the first file that comes is taken for it"),
+        ("backbones.mini-vit.source", f"{TAME.name}: no hash is known, so the first file that arrives is accepted"),
         ("backbones.mini-vit.source.urls.0", f"{TAME.name}: no such file"),
         ("models.mini-mask.checkpoint.urls.0", f"{MASK.name}: 3,522,957 bytes, the manifest says 3,522,958"),
         ("models.mini-mask.counts.file.urls.0", missing),
@@ -457,7 +457,7 @@ def test_check_says_what_to_look_at(lab):
         ("datasets.ade-mini.path", "ade_mini: no such folder"),
         ("models.mini-mask.reported.source", look),
         ("models.mini-linear.reported.source", look),
-        ("models.mini-linear.checkpoint.name", f"{MASK.name}: models.mini-mask has another file of this name, and pins and copies go by it"),
+        ("models.mini-linear.checkpoint.name", f"{MASK.name}: models.mini-mask has another file of this name, and pins and copies are kept by name"),
     ]
     assert warnings("zoo.yaml", "mini") == []  # those that come with segzoo are not the lab's to mend
 
@@ -597,10 +597,10 @@ def test_addresses_start_from_the_folder_of_their_own_manifest(two, tmp_path, mo
 
 def test_a_name_of_the_working_folders_zoo_that_is_not_in_use(two):
     hint = "hint: segzoo --zoo zoo.yaml ..., or zoo='zoo.yaml' in Python"
-    assert hint in wrong(7, "no 'ours' in this zoo, but in that of zoo.yaml in this folder", "verify", "ours").stderr
+    assert hint in wrong(7, "no 'ours' in this zoo; zoo.yaml in this folder has it", "verify", "ours").stderr
     wrong(7, hint, "--zoo", "mini", "convert", "ours", "out.pth")
     wrong(7, "no 'our' in this zoo; did you mean ours?", "--zoo", two / "zoo.yaml", "--zoo", "mini", "verify", "our")
-    wrong(7, "but in the mini one", "verify", "mini-mask")
+    wrong(7, "the mini zoo has it", "verify", "mini-mask")
 
 
 @pytest.mark.parametrize(
@@ -618,8 +618,8 @@ def test_what_is_no_file_is_no_manifest_that_could_be_used(tmp_path, monkeypatch
 
 
 def test_one_manifest_alone_is_as_it_was_written():
-    assert open_zoo("mini").manifest == load(MINI / "zoo.yaml")
-    assert open_zoo().manifest == open_zoo("shipped").manifest == open_zoo([]).manifest == load(packaged("zoo.yaml"))
+    assert open_zoo("mini").manifest == load_manifest(MINI / "zoo.yaml")
+    assert open_zoo().manifest == open_zoo("shipped").manifest == open_zoo([]).manifest == load_manifest(packaged("zoo.yaml"))
     assert open_zoo("shipped").label == open_zoo().label == "shipped"
 
 
@@ -646,8 +646,8 @@ def test_references_that_lead_nowhere_or_to_something_else(two):
         (("mini", "none.yaml"), 7, "none.yaml: no such manifest"),
         (("mini", ""), 2, "one of the manifests has an empty name"),
         (("mini", "."), 2, ".: is a folder\nhint: the manifest in it is zoo.yaml"),
-        (("zoo.yaml:shipped",), 7, "no such manifest\nhint: each has a --zoo of its own: --zoo zoo.yaml --zoo shipped; a list is for SEGZOO_ZOO"),
-        (("mini:zoo.yaml:",), 7, "hint: each has a --zoo of its own: --zoo mini --zoo zoo.yaml; a list is for SEGZOO_ZOO"),
+        (("zoo.yaml:shipped",), 7, "no such manifest\nhint: give each its own --zoo: --zoo zoo.yaml --zoo shipped; only SEGZOO_ZOO takes a list"),
+        (("mini:zoo.yaml:",), 7, "hint: give each its own --zoo: --zoo mini --zoo zoo.yaml; only SEGZOO_ZOO takes a list"),
         (("mini", MASK), 2, "not readable as text"),
     ],
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segzoo.manifest.document import Complaint
-    from segzoo.manifest.merge import Part
+    from segzoo.manifest.merge import ZooPart
 
 USUAL = "zoo.yaml"
 
@@ -146,7 +146,7 @@ def _named(choice: Choice, paths: tuple[str, ...]) -> tuple[str, ...]:
     return paths or choice.zoo or (USUAL,)
 
 
-def _own(parts: Sequence[Part]) -> list[Part]:
+def _own(parts: Sequence[ZooPart]) -> list[ZooPart]:
     """The user's own manifests; all, if only manifests that come with segzoo were named."""
     return [part for part in parts if part.own] or list(parts)
 

@@ -15,7 +15,7 @@ from segzoo.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segzoo.manifest.merge import Part
+    from segzoo.manifest.merge import ZooPart
     from segzoo.zoo.own.propose import Proposal, Wishes
     from segzoo.zoo.own.take import Taken
     from segzoo.zoo.own.write import Addition
@@ -129,7 +129,7 @@ def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes) -> tuple[Tak
     return taken, proposal
 
 
-def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[Part]]:
+def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[ZooPart]]:
     """The zoo from which a proposal may take facts, and the manifests with which its target is used together.
 
     The zoo is made of the target, the manifests of --zoo and the shipped one.
@@ -145,7 +145,7 @@ def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[Part]]:
     return open_zoo(names, choice.offline, choice.mirrors), chosen if together else []
 
 
-def _additions(proposals: Sequence[Proposal], used: Zoo, to: Path | None, others: list[Part]) -> list[Addition]:
+def _additions(proposals: Sequence[Proposal], used: Zoo, to: Path | None, others: list[ZooPart]) -> list[Addition]:
     """The entries, and before them the data sets that they need and the manifest does not have."""
     from segzoo.zoo.own.write import Addition, copied
 

@@ -161,7 +161,7 @@ def _segmented(path: Path, models: Sequence[Loaded], evaluators: Sequence[Evalua
 
 def _saved(path: Path, image: ndarray, found: Sequence[Prediction], models: Sequence[Loaded], target: Path) -> dict[str, Any]:
     """Save the pictures of an image, of one model or of two side by side, and give the facts for --json."""
-    from segzoo.publishing.overlay import compared, disagreement, index_map, overlay
+    from segzoo.publishing.overlay import disagreement, index_map, overlay, side_by_side
 
     classes = [model.classes for model in models]
     record: dict[str, Any] = {"image": str(path), "height": image.shape[0], "width": image.shape[1]}
@@ -172,7 +172,7 @@ def _saved(path: Path, image: ndarray, found: Sequence[Prediction], models: Sequ
         return record
     record["shares"] = {model.name: one.shares for model, one in zip(models, found, strict=True)}
     record["differ_percent"] = disagreement(found, classes)
-    _save(compared(image, found, [Path(model.name).stem for model in models], classes), target, "compared", record)
+    _save(side_by_side(image, found, [Path(model.name).stem for model in models], classes), target, "compared", record)
     return record
 
 

@@ -1,6 +1,6 @@
-"""The README.md of an exported folder: what the model is, where it is from, what was done to it, what was proved of it.
+"""What the README.md of an exported folder says: what the model is, its origin, its conversion and its verification.
 
-Whatever a manifest says is a stranger's text: it reaches the card as text, never as markup.
+A manifest may be written by a stranger. Its texts reach the card as text, never as markup.
 """
 
 import json
@@ -13,31 +13,31 @@ from segzoo.evidence.receipt import check_of, facts_of
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Backbone, Dataset, Model
 from segzoo.publishing.export.forms import Made
-from segzoo.zoo.likeness import Known
+from segzoo.zoo.likeness import Matched
 
 _LIBRARY = {"hf": "transformers", "timm": "timm", "onnx": "onnx", "safetensors": "pytorch"}
-_FLAX = ("augreg", "bigvision")  # layouts of models that were trained in flax, whose GELU is the tanh form
+_FLAX = ("augreg", "bigvision")  # layouts of models trained in flax, where GELU has the tanh form
 
 
-def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None, other: str | None) -> str:
-    """The whole text. `proved` is the receipt of these bytes as the manifest describes them; where there is one but of something
-    `other`, that is said.
+def card(matched: Matched, sha256: str, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None, other: str | None) -> str:
+    """The whole text. `proved` is a receipt of these bytes, as the manifest describes them now. `other` says what a receipt is of, if
+    it is of something else.
     """
     blocks = [
-        _front_matter(known, made, dataset, proved),
-        f"# {prose(_title(known))}",
-        _what(known, made),
+        _front_matter(matched, made, dataset, proved),
+        f"# {prose(_title(matched))}",
+        _what(matched, made),
         "## Use",
-        _use(known, made),
-        *(["## Input and output", *_protocol(known.entry, dataset)] if isinstance(known.entry, Model) else []),
+        _use(matched, made),
+        *(["## Input and output", *_protocol(matched.entry, dataset)] if isinstance(matched.entry, Model) else []),
         "## Origin",
-        _list(_origin(known, sha256)),
+        _list(_origin(matched, sha256)),
         "## Conversion",
-        _list(_conversion(known, made, proved)),
+        _list(_conversion(matched, made, proved)),
         "## Verification",
         *_verification(made, proved, other),
         "## Licence",
-        _licence(known, dataset),
+        _licence(matched, dataset),
         "## Make it again",
         f"```sh\n{made.reproduce}\n{made.verify}\n```",
     ]
@@ -45,12 +45,12 @@ def card(known: Known, sha256: str, made: Made, dataset: Dataset | None, proved:
 
 
 def prose(text: object) -> str:
-    """A text as Markdown that shows just it: on one line, no character of it a sign."""
+    """A text escaped for Markdown, on one line."""
     return re.sub(r"([\\`*_\[\]<>|#&~!$])", r"\\\1", _line(text))
 
 
 def code(text: object) -> str:
-    """A text as a code span, whatever backticks are in it."""
+    """A text as a code span. The fence is longer than any run of backticks in the text."""
     plain = _line(text)
     fence = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
     space = " " if plain[:1] in "`" or plain[-1:] in "`" else ""
@@ -62,7 +62,7 @@ def _line(text: object) -> str:
 
 
 def _link(url: str) -> str:
-    """An address as a link. One relative to the manifest, or on the machine of whoever wrote it, leads nowhere and stays out."""
+    """An address as a link. An address that is relative to the manifest, or on its author's machine, leads nowhere and is left out."""
     return f"<{quote(url, safe=':/?#[]@!$&()*+,;=%~')}>" if re.match("https?://", url) else "an address beside the manifest"
 
 
@@ -70,43 +70,43 @@ def _list(lines: Iterator[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _front_matter(known: Known, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None) -> str:
-    """The block that hubs read; JSON, which is YAML too, so that no text can break out of it."""
-    segmenter = isinstance(known.entry, Model)
+def _front_matter(matched: Matched, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None) -> str:
+    """The block that hubs read. It is written as JSON, which is valid YAML, so that no text can break out of it."""
+    segmenter = isinstance(matched.entry, Model)
     task = "image-segmentation" if segmenter else "image-classification" if made.classes else "image-feature-extraction"
     facts: dict[str, Any] = {"license": "unknown", "library_name": _LIBRARY[made.form], "pipeline_tag": task}
     facts["tags"] = ["segzoo", "vision-transformer", *(["semantic-segmentation", "segmenter"] if segmenter else ["backbone"])]
-    if isinstance(known.entry, Model) and dataset is not None:
-        facts["datasets"] = [known.entry.protocol.dataset]
+    if isinstance(matched.entry, Model) and dataset is not None:
+        facts["datasets"] = [matched.entry.protocol.dataset]
         facts["metrics"] = ["mean_iou"]
         whole = {mode: one["measured"]["mIoU"] for mode, one in _modes(proved).items() if one.get("verdict") in ("confirmed", "refuted")}
-        if whole:  # measured on all images: those of a subset are no figure of the data set
+        if whole:  # only figures of all images: a subset's figure is not one of the data set
             results = {
                 "task": {"type": "image-segmentation"},
-                "dataset": {"name": dataset.title, "type": known.entry.protocol.dataset, "split": dataset.split},
+                "dataset": {"name": dataset.title, "type": matched.entry.protocol.dataset, "split": dataset.split},
                 "metrics": [{"type": "mean_iou", "name": f"mIoU, {mode}", "value": figure} for mode, figure in whole.items()],
             }
-            facts["model-index"] = [{"name": _title(known), "results": [results]}]
+            facts["model-index"] = [{"name": _title(matched), "results": [results]}]
     return "---\n" + "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items()) + "\n---"
 
 
-def _title(known: Known) -> str:
-    """Of an entry its own; a file of one's own is not the model that it is like."""
-    return known.entry.title if known.fetched else known.file.weights.path.name
+def _title(matched: Matched) -> str:
+    """The title of an entry; for a file of one's own its file name, since it is not the model that it is like."""
+    return matched.entry.title if matched.fetched else matched.file.weights.path.name
 
 
-def _what(known: Known, made: Made) -> str:
-    sizes = f"{known.file.geometry}."
-    if isinstance(known.entry, Backbone):
+def _what(matched: Matched, made: Made) -> str:
+    sizes = f"{matched.file.geometry}."
+    if isinstance(matched.entry, Backbone):
         what = f"A Vision Transformer with a classifier of {made.classes} classes" if made.classes else "A Vision Transformer without a classifier"
     else:
-        what = f"A Segmenter with a {known.entry.head.kind} head, from an image to scores of {known.entry.head.classes} classes of pixels"
-    named = f"{code(known.like)} of segzoo's zoo" if known.fetched else f"a file like {code(known.like)} of segzoo's zoo"
+        what = f"A Segmenter with a {matched.entry.head.kind} head, from an image to scores of {matched.entry.head.classes} classes of pixels"
+    named = f"{code(matched.like)} of segzoo's zoo" if matched.fetched else f"a file like {code(matched.like)} of segzoo's zoo"
     return f"{what}: {named}, written by segzoo {made.version} for {_LIBRARY[made.form]}. {sizes[0].upper()}{sizes[1:]}"
 
 
-def _use(known: Known, made: Made) -> str:
-    segmenter = isinstance(known.entry, Model)
+def _use(matched: Matched, made: Made) -> str:
+    segmenter = isinstance(matched.entry, Model)
     output, module = ("scores", "segmenter") if segmenter else ("features", "vit")
     before, after = _PIXELS if made.pixels else _NO_PIXELS, _LABELS if segmenter else ""
     shown = {
@@ -135,32 +135,32 @@ def _protocol(entry: Model, dataset: Dataset | None) -> Iterator[str]:
         yield f"Classes, of {prose(dataset.title)}: {', '.join(prose(name) for name in dataset.classes)}. config.json has them with their colours."
 
 
-def _origin(known: Known, sha256: str) -> Iterator[str]:
-    """Where the weights are from: of an entry what the manifest says, of a file of one's own only its name."""
-    artifact, fetched = known.entry.artifact, known.fetched
-    yield f"File: {code(known.file.weights.path.name if fetched is None else artifact.name)}, layout {code(known.file.found.layout.name)}"
+def _origin(matched: Matched, sha256: str) -> Iterator[str]:
+    """Where the weights come from: for an entry what the manifest says, for a file of one's own only its name."""
+    artifact, fetched = matched.entry.artifact, matched.fetched
+    yield f"File: {code(matched.file.weights.path.name if fetched is None else artifact.name)}, layout {code(matched.file.found.layout.name)}"
     yield f"SHA-256: {code(sha256)}"
     if fetched is None:
-        yield f"A file of somebody's own. Heads, eps and protocol, which no tensor shows, are those of {code(known.like)}."
+        yield f"A file of somebody's own. Heads, eps and protocol, which no tensor shows, are those of {code(matched.like)}."
         return
     yield f"Held to: {prose(fetched.evidence)}" + (f" ({prose(artifact.provenance)})" if artifact.provenance else "")
     for mirror in artifact.urls:
         yield f"From: {_link(mirror.url)}" + (f" ({prose(mirror.unverified)})" if mirror.unverified else "")
-    if isinstance(known.entry, Model):
-        reported = known.entry.reported.source if known.entry.reported else None
-        for what, url in (("Config", known.entry.config), ("Log", known.entry.log), ("Reported in", reported)):
+    if isinstance(matched.entry, Model):
+        reported = matched.entry.reported.source if matched.entry.reported else None
+        for what, url in (("Config", matched.entry.config), ("Log", matched.entry.log), ("Reported in", reported)):
             if url is not None and url.startswith("http"):
                 yield f"{what}: {_link(url)}"
 
 
-def _conversion(known: Known, made: Made, proved: Mapping[str, Any] | None) -> Iterator[str]:
-    source = known.file.found.layout.name
-    target = "the names of segzoo's own torch model" if made.layout == OWN[known.file.family.name].name else code(made.layout)
+def _conversion(matched: Matched, made: Made, proved: Mapping[str, Any] | None) -> Iterator[str]:
+    source = matched.file.found.layout.name
+    target = "the names of segzoo's own torch model" if made.layout == OWN[matched.file.family.name].name else code(made.layout)
     yield f"{code(source)} to {target}: {made.read} tensors read, {made.written} written. Numbers were moved, never computed."
     for drop in made.dropped:
         yield f"Left out: {prose(drop.section)} ({prose(drop.reason)}): {', '.join(code(key) for key in drop.keys)}"
-    yield f"Layer norms have eps {known.entry.eps:g}, which shows in no tensor" + (
-        f"; those of the head {known.entry.head_eps:g}" if isinstance(known.entry, Model) and known.entry.head_eps else ""
+    yield f"Layer norms have eps {matched.entry.eps:g}, which shows in no tensor" + (
+        f"; those of the head {matched.entry.head_eps:g}" if isinstance(matched.entry, Model) and matched.entry.head_eps else ""
     )
     if source in _FLAX:
         drift = facts_of(proved, "numbers").get("gelu_tanh_drift") if proved else None
@@ -169,7 +169,7 @@ def _conversion(known: Known, made: Made, proved: Mapping[str, Any] | None) -> I
 
 
 def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | None) -> Iterator[str]:
-    """What the receipt of the same bytes says, rung by rung."""
+    """What the receipt of these bytes says, rung by rung."""
     if proved is None:
         there = f"There is a receipt, but of {other}. " if other else ""
         yield f"{there}Not verified yet: {code(made.verify)}"
@@ -178,7 +178,7 @@ def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | Non
         failed = ", ".join(check["rung"] for check in proved["checks"] if check["status"] == "failed")
         yield f"**Verification failed**, at: {prose(failed)}."
     rows = ["| rung | status | |", "|---|---|---|"]
-    for check in proved["checks"]:  # what failed or was skipped may name folders of the machine in its detail
+    for check in proved["checks"]:  # the detail of a failed or skipped check may name folders of this machine
         status = "measured" if check["status"] == "skipped" and check["basis"] else check["status"]
         rows.append(f"| {prose(check['rung'])} | {prose(status)} | {prose(check['detail'] if status == 'passed' else check['short'])} |")
     yield "\n".join(rows)
@@ -202,8 +202,8 @@ def _modes(receipt: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return facts_of(receipt, "mIoU").get("modes", {}) if receipt else {}
 
 
-def _licence(known: Known, dataset: Dataset | None) -> str:
-    own = known.entry.licence if known.fetched else None
+def _licence(matched: Matched, dataset: Dataset | None) -> str:
+    own = matched.entry.licence if matched.fetched else None
     weights = f"{prose(own)}." if own else "not stated in the zoo; ask whoever published them."
     said = f" Of its data set, {prose(dataset.title)}: {prose(dataset.licence)}." if dataset is not None and dataset.licence else ""
     return f"Of the weights: {weights}{said} segzoo, which wrote this folder, is under Apache-2.0."

@@ -1,6 +1,6 @@
-"""What another library must be told of a model beside its tensors: the config of transformers, of timm, of a plain loader.
+"""What another library must know about a model besides its tensors: the config of transformers, of timm, of a plain loader.
 
-Pure: facts in, plain dicts out. What no tensor shows and nobody knows is left out, never guessed.
+The functions are pure: facts in, plain dicts out. A fact that nobody knows is left out, never guessed.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,142 +10,142 @@ from typing import Any
 from segzoo.errors import ConversionError
 from segzoo.layouts.vit.geometry import Geometry
 
-Channels = tuple[float, float, float]
+PerChannel = tuple[float, float, float]
 _TIMM_EPS = 1e-6
 
 
 @dataclass(frozen=True)
-class Told:
-    """A model as a config describes it. `sections` are those of the layout that came along; `mean` and `std` are of pixels
-    from 0 to 255, None where not known; `hidden` is the width of a pre-logits layer.
+class ModelFacts:
+    """The facts of a model that a config needs. `sections` are the exported sections. `mean` and `std` are for pixels from 0 to 255;
+    None means unknown. `hidden` is the width of a pre-logits layer.
     """
 
     geometry: Geometry
     eps: float
     sections: Collection[str]
     dtype: str = "float32"
-    mean: Channels | None = None
-    std: Channels | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
     resample: str = "bicubic"
     decoder_eps: float | None = None
     hidden: int | None = None
 
     @property
     def classes(self) -> int | None:
-        """Of the classifier, where one came along."""
+        """The number of the classifier's classes; None where no classifier is exported."""
         return self.geometry.classes if "classifier" in self.sections else None
 
     @property
     def side(self) -> int:
-        """In pixels, of the image that the position embeddings are for. Raises ConversionError where they are no square grid."""
+        """The side, in pixels, of the image that the position embeddings are for. Raises ConversionError where they are not a square grid."""
         if self.geometry.grid is None:
-            raise ConversionError(f"{self.geometry.positions} positions are no square grid, which a config could describe")
+            raise ConversionError(f"{self.geometry.positions} positions are no square grid, and a config can only describe a square one")
         return self.geometry.grid * self.geometry.patch
 
     @property
     def heads(self) -> int:
         if self.geometry.heads is None:
-            raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
+            raise ConversionError("the number of attention heads is not known: no tensor shows it, and the result depends on it")
         return self.geometry.heads
 
 
-def of_transformers(told: Told) -> dict[str, Any]:
-    """config.json of a ViTForImageClassification, or of a ViTModel where there is no classifier.
+def of_transformers(facts: ModelFacts) -> dict[str, Any]:
+    """The config.json of a ViTForImageClassification, or of a ViTModel where there is no classifier.
 
-    transformers' own default eps is 1e-12; its `gelu` is the exact, erf form.
+    The default eps of transformers is 1e-12, so eps is always written. Its `gelu` is the exact, erf form.
     """
     return {
-        "architectures": ["ViTForImageClassification" if told.classes else "ViTModel"],
+        "architectures": ["ViTForImageClassification" if facts.classes else "ViTModel"],
         "model_type": "vit",
-        "hidden_size": told.geometry.width,
-        "num_hidden_layers": told.geometry.depth,
-        "num_attention_heads": told.heads,
-        "intermediate_size": told.geometry.mlp,
+        "hidden_size": facts.geometry.width,
+        "num_hidden_layers": facts.geometry.depth,
+        "num_attention_heads": facts.heads,
+        "intermediate_size": facts.geometry.mlp,
         "hidden_act": "gelu",
-        "layer_norm_eps": told.eps,
-        "image_size": told.side,
-        "patch_size": told.geometry.patch,
+        "layer_norm_eps": facts.eps,
+        "image_size": facts.side,
+        "patch_size": facts.geometry.patch,
         "num_channels": 3,
         "qkv_bias": True,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
-        "torch_dtype": told.dtype,
-        **({"num_labels": told.classes} if told.classes else {}),
-        **({"pooler_output_size": told.hidden, "pooler_act": "tanh"} if told.hidden else {}),
+        "torch_dtype": facts.dtype,
+        **({"num_labels": facts.classes} if facts.classes else {}),
+        **({"pooler_output_size": facts.hidden, "pooler_act": "tanh"} if facts.hidden else {}),
     }
 
 
-def of_images(told: Told) -> dict[str, Any] | None:
-    """preprocessor_config.json of transformers; None where it is not known how images were normalised."""
-    if told.mean is None or told.std is None:
+def of_images(facts: ModelFacts) -> dict[str, Any] | None:
+    """The preprocessor_config.json of transformers; None where the normalisation of images is not known."""
+    if facts.mean is None or facts.std is None:
         return None
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
-        "size": {"height": told.side, "width": told.side},
+        "size": {"height": facts.side, "width": facts.side},
         "resample": 2,  # bilinear, as Pillow counts
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": _of_one(told.mean),
-        "image_std": _of_one(told.std),
+        "image_mean": _of_one(facts.mean),
+        "image_std": _of_one(facts.std),
     }
 
 
-def of_timm(told: Told) -> dict[str, Any]:
-    """config.json that `timm.create_model("local-dir:...")` reads: an architecture that it knows, with these sizes in `model_args`.
+def of_timm(facts: ModelFacts) -> dict[str, Any]:
+    """The config.json that `timm.create_model("local-dir:...")` reads: an architecture of timm, with the model's sizes in `model_args`.
 
-    Raises ConversionError for what timm's plain VisionTransformer is not: a hybrid, distilled, of another eps.
+    Raises ConversionError for a model that timm's plain VisionTransformer cannot hold: a hybrid, a distilled one, or one with another eps.
     """
-    if other := [section for section in told.sections if "residual" in section or "distilled" in section]:
+    if other := [section for section in facts.sections if "residual" in section or "distilled" in section]:
         raise ConversionError(
-            f"a model with a {other[0]} is another class in timm, whose config segzoo does not write",
+            f"timm has another class for a model with a {other[0]}, and segzoo writes no config for that class",
             hint="segzoo convert --to timm writes the tensors alone",
         )
-    if told.eps != _TIMM_EPS:
-        raise ConversionError(f"its layer norms have eps {told.eps:g}, timm's VisionTransformer has {_TIMM_EPS:g}, and a config cannot say otherwise")
-    width, mlp, classes = told.geometry.width, told.geometry.mlp, told.classes or 0
-    ratio = mlp / width if int(width * (mlp / width)) == mlp else (mlp + 0.5) / width  # timm cuts off what is left of the product
-    token = bool({"stem", "class token"} & set(told.sections))
-    pool = "map" if "pooling head" in told.sections else "token" if token else "avg"
-    arguments: dict[str, Any] = {"img_size": told.side, "patch_size": told.geometry.patch, "embed_dim": width, "depth": told.geometry.depth}
-    arguments |= {"num_heads": told.heads, "mlp_ratio": ratio, "class_token": token, "global_pool": pool, "fc_norm": False}
-    if "stem" not in told.sections:
+    if facts.eps != _TIMM_EPS:
+        raise ConversionError(f"its layer norms have eps {facts.eps:g}, timm's VisionTransformer has {_TIMM_EPS:g}, and no config can change that")
+    width, mlp, classes = facts.geometry.width, facts.geometry.mlp, facts.classes or 0
+    ratio = mlp / width if int(width * (mlp / width)) == mlp else (mlp + 0.5) / width  # timm rounds width * ratio down
+    token = bool({"stem", "class token"} & set(facts.sections))
+    pool = "map" if "pooling head" in facts.sections else "token" if token else "avg"
+    arguments: dict[str, Any] = {"img_size": facts.side, "patch_size": facts.geometry.patch, "embed_dim": width, "depth": facts.geometry.depth}
+    arguments |= {"num_heads": facts.heads, "mlp_ratio": ratio, "class_token": token, "global_pool": pool, "fc_norm": False}
+    if "stem" not in facts.sections:
         arguments["no_embed_class"] = True
-    known: dict[str, Any] = {"num_classes": classes, "input_size": [3, told.side, told.side], "fixed_input_size": True, "pool_size": None}
-    known |= {"crop_pct": 1.0, "interpolation": "bicubic", "first_conv": "patch_embed.proj", "classifier": "head"}
-    if told.mean is not None and told.std is not None:
-        known |= {"mean": _of_one(told.mean), "std": _of_one(told.std)}
+    pretrained: dict[str, Any] = {"num_classes": classes, "input_size": [3, facts.side, facts.side], "fixed_input_size": True, "pool_size": None}
+    pretrained |= {"crop_pct": 1.0, "interpolation": "bicubic", "first_conv": "patch_embed.proj", "classifier": "head"}
+    if facts.mean is not None and facts.std is not None:
+        pretrained |= {"mean": _of_one(facts.mean), "std": _of_one(facts.std)}
     return {
         "architecture": "vit_base_patch16_224",
         "num_classes": classes,
         "num_features": width,
         "global_pool": pool,
         "model_args": arguments,
-        "pretrained_cfg": known,
+        "pretrained_cfg": pretrained,
     }
 
 
-def of_loader(told: Told, more: Mapping[str, Any]) -> dict[str, Any]:
-    """config.json of `segzoo.publishing.export.standalone`, and for whoever writes another loader; `more` is the protocol and the classes."""
-    geometry, decoder = told.geometry, told.geometry.decoder
+def of_loader(facts: ModelFacts, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The config.json of `segzoo.publishing.export.standalone`, for other loaders too. `more` is the protocol and the classes."""
+    geometry, decoder = facts.geometry, facts.geometry.decoder
     sizes = {name: getattr(geometry, name) for name in ("width", "depth", "mlp", "patch")}
     return {
         "model_type": "segmenter" if decoder else "vit backbone",
         **sizes,
-        "heads": told.heads,
-        "grid": told.side // geometry.patch,
-        "eps": told.eps,
+        "heads": facts.heads,
+        "grid": facts.side // geometry.patch,
+        "eps": facts.eps,
         "gelu": "erf",
-        "distilled": "distilled stem" in told.sections,
-        "resample": told.resample,
-        "head": {**{name: value for name, value in asdict(decoder).items() if value}, "eps": told.decoder_eps} if decoder else None,
-        "mean": told.mean,
-        "std": told.std,
+        "distilled": "distilled stem" in facts.sections,
+        "resample": facts.resample,
+        "head": {**{name: value for name, value in asdict(decoder).items() if value}, "eps": facts.decoder_eps} if decoder else None,
+        "mean": facts.mean,
+        "std": facts.std,
         **more,
     }
 
 
-def _of_one(values: Channels) -> list[float]:
-    """Means or deviations of pixels from 0 to 255 as those of pixels from 0 to 1."""
+def _of_one(values: PerChannel) -> list[float]:
+    """Means or deviations for pixels from 0 to 255, turned into those for pixels from 0 to 1."""
     return [value / 255 for value in values]

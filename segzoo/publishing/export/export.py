@@ -1,7 +1,7 @@
-"""One entry of the zoo as a folder that another library loads as it is: weights, config, model card.
+"""How a model becomes a folder that another library loads without changes: weights, config, model card.
 
-The folder appears whole or not at all. Its weights are written by `conversion`, read back and compared; an ONNX graph is held
-to the torch model before it is kept.
+The folder appears complete or not at all. `conversion` writes the weights, reads them back and compares them. An ONNX graph is
+compared with the torch model before the folder appears.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from segzoo.evidence.keeping import changed
 from segzoo.evidence.receipt import command, facts_of, read_receipt
 from segzoo.manifest.entries import Entry, Model
 from segzoo.publishing.export.card import card
-from segzoo.publishing.export.forms import FORMS
-from segzoo.zoo.likeness import Known, Said, known
+from segzoo.publishing.export.forms import WRITERS
+from segzoo.zoo.likeness import Matched, match_entry
 from segzoo.zoo.own.propose import name_of
-from segzoo.zoo.zoo import Zoo
+from segzoo.zoo.zoo import ByteProgress, Zoo
 
-_SLOW = {"onnx": "torch traces the graph, which takes it half a minute"}
+_SLOW = {"onnx": "torch traces the graph, which takes half a minute"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ class File:
 
 @dataclass(frozen=True)
 class Publication:
-    """A folder that was written. `left_out` are the sections that did not come along, `verified` whether a receipt of the same
-    bytes says that nothing failed, None where there is none, `verify` the command that makes one, with paths as they were given.
+    """A folder that was written. `left_out` names the sections of the model that are not in it.
+
+    `verified` tells whether a receipt of the same bytes has no failed check; None means that there is no receipt. `verify` is the
+    command that makes a receipt, with paths as the caller gave them.
     """
 
     folder: Path
@@ -56,41 +58,46 @@ def publish(
     form: str,
     zoo: Zoo,
     like: str | None = None,
-    said: Said = lambda done, whole: None,
+    said: ByteProgress = lambda done, whole: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Publication:
-    """Write an entry of the zoo, or a file of one's own that is like one, as a folder of this form, one of `FORMS`. `note` is told what
-    will take its time.
+    """Write an entry of the zoo, or a file that is like one, as a folder of this form, one of `WRITERS`. `note` is called before slow work,
+    with a text for the user.
 
-    Raises UsageError (the folder is there, no such form), ConversionError (the form cannot hold the model), EnvironmentFault (disk, a missing
-    extra), NotFoundError, and what fetching raises.
+    Raises UsageError (the folder exists already, no such form), ConversionError (the form cannot hold the model), EnvironmentFault (disk,
+    a missing extra), NotFoundError, and what fetching raises.
     """
-    if form not in FORMS:
-        raise UsageError(f"no form '{form}'; there are {', '.join(FORMS)}")
-    with whole_folder(folder) as part:  # refused before anything is fetched
-        it = known(source, zoo, zoo.manifest.entries, like, said)
-        dataset = zoo.manifest.datasets[it.entry.protocol.dataset] if isinstance(it.entry, Model) else None
+    if form not in WRITERS:
+        raise UsageError(f"no form '{form}'; there are {', '.join(WRITERS)}")
+    with whole_folder(folder) as part:  # an existing folder is refused before anything is fetched
+        matched = match_entry(source, zoo, zoo.manifest.entries, like, said)
+        dataset = zoo.manifest.datasets[matched.entry.protocol.dataset] if isinstance(matched.entry, Model) else None
         if form in _SLOW:
             note(_SLOW[form])
         manifest = _zoo(zoo)
-        reproduce = _reproduce(it, manifest, form, folder)
-        verify = _verify(it, manifest, Path(it.name).name)
-        made = replace(FORMS[form](it, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
-        sha256 = it.fetched.sha256 if it.fetched else _sha256(it.file.weights.path)
-        receipt = read_receipt(zoo.receipt_of(it.like))
-        other = _other(receipt, sha256, it.entry) if receipt else None
-        proved = receipt if not other else None
-        if proved and it.fetched:
-            made = replace(made, verify=command(it.name, proved, manifest))
-        (part / "README.md").write_text(card(it, sha256, made, dataset, proved, other), encoding="utf-8")
+        reproduce = _reproduce(matched, manifest, form, folder)
+        verify = _verify(matched, manifest, Path(matched.name).name)
+        made = replace(WRITERS[form](matched, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
+        sha256 = matched.fetched.sha256 if matched.fetched else _sha256(matched.file.weights.path)
+        proved, other = _receipt(zoo, matched, sha256)
+        if proved and matched.fetched:
+            made = replace(made, verify=command(matched.name, proved, manifest))
+        (part / "README.md").write_text(card(matched, sha256, made, dataset, proved, other), encoding="utf-8")
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
     verified = proved["passed"] if proved else None
-    verify = command(it.name, proved, zoo.option) if proved and it.fetched else _verify(it, zoo.option, it.name)
-    return Publication(folder, form, it.name, it.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, verify)
+    verify = command(matched.name, proved, zoo.option) if proved and matched.fetched else _verify(matched, zoo.option, matched.name)
+    return Publication(folder, form, matched.name, matched.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, verify)
+
+
+def _receipt(zoo: Zoo, matched: Matched, sha256: str) -> tuple[Mapping[str, Any] | None, str | None]:
+    """The entry's receipt; if it is of something other than these bytes, None and what it is of."""
+    receipt = read_receipt(zoo.receipt_of(matched.like))
+    other = _other(receipt, sha256, matched.entry) if receipt else None
+    return (None if other else receipt), other
 
 
 def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:
-    """Of what else a receipt is than of these bytes as the manifest describes them."""
+    """What a receipt is of, where it is not of these bytes as the manifest describes them now; else None."""
     if facts_of(receipt, "bytes").get("sha256") != sha256:
         return "other bytes than these"
     what = changed(receipt, entry)
@@ -98,25 +105,25 @@ def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:
 
 
 def _zoo(zoo: Zoo) -> str:
-    """The option that chooses the zoo, with a space after it; of a person's own path only the usual name."""
+    """The --zoo option for the card, with a space at the end. A person's own path is private, so the usual name stands for it."""
     return {"shipped": "", "mini": "--zoo mini "}.get(zoo.label, "--zoo zoo.yaml ")
 
 
-def _reproduce(it: Known, manifest: str, form: str, folder: Path) -> str:
-    """What makes it again; of a person's own paths only the last part."""
-    return f"segzoo {manifest}export {shlex.quote(Path(it.name).name)}{_like(it)} -o {shlex.quote(folder.absolute().name)} --as {form}"
+def _reproduce(matched: Matched, manifest: str, form: str, folder: Path) -> str:
+    """The command that makes the folder again. A person's own paths are private, so only their last parts are shown."""
+    return f"segzoo {manifest}export {shlex.quote(Path(matched.name).name)}{_like(matched)} -o {shlex.quote(folder.absolute().name)} --as {form}"
 
 
-def _verify(it: Known, manifest: str, file: str) -> str:
-    """What verifies it, once a file of one's own has an entry."""
-    if it.fetched:
-        return f"segzoo {manifest}verify {it.like}"
-    own = name_of(Path(it.name).name)
-    return f"segzoo {manifest}manifest add {shlex.quote(file)}{_like(it)} --to own.yaml && segzoo --zoo own.yaml {manifest}verify {own}"
+def _verify(matched: Matched, manifest: str, file: str) -> str:
+    """The command that verifies the model. For a file of one's own, it first makes an entry."""
+    if matched.fetched:
+        return f"segzoo {manifest}verify {matched.like}"
+    own = name_of(Path(matched.name).name)
+    return f"segzoo {manifest}manifest add {shlex.quote(file)}{_like(matched)} --to own.yaml && segzoo --zoo own.yaml {manifest}verify {own}"
 
 
-def _like(it: Known) -> str:
-    return "" if it.fetched else f" --like {it.like}"
+def _like(matched: Matched) -> str:
+    return "" if matched.fetched else f" --like {matched.like}"
 
 
 def _sha256(path: Path) -> str:

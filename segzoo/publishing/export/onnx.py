@@ -1,7 +1,7 @@
-"""A model as an ONNX graph that takes images of any size, and that graph held to the model it was made of.
+"""How a model becomes an ONNX graph that takes images of any size, and how that graph is compared with the model.
 
-Nothing in it is fixed to the size it was exported with: sides are padded to whole patches, position embeddings resized and
-scores brought to the image's size inside the graph, by the same rules as in `model`.
+Nothing in the graph depends on the image size of the export. The graph pads sides to whole patches, resizes position embeddings
+and resizes scores to the image, by the same rules as `models`.
 """
 
 import logging
@@ -18,24 +18,26 @@ from segzoo.errors import ConversionError, EnvironmentFault
 from segzoo.models.vit.network import VisionTransformer
 
 OPSET = 20  # the first with Gelu; ONNX Runtime has it since 1.17
-MOST_IN_ONE_FILE = 1 << 31  # of protobuf; weights beyond it lie beside the graph
-TOLERANCE = 1e-4  # relative to the largest value: float32 in another order of additions gives 1e-6, behind a mask head's norm 1e-5
+MOST_IN_ONE_FILE = 1 << 31  # the limit of protobuf; larger weights go into a file beside the graph
+TOLERANCE = 1e-4  # relative to the largest value: float32 additions in another order give 1e-6, and 1e-5 after a mask head's norm
 
 
 class AnySize(VisionTransformer):
-    """The backbone for tracing: which table of positions is right is decided in the graph, for each image."""
+    """The backbone for tracing. The graph itself chooses, for each image, between stored and resized position embeddings."""
 
     def positions(self, h: int, w: int) -> Tensor:
         count, tokens = self.pos_embed.shape[1], h * w + self.extra
-        stored = self.pos_embed[:, torch.arange(tokens).clamp(max=count - 1)]  # as long as the other, so that `where` takes both; right if it fits
+        # as long as the resized table, since `where` needs that; the numbers are right only if it fits
+        stored = self.pos_embed[:, torch.arange(tokens).clamp(max=count - 1)]
         fits = torch.scalar_tensor(tokens, dtype=torch.int64) == count
         return torch.where(fits, stored, self._resize(h, w))
 
 
-def write(model: nn.Module, path: Path, patch: int, output: str, most: int = MOST_IN_ONE_FILE) -> list[Path]:
-    """Write a model, built with `AnySize`, from `image` (b, 3, H, W) to `output`; returns the files, two where one may not hold it.
+def write_graph(model: nn.Module, path: Path, patch: int, output: str, most: int = MOST_IN_ONE_FILE) -> list[Path]:
+    """Write a model, built with `AnySize`, as a graph from `image` (b, 3, H, W) to `output`. Returns the files; weights of more than
+    `most` bytes go into a second one.
 
-    Raises EnvironmentFault where torch and onnxscript do not get on with each other.
+    Raises EnvironmentFault where the versions of torch and onnxscript do not fit together.
     """
     image = torch.zeros(2, 3, 3 * patch + 1, 5 * patch + 2)
     size = sum(parameter.nbytes for parameter in model.parameters())
@@ -57,8 +59,8 @@ def write(model: nn.Module, path: Path, patch: int, output: str, most: int = MOS
                 f"{path.name}: torch {torch.__version__} could not export it: {str(error).splitlines()[0]}",
                 hint="these versions of torch, onnx and onnxscript do not fit together: pip install -U 'segzoo[export]'",
             ) from error
-        assert program is not None  # it is with dynamo=True
-        for node in program.model.graph.all_nodes():  # they carry the traces of this machine's source files
+        assert program is not None  # with dynamo=True there always is one
+        for node in program.model.graph.all_nodes():  # the metadata holds paths of this machine's source files
             node.metadata_props.clear()
         program.save(path, external_data=beside)
     return [path, *([path.with_name(path.name + ".data")] if beside else [])]
@@ -66,7 +68,7 @@ def write(model: nn.Module, path: Path, patch: int, output: str, most: int = MOS
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Torch warns of its own use of itself, and of a torchvision that is not there."""
+    """Silence torch's warnings about its own deprecated calls, and about a missing torchvision."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -78,8 +80,8 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def compared(path: Path, model: nn.Module, patch: int, grid: int) -> str:
-    """The graph run by ONNX Runtime beside the model, at the stored grid and at others; what was found, in words.
+def compare_with_torch(path: Path, model: nn.Module, patch: int, grid: int) -> str:
+    """Run the graph in ONNX Runtime and the model in torch, at the stored grid and at others. Returns the result in words.
 
     Raises ConversionError where they differ by more than TOLERANCE of the largest value.
     """

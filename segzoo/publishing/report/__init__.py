@@ -1,1 +1,1 @@
-"""The page of what was proved."""
+"""The page that shows what the receipts of a zoo prove."""

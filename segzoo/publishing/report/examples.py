@@ -1,4 +1,7 @@
-"""The best, the median and the worst image of an evaluation, seen again: image, label, prediction, and where the two disagree."""
+"""Which images of an evaluation are the best, the median and the worst, and pictures of them.
+
+The model sees each of these images again. The pictures are image, label, prediction, and the pixels where the two disagree.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -22,8 +25,9 @@ _WRONG = np.array([208, 32, 48], np.float32)
 
 @dataclass(frozen=True)
 class SeenAgain:
-    """An image of the evaluation. `iou` is its own mIoU in percent, over the classes that occur in it; `same` whether the
-    prediction's counts are those of the receipt; `panels` are JPEG files in the order of PANELS.
+    """An image of the evaluation, predicted again. `iou` is the image's own mIoU in percent, over the classes in it. `wrong` is the
+    share of wrong pixels in percent. `same` tells whether the prediction's counts equal the receipt's. `panels` are JPEG files
+    in the order of PANELS.
     """
 
     which: str
@@ -36,7 +40,7 @@ class SeenAgain:
 
 
 def extremes(per_image: Mapping[str, Counts]) -> dict[str, str]:
-    """The names of the best, the median and the worst image, by their own mIoU; of images without labels there is none."""
+    """The names of the best, the median and the worst image, by their own mIoU. Images without labels are left out."""
     scored = sorted((-mean_iou(one), name) for name, one in per_image.items() if one.label.sum())
     if not scored:
         return {}
@@ -44,35 +48,35 @@ def extremes(per_image: Mapping[str, Counts]) -> dict[str, str]:
     return {which: scored[place][1] for which, place in places.items()}
 
 
-def look(evaluator: Evaluator, sample: Sample, which: str, expected: Counts, classes: Classes, mode: str) -> SeenAgain:
-    """One image through the model again, in pictures. Raises EnvironmentFault for an image that cannot be read."""
+def see_again(evaluator: Evaluator, sample: Sample, which: str, expected: Counts, classes: Classes, mode: str) -> SeenAgain:
+    """Run one image through the model again, and draw it. Raises EnvironmentFault for an image that cannot be read."""
     image, label = read_pair(sample, evaluator.classes)
     found = evaluator.label_map(image, mode)
-    known = label != IGNORED
-    wrong = known & (found != label)
-    panels = [Image.fromarray(image), _labelled(image, label, known, classes), tinted(image, found, classes), _apart(image, wrong, known)]
-    occurring = sorted({*np.unique(label[known]).tolist(), *np.unique(found).tolist()})
+    labelled = label != IGNORED
+    wrong = labelled & (found != label)
+    panels = [Image.fromarray(image), _true(image, label, labelled, classes), tinted(image, found, classes), _apart(image, wrong, labelled)]
+    occurring = sorted({*np.unique(label[labelled]).tolist(), *np.unique(found).tolist()})
     names = list(classes)
     return SeenAgain(
-        which,
-        sample.name,
-        mean_iou(expected),
-        100 * float(wrong.sum() / max(known.sum(), 1)),
-        counts_of(confusion(torch.from_numpy(found).long(), label, evaluator.classes).numpy()) == expected,
-        [_jpeg(panel) for panel in panels],
-        {names[index]: classes[names[index]] for index in occurring},
+        which=which,
+        name=sample.name,
+        iou=mean_iou(expected),
+        wrong=100 * float(wrong.sum() / max(labelled.sum(), 1)),
+        same=counts_of(confusion(torch.from_numpy(found).long(), label, evaluator.classes).numpy()) == expected,
+        panels=[_jpeg(panel) for panel in panels],
+        classes={names[index]: classes[names[index]] for index in occurring},
     )
 
 
-def _labelled(image: np.ndarray, label: np.ndarray, known: np.ndarray, classes: Classes) -> Image.Image:
-    """The image tinted by its labels, and left as it is where there is none."""
-    coloured = np.asarray(tinted(image, np.where(known, label, 0), classes))
-    return Image.fromarray(np.where(known[..., None], coloured, image))
+def _true(image: np.ndarray, label: np.ndarray, labelled: np.ndarray, classes: Classes) -> Image.Image:
+    """The image tinted by its labels. Pixels without a label keep their colour."""
+    coloured = np.asarray(tinted(image, np.where(labelled, label, 0), classes))
+    return Image.fromarray(np.where(labelled[..., None], coloured, image))
 
 
-def _apart(image: np.ndarray, wrong: np.ndarray, known: np.ndarray) -> Image.Image:
-    """What is wrong in red on the faded image; darker where nothing is labelled and so nothing is counted."""
-    grey = image.astype(np.float32).mean(2, keepdims=True) * 0.3 + 178 * np.where(known, 1.0, 0.6)[..., None].astype(np.float32)
+def _apart(image: np.ndarray, wrong: np.ndarray, labelled: np.ndarray) -> Image.Image:
+    """Wrong pixels in red on the faded image. Pixels without a label are darker; they are not counted."""
+    grey = image.astype(np.float32).mean(2, keepdims=True) * 0.3 + 178 * np.where(labelled, 1.0, 0.6)[..., None].astype(np.float32)
     return Image.fromarray(np.where(wrong[..., None], _WRONG, grey.repeat(3, 2)).clip(0, 255).astype(np.uint8))
 
 

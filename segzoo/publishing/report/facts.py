@@ -1,9 +1,9 @@
-"""What receipts say of a zoo's entries, gathered for a page that people read: `gather` the facts, `render` the page.
+"""What receipts say about a zoo's entries, gathered for a page that people read. `page.render` makes the page from these facts.
 
-Nothing is measured here: figures are those of the receipts, and what has none is said to be not verified yet.
+Nothing is measured here. All figures come from receipts; an entry without a receipt is "not verified yet".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ _CONFUSIONS = 10
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pixels of a class that are predicted as another, and their share of all pixels of that class, in percent."""
+    """The pixels of class `label` that are predicted as `pred`. `share` is their part of all pixels of `label`, in percent."""
 
     label: str
     pred: str
@@ -32,8 +32,8 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Score:
-    """One mode of the evaluation: figures in percent; `low` and `high` are the 95 % interval of a subset, `allowed` the points
-    by which a figure may differ from the reported one.
+    """One mode of the evaluation, with figures in percent. `low` and `high` are the 95 % interval of a subset. `allowed` is the
+    difference in points that a figure may have from the reported one.
     """
 
     mode: str
@@ -56,7 +56,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Section:
-    """One entry: its checks by rung, none of which there are before it is verified. `parity` gives for each float type the
+    """One entry of the page. `checks` are by rung, and empty before the entry is verified. `parity` has for each float type the
     intermediates in the order of the forward pass, each with its relative difference.
     """
 
@@ -76,12 +76,12 @@ class Section:
 
     @property
     def single(self) -> Score | None:
-        """The figure beside which the reported one stands in a table: single scale."""
+        """The single-scale score, which a table shows beside the reported figure."""
         return next((score for score in self.scores if score.mode == "ss"), None)
 
     @property
     def verdict(self) -> str:
-        """The whole ladder in a word or two; nothing of it where the receipt does not hold."""
+        """The result of the whole ladder in a few words, or what is wrong with the receipt."""
         if self.broken:
             return "receipt broken"
         if self.changed:
@@ -100,7 +100,7 @@ class Section:
 
     @property
     def kind(self) -> str:
-        """What the verdict is worth: good, bad, or open."""
+        """How the page colours the verdict: good, bad, or open."""
         if self.broken or self.passed is False:
             return "bad"
         good = self.passed and self.verdict in ("passed", "confirmed", "consistent", "inconsistent")
@@ -110,8 +110,8 @@ class Section:
 def gather(
     name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str, Any] | None, zoo_option: str = "", broken: Sequence[str] = ()
 ) -> Section:
-    """The facts of an entry from its receipt, None where there is none that holds. `zoo_option` goes into the command that
-    reproduces it, `broken` says what is wrong with a receipt that does not hold.
+    """The facts of an entry from its receipt. `record` is None where there is no valid receipt. `zoo_option` goes into the command
+    that reproduces the receipt. `broken` says what is wrong with an invalid receipt.
     """
     figures = None if isinstance(entry, Backbone) else entry.reported
     reported = {mode: figure for mode in ("ss", "ms+flip") if figures and (figure := figures.of(mode)) is not None}
@@ -121,6 +121,7 @@ def gather(
     checks = {check["rung"]: check for check in record["checks"]}
     score, numbers = checks.get("mIoU", {}), checks.get("numbers", {})
     modes = score.get("facts", {}).get("modes", {})
+    asked = score.get("basis", {}).get("modes", ())
     parity: dict[str, list[tuple[str, float]]] = {}
     for one in numbers.get("facts", {}).get("intermediates", ()):
         parity.setdefault(one["dtype"], []).append((one["name"], one["relative"]))
@@ -130,15 +131,15 @@ def gather(
         entry.title,
         decimals,
         reported,
-        record["passed"],
-        {rung: checks[rung] for rung in RUNGS if rung in checks},
-        [_score(mode, modes[mode], score["facts"]["of"], decimals, classes) for mode in score.get("basis", {}).get("modes", ()) if mode in modes],
-        parity,
-        list(_provenance(entry, record, checks)),
-        score.get("basis", {}).get("precision", "fp32"),
-        command(name, record, zoo_option),
-        broken,
-        changed(record, entry),
+        passed=record["passed"],
+        checks={rung: checks[rung] for rung in RUNGS if rung in checks},
+        scores=[_score(mode, modes[mode], score["facts"]["of"], decimals, classes) for mode in asked if mode in modes],
+        parity=parity,
+        provenance=list(_provenance(entry, record, checks)),
+        precision=score.get("basis", {}).get("precision", "fp32"),
+        command=command(name, record, zoo_option),
+        broken=broken,
+        changed=changed(record, entry),
     )
 
 
@@ -153,20 +154,20 @@ def _score(mode: str, facts: Mapping[str, Any], of: int, decimals: int, classes:
 
 
 def _confusions(matrix: np.ndarray, classes: Sequence[str]) -> list[Confusion]:
-    """The commonest mistakes, by pixels."""
-    known = matrix[:-1]
-    wrong = known - np.diag(known.diagonal())
+    """The most frequent mistakes, by pixels."""
+    labelled = matrix[:-1]
+    wrong = labelled - np.diag(labelled.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     places = zip(*np.unravel_index(order, wrong.shape), strict=True)
     return [
-        Confusion(classes[row], classes[column], int(wrong[row, column]), 100 * float(wrong[row, column] / known[row].sum()))
+        Confusion(classes[row], classes[column], int(wrong[row, column]), 100 * float(wrong[row, column] / labelled[row].sum()))
         for row, column in places
         if wrong[row, column]
     ]
 
 
-def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Rows of what was verified, from where, how and with what."""
+def _provenance(entry: Entry, record: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Rows of name and value: which file was verified, where it comes from, how and with what it was verified."""
     file, trip, score = (checks.get(rung, {}).get("facts", {}) for rung in ("bytes", "round trip", "mIoU"))
     if file:
         yield "file", f"{file['artifact']}, {file['size']:,} bytes"

@@ -1,4 +1,4 @@
-"""The page made: receipts read, plots drawn, three images of each model seen again, and all of it written into a folder."""
+"""How a report comes about: receipts are read, plots are drawn, three images of each model are predicted again, and the page is written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from segzoo.evidence.receipt import read_receipt
 from segzoo.evidence.recheck import recheck
 from segzoo.manifest.entries import Entry
 from segzoo.publishing.report import plots
-from segzoo.publishing.report.examples import PANELS, extremes, look
+from segzoo.publishing.report.examples import PANELS, extremes, see_again
 from segzoo.publishing.report.facts import Section, gather
-from segzoo.publishing.report.page import MADE, Example, Illustrated, Picture, render
+from segzoo.publishing.report.page import GENERATOR, Example, Illustrated, Picture, render
 from segzoo.text import legible
 from segzoo.zoo.data import all_samples
 from segzoo.zoo.loading import loaded
@@ -36,21 +36,21 @@ _PARITY = (
 
 @dataclass(frozen=True)
 class Files:
-    """The two forms of the page in their folder."""
+    """The paths of the two forms of the page."""
 
     html: Path
     markdown: Path
 
 
 def refuse_other_page(folder: Path) -> None:
-    """Raises UsageError where a folder has a page that is not a report of segzoo's."""
+    """Raises UsageError where the folder has an index.html that segzoo did not make."""
     page = folder / "index.html"
-    if page.is_file() and MADE not in page.read_text(encoding="utf-8", errors="replace"):
+    if page.is_file() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page}: there is another page of this name", hint="name another folder: -o DIR")
 
 
 def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str) -> Section:
-    """The facts of an entry from its receipt. A receipt that does not hold gives none, and is said to be broken."""
+    """The facts of an entry from its receipt. An invalid receipt gives no facts, and is called broken."""
     models = zoo.manifest.models
     dataset = zoo.manifest.datasets[models[name].protocol.dataset] if name in models else None
     record, broken = _checked(zoo.receipt_of(name))
@@ -58,7 +58,7 @@ def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str) -> Section:
 
 
 def _checked(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
-    """A receipt, None where there is none that holds, and what is broken in it."""
+    """A receipt, and what is broken in it. The receipt is None where it is missing or broken."""
     if not path.is_file():
         return None, []
     try:
@@ -69,7 +69,7 @@ def _checked(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
 
 
 def illustrate(section: Section, zoo: Zoo, data: Path | None, device: str | None, images: bool) -> Illustrated:
-    """A section with its plot and, if `images` are wanted, with pictures of its best, median and worst image."""
+    """A section with its plot and, if `images` is True, with pictures of its best, median and worst image."""
     drawn = plots.parity(section)
     curve = Picture(f"{section.name}-parity.svg", _PARITY, drawn) if drawn else None
     if not images:
@@ -83,7 +83,7 @@ def illustrate(section: Section, zoo: Zoo, data: Path | None, device: str | None
 
 
 def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None) -> list[Example]:
-    """The best, the median and the worst image of the section's first mode, seen by the model again."""
+    """The best, the median and the worst image of the section's first mode, predicted again."""
     entry, score = zoo.manifest.models[section.name], section.scores[0]
     dataset = zoo.manifest.datasets[entry.protocol.dataset]
     folder, everything = all_samples(entry.protocol.dataset, dataset, zoo.base, zoo.store, data)
@@ -94,7 +94,7 @@ def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None)
     for which, image in extremes(score.per_image).items():
         if image not in samples:
             raise Skip("no data", f"{folder} has no {image}: it is another data set than the receipt's")
-        again = look(evaluator, samples[image], which, score.per_image[image], dataset.classes, score.mode)
+        again = see_again(evaluator, samples[image], which, score.per_image[image], dataset.classes, score.mode)
         caption = f"{which}: {image}, mIoU {again.iou:.2f} over the classes in it, {again.wrong:.2f} % of its pixels wrong"
         caption += "" if again.same else "; seen again, its counts are not quite those of the receipt"
         files = [f"{section.name}-{which}-{panel}.jpg" for panel in PANELS]
@@ -104,7 +104,7 @@ def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None)
 
 
 def write_page(illustrated: Sequence[Illustrated], label: str, folder: Path) -> Files:
-    """Write the page as HTML and as Markdown, with the pictures of the Markdown beside it. `label` is the zoo's."""
+    """Write the page as HTML and as Markdown, and the pictures for the Markdown into `pictures/`. `label` is the zoo's short name."""
     drawn = plots.figures([one.section for one in illustrated])
     overview = Picture("miou.svg", _OVERVIEW, drawn) if drawn else None
     html, markdown = render(illustrated, overview, label, plots.themed)

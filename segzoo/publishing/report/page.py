@@ -1,4 +1,4 @@
-"""The page, from facts and pictures: HTML and Markdown."""
+"""What the page of a report looks like, as HTML and as Markdown, made from facts and pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from segzoo.evidence.receipt import now
 from segzoo.publishing.report.facts import Section
 from segzoo.vocabulary import RUNGS
 
-MADE = '<meta name="generator" content="segzoo report">'  # in the page, by which it is known
+GENERATOR = '<meta name="generator" content="segzoo report">'  # every page has this line, which tells that segzoo made it
 
 
 def _figure(value: float | None, decimals: int = 2) -> str:
@@ -16,7 +16,7 @@ def _figure(value: float | None, decimals: int = 2) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the report: `svg` as text or `jpeg` as bytes, under a file name of its own; `alt` says what it shows."""
+    """A picture of the report: `svg` as text, or `jpeg` as bytes. `file` is its file name; `alt` says what it shows."""
 
     file: str
     alt: str
@@ -26,8 +26,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    """One image: whether it is the best, the median or the worst, its figures in words, its four pictures from left to right, and the
-    classes in them with their colours.
+    """One image. `which` is best, median or worst; `caption` has its figures in words. The four pictures go from left to right;
+    `legend` has the classes in them with their colours.
     """
 
     which: str
@@ -51,7 +51,7 @@ class Illustrated:
 
 
 def render(sections: Sequence[Illustrated], overview: Picture | None, label: str, themed: Callable[[str], str]) -> tuple[str, str]:
-    """The page as HTML, which needs no other file and no network, and as Markdown, whose pictures lie in `pictures/`.
+    """The page as HTML and as Markdown. The HTML needs no other file and no network; the Markdown's pictures are in `pictures/`.
 
     `themed` gives a plot the colours of the page.
     """
@@ -63,11 +63,11 @@ def render(sections: Sequence[Illustrated], overview: Picture | None, label: str
         return base64.b64encode(picture.jpeg or b"").decode()
 
     def cell(text: object) -> str:
-        """A text that stays in a cell of a Markdown table, and is no markup."""
+        """A text escaped for a cell of a Markdown table."""
         escaped = "".join("\\" + sign if sign in "\\`*_[]<>|" else sign for sign in str(text))
         return escaped.replace("\n", " ")
 
-    facts = {"made": MADE, "sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
+    facts = {"generator": GENERATOR, "sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
     pages = []
     for name in ("report.html", "report.md"):
         environment = Environment(

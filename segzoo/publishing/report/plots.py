@@ -1,6 +1,6 @@
-"""The plots of a report, as SVG: reported against measured mIoU, and torch against JAX layer by layer.
+"""What the plots of a report show, as SVG: reported against measured mIoU, and torch against JAX layer by layer.
 
-Drawn in stand-in colours that `themed` turns into those of the page, light or dark, and `plain` into fixed ones.
+Plots are drawn in stand-in colours. `themed` replaces them by the colours of the page, light or dark; `plain` by fixed colours.
 """
 
 import io
@@ -27,22 +27,23 @@ _INK, _MUTED, _LINE, _ACCENT, _SECOND, _BAND = _COLOURS
 
 
 def themed(svg: str) -> str:
-    """The plot in the colours of the page that it stands in."""
+    """The plot in the colours of the page around it."""
     for colour, (variable, _) in _COLOURS.items():
         svg = svg.replace(colour, f"var({variable})")
     return svg
 
 
 def plain(svg: str) -> str:
-    """The plot for a white page."""
+    """The plot in fixed colours, for a white page."""
     for colour, (_, fixed) in _COLOURS.items():
         svg = svg.replace(colour, fixed)
     return svg
 
 
 def figures(sections: Sequence[Section]) -> str | None:
-    """Measured mIoU as a dot, with its 95 % interval where some images were measured; the reported figure as a bar as wide as what
-    is allowed beside it, or at least visible. None where nothing was measured.
+    """The plot of figures; None where nothing was measured. A dot is the measured mIoU, with a 95 % interval for a subset of images.
+
+    A bar is the reported figure. Its width is the allowed difference, or more where that would be too narrow to see.
     """
     rows = [(section, score) for section in sections for score in section.scores]
     if not rows:
@@ -52,7 +53,7 @@ def figures(sections: Sequence[Section]) -> str | None:
     ends = [end for _, score in rows for end in (score.low, score.high, score.reported, score.measured["mIoU"]) if end is not None]
     left, right = min(ends), max(ends)
     margin = max(0.08 * (right - left), 1.0)
-    least = 0.004 * (right - left + 2 * margin)  # what the eye sees
+    least = 0.004 * (right - left + 2 * margin)  # the narrowest bar that the eye can see
     for place, (_, score) in enumerate(rows):
         if score.reported is not None:
             half = max(score.allowed, least)
@@ -70,8 +71,9 @@ def figures(sections: Sequence[Section]) -> str | None:
 
 
 def parity(section: Section) -> str | None:
-    """How far torch and JAX are apart after each step of the forward pass, with what the float types themselves resolve (dotted) and
-    what the rung allows (dashed). None where the rung was not climbed.
+    """The plot of differences between torch and JAX after each step of the forward pass; None where the rung was not climbed.
+
+    Dotted lines show the resolution of the float types, dashed lines the difference that the rung allows.
     """
     if not section.parity:
         return None

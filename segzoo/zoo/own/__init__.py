@@ -1,1 +1,1 @@
-"""A zoo of one's own: entries proposed, written, looked over."""
+"""A zoo of one's own: its entries are proposed, written and reviewed."""

@@ -1,7 +1,7 @@
-"""The manifest entry that a file of weights deserves: measured where its tensors show it, taken from an entry like it where not.
+"""The manifest entry for a file of weights: what its tensors show is measured, the rest is taken from an entry like it.
 
-What is taken is assumed, and marked so. Nothing is taken in silence, and no reported figure is taken at all, unless the file is
-the very one that the figure is of.
+What is taken is marked as assumed in the entry. A reported figure is taken only if the file is the one that the figure was
+measured on.
 """
 
 import re
@@ -34,7 +34,7 @@ E = TypeVar("E", Backbone, Model)
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the caller says of a file: attention heads, the data set, which entry of the zoo it is like, name and title."""
+    """What the caller says about a file: attention heads, data set, the entry of the zoo that it is like, name and title."""
 
     heads: int | None = None
     dataset: str | None = None
@@ -45,7 +45,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An entry and its plain form in the order in which it is written. `notes` are comments, by field; `remarks` are for the reader now."""
+    """An entry, and its plain form in written order. `notes` are comments in the manifest, by field; `remarks` are shown to the caller."""
 
     kind: str
     name: str
@@ -57,10 +57,10 @@ class Proposal:
 
 
 def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
-    """The entry for a file, by its tensors and what the zoo knows; it is held to the file as `verify` would.
+    """The entry for a file, from its tensors and the zoo. The file is then checked against it, as `verify` does.
 
-    Raises UsageError where something must be said that nothing shows, NotFoundError for a name that the zoo has not,
-    ConversionError for a file that no manifest can describe, and what opening it raises.
+    Raises UsageError where the caller must say what neither the file nor the zoo shows, NotFoundError for a name that is not in
+    the zoo, ConversionError for a file that no manifest can describe, and what opening it raises.
     """
     with naming(taken.path):
         file = identify(taken.path, heads=wishes.heads)
@@ -71,13 +71,13 @@ def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
         entry = kind.model_validate(plain)
         geometry = open_entry(entry, taken.path).geometry
     remarks = (*([taken.remark] if taken.remark else []), *file.weights.notes, *file.found.notes, *_of_the_name(taken))
-    notes = {field: notes[field] for field in (*plain, AFTER) if field in notes}  # in the order in which they are written
+    notes = {field: notes[field] for field in (*plain, AFTER) if field in notes}  # in written order
     return Proposal("backbones" if file.geometry.decoder is None else "models", name, entry, plain, notes, remarks, geometry)
 
 
 @dataclass(frozen=True)
 class _Case:
-    """A file, understood, and what may say of it what its tensors do not."""
+    """A file, measured, with the manifest and the wishes that supply what its tensors do not show."""
 
     taken: Taken
     file: Checkpoint
@@ -86,11 +86,11 @@ class _Case:
 
     @property
     def artifact(self) -> dict[str, Any]:
-        """The file itself in plain form. Raises ConversionError for tensors of several dtypes, or of one that no manifest has."""
+        """The artifact of the file in plain form. Raises ConversionError for tensors of several dtypes, or of a dtype that no manifest can name."""
         dtypes, taken = self.file.dtypes, self.taken
         if len(dtypes) > 1 or dtypes[0] not in DTYPES:
             hint = "segzoo convert --dtype float32 makes a file of one"
-            raise ConversionError(f"{taken.path}: tensors in {', '.join(dtypes)}; a manifest has one dtype for a file", hint)
+            raise ConversionError(f"{taken.path}: tensors in {', '.join(dtypes)}; a manifest can name one dtype for a file", hint)
         facts: dict[str, Any] = {"name": taken.name, "layout": self.file.found.layout.name}
         facts |= {"dtype": dtypes[0]} if dtypes[0] != "float32" else {}
         facts |= {"size": taken.size, "sha256": taken.sha256}
@@ -109,7 +109,7 @@ def _backbone(case: _Case, name: str) -> Plain:
     """A backbone's entry, and the notes on its fields."""
     taken, file, entries, wishes = case.taken, case.file, case.manifest.backbones, case.wishes
     if wishes.dataset:
-        raise UsageError(f"{taken.path}: a backbone, and no data set goes with one", hint="leave --dataset out")
+        raise UsageError(f"{taken.path}: it is a backbone, and a backbone has no data set", hint="leave --dataset out")
     artifact, geometry = case.artifact, file.family.describe(file.geometry)
     kin = {key: one for key, one in entries.items() if family_of(one) is file.family and _kin(one.geometry, geometry, file.family)}
     like = _like(case, kin, entries, lambda one: (*(getattr(one.geometry, hidden) for hidden in file.geometry.hidden), one.eps), "backbone")
@@ -118,7 +118,7 @@ def _backbone(case: _Case, name: str) -> Plain:
         geometry[field] = getattr(entries[like].geometry, field, None) if like else None
         if geometry[field] is None:
             said = f"{taken.path}: {file.geometry}: no tensor shows its {_WORDS.get(field, field)}"
-            raise UsageError(said, hint=f"say --{field} N, or --like NAME of a backbone with as many")
+            raise UsageError(said, hint=f"say --{field} N, or --like NAME of a backbone with the same number")
     eps = file.recorded.eps or (entries[like].eps if like else file.family.eps)
     title = wishes.title or f"{file.family.title}, {case.summary}"
     family = {} if file.family.name == SIZES.default else {SIZES.tag: file.family.name}
@@ -133,7 +133,7 @@ _WORDS = {"heads": "attention heads"}
 
 
 def _kin(entry: Any, geometry: Mapping[str, Any], family: Family) -> bool:
-    """Whether a backbone is of the sizes that make it the same architecture, whatever it was trained for."""
+    """Whether a backbone has the sizes of the same architecture. Sizes that depend on its training are not compared."""
     return all(getattr(entry, side) == geometry[side] for side in family.kin)
 
 
@@ -141,7 +141,8 @@ def _model(case: _Case) -> Plain:
     """A model's entry, and the notes on its fields."""
     taken, file, manifest, wishes = case.taken, case.file, case.manifest, case.wishes
     fitting = alike(file, manifest.models)
-    same = {key: one for key, one in fitting.items() if one.checkpoint.layout == file.found.layout.name}  # of models alike, those in this layout
+    # models whose own files have this layout are preferred
+    same = {key: one for key, one in fitting.items() if one.checkpoint.layout == file.found.layout.name}
     like = _like(case, same or fitting, manifest.models, assumed, "model")
     if like is None:
         said = f"{taken.path}: {file.geometry}: like no model of this zoo, and no tensor shows heads, eps, data set and protocol"
@@ -163,13 +164,13 @@ def _model(case: _Case) -> Plain:
 
 
 def _model_backbone(case: _Case, like: str, notes: dict[str, str]) -> dict[str, Any]:
-    """A model's backbone as its tensors show it; the rest as in an entry of the same width."""
+    """A model's backbone: what its tensors show, and the rest from an entry of the same width."""
     taken, file, model = case.taken, case.file, case.manifest.models[like]
     backbone = file.family.describe_model(file.geometry)
     lacking = [field for field, value in backbone.items() if value is None]
-    wide = getattr(model.backbone, "width", None) == backbone.get("width")
+    same_width = model.backbone if getattr(model.backbone, "width", None) == backbone.get("width") else None
     for field in lacking:
-        value = file.recorded.eps or model.eps if field == "eps" else getattr(model.backbone, field, None) if wide else None
+        value = (file.recorded.eps or model.eps) if field == "eps" else getattr(same_width, field, None)
         if value is None:
             said = f"{taken.path}: no tensor shows its {_WORDS.get(field, field)}, and {like} is of another width"
             raise UsageError(said, hint=f"say --{field} N")
@@ -180,7 +181,7 @@ def _model_backbone(case: _Case, like: str, notes: dict[str, str]) -> dict[str, 
 
 
 def _model_head(case: _Case, like: str, backbone: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:
-    """A model's head as its tensors show it; the rest as in an entry with the same head, or as its backbone."""
+    """A model's head: what its tensors show, and the rest from an entry with the same head, or from its own backbone."""
     decoder, model = case.file.geometry.decoder, case.manifest.models[like]
     assert decoder is not None
     kind = HEADS[decoder.kind]
@@ -204,35 +205,38 @@ def _model_head(case: _Case, like: str, backbone: Mapping[str, Any], notes: dict
 
 
 def _protocol(model: Model, dataset: str) -> dict[str, Any]:
-    """The protocol of another model on a data set, in plain form: one number where it is the same for all channels."""
+    """The protocol of another model with this data set, in plain form. Equal channels are written as one number."""
     protocol = model.protocol.model_dump(exclude_unset=True, exclude={"note", "published_scale"}) | {"dataset": dataset}
     for side in ("mean", "std"):
         protocol[side] = protocol[side][0] if len(set(protocol[side])) == 1 else protocol[side]
     return protocol
 
 
-def _like(case: _Case, alike: Mapping[str, E], among: Mapping[str, E], shared: Callable[[E], Any], what: str) -> str | None:
-    """The entry to take from: the one named, the one whose file this is, or the first alike where all of them give the same."""
+def _like(case: _Case, kin: Mapping[str, E], among: Mapping[str, E], shared: Callable[[E], Any], what: str) -> str | None:
+    """The entry to take facts from: the named one, else the one whose file this is, else the first of its `kin`. None where it has none.
+
+    Raises UsageError where its kin differ in their `shared` facts, NotFoundError for an unknown name.
+    """
     if (named := case.wishes.like) is not None:
         if named not in among:
             raise NotFoundError(f"--like {named}: no such {what}; there are {', '.join(among) or 'none'}")
         return named
     if own := next((name for name, one in among.items() if _is(case.taken, one.artifact)), None):
         return own
-    if len({shared(one) for one in alike.values()}) > 1:
-        hint = "they differ in what no tensor shows: say which with --like NAME"
-        raise UsageError(f"{case.taken.path}: {case.file.geometry}: like {' and like '.join(alike)}", hint)
-    return next(iter(alike), None)
+    if len({shared(one) for one in kin.values()}) > 1:
+        hint = "they differ in facts that no tensor shows: choose one with --like NAME"
+        raise UsageError(f"{case.taken.path}: {case.file.geometry}: like {' and like '.join(kin)}", hint)
+    return next(iter(kin), None)
 
 
 def _is(taken: Taken, artifact: Artifact) -> bool:
-    """Whether the file is that artifact, by hash."""
+    """Whether the file is that artifact. The hash, or its first digits, decide."""
     return taken.sha256 == artifact.sha256 or (artifact.sha256_prefix is not None and taken.sha256.startswith(artifact.sha256_prefix))
 
 
 def _check_classes(taken: Taken, name: str, datasets: Mapping[str, Dataset], classes: int, like: str) -> None:
     fitting = [one for one, dataset in datasets.items() if len(dataset.classes) == classes]
-    hint = f"say --dataset NAME: of {classes} classes there are {', '.join(fitting)}" if fitting else "describe the data set in the manifest first"
+    hint = f"say --dataset NAME; data sets with {classes} classes: {', '.join(fitting)}" if fitting else "describe the data set in the manifest first"
     if name not in datasets:
         raise NotFoundError(f"--dataset {name}: no such data set; there are {', '.join(datasets)}", hint)
     if name not in fitting:
@@ -241,7 +245,7 @@ def _check_classes(taken: Taken, name: str, datasets: Mapping[str, Dataset], cla
 
 
 def name_of(source: str) -> str:
-    """The name for a file or an address, made of its own: without suffix and digits of its hash, in the letters that a name may have."""
+    """A name for a file or an address, made from its file name: without the suffix and the digits of its hash, in letters that a name may have."""
     file = unquote(urlsplit(source).path if "://" in source else source).rsplit("/", 1)[-1]
     stem = re.sub(r"\.(npz|pth|pt|safetensors)$", "", file, flags=re.IGNORECASE)
     stem = re.sub(r"[-_.][0-9a-f]{8}$", "", stem)
@@ -249,7 +253,7 @@ def name_of(source: str) -> str:
 
 
 def _of_the_name(taken: Taken) -> list[str]:
-    """What the eight hex digits at the end of a published file's name say, where there are any."""
+    """A remark on the eight hex digits at the end of a published file's name; none where there are no digits."""
     digits = re.search(r"-([0-9a-f]{8})\.[a-z]+$", taken.name)
     if digits is None or not re.search("[0-9]", digits[1]):
         return []

@@ -1,5 +1,7 @@
-"""What the author of a manifest should look at, beside what is wrong with it: files that are missing or differ, hashes that nobody
-knows, data sets that are not as they are described, figures of another scale.
+"""What the author of a valid manifest should look at.
+
+That is files that are missing or differ, artifacts without a hash, data sets that differ from their description, figures on
+another scale, and files that share a name.
 """
 
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from segzoo.errors import EnvironmentFault
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Complaint, Manifest
 from segzoo.manifest.entries import Dataset, Protocol, Reported
-from segzoo.manifest.merge import Merged, Part
+from segzoo.manifest.merge import Merged, ZooPart
 from segzoo.manifest.strict_yaml import Where
 from segzoo.store.store import Store
 
@@ -18,7 +20,7 @@ Placed = tuple[Where, Artifact]
 
 
 def placed(manifest: Manifest) -> Iterator[Placed]:
-    """Every artifact of a zoo, and where it stands in the manifest."""
+    """Every artifact of a zoo, with its place in the manifest."""
     for name, dataset in manifest.datasets.items():
         if dataset.archive:
             yield ("datasets", name, "archive"), dataset.archive
@@ -32,8 +34,8 @@ def placed(manifest: Manifest) -> Iterator[Placed]:
             yield ("models", name, "counts", "file"), model.counts.file
 
 
-def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
-    """What to look at in one of the manifests in use; `whole` is all of them together. Nothing is fetched, hashed or decoded."""
+def review(part: ZooPart, whole: Merged, store: Store) -> Iterator[Complaint]:
+    """Complaints about one of the manifests in use; `whole` is all of them as one. Nothing is fetched, hashed or decoded."""
     yield from _files(part, store)
     for name, dataset in part.manifest.datasets.items():
         yield from _dataset(part, name, dataset, whole.manifest.datasets[name])
@@ -44,12 +46,12 @@ def review(part: Part, whole: Merged, store: Store) -> Iterator[Complaint]:
     yield from _twins(part, whole)
 
 
-def _files(part: Part, store: Store) -> Iterator[Complaint]:
-    """Hashes that nobody knows, and files beside the manifest that are not there or have another size."""
+def _files(part: ZooPart, store: Store) -> Iterator[Complaint]:
+    """Artifacts without a hash, and files beside the manifest that are missing or have another size."""
     for where, artifact in placed(part.manifest):
         if not store.expectation(artifact).has_hash:
             hint = f"segzoo manifest lock {part.given} pins it in {store.lock.name}"
-            yield part.source.at(where, f"{artifact.name}: no hash is known, so the first file that comes is taken for it", hint)
+            yield part.source.at(where, f"{artifact.name}: no hash is known, so the first file that arrives is accepted", hint)
         for index, mirror in enumerate(artifact.urls):
             if mirror.relative or mirror.url.startswith("file:"):
                 path = part.folder / mirror.url if mirror.relative else Path(unquote(urlsplit(mirror.url).path))
@@ -60,11 +62,14 @@ def _files(part: Part, store: Store) -> Iterator[Complaint]:
                     yield part.source.at(at, f"{mirror.url}: {size:,} bytes, the manifest says {artifact.size:,}")
 
 
-def _dataset(part: Part, name: str, dataset: Dataset, used: Dataset) -> Iterator[Complaint]:
-    """Whether a data set can be found, and its images pair up with labels, as many as it says. `used` is what counts of this name."""
+def _dataset(part: ZooPart, name: str, dataset: Dataset, used: Dataset) -> Iterator[Complaint]:
+    """A data set that cannot be found, or whose images and labels do not pair up in the stated number.
+
+    `used` is the data set of this name in the manifests as one: an earlier manifest may have it too.
+    """
     if dataset.path is None:
         if not (used.path or used.archive or used.home):
-            hint = "path is its folder, relative to the manifest, archive what is downloaded, home the page where people get it"
+            hint = "give its folder relative to the manifest (path), the file to download (archive), or the page where people get it (home)"
             said = "nothing says where it is: only --data DIR of verify and report can name it"
             yield part.source.at(("datasets", name), said, hint)
     elif not (folder := part.folder / dataset.path).is_dir():
@@ -78,16 +83,16 @@ def _dataset(part: Part, name: str, dataset: Dataset, used: Dataset) -> Iterator
             yield part.source.at(("datasets", name, "path"), fault.message, fault.hint)
 
 
-def _pixels(part: Part, name: str, protocol: Protocol) -> Iterator[Complaint]:
-    """A mean or deviation as other programs have it, who divide by 255 first; 0 and 1, which change nothing, are neither."""
+def _pixels(part: ZooPart, name: str, protocol: Protocol) -> Iterator[Complaint]:
+    """A mean or deviation for pixels from 0 to 1, as other programs use. A mean of 0 and a deviation of 1 change nothing and are allowed."""
     for field, values, small in (("mean", protocol.mean, 0 < max(protocol.mean) <= 1), ("std", protocol.std, max(protocol.std) < 1)):
         if small:
             said = f"{', '.join(map(str, values))}: as if for pixels from 0 to 1, but here they are from 0 to 255"
-            yield part.source.at(("models", name, "protocol", field), said, "mean and std of pixels from 0 to 1 are to be multiplied by 255")
+            yield part.source.at(("models", name, "protocol", field), said, "multiply mean and std by 255")
 
 
-def _figures(part: Part, name: str, reported: Reported) -> Iterator[Complaint]:
-    """What nobody can look up, and what is no percentage."""
+def _figures(part: ZooPart, name: str, reported: Reported) -> Iterator[Complaint]:
+    """Figures that look like fractions, and a source that nobody can look up."""
     for field in ("miou", "miou_ms_flip"):
         if (value := getattr(reported, field)) is not None and value <= 1:
             yield part.source.at(("models", name, "reported", field), f"{value}: it looks like a fraction, but figures are in percent")
@@ -96,12 +101,12 @@ def _figures(part: Part, name: str, reported: Reported) -> Iterator[Complaint]:
         yield part.source.at(("models", name, "reported", "source"), f"{source}: neither an address nor a file, so nobody can look the figure up")
 
 
-def _twins(part: Part, whole: Merged) -> Iterator[Complaint]:
-    """Different files under one name: pins and copies go by it."""
+def _twins(part: ZooPart, whole: Merged) -> Iterator[Complaint]:
+    """Different files with the same name. Pins and copies are kept by that name."""
     first: dict[str, Placed] = {}
     for where, artifact in placed(whole.manifest):
-        known, other = first.setdefault(artifact.name, (where, artifact))
+        place, other = first.setdefault(artifact.name, (where, artifact))
         differ = any(getattr(artifact, field) != getattr(other, field) for field in ("size", "sha256", "sha256_prefix"))
         if differ and whole.origins[str(where[1])] is part:
-            said = f"{artifact.name}: {known[0]}.{known[1]} has another file of this name, and pins and copies go by it"
-            yield part.source.at((*where, "name"), said, "call one of them by another name: the address need not end in it")
+            said = f"{artifact.name}: {place[0]}.{place[1]} has another file of this name, and pins and copies are kept by name"
+            yield part.source.at((*where, "name"), said, "give one of them another name: its address may end differently")

@@ -1,4 +1,4 @@
-"""A file for a manifest, hashed where it lies or as it comes."""
+"""How a file or an address becomes a source for a manifest: a file is hashed in its place, an address is fetched and hashed."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -11,8 +11,7 @@ from segzoo.errors import UsageError
 from segzoo.manifest.artifact import Artifact, Mirror
 from segzoo.manifest.fields import FileName, Url
 from segzoo.store.hashing import hashed
-from segzoo.zoo.own.write import Said
-from segzoo.zoo.zoo import Zoo
+from segzoo.zoo.zoo import ByteProgress, Zoo
 
 _FILE_NAME: TypeAdapter[str] = TypeAdapter(FileName)
 _URL: TypeAdapter[str] = TypeAdapter(Url)
@@ -20,8 +19,10 @@ _URL: TypeAdapter[str] = TypeAdapter(Url)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A file at hand. `url` is how a manifest in a certain folder names it, `name` how it calls it. `memory` keeps what came from
-    an address until it is in a manifest: who has looked at a proposal need not fetch again to take it.
+    """A file at hand, with the `name` and the `url` that a manifest in a certain folder gives it.
+
+    `memory` is a lock file that pins what came from an address until it is in a manifest. After a look at the proposal, writing the
+    entry needs no second download.
     """
 
     path: Path
@@ -34,15 +35,15 @@ class Taken:
     remark: str | None = None
 
     def forget(self) -> None:
-        """The next time it is fetched anew."""
+        """Forget the download, so that the next call fetches again."""
         if self.memory is not None:
             self.memory.unlink(missing_ok=True)
 
 
-def take(source: str, folder: Path, zoo: Zoo, said: Said) -> Taken:
-    """A file by address or path, for a manifest in `folder`. An address is fetched into the store; a local file stays where it is.
+def take(source: str, folder: Path, zoo: Zoo, said: ByteProgress) -> Taken:
+    """The file at an address or path, for a manifest in `folder`. An address is fetched into the store; a local file stays in its place.
 
-    Raises UsageError (an address or a name that no manifest can have), NotFoundError, EnvironmentFault, and what fetching raises.
+    Raises UsageError (an address or a name that a manifest cannot have), NotFoundError, EnvironmentFault, and what fetching raises.
     """
     if not source.startswith(("http://", "https://")):
         if "://" in source and not source.startswith("file:"):
@@ -53,11 +54,12 @@ def take(source: str, folder: Path, zoo: Zoo, said: Said) -> Taken:
     url, name = valid(_URL, source), valid(_FILE_NAME, unquote(urlsplit(source).path).rsplit("/", 1)[-1], source)
     artifact = Artifact(name=name, urls=(Mirror(url=url),))
     memory = zoo.store.home / "proposals" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
-    store = replace(zoo.store, lock=memory)  # the manifest's own may have pinned another file of this name
+    store = replace(zoo.store, lock=memory)  # the manifest's own lock file may pin another file of this name
     if store.find(artifact) is None:
         memory.unlink(missing_ok=True)
     fetched = fetch(artifact, store, folder, said, policy=zoo.policy())
-    remark = f"as it came before, without asking the address again; after segzoo cache rm {fetched.sha256[:12]} it is" if fetched.cached else None
+    again = f"taken from the store, without asking the address again; to ask again, first run segzoo cache rm {fetched.sha256[:12]}"
+    remark = again if fetched.cached else None
     host = urlsplit(fetched.url or url).hostname
     return Taken(fetched.path, name, fetched.size, fetched.sha256, url, f"sha256 of what {host} gave", memory, remark)
 
@@ -74,7 +76,7 @@ def _local(path: Path, folder: Path) -> Taken:
 
 
 def valid(kind: TypeAdapter[str], value: str, source: str = "") -> str:
-    """A text that a manifest may have there. Raises UsageError."""
+    """The value, if it is valid in a manifest. Raises UsageError if not."""
     try:
         return kind.validate_python(value)
     except ValidationError as error:
