@@ -174,7 +174,7 @@ def test_every_command_that_a_page_names_is_there(page):
         assert done.exit_code == 0, f"{command}: {done.output}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "concepts/" in page or "protocol" in page])
+@pytest.mark.parametrize("page", [page for page in PAGES if "concepts/" in page or "protocol" in page or "family" in page])
 def test_excerpts_are_in_the_source(page):
     def flat(text: str) -> str:
         return re.sub(r"\s+", " ", text).strip()

@@ -1,4 +1,4 @@
-"""The sizes of axes, unified over the tensors of a file, and the geometry that they come to."""
+"""How large each axis of a file is, by the shapes of all its tensors, and what geometry that makes."""
 
 import math
 import re
@@ -16,28 +16,42 @@ Dimension = tuple[tuple[str, ...], ...]
 
 
 def dimensions(side: str) -> list[Dimension]:
-    """One side of a pattern, each dimension as the terms that add up to it, each term as the axes that multiply.
+    """One side of a pattern as its dimensions. A dimension is a sum of terms, and a term a product of axes.
 
     `"(s e) d"` gives `[(("s", "e"),), (("d",),)]`, and `"1+n"` gives `[(("1",), ("n",))]`.
     """
     return [tuple(tuple(term.strip("()").split()) for term in found.split("+")) for found in re.findall(r"\([^)]*\)|\S+", side)]
 
 
+def joint(rule: Rule) -> tuple[int, Dimension] | None:
+    """The dimension on which a rule joins the tensors that it holds, and its terms, one a tensor; None if it joins nothing."""
+    return next(((place, terms) for place, terms in enumerate(dimensions(rule.native)) if len(terms) > 1), None)
+
+
+def lengths(terms: Dimension, sizes: Mapping[str, int]) -> list[int]:
+    """How long each of the joined tensors is. The axis "1" has no size of its own and counts as 1."""
+    return [math.prod(sizes.get(axis, 1) for axis in term) for term in terms]
+
+
 class Axes:
-    """The sizes found so far, each with the tensor that showed it first. `fixed` has those that are the same in every file."""
+    """The sizes found so far, and for each the tensor that showed it first. `fixed` has the axes with one size in every file of the family."""
 
     def __init__(self, fixed: Mapping[str, int] | None = None) -> None:
         self.found: dict[str, int] = dict(fixed or {})
         self.origin: dict[str, str] = dict.fromkeys(self.found, "every file")
 
     def bind(self, axis: str, size: int, key: str) -> None:
+        """Note that the tensor `key` shows this size. Raises ConversionError if another tensor showed another one."""
         known = self.found.setdefault(axis, size)
         first = self.origin.setdefault(axis, key)
         if known != size:
             raise ConversionError(f"{key}: axis '{axis}' is {size} here, but {known} in {first}")
 
     def read_all(self, rules: Mapping[str, Rule], specs: Mapping[str, Spec]) -> None:
-        """Unify the shapes of all tensors. A dimension of several unknown axes waits until others have shown all but one of them."""
+        """Find the sizes in all shapes. A dimension with several unknown axes waits until other tensors have shown all but one of them.
+
+        Raises ConversionError where shapes contradict each other, or nothing shows an axis.
+        """
         waiting = list(rules.values())
         while waiting:
             unclear = [rule for rule in waiting if not self.read(rule, specs[rule.key].shape)]
@@ -46,7 +60,7 @@ class Axes:
             waiting = unclear
 
     def read(self, rule: Rule, shape: tuple[int, ...]) -> bool:
-        """Unify one tensor's shape with the axes of its rule; False where a dimension of it has several unknown axes."""
+        """Find the sizes in the shape of one tensor. False if one of its dimensions has several unknown axes: read it again later."""
         dims = dimensions(rule.native)
         expected = f"{rule.key}: expected axes ({rule.native}), found shape {list(shape)}"
         if len(dims) != len(shape):
@@ -59,26 +73,29 @@ class Axes:
         return clear
 
     def _dimension(self, terms: Dimension, size: int, rule: Rule, expected: str) -> bool:
+        """Solve "the terms add up to `size`" for the one axis that is not known; False if several are not known."""
         known = {"1": 1, "s": len(rule.holds)}
-        if len({axis for term in terms for axis in term} - known.keys()) > 1:  # one alone is bound, so that a clash names both tensors
+        axes = {axis for term in terms for axis in term} - known.keys()
+        if len(axes) > 1:  # a single axis counts as unknown even if it is known: then `bind` compares, and names both tensors of a clash
             known |= self.found
-        unknown = [term for term in terms if not known.keys() >= set(term)]
-        if len({axis for term in unknown for axis in term} - known.keys()) > 1:
+        unknown = axes - known.keys()
+        if len(unknown) > 1:
             return False
-        rest = size - sum(math.prod(known[axis] for axis in term) for term in terms if term not in unknown)
-        if not unknown and rest:
-            raise ConversionError(expected)
-        if unknown:
-            axis = next(axis for axis in unknown[0] if axis not in known)
-            each, left = divmod(rest, sum(math.prod(known[one] for one in term if one in known) for term in unknown))
-            if left or each < 1:
-                raise ConversionError(f"{rule.key}: {size} does not divide into the {len(rule.holds)} tensors it should hold")
-            self.bind(axis, each, rule.key)
+        fixed = sum(math.prod(known[axis] for axis in term) for term in terms if unknown.isdisjoint(term))
+        if not unknown:
+            if size != fixed:
+                raise ConversionError(expected)
+            return True
+        factor = sum(math.prod(known[axis] for axis in term if axis in known) for term in terms if not unknown.isdisjoint(term))
+        each, left = divmod(size - fixed, factor)
+        if left or each < 1:
+            raise ConversionError(f"{rule.key}: {size} does not divide into the {len(rule.holds)} tensors it should hold")
+        self.bind(unknown.pop(), each, rule.key)
         return True
 
 
 def shape_of(side: str, sizes: Mapping[str, int], stacked: int = 1) -> tuple[int, ...]:
-    """The shape that one side of a pattern has at these sizes."""
+    """The shape that one side of a pattern has at these sizes. `stacked` is the length of the axis `s`."""
     known = {**sizes, "s": stacked, "1": 1}
     return tuple(sum(math.prod(known[axis] for axis in term) for term in terms) for terms in dimensions(side))
 
@@ -86,8 +103,8 @@ def shape_of(side: str, sizes: Mapping[str, int], stacked: int = 1) -> tuple[int
 def measure(found: Found, specs: Mapping[str, Spec], heads: int | None = None) -> tuple[Geometry, dict[str, int]]:
     """The geometry of a file and the size of every axis in it.
 
-    `heads` is what the caller knows (a manifest, `--heads`); it must agree with what the layout shows.
-    Raises ConversionError naming the tensor whose shape disagrees.
+    `heads` is the number that the caller knows (from a manifest, or `--heads`); it must agree with what the layout shows.
+    Raises ConversionError that names the tensor whose shape disagrees.
     """
     family = found.layout.family
     axes = Axes(family.fixed)

@@ -1,4 +1,4 @@
-"""The one way to open a file of weights: opened, its own records read, its layout detected, its sizes measured, each once."""
+"""What a file of weights is. This is the one way to open it: its own records are read, its layout is detected, its sizes are measured, each once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from segzoo.layouts.family import Family, Geometry
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of weights, understood: its tensors, what it records of itself, its layout, and the sizes of its axes."""
+    """A file of weights that is understood: its tensors, what it records of itself, its layout, its geometry and the sizes of its axes."""
 
     weights: Weights
     recorded: Recorded
@@ -23,7 +23,7 @@ class Checkpoint:
 
     @property
     def dtypes(self) -> list[str]:
-        """The dtypes of its weights, sorted: counts and buffers are none."""
+        """The dtypes of its weights, sorted. Counts of batches and buffers are no weights."""
         return sorted({self.weights.specs[key].dtype for key, rule in self.found.rules.items() if rule.native})
 
     @property
@@ -32,15 +32,15 @@ class Checkpoint:
 
 
 def identify(path: str | Path, *, heads: int | None = None, positions: int | None = None) -> Checkpoint:
-    """Open a file and understand it. `heads` and `positions` are what the caller knows; what the file records is taken otherwise.
+    """Open a file and understand it. `heads` and `positions` are numbers that the caller knows; without them the file's own records count.
 
-    Raises what opening a file raises, ConversionError for tensors in no layout, or of sizes that do not fit together.
+    Raises what `open_weights` raises, and ConversionError if the tensors are in no layout or their sizes do not fit together.
     """
     return identified(open_weights(path), heads=heads, positions=positions)
 
 
 def identified(weights: Weights, *, layout: str | None = None, heads: int | None = None, positions: int | None = None) -> Checkpoint:
-    """The same for a file that is open; `layout` is the one to read it as."""
+    """The same for a file that is open already. If `layout` is given, the file is read as that layout only."""
     known = recorded(weights)
     if heads is not None and known.heads not in (None, heads):
         raise ConversionError(f"the file itself records {known.heads} heads, but {heads} were given")

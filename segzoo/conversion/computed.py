@@ -1,6 +1,6 @@
-"""The steps of a conversion that compute numbers: another grid of positions, another dtype.
+"""Which steps of a conversion compute numbers: another grid of positions, and another dtype.
 
-Apart from the rules, which only move numbers; off unless asked for, and named in the report.
+Rules only move numbers. These steps run only if the user asks for them, and the report names them.
 """
 
 import math
@@ -21,9 +21,9 @@ from segzoo.spec import Spec
 
 
 def regridded(opened: Weights, found: Found, sizes: Mapping[str, int], grid: tuple[int, int], method: str) -> tuple[Weights, str]:
-    """The same weights with position embeddings for `grid` = (h, w) patches, and what was done in words.
+    """The same weights with position embeddings for `grid` = (h, w) patches, and in words what was done.
 
-    The position of the class token stays as it is. Raises ConversionError where the grid they have now is no square, or there is none.
+    The position of the class token stays as it is. Raises ConversionError if there is no position table, or its grid is not square.
     """
     key, rule = next(((key, rule) for key, rule in found.rules.items() if found.layout.family.positions in rule.holds), ("", None))
     if rule is None:
@@ -46,16 +46,16 @@ def regridded(opened: Weights, found: Found, sizes: Mapping[str, int], grid: tup
 
 
 def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
-    """The same weights with every real tensor in `dtype`, rounded to nearest, and what was done in words.
+    """The same weights with every tensor of floats in `dtype`, rounded to nearest, and in words what was done.
 
-    Reading a tensor raises ConversionError where a finite number of it is beyond the range of `dtype`.
+    Reading a tensor raises ConversionError if one of its finite numbers is beyond the range of `dtype`.
     """
-    kinds = sorted({spec.dtype for spec in opened.specs.values() if _real(spec)})
-    specs = {name: Spec(spec.shape, dtype) if _real(spec) else spec for name, spec in opened.specs.items()}
+    kinds = sorted({spec.dtype for spec in opened.specs.values() if _floats(spec)})
+    specs = {name: Spec(spec.shape, dtype) if _floats(spec) else spec for name, spec in opened.specs.items()}
 
     def read(name: str) -> np.ndarray:
         array = opened[name]
-        if not _real(opened.specs[name]) or array.dtype == NUMPY_DTYPES[dtype]:
+        if not _floats(opened.specs[name]) or array.dtype == NUMPY_DTYPES[dtype]:
             return array
         with np.errstate(over="ignore"):
             narrow = array.astype(NUMPY_DTYPES[dtype])
@@ -70,5 +70,5 @@ def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
     return replace(opened, specs=specs, read=read), f"{', '.join(kinds)} to {dtype}, rounded to nearest"
 
 
-def _real(spec: Spec) -> bool:
+def _floats(spec: Spec) -> bool:
     return "float" in spec.dtype

@@ -1,4 +1,4 @@
-"""One file to another: open, detect, plan, stream, read back and compare, report."""
+"""How one file becomes another: open, detect, plan, write tensor by tensor, read back and compare, report."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -27,8 +27,8 @@ from segzoo.layouts.layout import Layout
 class Report:
     """What a conversion read, wrote and dropped.
 
-    `geometry` is the source's, `made` the target's. `computed` names the steps that changed numbers: none unless
-    asked for. `digests` are of each tensor written, as `tensor_digest` gives them, where they were asked for.
+    `geometry` is the source's, `made` the target's. `read` and `written` count tensors. `computed` names the steps that
+    changed numbers: none unless asked for. `digests` has `tensor_digest` of each tensor written, if they were asked for.
     """
 
     source: Path
@@ -67,15 +67,18 @@ def convert(
     digests: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Convert the weights in `source` to layout `to`, a name or a table, and write them to `target`, in the format of its suffix.
+    """Convert the weights in `source` to layout `to`, and write them to `target`, in the format of its suffix.
 
-    `source_layout` is detected where it is not given. `heads` and `positions` (of the grid) are needed where names, shapes and
-    the file's own metadata do not show them. `eps` is that of the layer norms, where the caller knows it. `drop` lists what to
-    leave out: sections, or tensors by name or pattern. `prefix` is put before the target's names. Numbers are only moved, unless
-    `grid` = (h, w) asks for position embeddings of that many patches (by `resample`, one of `positions.METHODS`), or `dtype`
-    for another dtype.
-    Every tensor is read back from the finished file and compared before the file takes its name; on any
-    error nothing is left behind. `digests` asks for the SHA-256 of each. `progress` is called with (doing, bytes done, of how many).
+    `to` is a layout's name or a table. `source_layout` is detected if it is not given.
+    `heads` (attention heads) and `positions` (entries of the grid in the position table) are asked for by an error
+    if the file does not show them. `eps` is that of the layer norms, if the caller knows it.
+    `drop` leaves out sections by name, and tensors by name or pattern. `prefix` is written before the target's
+    names; it must be one that the target's layout knows.
+    Numbers are moved, not computed, unless `grid` = (h, w) asks for position embeddings of h x w patches, made by
+    `resample` (one of `positions.METHODS`), or `dtype` asks for another dtype.
+    Every tensor is read back from the finished file and compared before the file takes its name. If there is any
+    error, nothing is left behind. An existing target is replaced only with `force`. `digests` asks for the SHA-256
+    of each tensor. `progress` is called with (what is being done, bytes done, bytes in all).
 
     Raises NotFoundError, IntegrityError (the source is damaged or unsafe), ConversionError (names or
     shapes do not fit), UsageError (target exists, unknown suffix), EnvironmentFault (cannot write).
@@ -119,7 +122,7 @@ def convert(
 def _check_wishes(
     to: str | Layout, source_layout: str | None, drop: Collection[str], grid: tuple[int, int] | None, resample: str, dtype: str | None
 ) -> None:
-    """Raises UsageError for a word that is none of those that there are, or a value of another kind."""
+    """Raises UsageError for an unknown layout, resampling or dtype, or a value of the wrong kind."""
     for value, among, what in (
         (None if isinstance(to, Layout) else to, NAMES, "layout"),
         (source_layout, NAMES, "layout"),
@@ -135,7 +138,7 @@ def _check_wishes(
 
 
 def _check_target(source: Path, target: Path, force: bool) -> None:
-    """Raises UsageError for what cannot be written, or would be overwritten unasked."""
+    """Raises UsageError if the target cannot be written, or would be overwritten unasked."""
     writer(target)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
@@ -146,7 +149,7 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
 
 
 def _computing(read: Checkpoint, grid: tuple[int, int] | None, resample: str, dtype: str | None) -> tuple[Weights, dict[str, str]]:
-    """The weights with the steps that compute numbers done as each is read, and what these steps are."""
+    """The weights, changed by the steps that compute numbers as each tensor is read; and these steps in words."""
     weights, done = read.weights, {}
     if grid is not None:
         weights, done["positions"] = regridded(weights, read.found, read.sizes, grid, resample)
@@ -156,14 +159,14 @@ def _computing(read: Checkpoint, grid: tuple[int, int] | None, resample: str, dt
 
 
 def _metadata(steps: Plan, made: Geometry, eps: float | None, computed: Mapping[str, str]) -> dict[str, str]:
-    """What a safetensors file says of itself: what no tensor of it shows."""
+    """What a safetensors file records of itself, since its tensors do not show all of it."""
     sizes = {name: value for name, value in asdict(made).items() if value is not None}
     facts = {"layout": steps.layout.name, **sizes, "eps": eps or steps.source.layout.eps} | ({"computed": computed} if computed else {})
     return {"format": "pt", METADATA_KEY: json.dumps(facts)}  # transformers 4 refuses a file that does not name its framework
 
 
 def _set_aside(opened: Weights, patterns: Collection[str]) -> tuple[Weights, list[str]]:
-    """The weights without the tensors that the patterns leave out, and the names of these. Raises ConversionError for a pattern that fits none."""
+    """The weights without the tensors that fit a pattern, and the names of these tensors. Raises ConversionError for a pattern that fits none."""
     aside: list[str] = []
     for pattern in patterns:
         fitting = [name for name in opened.specs if fnmatchcase(name, pattern)]
@@ -176,7 +179,7 @@ def _set_aside(opened: Weights, patterns: Collection[str]) -> tuple[Weights, lis
 
 
 def _eps_note(steps: Plan, known: float | None) -> list[str]:
-    """No tensor shows the eps of the layer norms, and defaults differ: 1e-5 for 1e-6 moves the logits."""
+    """Which eps to build the model with, if defaults differ. No tensor shows it, and 1e-5 instead of 1e-6 moves the logits."""
     here, there = steps.source.layout, steps.layout
     if known is not None and known != there.eps:
         return [f"layer norms have eps {known:g}, in {there.name} by default {there.eps:g}: build the model with eps {known:g}"]
@@ -187,7 +190,7 @@ def _eps_note(steps: Plan, known: float | None) -> list[str]:
 
 
 def _filled_note(steps: Plan) -> list[str]:
-    """What was written that the source has not, since the target must have it and it means the same."""
+    """The tensors that the target must have and the source lacks, written as what their absence means."""
     if not steps.filled:
         return []
     more = f" and {len(steps.filled) - 3} more" if len(steps.filled) > 3 else ""

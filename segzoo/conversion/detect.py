@@ -1,6 +1,6 @@
-"""Which layout a file is in: that whose table, written out for the depth found in the names, has just these names.
+"""Which layout a file is in: the one whose table, written out for the depth found in the names, has exactly these names.
 
-Names and shapes only; what they leave open is said.
+It looks at names and shapes only. What they leave open is said in `Found.unsure`.
 """
 
 import re
@@ -19,10 +19,11 @@ _MOST_PREFIXES = 4
 
 @dataclass(frozen=True)
 class Found:
-    """A layout recognised in a file. `rules` says for each name what it holds.
+    """A file read as a layout.
 
-    `beside` are names that are no part of the model, each with why; `buffers` those of tensors that follow from the sizes. `outer` is a prefix
-    before all names that is no part of the layout. `unsure` says what names and shapes left open, and how it was read.
+    `rules` has the rule of each tensor, by its name in the file. `beside` has the names that are no part of the model, each with the
+    reason. `buffers` has the tensors that follow from the sizes, each with the indices that it is written out for.
+    `outer` is a prefix before all names that is no part of the layout. `unsure` says what names and shapes left open, and how it was read.
     """
 
     layout: Layout
@@ -37,13 +38,13 @@ class Found:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of how the file was read."""
+        """How the file was read, in words, where that is not plain."""
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
         return tuple(filter(None, (outer, self.unsure)))
 
     @property
     def names(self) -> set[str]:
-        """Every name that is accounted for."""
+        """Every name that the layout explains."""
         return {*self.rules, *self.beside, *self.buffers}
 
     def keys(self, section: str) -> tuple[str, ...]:
@@ -52,10 +53,10 @@ class Found:
 
 
 def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | None = None) -> Found:
-    """The layout whose expansion equals these names as a set; shapes decide only where names leave it open.
+    """The layout whose names are these names, as a set. Shapes decide only where names fit two readings.
 
-    If none fits, what all names begin with, up to a dot, is taken for a prefix that a training program put there.
-    `only` is the one layout to read it as; `positions` how many the grid has, where the caller knows.
+    If no layout fits, what all names begin with, up to a dot, is taken for a prefix that a training program put there.
+    `only` names the one layout to read it as. `positions` is how many positions the grid has, if the caller knows.
     Raises ConversionError with the nearest layout's missing and unexpected names, sorted.
     """
     names = frozenset(specs)
@@ -71,19 +72,19 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
 
 
 def _readings(specs: Mapping[str, Spec], outer: str, only: str | None, positions: int | None) -> Iterator[Found]:
-    """The names read as each layout under each of its prefixes, the likeliest first."""
+    """The file read as each layout, with each of its spellings and prefixes; the likeliest reading first."""
     names = frozenset(specs)
     layouts = [layout for named in LAYOUTS.values() for name, layout in named.items() if only in (None, name)]
     tables = [table.under(outer) if outer else table for layout in layouts for table in (layout, *layout.spellings)]
     may = [(_shared(table, prefix, names), table, prefix) for table in tables for prefix in table.prefixes]
     for shared, table, prefix in sorted(may, key=lambda one: -one[0]):
-        if outer and not shared:
+        if outer and not shared:  # nothing speaks for this outer prefix, and the readings that follow share no name either
             return
         yield replace(_read_as(table, prefix, specs, positions), outer=outer)
 
 
 def _no_layout(names: frozenset[str], nearest: Found, only: str | None) -> ConversionError:
-    """Why no layout fits: what the nearest one lacks and has too many."""
+    """Why no layout fits: the names that the nearest layout misses in the file, and those that it does not know."""
     missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.names)
     if only and names.isdisjoint(nearest.rules):
         return ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
@@ -108,19 +109,19 @@ def _some(names: list[str], most: int = 6) -> str:
 
 
 def _outer(names: Collection[str]) -> list[str]:
-    """What all names begin with, up to each of its first dots."""
+    """The prefixes that all names share: up to the first dot, up to the second, and so on."""
     parts = min(names, default="").split(".", _MOST_PREFIXES)[:-1]
     prefixes = [f"{'.'.join(parts[: end + 1])}." for end in range(len(parts))]
-    return [one for one in prefixes if "{" not in one and all(name.startswith(one) for name in names)]  # a brace begins a placeholder
+    return [one for one in prefixes if "{" not in one and all(name.startswith(one) for name in names)]  # a brace would be read as a placeholder
 
 
 def _shared(layout: Layout, prefix: str, names: frozenset[str]) -> int:
-    """How many of the names that a layout has once are there: a cheap guess at which to read first."""
+    """How many of the names without an index are in the file: a cheap guess at which layout to read first."""
     return sum(rule.key.replace("{p}", prefix) in names for rule in layout.rules)
 
 
 def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec], positions: int | None) -> Found:
-    """The names read as this layout, whether or not they fit."""
+    """The file read as this layout, whether or not all names fit."""
     beside = _beside(layout, prefix, specs)
     specs = {name: spec for name, spec in specs.items() if name not in beside} if beside else specs
     depths = _depths(layout, prefix, specs)
@@ -132,31 +133,32 @@ def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec], positions: 
 
 
 def _beside(layout: Layout, prefix: str, names: Collection[str]) -> dict[str, Beside]:
-    """The names that are no part of the model."""
+    """The names that the layout says are no part of the model."""
     kinds = [one for one in layout.beside if one.prefix in (None, prefix)]
     return {name: kind for name in names for kind in kinds if name.startswith(kind.starts)}
 
 
 def _sections(layout: Layout, prefix: str, depths: Depths, specs: Mapping[str, Spec], positions: int | None) -> tuple[str, ...]:
-    """The sections that are there: those with any of their names, and of those that stand for one another the ones that fit best."""
+    """The sections that the file has: each with at least one name in it, and of alternatives the one that fits best."""
     family = layout.family
-    once = Depths({index: max(depths[index], 1) for index in layout.indices - {"g", "u"}}, depths.units or (1,))
-    there = {name for name in layout.sections if name == family.always or not specs.keys().isdisjoint(layout.expand(prefix, once, (name,)))}
+    # At least one of each: a stage without units still shows its section, so that the error can name what is missing.
+    at_least_one = Depths({index: max(depths[index], 1) for index in layout.indices - {"g", "u"}}, depths.units or (1,))
+    there = {name for name in layout.sections if name == family.always or not specs.keys().isdisjoint(layout.expand(prefix, at_least_one, (name,)))}
     for choice in family.choices:
-        may = [one for one in choice if layout.sections.keys() >= set(one)]
-        best = max(may, key=lambda one: _fit(layout, layout.expand(prefix, depths, one), specs, positions), default=())
-        there = there - {name for one in choice for name in one} | set(best)
+        alternatives = [sections for sections in choice if layout.sections.keys() >= set(sections)]
+        best = max(alternatives, key=lambda sections: _fit(layout, layout.expand(prefix, depths, sections), specs, positions), default=())
+        there = there - {name for sections in choice for name in sections} | set(best)
     return tuple(name for name in layout.sections if name in there)
 
 
 def _fit(layout: Layout, rules: Mapping[str, Rule], specs: Mapping[str, Spec], positions: int | None) -> tuple[int, bool]:
-    """How well one of several choices fits: by names, then by what the family says of the shapes."""
+    """How well one alternative fits: first by names (those there less those missing), then by what the family says of the shapes."""
     fit = len(rules.keys() & specs.keys()) - len(rules.keys() - specs.keys())
     return fit, layout.family.plausible(rules, specs, positions)
 
 
 def _depths(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Depths:
-    """How often what repeats is there, by the names."""
+    """How many blocks, stages and units the names speak of."""
     units: list[int] = []
     if "u" in layout.indices:
         while len(units) < _MOST_BLOCKS and (found := _count(layout, prefix, "u", specs, {"g": len(units)})):
@@ -165,24 +167,28 @@ def _depths(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Depths:
 
 
 def _count(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec], places: Mapping[str, int] | None = None) -> int:
-    """How many blocks the names speak of: the highest index and one, so that a gap shows as missing names.
+    """How many blocks an index counts. `places` fills in the other indices, where it matters which they are."""
+    keys = {rule.at(prefix, places or {}).key for rule in layout.rules if index in indices(rule.template)}
+    return max((_numbered(key, index, specs) if index in indices(key) else _stacked(key, specs) for key in keys), default=0)
 
-    Where a name stands for all blocks, its shape says how many.
-    """
-    found = [0]
-    for rule in {rule for rule in layout.rules if index in indices(rule.template)}:
-        key = rule.at(prefix, places or {}).key
-        if index not in indices(key):
-            found += [min(spec.shape[0], _MOST_BLOCKS) for spec in [specs.get(key)] if spec and spec.shape]
-            continue
-        first = 1 if f"{{{index}+1}}" in key else 0
-        pattern = _pattern(key, index)
-        found += [min(int(match[1]) + 1 - first, len(specs)) for match in map(pattern.fullmatch, specs) if match]
-    return max(found)  # no more blocks than names, whatever an index claims
+
+def _stacked(key: str, specs: Mapping[str, Spec]) -> int:
+    """How many blocks are stacked in one tensor; 0 if it is not there."""
+    spec = specs.get(key)
+    return min(spec.shape[0], _MOST_BLOCKS) if spec and spec.shape else 0
+
+
+def _numbered(key: str, index: str, specs: Mapping[str, Spec]) -> int:
+    """One more than the highest index in the names of this form, so that a gap shows as missing names; 0 if there is no such name."""
+    first = 1 if f"{{{index}+1}}" in key else 0
+    pattern = _pattern(key, index)
+    numbers = [int(match[1]) for match in map(pattern.fullmatch, specs) if match]
+    blocks = max(numbers, default=first - 1) + 1 - first
+    return min(blocks, len(specs))  # a name may claim any index, but there are no more blocks than names
 
 
 def _pattern(key: str, index: str) -> re.Pattern[str]:
-    """What matches a key at any of its places; its first group is the place of one index."""
+    """A pattern for a key with any numbers for its indices. Its first group is the number of `index`."""
     number, parts = r"(0|[1-9]\d{0,5})", re.split(r"(\{\w(?:\+1)?\})", key)
     captured = False
     for place, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""What of a file a layout can hold, and why it cannot hold the rest."""
+"""Which sections of a file a layout can hold, and why it cannot hold the others."""
 
 from collections.abc import Collection
 
@@ -9,7 +9,7 @@ from segzoo.layouts.layout import Layout
 
 
 def layout_of(found: Found, to: str | Layout) -> Layout:
-    """The layout of this name that the file's family has. Raises ConversionError where it has none."""
+    """The layout of this name in the file's family. Raises ConversionError if the family has none."""
     if isinstance(to, Layout):
         return to
     family = found.layout.family
@@ -20,7 +20,7 @@ def layout_of(found: Found, to: str | Layout) -> Layout:
 
 
 def refusal(found: Found, target: Layout) -> str | None:
-    """Why a file cannot be brought to a layout at all; None where it can."""
+    """Why a file cannot go to a layout at all; None if it can."""
     essential = found.layout.family.essential
     lacking = [section for section in found.sections if section in essential and section not in target.sections]
     if not lacking:
@@ -29,19 +29,24 @@ def refusal(found: Found, target: Layout) -> str | None:
 
 
 def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[str, str]:
-    """The sections of a file that do not come along to a layout, each with the reason."""
+    """The sections of a file that do not come along to a layout, each with the reason.
+
+    The order counts: a section that is left out can take with it those that stand on it.
+    """
+    family, source = found.layout.family, found.layout
     reasons = {
         section: target.reasons.get(section, f"layout '{target.name}' has no {section}")
         for section in found.sections
         if section not in target.sections
     } | dict.fromkeys(drop, "as asked")
-    for section, below in found.layout.family.stands_on.items():
-        if section in found.sections and section not in found.layout.excludes and (gone := [one for one in below if one in reasons]):
+    for section, below in family.stands_on.items():  # what it stands on is left out
+        gone = [one for one in below if one in reasons]
+        if gone and section in found.sections and section not in source.excludes:
             reasons.setdefault(section, f"it stands on the {gone[0].replace('pre_logits', 'pre-logits layer')}, which is dropped")
-    for section, other in target.excludes.items():
-        if {section, other} <= set(found.sections) and section not in found.layout.excludes:
+    for section, other in target.excludes.items():  # here one stands on the other, there it would not: keep the other
+        if {section, other} <= set(found.sections) and section not in source.excludes:
             reasons.setdefault(section, f"layout '{target.name}' has no {section} on top of {other}")
-    for section, other in found.layout.excludes.items():
+    for section, other in source.excludes.items():  # here one does not stand on the other, there it would: keep the one
         if {section, other} <= set(found.sections) - reasons.keys() and section not in target.excludes:
-            reasons[other] = f"in layout '{found.layout.name}' the {section} does not stand on it, in '{target.name}' it would"
+            reasons[other] = f"in layout '{source.name}' the {section} does not stand on it, in '{target.name}' it would"
     return reasons

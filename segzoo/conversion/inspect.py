@@ -1,4 +1,4 @@
-"""What is in a file of weights: format, layout, geometry, dtypes; from headers only, and without torch."""
+"""What is in a file of weights: format, layout, geometry, dtypes. It reads headers only, and needs no torch."""
 
 import math
 from collections import Counter
@@ -18,7 +18,7 @@ from segzoo.spec import Spec
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file's facts. `layout` and `geometry` are None where the tensors fit no layout; `trouble` then says why."""
+    """A file's facts. If the tensors fit no layout, `layout` and `geometry` are None, and `trouble` says why."""
 
     path: Path
     format: str
@@ -42,7 +42,7 @@ class Inspection:
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Look at a file's headers. Raises what opening it does."""
+    """Look at a file's headers. Raises what `open_weights` raises."""
     opened = open_weights(path)
     notes = list(opened.notes)
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}

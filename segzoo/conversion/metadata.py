@@ -1,4 +1,4 @@
-"""What segzoo writes into the metadata of a safetensors file, since no tensor shows it, and reads from there again."""
+"""What a safetensors file written by segzoo records of itself: facts that no tensor shows, in its metadata."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ METADATA_KEY = "segzoo"
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Attention heads, positions of the grid, eps of the backbone's layer norms; None where a file does not say."""
+    """Attention heads, positions of the grid, eps of the backbone's layer norms; None for what a file does not say."""
 
     heads: int | None = None
     positions: int | None = None
@@ -18,7 +18,7 @@ class Recorded:
 
 
 def recorded(opened: Weights) -> Recorded:
-    """The facts in a file's own metadata; whatever is malformed there counts for nothing."""
+    """The facts in a file's own metadata. What is malformed there is ignored."""
     try:
         facts = dict(json.loads(opened.metadata[METADATA_KEY]))
     except (KeyError, ValueError, TypeError, RecursionError):

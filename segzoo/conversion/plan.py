@@ -1,10 +1,10 @@
-"""What must be done to have the tensors of a file in another layout, by names and shapes only. What cannot be done is refused here."""
+"""What must be done to bring a file to another layout, by names and shapes only. What cannot be done is refused here."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from segzoo.conversion.axes import dimensions, measure, shape_of
+from segzoo.conversion.axes import joint, lengths, measure, shape_of
 from segzoo.conversion.detect import Found, detect
 from segzoo.conversion.fit import layout_of, left_out, refusal
 from segzoo.errors import ConversionError
@@ -17,7 +17,7 @@ from segzoo.spec import Spec
 
 @dataclass(frozen=True)
 class Dropped:
-    """A section that the target cannot hold, with the tensors in it."""
+    """Tensors that are not written, under the name of their section, with the reason."""
 
     section: str
     reason: str
@@ -26,7 +26,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Part:
-    """A canonical tensor in a file: the rule that holds it, and its place in that."""
+    """Where a canonical tensor is in a file: the rule that holds it, and its place among what that rule holds."""
 
     home: Rule
     place: int
@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Neutral:
-    """A canonical tensor that a file lacks and that means the same when it is full of one number."""
+    """A canonical tensor that a file lacks. Full of `value`, it means the same as its absence."""
 
     value: int
     shape: tuple[int, ...]
@@ -42,7 +42,7 @@ class Neutral:
 
 @dataclass(frozen=True)
 class Step:
-    """One tensor to be made: its rule, what it will be, and its parts."""
+    """One tensor to make: its rule in the target, its shape and dtype, and the parts that it is made of."""
 
     rule: Rule
     spec: Spec
@@ -51,7 +51,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Must:
-    """A part of the source that the target has no place for. It may go if it is full of the number whose absence means the same."""
+    """A condition that `run` checks: this part of the source, which the target has no place for, is full of `value`.
+
+    Then it may be left out, since its absence means the same. Planning cannot tell: it does not look at numbers.
+    """
 
     part: Part
     value: int
@@ -59,7 +62,10 @@ class Must:
 
 @dataclass(frozen=True)
 class Plan:
-    """`target` is read as a file in it would be. `buffers` are to be written beside the steps; `musts` hold for the source's numbers."""
+    """Steps from one file to another, and what is dropped on the way.
+
+    `target` is how the finished file will be read. `musts` are conditions on the source's numbers. `geometry` and `sizes` are the source's.
+    """
 
     source: Found
     target: Found
@@ -71,22 +77,23 @@ class Plan:
 
     @property
     def layout(self) -> Layout:
-        """The layout that is written."""
+        """The target's layout."""
         return self.target.layout
 
     @property
     def buffers(self) -> dict[str, tuple[Buffer, Mapping[str, int]]]:
+        """The buffers to write beside the steps, each with the indices that it is written out for."""
         return {key: one for key, one in self.target.buffers.items() if one[0].written}
 
     @property
     def specs(self) -> dict[str, Spec]:
-        """What will be written."""
+        """The shape and dtype of every tensor that will be written."""
         buffers = {key: Spec(_shape(buffer.value(self.sizes, places)), "int64") for key, (buffer, places) in self.buffers.items()}
         return {step.rule.key: step.spec for step in self.steps} | buffers
 
     @property
     def filled(self) -> tuple[str, ...]:
-        """The tensors that the source lacks, in part or as a whole, and that mean the same as its lack of them."""
+        """The tensors to write that have parts, or all their parts, from no tensor of the source: they are filled in as neutral."""
         return tuple(step.rule.key for step in self.steps if any(isinstance(part, Neutral) for part in step.parts))
 
 
@@ -99,12 +106,12 @@ def plan(
     drop: Collection[str] = (),
     prefix: str | None = None,
 ) -> Plan:
-    """What must be done to these tensors to have them in layout `to`, a name or a table.
+    """The steps that bring these tensors to layout `to`, a name or a table.
 
-    `found` is what they are, where the caller knows it already. `heads` is needed only where the target
-    shows heads and the source does not. Sections named in `drop` are left out though the target could hold
-    them; `prefix` replaces the target's own. Raises ConversionError when names or shapes do not fit, or the
-    target has no place for what the source cannot do without.
+    `found` is how the tensors are read, if the caller knows it already. `heads` is needed only if the target
+    shows the attention heads and the source does not. Sections named in `drop` are left out although the target
+    could hold them. `prefix` replaces the target's first prefix. Raises ConversionError if names or shapes do
+    not fit, or if the target has no place for an essential section.
     """
     found = found or detect(specs)
     geometry, sizes = measure(found, specs, heads)
@@ -114,19 +121,20 @@ def plan(
     _check_drops(found, drop)
     reasons = left_out(found, target, drop)
     kept = [section for section in found.sections if section not in reasons]
-    written = _read_back_as(found, target, kept, _prefix(target, kept, prefix))
+    written = _as_written(found, target, kept, _prefix(target, kept, prefix))
     if found.unsure and target.name != found.layout.name and (confirmed := found.layout.family.confirm(geometry)):
         raise ConversionError(f"{found.unsure}, {confirmed}", hint="names and shapes leave it open, and a guess would be silent")
     _check_axes(written, sizes, found)
-    steps = fill(written.rules, found, specs, sizes, neutral=True)
+    steps = steps_for(written.rules, found, specs, sizes, neutral=True)
     if lacking := sorted(written.rules.keys() - {step.rule.key for step in steps}):
         raise ConversionError(f"layout '{target.name}' needs {lacking[0]}, for which this file has nothing")
-    idle, musts = _leftover(found, written, kept)
+    idle, musts = _without_place(found, written, kept)
     dropped = [Dropped(section, reason, found.keys(section)) for section, reason in reasons.items()]
     return Plan(found, written, geometry, sizes, steps, (*dropped, *idle, *_beside(found)), musts)
 
 
 def _check_drops(found: Found, drop: Collection[str]) -> None:
+    """Raises ConversionError for a section that the file does not have, or that is essential."""
     optional = [section for section in found.sections if section not in found.layout.family.essential]
     if wrong := [section for section in drop if section not in optional]:
         may = ", ".join(f"'{one}'" for one in optional) or "none"
@@ -134,7 +142,7 @@ def _check_drops(found: Found, drop: Collection[str]) -> None:
 
 
 def _prefix(target: Layout, kept: Collection[str], asked: str | None) -> str:
-    """What the target's names stand under. Raises ConversionError for what they cannot stand under."""
+    """The prefix to write before the target's names. Raises ConversionError if the one asked for is not possible."""
     headed = head_of(kept) is not None
     if asked is None:
         return (target.decoder_prefix if headed else None) or target.prefixes[0]
@@ -146,8 +154,8 @@ def _prefix(target: Layout, kept: Collection[str], asked: str | None) -> str:
     return asked
 
 
-def _read_back_as(found: Found, target: Layout, kept: list[str], prefix: str) -> Found:
-    """What the written file will be read as: the sections that are kept, and those that are neutral and that the target's files have."""
+def _as_written(found: Found, target: Layout, kept: list[str], prefix: str) -> Found:
+    """How the finished file will be read: its sections are those kept, and neutral ones that the target's files always have."""
     family = found.layout.family
     neutral = [
         section
@@ -162,7 +170,7 @@ def _read_back_as(found: Found, target: Layout, kept: list[str], prefix: str) ->
 
 
 def _check_axes(written: Found, sizes: Mapping[str, int], found: Found) -> None:
-    """Raises ConversionError where the target shows a size that the source does not: the attention heads."""
+    """Raises ConversionError if the target shows a size that is not known: the attention heads."""
     if any(axis not in sizes for rule in written.rules.values() for axis in axes_of(rule.axes) - {"s"}):
         raise ConversionError(
             f"layout '{written.layout.name}' shows the attention heads, layout '{found.layout.name}' does not",
@@ -170,33 +178,34 @@ def _check_axes(written: Found, sizes: Mapping[str, int], found: Found) -> None:
         )
 
 
-def fill(wanted: Mapping[str, Rule], found: Found, specs: Mapping[str, Spec], sizes: Mapping[str, int], *, neutral: bool = False) -> tuple[Step, ...]:
-    """The steps that make those of the wanted tensors of which a file has all parts; with `neutral` also those whose lack means a number."""
+def steps_for(
+    wanted: Mapping[str, Rule], found: Found, specs: Mapping[str, Spec], sizes: Mapping[str, int], *, neutral: bool = False
+) -> tuple[Step, ...]:
+    """The steps for the wanted tensors that a file has all parts of. With `neutral`, parts that are neutral may be lacking."""
     home = {name: Part(rule, place) for rule in found.rules.values() for place, name in enumerate(rule.holds)}
+    values = {name: found.layout.family.neutral_of(name) for rule in wanted.values() for name in rule.holds} if neutral else {}
+    neutrals = {name: value for name, value in values.items() if value is not None}
     most = Counter(spec.dtype for spec in specs.values()).most_common(1)[0][0]
     steps = []
     for rule in wanted.values():
-        values = [found.layout.family.neutral_of(name) if neutral else None for name in rule.holds]
-        if all(name in home or value is not None for name, value in zip(rule.holds, values, strict=True)):
-            shapes = part_shapes(rule, sizes)
-            parts = [home.get(name) or Neutral(value or 0, shape) for name, value, shape in zip(rule.holds, values, shapes, strict=True)]
+        if set(rule.holds) <= home.keys() | neutrals.keys():
+            parts = [home.get(name) or Neutral(neutrals[name], shape) for name, shape in zip(rule.holds, part_shapes(rule, sizes), strict=True)]
             steps.append(_step(rule, parts, specs, sizes, most))
     return tuple(steps)
 
 
 def part_shapes(rule: Rule, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
     """The shape of each canonical tensor that a rule holds."""
-    dims = dimensions(rule.native)
-    joined = next((axis for axis, terms in enumerate(dims) if len(terms) > 1), None)
-    if joined is not None:
+    if joined := joint(rule):
+        place, terms = joined
         whole = shape_of(rule.native, sizes)
-        lengths = [shape_of(" ".join(term) if len(term) == 1 else f"({' '.join(term)})", sizes)[0] for term in dims[joined]]
-        return [(*whole[:joined], length, *whole[joined + 1 :]) for length in lengths]
+        return [(*whole[:place], length, *whole[place + 1 :]) for length in lengths(terms, sizes)]
     shape = shape_of(rule.canonical, sizes, len(rule.holds))
     return [shape[1:]] * len(rule.holds) if "s" in axes_of(rule.axes) else [shape]
 
 
 def _step(rule: Rule, parts: list[Part | Neutral], specs: Mapping[str, Spec], sizes: Mapping[str, int], otherwise: str) -> Step:
+    """The step for one tensor. Its dtype is that of its parts; a tensor of neutral parts only has the dtype `otherwise`, a count int64."""
     homes = [part.home for part in parts if isinstance(part, Part)]
     dtypes = {specs[home.key].dtype for home in homes} or {"int64" if rule.native == "" else otherwise}
     if len(dtypes) > 1:
@@ -208,33 +217,31 @@ def _step(rule: Rule, parts: list[Part | Neutral], specs: Mapping[str, Spec], si
 
 
 def _shape(value: Nested) -> tuple[int, ...]:
+    """The shape of nested lists."""
     return (len(value), *_shape(value[0])) if isinstance(value, list) else ()
 
 
-def _leftover(found: Found, written: Found, kept: Collection[str]) -> tuple[list[Dropped], tuple[Must, ...]]:
-    """The parts of kept sections that the target has no place for: what no forward pass uses is dropped, the rest must be neutral.
+def _without_place(found: Found, written: Found, kept: Collection[str]) -> tuple[list[Dropped], tuple[Must, ...]]:
+    """What becomes of parts of kept sections that the target has no place for. Idle parts are dropped, the others must be neutral.
 
-    Raises ConversionError where a part is neither.
+    Raises ConversionError for a part that can be neither.
     """
     held = {name for rule in written.rules.values() for name in rule.holds}
-    family = found.layout.family
+    rules = [found.rules[key] for section in kept for key in found.keys(section)]
+    unplaced = [(rule, place, name) for rule in rules for place, name in enumerate(rule.holds) if name not in held]
     idle: dict[str, list[str]] = {}
     musts = []
-    for key in (key for section in kept for key in found.keys(section)):
-        rule = found.rules[key]
-        for place, name in enumerate(rule.holds):
-            if name in held:
-                continue
-            if reason := family.idle_of(name):
-                idle.setdefault(reason, []).append(key)
-            elif (value := family.neutral_of(name)) is not None:
-                musts.append(Must(Part(rule, place), value))
-            else:
-                raise ConversionError(f"{key}: layout '{written.layout.name}' has no place for it")
+    for rule, place, name in unplaced:
+        if reason := found.layout.family.idle_of(name):
+            idle.setdefault(reason, []).append(rule.key)
+        elif (value := found.layout.family.neutral_of(name)) is not None:
+            musts.append(Must(Part(rule, place), value))
+        else:
+            raise ConversionError(f"{rule.key}: layout '{written.layout.name}' has no place for it")
     return [Dropped("unused", reason, tuple(keys)) for reason, keys in idle.items()], tuple(musts)
 
 
 def _beside(found: Found) -> list[Dropped]:
-    """What is no part of the model, by kind."""
+    """The tensors that are no part of the model, by kind."""
     kinds = dict.fromkeys(found.beside.values())
     return [Dropped(kind.section, kind.reason, tuple(name for name, of in found.beside.items() if of is kind)) for kind in kinds]

@@ -1,7 +1,7 @@
-"""Position embeddings for another grid, by each of the conventions that published code follows.
+"""How position embeddings are resampled for another grid, in each of the four ways that published code has.
 
-All four differ (by up to 3e-2 on a 24 x 24 table enlarged to 32 x 32), so none is applied unasked. Each is
-separable: a matrix for the rows and one for the columns, in float64.
+The four differ by up to 3e-2 on a 24 x 24 table enlarged to 32 x 32, so none is applied unasked. Each is one
+matrix for the rows and one for the columns, in float64.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ METHODS = {
 
 
 def resampled(table: np.ndarray, source: tuple[int, int], target: tuple[int, int], method: str) -> np.ndarray:
-    """A table (1, h w, d) of `source` = (h, w) positions as one of `target` positions, in the same dtype."""
+    """The table (1, h w, d) of `source` = (h, w) positions, resampled to `target` = (h, w) positions, in the same dtype."""
     grid = table.reshape(*source, table.shape[-1]).astype(np.float64)
     rows, columns = (matrix(n, m, method) for n, m in zip(source, target, strict=True))
     out = np.einsum("yh,hwd,xw->yxd", rows, grid, columns, optimize=True)
@@ -25,7 +25,7 @@ def resampled(table: np.ndarray, source: tuple[int, int], target: tuple[int, int
 
 
 def matrix(source: int, target: int, method: str) -> np.ndarray:
-    """The weights (target, source) that turn a line of `source` values into one of `target`; each row adds up to one."""
+    """The matrix (target, source) that turns a line of `source` values into a line of `target` values. Each row adds up to one."""
     if method == "jax":
         centres = np.arange(target) * ((source - 1) / (target - 1) if target > 1 else 0.0)
         return _taps(centres, source, _triangle, 1)
@@ -34,14 +34,14 @@ def matrix(source: int, target: int, method: str) -> np.ndarray:
         return _taps(np.maximum(centres, 0.0), source, _triangle, 1)
     if method == "mmseg":
         return _taps(centres, source, lambda x: _cubic(x, -0.75), 2)
-    wide = max(source / target, 1.0)  # antialiasing: when shrinking, the kernel is as wide as what it stands for
+    wide = max(source / target, 1.0)  # antialiasing: when the grid shrinks, the kernel grows
     distance = (np.arange(source) - centres[:, None]) / wide
     weights = np.where(np.abs(distance) < 2, _cubic(distance, -0.5), 0.0)
     return weights / weights.sum(1, keepdims=True)
 
 
 def _taps(centres: np.ndarray, source: int, kernel: Callable[[np.ndarray], np.ndarray], reach: int) -> np.ndarray:
-    """A kernel of `reach` samples to either side; what lies beyond the edge counts for the edge."""
+    """The matrix of a kernel that reaches `reach` samples to either side. A sample beyond the edge is the sample at the edge."""
     weights = np.zeros((len(centres), source))
     first = np.floor(centres).astype(int)
     for offset in range(1 - reach, reach + 1):

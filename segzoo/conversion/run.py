@@ -1,15 +1,14 @@
-"""A plan carried out: one target tensor at a time, from arrays that are read when they are needed.
+"""How a plan is carried out: one target tensor at a time, from arrays that are read when they are needed.
 
-Pure: arrays in, arrays out. Numbers are moved, never computed.
+Arrays go in and arrays come out. Numbers are moved, never computed.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from einops import rearrange
 
-from segzoo.conversion.axes import Dimension, dimensions
+from segzoo.conversion.axes import joint, lengths
 from segzoo.conversion.detect import Found
 from segzoo.conversion.plan import Neutral, Plan, Step
 from segzoo.errors import ConversionError
@@ -18,9 +17,9 @@ from segzoo.layouts.rule import Buffer, Rule, axes_of
 
 
 def run(plan: Plan, source: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """Make the tensors of a plan, one at a time; views where nothing must move.
+    """Make the tensors of a plan, one at a time. An array is a view of the source if nothing must move.
 
-    Raises ConversionError before the first where the source has numbers that the target has no place for.
+    Raises ConversionError before the first tensor if the source has numbers that the target has no place for.
     """
     for must in plan.musts:
         part = unpack(must.part.home, source[must.part.home.key], plan.sizes)[must.part.place]
@@ -33,7 +32,7 @@ def run(plan: Plan, source: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.
 
 
 def make(step: Step, read: Callable[[str], np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
-    """One target tensor: its parts unpacked from the source, packed by the target's rule."""
+    """Make one target tensor: unpack its parts from the source, and pack them by the target's rule."""
     opened: dict[str, list[np.ndarray]] = {}
     parts = []
     for part in step.parts:
@@ -52,7 +51,7 @@ def buffer_of(buffer: Buffer, sizes: Mapping[str, int], places: Mapping[str, int
 
 
 def check_buffers(found: Found, source: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:
-    """Raises ConversionError for a buffer of a file that is not what the sizes make of it."""
+    """Raises ConversionError for a buffer in the file that is not what it must be at these sizes."""
     for key, (buffer, places) in found.buffers.items():
         if not np.array_equal(source[key], buffer_of(buffer, sizes, places)):
             raise ConversionError(
@@ -61,19 +60,18 @@ def check_buffers(found: Found, source: Mapping[str, np.ndarray], sizes: Mapping
 
 
 def unpack(rule: Rule, array: np.ndarray, sizes: Mapping[str, int]) -> list[np.ndarray]:
-    """The canonical tensors in one of a layout."""
-    if joint := _joint(rule):
-        axis, terms = joint
-        ends = np.cumsum([math.prod(sizes.get(axis, 1) for axis in term) for term in terms])
-        return np.split(array, ends[:-1], axis)
+    """The canonical tensors in a layout's tensor, in the order of `rule.holds`."""
+    if joined := joint(rule):
+        place, terms = joined
+        return np.split(array, np.cumsum(lengths(terms, sizes))[:-1], place)
     turned = _turn(array, rule.native, rule.canonical, len(rule.holds), sizes)
     return list(turned) if "s" in axes_of(rule.axes) else [turned]
 
 
 def pack(rule: Rule, parts: list[np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
-    """The inverse of `unpack`."""
-    if joint := _joint(rule):
-        return np.concatenate(parts, joint[0])
+    """A layout's tensor from its canonical tensors: the inverse of `unpack`."""
+    if joined := joint(rule):
+        return np.concatenate(parts, joined[0])
     array = parts[0]
     if "s" in axes_of(rule.axes):
         array = np.empty((len(parts), *parts[0].shape), parts[0].dtype)
@@ -82,12 +80,8 @@ def pack(rule: Rule, parts: list[np.ndarray], sizes: Mapping[str, int]) -> np.nd
     return _turn(array, rule.canonical, rule.native, len(rule.holds), sizes)
 
 
-def _joint(rule: Rule) -> tuple[int, Dimension] | None:
-    """The axis on which a rule joins what it holds, and the terms there; None where it joins nothing."""
-    return next(((axis, terms) for axis, terms in enumerate(dimensions(rule.native)) if len(terms) > 1), None)
-
-
 def _turn(array: np.ndarray, left: str, right: str, stacked: int, sizes: Mapping[str, int]) -> np.ndarray:
+    """The array rearranged from the axes `left` to the axes `right`; a view if einops can."""
     if left == right:
         return array
     known = {**sizes, "s": stacked}

@@ -1,4 +1,4 @@
-"""The tensors of a plan to a file: written as they are made, then read back and compared before the file takes its name."""
+"""How the tensors of a plan get into a file: written as they are made, then read back and compared before the file takes its name."""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: bytes, the SHA-256 of each tensor where that was asked for, and which tensors are not finite."""
+    """What was written: the size in bytes, the SHA-256 of each tensor if it was asked for, and which tensors are not finite."""
 
     size: int
     digests: Mapping[str, str]
@@ -28,7 +28,10 @@ class Written:
 
 
 def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> Written:
-    """Write the tensors as they are made, and read each back before the file takes its name."""
+    """Write the tensors as they are made, and read each back before the file takes its name.
+
+    Raises IntegrityError if one differs, EnvironmentFault if memory does not suffice.
+    """
     specs = steps.specs
     whole = sum(spec.nbytes for spec in specs.values())
     checksums: dict[str, int] = {}
@@ -50,7 +53,7 @@ def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str
                 not_finite.append(name)
             yield name, array
             done += array.nbytes
-            said("writing", done // 2, whole)  # the other half is reading back
+            said("writing", done // 2, whole)  # the other half of the work is reading back
 
     with replacing(target) as part:
         with part.open("wb") as file:
@@ -60,7 +63,7 @@ def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str
 
 
 def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-    """The array with its bytes in order, copied into `scratch` if need be: fresh memory for each costs more than the copy."""
+    """The array with its bytes in order. If it must be copied, it goes into `scratch`: new memory for each tensor costs more than the copy."""
     if array.flags.c_contiguous:
         return array
     flat = scratch[: array.nbytes].view(array.dtype).reshape(array.shape)
@@ -69,7 +72,7 @@ def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
 
 
 def _read_back(part: Path, target: Path, specs: Mapping[str, Spec], checksums: Mapping[str, int], said: Callable[[int], None]) -> None:
-    """The finished file opened as a reader will, each tensor held to what was written: dtype, shape and CRC-32 of its bytes."""
+    """Open the finished file as a reader will, and compare each tensor with what was written: dtype, shape and CRC-32 of its bytes."""
     done = 0
     again = open_weights(part)
     if dict(again.specs) != specs:

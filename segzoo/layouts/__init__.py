@@ -1,4 +1,7 @@
-"""The tables, by family and name. A new family is one folder and one line here, a new head one file in `heads` and one line here."""
+"""Which families, heads and layouts there are: the tables, by family and name.
+
+A new family is one folder and one line here. A new head is one file in `heads` and one line here.
+"""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
@@ -13,28 +16,32 @@ FAMILIES: dict[str, Family] = {}
 HEADS: dict[str, Head] = {}
 LAYOUTS: dict[str, dict[str, Layout]] = {}
 OWN: dict[str, Layout] = {}
-"""By family what segzoo's own torch model takes."""
+"""By family: the layout whose names segzoo's own torch network has."""
 
 
 def register_head(head: Head) -> None:
-    """Make a kind of head known, before the families whose layouts hold it."""
+    """Add a kind of head. Register heads before families: `register` gives each layout its heads."""
     HEADS[head.name] = head
 
 
 def register(family: Family, tables: Iterable[Layout], own: Layout) -> None:
-    """Make a family known, with its layouts and the names of its torch model; each gets the heads that it can hold."""
+    """Add a family with its layouts. `own` has the names of its torch network. Each layout gets the heads that it can hold."""
     FAMILIES[family.name] = family
     LAYOUTS[family.name] = {layout.name: _with_heads(layout) for layout in tables}
     OWN[family.name] = _with_heads(own)
 
 
 def _with_heads(layout: Layout) -> Layout:
+    """The layout with one more section for each head that its library names."""
     held = {head.section: head.rules[layout.heads] for head in HEADS.values() if layout.heads is not None and layout.heads in head.rules}
     return replace(layout, sections={**layout.sections, **held}, spellings=tuple(map(_with_heads, layout.spellings)))
 
 
 class _Names(Collection[str]):
-    """The names of all layouts, each once; several families may have a layout of one name."""
+    """The names of all layouts, each once. Two families may each have a layout of the same name.
+
+    It looks at `LAYOUTS` when it is asked, so that families registered later are in it.
+    """
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for layouts in LAYOUTS.values() for name in layouts))
@@ -55,7 +62,7 @@ def all_layouts() -> list[Layout]:
 
 
 def head_of(sections: Collection[str]) -> Head | None:
-    """The head among the sections of a file."""
+    """The head that a file with these sections has; None without one."""
     return next((head for head in HEADS.values() if head.section in sections), None)
 
 

@@ -1,4 +1,7 @@
-"""What the engine must be told of a kind of backbone, and of a kind of head; it knows none of them itself."""
+"""What a family of backbones is, and what a kind of head is: the facts and functions that `conversion` needs of each.
+
+`conversion` itself knows no family and no head.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +16,7 @@ Alternatives = tuple[tuple[str, ...], ...]
 
 
 class HeadGeometry(Protocol):
-    """A head's sizes, a frozen dataclass. `hidden` names the fields that no tensor need show."""
+    """A head's sizes: a frozen dataclass. `hidden` names the fields that may show in no tensor."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     hidden: ClassVar[tuple[str, ...]]
@@ -25,9 +28,10 @@ class HeadGeometry(Protocol):
 
 
 class Geometry(Protocol):
-    """A backbone's sizes and its head's, a frozen dataclass that says itself in words.
+    """The sizes of a backbone and its head: a frozen dataclass. `str` of it is for people.
 
-    `hidden` names the fields that no tensor need show, `left_over` those of parts that a file may still carry and a model does not use.
+    `hidden` names the fields that may show in no tensor. `left_over` names the fields of parts that a file may still carry although
+    the model does not use them, such as a classifier.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -46,13 +50,13 @@ G = TypeVar("G", bound=Geometry)
 
 
 def bare(geometry: G) -> G:
-    """A geometry without what tensors need not show, and without what may be left over: what two files that are alike have in common."""
+    """A geometry without its `hidden` and `left_over` fields: two files with equal bare geometries are alike."""
     decoder = geometry.decoder and replace(geometry.decoder, **dict.fromkeys(geometry.decoder.hidden))
     return replace(geometry, **dict.fromkeys((*geometry.hidden, *geometry.left_over)), decoder=decoder)
 
 
 def told(geometry: G, facts: Mapping[str, Any]) -> G:
-    """A measured geometry with what its tensors do not show taken from elsewhere: a manifest, or a receipt."""
+    """A measured geometry whose unknown `hidden` fields are taken from `facts`: those of a manifest, or of a receipt."""
 
     def known(sizes: Any, of: Mapping[str, Any]) -> dict[str, Any]:
         return {name: of.get(name) for name in sizes.hidden if getattr(sizes, name) is None}
@@ -64,16 +68,18 @@ def told(geometry: G, facts: Mapping[str, Any]) -> G:
 
 
 def differences(expected: Geometry, measured: Geometry) -> str:
-    """Where two geometries differ, in words."""
+    """The fields in which two geometries differ, in words; empty if they are equal."""
     wanted, found = asdict(expected), asdict(measured)
     return "; ".join(f"{name} {found.get(name)}, expected {wanted[name]}" for name in wanted if wanted[name] != found.get(name))
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An independent implementation of the same network, for the numbers rung: the library that it needs, by its name to import and to say,
-    the layout that it reads, the one by way of which the torch network gets the same numbers, and why it is not one of every file of the family.
-    Both layouts are among those that people convert to, so that a wrong rule of theirs shows.
+    """An independent implementation of the same network, for the numbers rung.
+
+    `library` is the name to import, `title` the name to print. `layout` is the layout that the reference reads; the torch network gets
+    the same tensors by way of the layout `network`. Both are layouts that people convert to, so that a wrong rule in either shows.
+    `limit` says why the reference cannot judge some files of the family.
     """
 
     library: str
@@ -85,21 +91,31 @@ class Reference:
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of backbone.
+    """A kind of backbone: what its tables mean, how its sizes are measured, and how a manifest writes them.
 
-    Tables: `always` is the section without which there is nothing to read; of the sections in each of `choices` a file has one
-    combination; `essential` says in words what a target must be able to hold; `stands_on` what a section is of no use without.
-    `neutral` maps patterns of canonical names to the number whose absence means the same: a bias of 0, a scale of 1.
-    `idle` maps patterns of canonical names that no forward pass uses to the reason why they may be dropped.
-    `fixed` has the axes whose size is the same in every file.
+    Tables:
+    `always` is the section that every file of the family has.
+    `choices` are lists of alternatives, each a combination of sections; a file has one alternative of each list.
+    `essential` maps the sections that a target layout must have a place for to what they are, in words.
+    `stands_on` maps a section to the sections that it takes its input from; it is dropped with them.
+    `neutral` maps patterns of canonical names to a number: a tensor full of that number means the same as no tensor (bias 0, scale 1).
+    `idle` maps patterns of canonical names that no forward pass uses to the reason for dropping them.
+    `fixed` maps the axes that have one size in every file to that size.
+    `positions` is the canonical name of the position table, if it can be resampled.
 
-    Sizes: `measure` names the sizes of axes, and checks them. `plausible` says whether shapes fit names that leave a choice, `unsure` what they
-    leave open, `confirm` how a caller confirms the way in which that was read. `side` is that of an image, in pixels, to try the network with.
-    `positions` is the canonical table of positions that can be resampled.
+    Sizes:
+    `measure` makes a geometry of the axes' sizes, checks it, and takes the caller's number of attention heads.
+    `plausible` decides by shapes where names allow several readings.
+    `unsure` says in words what names and shapes leave open, and how it was read; None if nothing is open.
+    `confirm` names the option by which a caller confirms that reading.
+    `side` is the side in pixels of the image that the numbers rung uses.
 
-    Manifests: `sizes` is the geometry of a backbone and `backbone` that of a model's, as dataclasses of plain fields, each with a
-    method `geometry(head)`. `describe` and `describe_model` give their fields for a measured geometry, None for what no tensor shows.
-    `summary` is a geometry in a few words, `kin` names the fields of `sizes` that make an architecture.
+    Manifests:
+    `sizes` is the record of a backbone entry, `backbone` the record of a model's backbone: dataclasses of plain fields with a method
+    `geometry(head)`.
+    `describe` and `describe_model` fill these records' fields from a measured geometry; None stands for what no tensor shows.
+    `summary` is a geometry in a few words. `kin` names the fields of `sizes` that two backbones of one architecture share.
+    `eps` is what the layer norms have where a manifest says nothing.
     """
 
     name: str
@@ -127,7 +143,7 @@ class Family:
     eps: float = 1e-6
 
     def neutral_of(self, canonical: str) -> int | None:
-        """The number whose absence means the same; None where a canonical tensor has none."""
+        """The number that a canonical tensor may be full of without being needed; None where there is no such number."""
         return next((value for pattern, value in self.neutral.items() if fnmatchcase(canonical, pattern)), None)
 
     def idle_of(self, canonical: str) -> str | None:
@@ -137,11 +153,14 @@ class Family:
 
 @dataclass(frozen=True)
 class Head:
-    """A kind of head. `section` is the one that holds its tensors, `rules` has them for each library that names them.
+    """A kind of head.
 
-    `measure` names its sizes. `record` is its geometry in a manifest, a dataclass of plain fields with a method `geometry(backbone)` for the
-    backbone's fields; `describe` gives these fields for a measured geometry, None for what no tensor shows. `eps` is what its layer norms
-    have, None where it has none.
+    `section` is the name of the section with its tensors. `rules` maps each library to the rules of that section; a layout names its
+    library in `Layout.heads`.
+    `measure` makes a head's geometry of the axes' sizes.
+    `record` is the head in a manifest: a dataclass of plain fields with a method `geometry(backbone)`, which is given the backbone's record.
+    `describe` fills the record's fields from a measured geometry; None stands for what no tensor shows.
+    `eps` is what its layer norms have; None where it has none.
     """
 
     name: str
@@ -156,7 +175,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Measured:
-    """The sizes of axes in a file, each with the tensor that showed it first; and what else the rules say."""
+    """What a file shows: the size of each axis, the tensor that showed it first (`origin`), how often blocks repeat, and its sections."""
 
     axes: dict[str, int]
     origin: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a layout is: a table of rules in sections, of one family of backbones."""
+"""What a layout is: the names of one library for one family of backbones, as a table of rules in sections."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,10 @@ from segzoo.layouts.rule import Buffer, Depths, Rule, fill, indices
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Tensors that are no part of the model, known by how their names begin, under one prefix of the layout or under any."""
+    """Tensors that are no part of the model, such as an auxiliary head. They are dropped, and the report gives the reason.
+
+    A name that begins with one of `starts` is beside the model. If `prefix` is given, that holds only for files under this prefix.
+    """
 
     starts: tuple[str, ...]
     section: str
@@ -19,14 +22,19 @@ class Beside:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table: sections of rules. A section is wholly there or wholly absent in a file.
+    """A table: sections of rules. A file has all of a section or nothing of it.
 
-    `prefixes` are those that `{p}` may stand for in a file; the first is written, or `decoder_prefix` where
-    a head comes along. `heads` says by whose names it holds heads, None where it holds none. `spellings` are other names for the same in
-    files of this layout: read, never written. `excludes` names sections that do not stand on another here, and cannot be beside it in a
-    file that means it so. `optional` names sections that its files may lack: where their tensors are neutral, they are left out
-    when written. `beside` and `buffers` are what a file may have that is no weight of the model. `eps` is what the layer norms of its
-    backbone have. `suffix` is that of the files this layout usually comes in.
+    `prefixes` are what `{p}` may stand for in a file. The first is written, or `decoder_prefix` if the file has a head.
+    `heads` is the library whose names for heads it uses (a key of `Head.rules`); None if it holds no heads.
+    `spellings` are tables with other names for the same tensors: read, never written.
+    `reasons` maps sections that it has no place for to why, for the report.
+    `excludes` maps a section to another that it does not take its input from in this layout, though it does in other layouts (hf's
+    classifier does not stand on its pooler). Going from one kind of layout to the other would change the model, so `conversion.fit`
+    leaves one of the two out.
+    `optional` names sections that its files may lack. They are written only if the source has them.
+    `beside` and `buffers` are tensors that a file may have although they are no weights of the model.
+    `eps` is what the layer norms of its backbone have by default.
+    `suffix` is the usual one of its files.
     """
 
     name: str
@@ -52,20 +60,20 @@ class Layout:
 
     @property
     def indices(self) -> set[str]:
-        """The letters of the placeholders that its rules have."""
+        """The letters of all placeholders in its rules."""
         return {letter for rule in self.rules for letter in indices(rule.template)}
 
     def expand(self, prefix: str, depths: Depths, sections: Collection[str]) -> dict[str, Rule]:
-        """The rules of these sections written out for these depths, by key."""
+        """The rules of these sections, written out for these depths, by key."""
         chosen = (rule for name, rules in self.sections.items() if name in sections for rule in rules)
         return {rule.key: rule for template in chosen for rule in template.written_out(prefix, depths)}
 
     def buffers_at(self, prefix: str, depths: Depths) -> dict[str, tuple[Buffer, Mapping[str, int]]]:
-        """The buffers written out for these depths, by key, each with its place."""
+        """The buffers written out for these depths, by key. With each come the indices that it was written out for."""
         return {fill(buffer.key.replace("{p}", prefix), places): (buffer, places) for buffer in self.buffers for places in depths.places(buffer.key)}
 
     def spelt(self, *swaps: tuple[str, str]) -> "Layout":
-        """The same table with these parts of its keys replaced."""
+        """The same table under another spelling: in every key, the first of each pair is replaced by the second."""
 
         def swapped(rule: Rule) -> Rule:
             key = rule.key
@@ -76,7 +84,7 @@ class Layout:
         return replace(self, sections={name: tuple(map(swapped, rules)) for name, rules in self.sections.items()})
 
     def under(self, outer: str) -> "Layout":
-        """The same table with all its names under one more prefix."""
+        """The same table with one more prefix before all its names."""
         sections = {name: tuple(replace(rule, key=outer + rule.key) for rule in rules) for name, rules in self.sections.items()}
         beside = tuple(replace(one, starts=tuple(outer + name for name in one.starts)) for one in self.beside)
         return replace(self, sections=sections, beside=beside, buffers=tuple(replace(one, key=outer + one.key) for one in self.buffers))

@@ -1,15 +1,16 @@
-"""What ties one tensor of a layout to the canonical tensors that it holds.
+"""What a rule is: it ties one tensor of a layout to the canonical tensors that it holds.
 
-Canonical is the finest grain in torch orientation: q, k and v apart, the positions of the class token
-and of the grid apart, matrices `(out, in)`. Axis names mean the same in every table, so that sizes can
-be unified across tensors:
+Canonical tensors are the finest grain, in torch orientation: q, k and v apart, the positions of the class
+token and of the grid apart, matrices `(out, in)`. An axis letter means the same in every table of a family, so
+that sizes can be compared across tensors. The letters of the plain ViT:
 
     d width   e attention width (heads x head width, equal to d)   h heads   k head width   m mlp
     n positions of the grid   y x patch sides   chan channels into the patch embedding   classes
     f width, g attention width, o mlp of a decoder   c classes of a decoder   s tensors stacked by one rule
 
-Beside einops patterns there are two primitives, each its own inverse read backwards. `s` is an axis on
-which the tensors that a rule holds are stacked; `1+n` one on which they are joined, sizes in that order.
+A pattern can also hold several canonical tensors, in one of two ways. On the axis `s` they are stacked: it is as
+long as there are tensors. On an axis such as `1+n` they are joined: one tensor of length 1, then one of length n.
+Both read backwards too.
 """
 
 import re
@@ -20,27 +21,27 @@ _INDEX = re.compile(r"\{([a-oq-z])(?:\+1)?\}")  # {p} stands for the prefix
 
 
 def indices(template: str) -> set[str]:
-    """The letters of the placeholders in a template, the prefix apart."""
+    """The letters of the placeholders in a template, without the `p` of the prefix."""
     return set(_INDEX.findall(template))
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """How often what repeats is there.
+    """How many blocks, stages and units a file has.
 
-    `blocks` counts the blocks of each index that stands alone: `i` of an encoder, `j` of a decoder, or another letter of a table.
-    `units` counts the units `u` of each stage `g`.
+    `blocks` counts blocks by index: `i` for the encoder, `j` for the decoder, or another letter of a table.
+    `units` has one number for each stage `g`: how many units `u` are in it.
     """
 
     blocks: Mapping[str, int] = field(default_factory=dict)
     units: tuple[int, ...] = ()
 
     def __getitem__(self, index: str) -> int:
-        """How many blocks an index counts; of `g` the stages, of `u` the units of all stages."""
+        """How many blocks an index counts. `g` counts the stages, `u` the units of all stages together."""
         return {"g": len(self.units), "u": sum(self.units)}.get(index, self.blocks.get(index, 0))
 
     def places(self, template: str) -> list[dict[str, int]]:
-        """The values that the placeholders of a template take: one empty dict where it has none."""
+        """Every combination of indices that fills the template's placeholders; one empty dict if it has none."""
         letters = indices(template)
         places: list[dict[str, int]] = [{}]
         if "u" in letters:
@@ -53,7 +54,7 @@ class Depths:
 
 
 def fill(template: str, places: Mapping[str, int]) -> str:
-    """A template with its placeholders filled in; `{g+1}` counts from one."""
+    """A template with its placeholders filled in. `{g+1}` stands for `g` counted from one."""
     for index, place in places.items():
         template = template.replace(f"{{{index}}}", str(place)).replace(f"{{{index}+1}}", str(place + 1))
     return template
@@ -63,11 +64,11 @@ def fill(template: str, places: Mapping[str, int]) -> str:
 class Rule:
     """One tensor of a layout.
 
-    `key` is the layout's name for it. In it `{p}` stands for the prefix, another letter in braces for an index: `{i}` for the block
-    of the encoder, `{j}` for that of the decoder, `{g}` and `{u}` for stage and unit; `{g+1}` counts from one.
-    `holds` names the canonical tensors in it; one with an index that the key lacks stands for all of them.
-    `axes` is an einops pattern from this layout to canonical; read right to left it is the inverse. One side
-    alone means that both sides are the same.
+    `key` is the layout's name for it. `{p}` in it stands for the prefix, any other letter in braces for an index: `{i}` for a block
+    of the encoder, `{j}` for a block of the decoder, `{g}` and `{u}` for stage and unit. `{g+1}` is `g` counted from one.
+    `holds` names the canonical tensors in it. A name with an index that the key lacks stands for one tensor per block, all stacked in this one.
+    `axes` is an einops pattern from this layout to canonical. Read right to left, it is the inverse. A pattern with one side
+    means that both sides are the same.
     """
 
     key: str
@@ -81,12 +82,12 @@ class Rule:
 
     @property
     def canonical(self) -> str:
-        """The axes of the canonical tensor, with `s` in front where the rule stacks several."""
+        """The axes of the canonical tensor, with `s` in front if the rule stacks several."""
         return self.axes.split(" -> ")[-1]
 
     @property
     def template(self) -> str:
-        """All of it in which placeholders can be."""
+        """The key and the names it holds, as one text: every placeholder of the rule is in it."""
         return " ".join((self.key, *self.holds))
 
     def at(self, prefix: str, places: Mapping[str, int]) -> "Rule":
@@ -94,21 +95,21 @@ class Rule:
         return Rule(fill(self.key.replace("{p}", prefix), places), tuple(fill(name, places) for name in self.holds), fill(self.axes, places))
 
     def written_out(self, prefix: str, depths: Depths) -> Iterator["Rule"]:
-        """One rule for each place that it is about."""
+        """One rule for each combination of indices in the key. Names that still have an index are written out within the rule."""
         for places in depths.places(self.key):
             rule = self.at(prefix, places)
-            if any("{" in held for held in rule.holds):
+            if any("{" in held for held in rule.holds):  # all blocks in one tensor, as training with flax's scan writes them
                 rule = replace(rule, holds=tuple(rule.at("", place).holds[0] for place in depths.places(rule.holds[0])))
             yield rule
 
 
 def axes_of(pattern: str) -> set[str]:
-    """The names of the axes in one side of a pattern, or in both."""
+    """The names of the axes in a pattern, or in one side of it, without the numbers."""
     return set(re.findall(r"[a-z]\w*", pattern))
 
 
 def affine(key: str, holds: str, axes: str, bias: str = "d", names: str = ".weight .bias") -> tuple[Rule, Rule]:
-    """The two rules of a layer that has a weight and a bias; `names` is what the layout calls them."""
+    """The two rules of a layer with a weight and a bias. `axes` is the pattern of the weight, `bias` of the bias, `names` their names."""
     weight_name, bias_name = names.split()
     return (
         Rule(key + weight_name, (f"{holds}.weight",), axes),
@@ -117,7 +118,7 @@ def affine(key: str, holds: str, axes: str, bias: str = "d", names: str = ".weig
 
 
 def batch_norm(key: str, holds: str, width: str) -> tuple[Rule, ...]:
-    """The five tensors of a torch BatchNorm. The count of batches is a scalar int64 that inference does not use."""
+    """The five rules of a torch BatchNorm. The count of batches is a scalar int64, which inference does not use."""
     return (
         *affine(key, holds, width, width),
         Rule(f"{key}.running_mean", (f"{holds}.mean",), width),
@@ -133,8 +134,8 @@ Nested = int | list["Nested"]
 class Buffer:
     """An int64 tensor that follows from the sizes, such as an index into a table of relative positions.
 
-    It is no weight: a file's own is checked to be what it must be and never converted. `value` gives it, as nested lists, for the sizes
-    of the axes and the place; `written` says whether files of the layout have it.
+    It is no weight and is never converted: a file's own is compared with `value`, and the target's is made by `value`.
+    `value` takes the sizes of the axes and the indices of the block, and gives nested lists. If `written`, files of the layout have it.
     """
 
     key: str

@@ -1,8 +1,8 @@
-"""The independent references, by family. Importing them needs their libraries."""
+"""Which independent references there are, by family. Importing this module needs their libraries."""
 
 from types import ModuleType
 
 from segzoo.models.vit import reference as vit
 
 REFERENCES: dict[str, ModuleType] = {"vit": vit}
-"""Each has `intermediates` and `remarks`, as that of the plain ViT."""
+"""Each module has two functions, `intermediates` and `remarks`, with the signatures of the plain ViT's."""

@@ -1,4 +1,4 @@
-"""A Segmenter: backbone and head, from an image to class scores at the image's size."""
+"""A segmentation model: a backbone and a head, from an image to class scores at the image's size."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +17,9 @@ Seen = dict[str, Tensor]
 
 
 class Segmenter(nn.Module):
-    """Normalised RGB (b, 3, H, W) to scores (b, classes, H, W), resized bilinear to the size that came in.
+    """Normalised RGB (b, 3, H, W) to scores (b, classes, H, W), resized bilinear to the image's size.
 
-    A padded input's scores are resized straight to the unpadded size, as MMSegmentation does.
+    The backbone may pad the image. The scores, padding included, are resized to the size without it, as MMSegmentation does.
     """
 
     def __init__(self, backbone: nn.Module, decode_head: nn.Module):
@@ -44,18 +44,18 @@ class Segmenter(nn.Module):
 
 
 def build_backbone(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray], **options: Any) -> nn.Module:
-    """The backbone of this geometry with these tensors, names of the family's `OWN` layout without a prefix, in it; see `build`."""
+    """A backbone alone, filled with these tensors: names of the family's `OWN` layout without a prefix. See `build`."""
     with torch.device("meta"):
         module = BACKBONES[family.name](geometry, tensors, **options)
     return _filled(module, tensors)
 
 
 def build(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray], *, head_eps: float | None = None, **options: Any) -> nn.Module:
-    """The module of this geometry with these tensors (names of the family's `OWN` layout) in it: with its head, or a backbone alone.
+    """The model of this geometry, filled with these tensors: names of the family's `OWN` layout. Without a head it is a backbone alone.
 
-    `options` are what no tensor shows and the family's network takes: `eps`, `resample`, another class for it.
-    Loading is strict: each parameter is filled once and no tensor is left over. float32 or wider.
-    Raises ConversionError where something is not known that decides the result, or the tensors do not fit.
+    `options` go to the family's network: what no tensor shows (`eps`, `resample`), or another class (`network`).
+    Loading is strict: each parameter is filled once and no tensor is left over. Weights become float32 or stay wider.
+    Raises ConversionError if the tensors do not fit, or if a fact that decides the result is not known, such as the heads.
     """
     if geometry.decoder is None:
         return build_backbone(family, geometry, tensors, **options)

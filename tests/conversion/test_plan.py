@@ -14,7 +14,7 @@ from support import GOLDEN, MINI, TAME, same, specs_of
 
 from segzoo.conversion.axes import shape_of
 from segzoo.conversion.detect import detect
-from segzoo.conversion.plan import fill, plan
+from segzoo.conversion.plan import plan, steps_for
 from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
@@ -227,7 +227,7 @@ def there_and_back(source, target, data):
     there = plan(specs_of(tensors), target, heads=sizes["h"])
     middle = dict(run(there, tensors))
     assert {key: (spec.shape, spec.dtype) for key, spec in there.specs.items()} == {k: (a.shape, a.dtype.name) for k, a in middle.items()}
-    back = fill(found.rules, detect(specs_of(middle)), specs_of(middle), there.sizes)
+    back = steps_for(found.rules, detect(specs_of(middle)), specs_of(middle), there.sizes)
     dropped = {drop.section for drop in there.dropped}
     kept = set(sections) - dropped
     assert {section for section in sections if section not in LAYOUTS["vit"][target].sections} <= dropped

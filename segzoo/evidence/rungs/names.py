@@ -1,4 +1,4 @@
-"""The second rung: layout, geometry and dtype are those of the manifest."""
+"""The second rung: are layout, geometry and dtype those of the manifest?"""
 
 from dataclasses import asdict
 
@@ -8,6 +8,7 @@ from segzoo.zoo.opened import open_entry
 
 
 def check_names(climb: Climb) -> Check:
+    """Open the file and hold it to its entry. Raises ConversionError for what differs."""
     file = climb.file = open_entry(climb.entry, climb.fetched.path)
     layout, weights = file.found.layout.name, file.weights
     facts = {"layout": layout, "tensors": len(weights), "dtype": climb.entry.artifact.dtype}

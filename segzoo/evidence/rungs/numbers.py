@@ -1,4 +1,4 @@
-"""The fourth rung: the torch backbone against an independent reference."""
+"""The fourth rung: does the torch backbone compute what an independent reference computes?"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,7 +17,10 @@ from segzoo.layouts import LAYOUTS, head_of
 
 
 def check_numbers(climb: Climb) -> Check:
-    """Every intermediate of the backbone in float64 and float32. Raises ConversionError for the first that is off, Skip without the libraries."""
+    """Compare every intermediate of the backbone in float64 and float32.
+
+    Raises ConversionError for the first intermediate that is off, Skip if a library is not installed.
+    """
     file, reference = climb.file, climb.file.family.reference
     if reference is None:
         return Check("numbers", "n/a", "n/a", f"there is no independent reference of the family '{file.family.name}'")
@@ -43,7 +46,7 @@ def check_numbers(climb: Climb) -> Check:
         where = f"torch and {reference.title} part at {wrong.name}"
         raise ConversionError(f"{where}: {wrong.relative:.1e} in {wrong.dtype}, relative to the largest value")
     facts, remark = theirs.remarks(tensors, image, eps)
-    whose = " of the backbone" if file.geometry.decoder else ""  # the reference has no decoder: mIoU alone judges that
+    whose = " of the backbone" if file.geometry.decoder else ""  # the reference has no decoder: only mIoU judges a decoder
     detail = f"torch against {reference.title}, {len(found) // 2} intermediates{whose}: "
     detail += f"{worst['float64']:.1e} in float64, {worst['float32']:.1e} in float32{remark}"
     facts = {"intermediates": [asdict(one) for one in found], **facts, "eps": eps}
@@ -51,7 +54,7 @@ def check_numbers(climb: Climb) -> Check:
 
 
 def _in_layout(to: str, file: Checkpoint) -> Mapping[str, np.ndarray]:
-    """The backbone's tensors in a layout, under the names that it writes: a file may have others."""
+    """The backbone's tensors under the names that a layout writes. The file itself may use another spelling or prefix."""
     head = head_of(file.found.sections)
     steps = plan(file.weights.specs, to, found=file.found, heads=file.geometry.heads, drop=[head.section] if head else [])
     return dict(run(steps, file.weights))

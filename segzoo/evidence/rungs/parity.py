@@ -1,4 +1,4 @@
-"""Torch against a reference, intermediate by intermediate, so that a failure names the place where it begins."""
+"""How far torch and a reference are apart, intermediate by intermediate, so that a failure names the place where it begins."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ Intermediates = Callable[..., Mapping[str, np.ndarray]]
 
 
 def differences(model: nn.Module, reference: Intermediates, tensors: Mapping[str, np.ndarray], image: np.ndarray, eps: float) -> list[Difference]:
-    """Every intermediate in float64, then in float32. `image` is (b, H, W, 3), normalised."""
+    """The difference of every intermediate, in float64 and then in float32. `image` is (b, H, W, 3), normalised."""
     found = []
     for dtype in (np.float64, np.float32):
         ours = torch_intermediates(model, image, dtype)

@@ -1,4 +1,4 @@
-"""The third rung: to every other layout and back, the same tensors bit for bit."""
+"""The third rung: does each tensor come back the same, bit for bit, from every other layout?"""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.detect import detect
 from segzoo.conversion.fit import refusal
-from segzoo.conversion.plan import fill, plan
+from segzoo.conversion.plan import plan, steps_for
 from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
 from segzoo.evidence.check import Check, proved
@@ -20,7 +20,10 @@ from segzoo.text import legible
 
 
 def check_round_trip(climb: Climb) -> Check:
-    """To every other layout of the family and back. Raises ConversionError for the first tensor that comes back changed."""
+    """Convert to every other layout of the family and back. Raises ConversionError for the first tensor that comes back changed.
+
+    Where the store has the publisher's own converted file, our conversion must be equal to it.
+    """
     file = climb.file
     published = climb.entry.published if isinstance(climb.entry, Backbone) else None
     theirs = climb.setting.store.find(published) if published else None
@@ -41,17 +44,17 @@ def check_round_trip(climb: Climb) -> Check:
 
 
 def _admissible(file: Checkpoint) -> list[str]:
-    """The other layouts that can hold the file."""
+    """The names of the other layouts that can hold the file."""
     found = file.found
     return [name for name, layout in LAYOUTS[file.family.name].items() if name != found.layout.name and not refusal(found, layout)]
 
 
 def _back_from(name: str, file: Checkpoint) -> list[str]:
-    """The tensors that go to a layout and come back the same."""
+    """The names of the tensors that go to a layout and come back the same. Raises ConversionError for one that comes back changed."""
     there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads)
     tensors = dict(run(there, file.weights))
     read = detect(there.specs, name, getattr(file.geometry, "positions", None))
-    steps = fill(file.found.rules, read, there.specs, there.sizes)
+    steps = steps_for(file.found.rules, read, there.specs, there.sizes)
     for step in steps:
         if not identical(make(step, tensors.__getitem__, there.sizes), file.weights[step.rule.key]):
             raise ConversionError(f"{step.rule.key}: comes back changed from layout '{name}'")
@@ -59,7 +62,7 @@ def _back_from(name: str, file: Checkpoint) -> list[str]:
 
 
 def _equal_to(published: Artifact, path: Path, file: Checkpoint) -> str:
-    """The publisher's own converted file against our conversion, in words. Raises ConversionError where they differ."""
+    """Compare our conversion with the publisher's own converted file; the outcome in words. Raises ConversionError if they differ."""
     name, theirs = published.name, open_weights(path)
     ours = dict(run(plan(file.weights.specs, published.layout or "mmseg", found=file.found), file.weights))
     if missing := sorted(ours.keys() ^ theirs.keys()):

@@ -1,1 +1,1 @@
-"""Heads: what their tensors are called in each library, and their sizes. A new head is one file here and one line in `layouts`."""
+"""The heads: what each library calls their tensors, and their sizes. A new head is one file here and one line in `layouts`."""

@@ -1,4 +1,4 @@
-"""`linear`: the linear head of Segmenter, one layer from a token to its classes; in mmseg 1.2.2 a 1x1 convolution."""
+"""`linear`: the linear head of Segmenter, one layer from a token to class scores. In mmseg 1.2.2 it is a 1x1 convolution."""
 
 from dataclasses import dataclass
 from typing import Any

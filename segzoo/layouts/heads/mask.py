@@ -1,6 +1,6 @@
 """`mask`: the mask transformer of Segmenter (Strudel et al., ICCV 2021), under `decode_head.` in mmseg 1.2.2 and `decoder.` in rstrudel/segmenter.
 
-`proj_patch` and `proj_classes` are bare parameters in rstrudel/segmenter, used as `x @ P`: transposed to a Linear's weight.
+In rstrudel/segmenter `proj_patch` and `proj_classes` are bare parameters, used as `x @ P`. A Linear's weight is their transpose.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from segzoo.layouts.vit.segmenter import block as segmenter_block
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """A Segmenter's head. `heads` is None where neither tensors nor caller tell."""
+    """The sizes of a Segmenter's head. `heads` is None if it is not known: no tensor shows it."""
 
     hidden: ClassVar[tuple[str, ...]] = ("heads",)
 

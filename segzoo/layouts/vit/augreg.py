@@ -1,6 +1,6 @@
 """`augreg`: the npz files of "How to train your ViT?" (google-research/vision_transformer, gs://vit_models/augreg).
 
-Names are those of flax before linen; `pre_logits` is in the older ImageNet-21k files only. The hybrids
+The names are those of flax before linen. Only the older ImageNet-21k files have `pre_logits`. The hybrids
 (R+Ti/16, R26+S/32, R50+B/16, R50+L/32) have a ResNet-v2 before the patch embedding, or its root alone.
 """
 
@@ -60,5 +60,5 @@ AUGREG = Layout(
     },
 )
 LINEN = (("MultiHeadDotProductAttention_1", "MultiHeadDotProductAttention_0"), ("LayerNorm_2", "LayerNorm_1"), ("MlpBlock_3", "MlpBlock_0"))
-"""How flax linen numbers the modules of a block: each kind for itself."""
+"""flax linen numbers the modules of a block by kind: its second LayerNorm is `LayerNorm_1`, where older flax says `LayerNorm_2`."""
 AUGREG = replace(AUGREG, spellings=(replace(AUGREG.spelt(*LINEN), prefixes=("", "params/")),))

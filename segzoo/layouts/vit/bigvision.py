@@ -1,8 +1,8 @@
 """`bigvision`: checkpoints of google-research/big_vision `models/vit.py`, flattened to npz.
 
-Names are flax linen's. Positions have no entry for the class token; where there is none, a pooling head
-(`MAPHead_0`) or an average takes its place. Training with `scan=True` stacks all blocks in one array. Models of image and text hold
-the ViT under `params/img/`; their text tower, temperature and bias are left out.
+The names are flax linen's. The position table has no entry for the class token. A model without a class token has a pooling head
+(`MAPHead_0`) or takes an average. Training with `scan=True` stacks all blocks in one array. A model of image and text holds
+the ViT under `params/img/`; its text tower, temperature and bias are left out.
 """
 
 from dataclasses import replace
@@ -42,7 +42,7 @@ _NORM = affine("{p}Transformer/encoder_norm", "norm", "d", names="/scale /bias")
 
 
 def _scanned(rule: Rule) -> Rule:
-    """The rule of all blocks at once."""
+    """The rule for one tensor that holds all blocks, stacked."""
     return Rule(rule.key.replace("encoderblock_{i}", "encoderblock"), rule.holds, f"s {rule.native} -> s {rule.canonical}")
 
 

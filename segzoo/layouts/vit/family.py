@@ -1,4 +1,4 @@
-"""The plain Vision Transformer as a family: which of its sections stand for one another, and what its names leave open."""
+"""The plain Vision Transformer as a family: which of its sections are alternatives, and what its names leave open."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from segzoo.layouts.rule import Rule
 from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, described, described_model, measured
 from segzoo.spec import Spec
 
-# A file has one of each: where its tokens come from, and what stands before the patch embedding.
+# A file has one alternative of each list: a stem, and what stands before the patch embedding.
 STEMS = (("stem",), ("stem without class position", "class token"), ("stem without class position",), ("distilled stem",))
 ROOTS = ((), ("residual root",), ("residual network",))
 ESSENTIAL = {
@@ -20,17 +20,20 @@ ESSENTIAL = {
     "residual network": "a ResNet before its patch embedding",
     "encoder": "an encoder",
 }
-"""Sections without which a backbone is another model, in words: a target that cannot hold them is refused."""
+"""Sections without which a backbone is another model, in words. A target that has no place for one of them is refused."""
 
 
 def plausible(rules: Mapping[str, Rule], specs: Mapping[str, Spec], positions: int | None) -> bool:
-    """Whether the table of positions has as many as the grid: as many as are known, else a square number."""
+    """Whether the position table has the right number of entries for the grid: `positions` where it is given, else a square number."""
     grids = [_grid(rule, specs[key]) for key, rule in rules.items() if "pos.grid" in rule.holds and key in specs]
     return all(grid == positions if positions is not None else _square(grid) for grid in grids)
 
 
 def unsure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], sections: Collection[str]) -> str | None:
-    """What is open of a file with a class token in a layout of both kinds: whether its table has a position for it."""
+    """Whether it is open if a position table has an entry for the class token, in words; None where it is not.
+
+    It is open if the file has a class token and the layout knows both kinds of table, unless the number of entries less one is a square.
+    """
     if not {"stem", "stem without class position"} <= set(sections):
         return None
     held = {name for rule in rules.values() for name in rule.holds}
@@ -46,7 +49,7 @@ def unsure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], sections: Colle
 
 
 def _grid(rule: Rule, spec: Spec) -> int:
-    """How many positions of the grid a table has, if the rule is right about what else it holds."""
+    """How many entries of a position table are the grid's, if the rule is right: all but one for each token that has its own."""
     return spec.shape[1] - len(rule.holds) + 1 if len(spec.shape) == 3 else 0
 
 
@@ -59,7 +62,7 @@ def _summary(geometry: Geometry) -> str:
 
 
 def _confirm(geometry: Geometry) -> str | None:
-    """A square grid confirms itself."""
+    """The option that confirms the grid; None for a square grid, which needs no confirmation."""
     return f"and if it is right, --positions {geometry.positions}" if geometry.grid is None else None
 
 

@@ -1,4 +1,4 @@
-"""What size a plain ViT is: as its tensors show it, and as a person writes it."""
+"""What size a plain ViT has: as its tensors show it, and as a person writes it in a manifest."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from segzoo.layouts.family import HeadGeometry, Measured
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A ViT's sizes. `positions` are those of the grid; `heads` is None where nothing tells.
+    """A ViT's sizes. `positions` counts the grid's positions. `heads` is None if the number is not known.
 
-    `residual` counts the units of each stage of the ResNet before a hybrid's patch embedding; none where
-    there is its root alone.
+    `residual` is for hybrids: the number of units in each stage of the ResNet before the patch embedding. It is
+    empty if there is only the ResNet's root, and None if there is no ResNet.
     """
 
     hidden: ClassVar[tuple[str, ...]] = ("heads",)
@@ -31,13 +31,13 @@ class Geometry:
 
     @property
     def grid(self) -> int | None:
-        """The side of the grid; None where the positions are no square."""
+        """The side of the grid; None if the number of positions is not a square."""
         side = math.isqrt(self.positions)
         return side if side * side == self.positions else None
 
     @property
     def stride(self) -> int:
-        """Pixels from one token to the next: the root of a ResNet takes 4, each stage after its first 2."""
+        """Pixels from one token to the next. The root of a ResNet has stride 4, each stage after the first has stride 2."""
         return self.patch if self.residual is None else self.patch * 4 * 2 ** max(len(self.residual) - 1, 0)
 
     def __str__(self) -> str:
@@ -101,7 +101,10 @@ class ModelBackbone:
 
 
 def described(geometry: Geometry) -> dict[str, Any]:
-    """The fields of `Sizes` for a measured geometry; None where no tensor shows one. Raises ConversionError where there are no words for it."""
+    """The fields of `Sizes` for a measured geometry; None for what no tensor shows.
+
+    Raises ConversionError for a hybrid, and for a grid that is not square.
+    """
     if geometry.residual is not None or geometry.grid is None:
         raise ConversionError(f"{geometry}: a manifest has no words for it; it describes plain ViTs with a square grid")
     sizes = {side: getattr(geometry, side) for side in ("width", "depth", "heads", "mlp", "patch", "grid")}
@@ -109,16 +112,17 @@ def described(geometry: Geometry) -> dict[str, Any]:
 
 
 def described_model(geometry: Geometry) -> dict[str, Any]:
-    """The same of `ModelBackbone`, but for eps, which no tensor shows."""
+    """The fields of `ModelBackbone` for a measured geometry. eps is None: no tensor shows it."""
     sizes = described(geometry)
     sides = {side: sizes[side] for side in ("width", "depth", "heads", "mlp", "patch")}
     return sides | {"image": sizes["grid"] * sizes["patch"], "eps": None} | ({"classes": geometry.classes} if geometry.classes else {})
 
 
 def measured(found: Measured, heads: int | None) -> Geometry:
-    """The geometry that the sizes of axes come to, with the axes that follow from others added to them.
+    """The geometry of these axes. The axes that follow from others (`h`, `k`, `e`) are added to `found.axes`.
 
-    `heads` is what the caller knows; it must agree with what the layout shows. Raises ConversionError naming the tensor that disagrees.
+    `heads` is the number that the caller knows; it must agree with what the layout shows. Raises ConversionError that names the tensor
+    in disagreement.
     """
     axes, origin = found.axes, found.origin
     if not found.depths["i"]:

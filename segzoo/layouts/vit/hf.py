@@ -1,6 +1,6 @@
 """`hf`: files of transformers' ViTModel and ViTForImageClassification (names on disk; 5.x renames in memory only).
 
-Its pooler is the pre-logits layer of the older ImageNet-21k files; its classifier does not stand on it.
+The pooler is the pre-logits layer of the older ImageNet-21k files. The classifier does not take its input from the pooler.
 """
 
 from segzoo.layouts.layout import Layout

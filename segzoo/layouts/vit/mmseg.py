@@ -1,7 +1,7 @@
 """`mmseg`: MMSegmentation's VisionTransformer backbone, and the whole Segmenter, mask or linear (mmseg 1.2.2).
 
-A file from `vitjax2mmseg.py` holds the backbone without a prefix; a trained Segmenter holds it
-under `backbone.`, its head under `decode_head.`.
+A file from `vitjax2mmseg.py` holds the backbone without a prefix. A trained Segmenter holds the backbone
+under `backbone.` and the head under `decode_head.`.
 """
 
 from dataclasses import replace
@@ -12,7 +12,7 @@ from segzoo.layouts.vit.family import VIT
 
 
 def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
-    """A TransformerEncoderLayer: pre-norm attention with a fused in_proj, then the feed-forward network."""
+    """The rules of a TransformerEncoderLayer: pre-norm attention with a fused in_proj, then the feed-forward network."""
     qkv = [f"{holds}.{part}" for part in "qkv"]
     return (
         *affine(f"{key}.ln1", f"{holds}.norm1", width, width),
@@ -46,7 +46,7 @@ MMSEG = Layout(
     reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
 )
 
-# What segzoo's own torch model takes: these names, and a distillation token, for which MMSegmentation has no place.
+# The names of segzoo's own torch network: these, and a distillation token, which MMSegmentation has no place for.
 OWN = replace(
     MMSEG,
     name="segzoo's model",

@@ -1,8 +1,7 @@
 """`segmenter`: the official checkpoints of rstrudel/segmenter, encoder and decoder.
 
-`proj_patch` and `proj_classes` are bare parameters there, used as `x @ P`: transposed to a Linear's
-weight. The ImageNet head of the encoder travels along unused. The encoder of the DeiT checkpoints has a
-distillation token.
+The files still hold the ImageNet classifier of the encoder, which is not used. The encoder of the DeiT
+checkpoints has a distillation token. The rules of the decoder are in `layouts/heads`.
 """
 
 from segzoo.layouts.layout import Layout

@@ -1,6 +1,6 @@
 """`timm`: the state dict of timm's VisionTransformer and its hybrids (checked against timm 1.0.31).
 
-The position of the class token is in `pos_embed`, or absent (`no_embed_class=True`, or no class token at all).
+`pos_embed` may or may not have an entry for the class token: with `no_embed_class=True`, or without a class token, it has none.
 """
 
 from segzoo.layouts.layout import Layout

@@ -1,4 +1,4 @@
-"""`torchvision`: torchvision's VisionTransformer (vit_b_16 and kin), as files since 0.13 name it; older ones are read too."""
+"""`torchvision`: torchvision's VisionTransformer (vit_b_16 and kin), with the names of files since 0.13. Older names are read too."""
 
 from dataclasses import replace
 

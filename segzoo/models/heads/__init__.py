@@ -1,4 +1,4 @@
-"""Heads: from the features of a backbone to class scores."""
+"""Which heads there are: networks from the features of a backbone to class scores."""
 
 from collections.abc import Callable
 
@@ -8,4 +8,4 @@ from segzoo.models.heads.linear import linear_head
 from segzoo.models.heads.mask import mask_head
 
 HEADS: dict[str, Callable[..., nn.Module]] = {"mask": mask_head, "linear": linear_head}
-"""By kind, what makes an empty head from its geometry, the backbone, and the eps of its layer norms."""
+"""By kind: a function that makes an empty head from its geometry, the backbone, and the eps of its layer norms."""

@@ -12,7 +12,7 @@ from segzoo.models.vit.network import Block, Seen
 
 
 class MaskTransformer(nn.Module):
-    """Class embeddings attend to the patches; a patch's score for a class is their normalised product.
+    """Class embeddings and patches attend to one another; a patch's score for a class is the product of the two, normalised.
 
     All layer norms have eps 1e-5, whatever the backbone has (SegmenterMaskTransformerHead's default).
     """
@@ -43,7 +43,7 @@ class MaskTransformer(nn.Module):
 
 
 def mask_head(geometry: Decoder, backbone: Any, eps: float | None) -> MaskTransformer:
-    """An empty head on the features of a backbone. Raises ConversionError where its heads are not known."""
+    """An empty head on the features of a backbone. Raises ConversionError if the number of its attention heads is not known."""
     if geometry.heads is None or geometry.width is None or geometry.mlp is None:
         raise ConversionError("the number of attention heads of the mask transformer is not known")
     sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "classes")}

@@ -1,8 +1,8 @@
 """The Vision Transformer backbone, number for number as MMSegmentation's Segmenter uses it.
 
 Source: mmseg 1.2.2 `mmseg/models/backbones/vit.py` with `patch_bias=True`, which all published
-checkpoints have. Tokens are (b, n, d); the class token is the first, a distillation token (DeiT's, in two
-of rstrudel/segmenter's checkpoints) the second; they are dropped on the way out.
+checkpoints have. Tokens are (b, n, d). The class token is the first. Two of rstrudel/segmenter's checkpoints have
+DeiT's distillation token as the second. These tokens are not among the features that come out.
 """
 
 import math
@@ -17,7 +17,7 @@ from segzoo.errors import ConversionError
 from segzoo.layouts.vit.geometry import Geometry
 
 Seen = dict[str, Tensor]
-_KEPT = 64  # position tables of other grids
+_KEPT = 64  # how many resized position tables are remembered
 
 
 class Attention(nn.Module):
@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Patches to tokens. Sides that are no multiple of the patch are padded with zeros, right and bottom."""
+    """Image to patch embeddings. A side that is no multiple of the patch is padded with zeros, right or bottom."""
 
     def __init__(self, width: int, patch: int):
         super().__init__()
@@ -67,7 +67,7 @@ class PatchEmbedding(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Image (b, 3, H, W), normalised, to features (b, d, H/p, W/p); see `Segmenter` for the sizes.
+    """Image (b, 3, H, W), normalised, to features (b, d, H/p, W/p), rounded up.
 
     `resample` is how position embeddings are resized to another grid: `bicubic` in MMSegmentation,
     `bilinear` in rstrudel/segmenter.
@@ -105,7 +105,7 @@ class VisionTransformer(nn.Module):
         patches = self.patch_embed(image)
         seen["patch_embed"] = patches.flatten(2).transpose(1, 2)
         first = [self.cls_token, self.dist_token] if self.extra == 2 else [self.cls_token]
-        x = torch.cat([*(token.expand(image.shape[0], -1, -1) for token in first), seen["patch_embed"]], 1)  # len() would be a constant to a tracer
+        x = torch.cat([*(token.expand(image.shape[0], -1, -1) for token in first), seen["patch_embed"]], 1)  # a tracer makes a constant of len(image)
         x = seen["after_pos"] = x + self.positions(*patches.shape[-2:])
         for index, block in enumerate(self.layers):
             x = seen[f"block{index}"] = block(x)
@@ -114,14 +114,14 @@ class VisionTransformer(nn.Module):
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         p = self.patch_embed.patch
-        h, w = (image.shape[-2] + p - 1) // p, (image.shape[-1] + p - 1) // p  # no negative numerator: ONNX divides towards zero
+        h, w = (image.shape[-2] + p - 1) // p, (image.shape[-1] + p - 1) // p  # not -(-H // p): ONNX rounds a division towards zero
         return self.tokens(image, seen)[:, self.extra :].transpose(1, 2).unflatten(2, (h, w))
 
     def positions(self, h: int, w: int) -> Tensor:
-        """Position embeddings for a grid of h x w: as stored where the count fits, else resized.
+        """Position embeddings for a grid of h x w: as stored if the number of tokens fits, else resized.
 
-        MMSegmentation looks at the count only: a grid of another shape with as many tokens keeps its table.
-        Each size is resized once, unless gradients are wanted or nothing tells whether the table has changed.
+        Like MMSegmentation, this looks at the number only: a grid of another shape with as many tokens keeps the stored table.
+        A resized table is remembered by size, but not where gradients are wanted, or where torch does not tell that the table has changed.
         """
         table = self.pos_embed
         if h * w + self.extra == table.shape[1]:
@@ -139,7 +139,7 @@ class VisionTransformer(nn.Module):
         first, table = self.pos_embed[:, : self.extra], self.pos_embed[:, self.extra :]
         side = math.isqrt(table.shape[1])
         table = table.transpose(1, 2).unflatten(2, (side, side))
-        exact = table.to(torch.promote_types(table.dtype, torch.float32))  # half precision's own kernel rounds the weights too
+        exact = table.to(torch.promote_types(table.dtype, torch.float32))  # in half precision torch would round the interpolation weights too
         table = F.interpolate(exact, size=(h, w), mode=self.resample, align_corners=False).to(table.dtype)
         return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)
 
@@ -152,7 +152,7 @@ def vision_transformer(
     resample: str = "bicubic",
     network: type[VisionTransformer] = VisionTransformer,
 ) -> VisionTransformer:
-    """An empty backbone of this geometry, of the class `network`. Raises ConversionError where heads or a square grid are unknown."""
+    """An empty backbone of this geometry, of the class `network`. Raises ConversionError if heads are unknown or the grid is not square."""
     if geometry.heads is None:
         raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
     if geometry.grid is None:

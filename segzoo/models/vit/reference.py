@@ -1,6 +1,6 @@
 """The ViT in JAX on AugReg tensors, written from google-research/vision_transformer `vit_jax/models_vit.py`.
 
-The other opinion: it reads the published names and orientation itself and shares no code with `model`.
+It is a second opinion on the torch network: it reads the published names and orientation itself, and shares no code with `network`.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Literal, get_args
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a jax built for GPUs would take most of the memory that torch needs
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else a jax for GPUs takes most of the memory that torch needs
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,8 @@ def forward(
 ) -> dict[str, np.ndarray]:
     """Named intermediates for images (b, H, W, 3), normalised: patch_embed, after_pos, blockN, final_norm, logits.
 
-    `tensors` has AugReg's names; `logits` is there where the head is. flax's GELU is `tanh`; torch models
-    use `erf`. `dtype` float64 gives the figures to compare with, float32 those that flax gives. On the CPU.
+    `tensors` has AugReg's names. Without a classifier there are no `logits`. flax's GELU is `tanh`; torch models
+    use `erf`. `dtype` float64 gives the figures to compare with, float32 the figures that flax gives. It runs on the CPU.
     """
     cpu = jax.devices("cpu")[0]
     with jax.enable_x64(dtype is np.float64), jax.default_device(cpu), jax.default_matmul_precision("highest"):
@@ -67,7 +67,7 @@ def _forward(params: Params, image: jax.Array, eps: float, gelu: Gelu) -> dict[s
 
 @jax.jit
 def _embedded(image: jax.Array, kernel: jax.Array, bias: jax.Array, cls: jax.Array, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Patch embedding as a matrix product, a convolution whose stride is its size; and with class token and positions."""
+    """The patch embeddings, and the tokens: these with class token and positions. A convolution whose stride is its size is a matrix product."""
     b, height, width, _ = image.shape
     p = kernel.shape[0]
     cut = image.reshape(b, height // p, p, width // p, p, 3).transpose(0, 1, 3, 2, 4, 5)
