@@ -103,7 +103,7 @@ def _across(left: _Side, right: _Side) -> Comparison:
     widths = [side.sizes.get("d") for side in (left, right)]
     if widths[0] != widths[1]:
         raise ConversionError(f"A has width {widths[0]}, B has width {widths[1]}: two models", hint="segzoo inspect shows each")
-    left, right = _sharing_heads(left, right), _sharing_heads(right, left)
+    left, right = _sharing_sizes(left, right), _sharing_sizes(right, left)
     only_left, only_right = left.lacked_by(right), right.lacked_by(left)
     not_in_right, not_in_left = left.without_place_in(right), right.without_place_in(left)
     beyond = (only_left & not_in_right) | (only_right & not_in_left) | set(left.found.beside) | set(right.found.beside)
@@ -128,8 +128,8 @@ def _under_one_set_of_names(left: _Side, right: _Side) -> tuple[dict[str, np.nda
     return ours, theirs
 
 
-def _sharing_heads(side: _Side, other: _Side) -> _Side:
-    """A side with the sizes that only the other layout shows: the attention heads."""
+def _sharing_sizes(side: _Side, other: _Side) -> _Side:
+    """A side with the sizes that only the other layout shows, such as the attention heads."""
     return replace(side, sizes={**other.sizes, **side.sizes})
 
 

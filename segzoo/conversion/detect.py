@@ -163,6 +163,8 @@ def _depths(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Depths:
     if "u" in layout.indices:
         while len(units) < _MOST_BLOCKS and (found := _count(layout, prefix, "u", specs, {"g": len(units)})):
             units.append(found)
+    elif "g" in layout.indices:
+        units = [0] * _count(layout, prefix, "g", specs)
     return Depths({index: _count(layout, prefix, index, specs) for index in sorted(layout.indices - {"g", "u"})}, tuple(units))
 
 

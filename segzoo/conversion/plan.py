@@ -170,12 +170,11 @@ def _as_written(found: Found, target: Layout, kept: list[str], prefix: str) -> F
 
 
 def _check_axes(written: Found, sizes: Mapping[str, int], found: Found) -> None:
-    """Raises ConversionError if the target shows a size that is not known: the attention heads."""
-    if any(axis not in sizes for rule in written.rules.values() for axis in axes_of(rule.axes) - {"s"}):
-        raise ConversionError(
-            f"layout '{written.layout.name}' shows the attention heads, layout '{found.layout.name}' does not",
-            hint="say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)",
-        )
+    """Raises ConversionError if the target shows a size that is not known, such as the attention heads."""
+    shown = {axis for rule in written.rules.values() for axis in axes_of(rule.axes) - {"s"}}
+    if lacking := sorted(shown - sizes.keys()):
+        what, hint = found.layout.family.asked.get(lacking[0], (f"the size of axis '{lacking[0]}'", None))
+        raise ConversionError(f"layout '{written.layout.name}' shows {what}, layout '{found.layout.name}' does not", hint=hint)
 
 
 def steps_for(

@@ -101,6 +101,7 @@ class Family:
     `neutral` maps patterns of canonical names to a number: a tensor full of that number means the same as no tensor (bias 0, scale 1).
     `idle` maps patterns of canonical names that no forward pass uses to the reason for dropping them.
     `fixed` maps the axes that have one size in every file to that size.
+    `asked` maps the axes that only some tables show to what they are, in words, and to a hint: how a caller says their size.
     `positions` is the canonical name of the position table, if it can be resampled.
 
     Sizes:
@@ -134,6 +135,7 @@ class Family:
     neutral: Mapping[str, int] = field(default_factory=dict)
     idle: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
+    asked: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     plausible: Callable[[Mapping[str, Rule], Mapping[str, Spec], int | None], bool] = lambda rules, specs, positions: True
     unsure: Callable[[Mapping[str, Rule], Mapping[str, Spec], Collection[str]], str | None] = lambda rules, specs, sections: None
     side: Callable[[Any], int] = lambda geometry: 64

@@ -12,8 +12,7 @@ from segzoo.errors import ConversionError
 from segzoo.layouts.family import Family, Geometry
 from segzoo.models import BACKBONES
 from segzoo.models.heads import HEADS
-
-Seen = dict[str, Tensor]
+from segzoo.models.seen import Seen
 
 
 class Segmenter(nn.Module):

@@ -1,7 +1,7 @@
 """What a rule of a table can say, each over drawn sizes: there, what it must be by numpy's own hand, and back the same."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -113,6 +113,37 @@ def test_parts_of_unequal_size_in_one_tensor(width, wide, narrow):
         assert np.array_equal(made["q"], source["qkv"][:wide].T)
         assert np.array_equal(made["kv"], source["qkv"][wide:])
         assert same(carried(made, "here")[0], source)
+
+
+@given(st.lists(SIDES, min_size=1, max_size=4))
+@settings(max_examples=20, deadline=None)
+def test_stages_without_units_are_counted(widths):
+    """As the convolutions of a pyramid are, one for each stage."""
+    here, there = (
+        table(name, Rule("stem", ("stem",), "d"), Rule(key, ("{g}.w",), "out{g} d")) for name, key in (("here", "w.{g}"), ("there", "v{g+1}"))
+    )
+    with registered(here, there):
+        source = {"stem": numbers(3)} | {f"w.{stage}": numbers(width, 3) for stage, width in enumerate(widths)}
+        made, _ = carried(source, "there")
+        assert made.keys() == {"stem", *(f"v{stage + 1}" for stage in range(len(widths)))}
+        assert same(carried(made, "here")[0], source)
+
+
+@pytest.mark.parametrize(
+    ("asked", "what", "hint"),
+    [({}, "the size of axis 'h'", None), ({"h": ("the groups", "count them")}, "the groups", "count them")],
+    ids=["the family says nothing", "the family says what it is"],
+)
+def test_a_size_that_only_the_target_shows_is_asked_for_in_the_familys_words(asked, what, hint):
+    family = replace(MADE, asked=asked)
+    here, there = (
+        replace(table(name, rule), family=family)
+        for name, rule in (("here", Rule("w", ("w",), "d e")), ("there", Rule("w", ("w",), "d (h k) -> d h k")))
+    )
+    with registered(here, there), pytest.raises(ConversionError) as caught:
+        carried({"w": numbers(4, 6)}, "there")
+    assert caught.value.message == f"layout 'there' shows {what}, layout 'here' does not"
+    assert caught.value.hint == hint
 
 
 def test_sizes_that_nothing_tells_apart_are_named():

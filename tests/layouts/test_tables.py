@@ -56,6 +56,6 @@ def test_a_rule_reads_both_ways(name, rule):
 
 
 @pytest.mark.parametrize("layout", all_layouts(), ids=lambda layout: f"{layout.family.name} {layout.name}")
-def test_every_section_is_known_to_another_layout_or_says_why_it_is_alone(layout):
+def test_every_section_is_known_to_another_layout(layout):
     others = {section for other in LAYOUTS[layout.family.name].values() if other is not layout for section in other.sections}
     assert set(layout.sections) <= others

@@ -79,6 +79,7 @@ VIT = Family(
     kin=("width", "depth", "mlp", "patch"),
     choices=(STEMS, ROOTS),
     essential=ESSENTIAL,
+    asked={"h": ("the attention heads", "say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)")},
     stands_on={"classifier": ("pre_logits", "pooling head")},
     plausible=plausible,
     unsure=unsure,

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segzoo.layouts.heads.mask import Decoder
-from segzoo.models.vit.network import Seen
+from segzoo.models.seen import Seen
 
 
 class LinearDecoder(nn.Module):

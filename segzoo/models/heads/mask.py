@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.mask import Decoder
-from segzoo.models.vit.network import Block, Seen
+from segzoo.models.seen import Seen
+from segzoo.models.vit.network import Block
 
 
 class MaskTransformer(nn.Module):

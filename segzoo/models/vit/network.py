@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.vit.geometry import Geometry
+from segzoo.models.seen import Seen
 
-Seen = dict[str, Tensor]
 _KEPT = 64  # how many resized position tables are remembered
 
 
