@@ -486,7 +486,7 @@ def broken(*arguments):
     except KeyboardInterrupt:
         sys.stderr.write("on with it\\n")
     raise SystemError("returned a result with an exception set")
-segzoo.evidence.rungs.names.read = broken
+segzoo.evidence.rungs.names.open_entry = broken
 main()
 """
 

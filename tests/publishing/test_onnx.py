@@ -111,7 +111,7 @@ def test_a_backbones_features_are_flaxs_also_where_one_file_may_not_hold_it(tmp_
 def test_the_example_in_a_card_segments_an_image(form, tmp_path):
     """By the annotations, since another size of image is seen than in the data set's protocol."""
     done = CliRunner().invoke(main, ["--zoo", "mini", "export", "mini-mask", "-o", str(tmp_path / "out"), "--as", form])
-    assert done.stderr.startswith("torch traces the graph, which takes it half a minute\n") is (form == "onnx")
+    assert done.stderr.startswith("torch traces the graph, which takes half a minute\n") is (form == "onnx")
     image = next((MINI / "ade_mini" / "images" / "validation").glob("*.jpg"))
     shutil.copy(image, tmp_path / "out" / "image.jpg")
     card = (tmp_path / "out" / "README.md").read_text()
