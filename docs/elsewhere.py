@@ -7,7 +7,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
-LINK = re.compile(r"(?<=\]\()(?:\.\./)+((?:segzoo|examples)/[^)#]+|zoo\.yaml|CONTRIBUTING\.md)(?=\))")
+LINK = re.compile(r"(?<=\]\()(?:\.\./)+((?:segzoo|examples|tests)/[^)#]+|zoo\.yaml|CONTRIBUTING\.md)(?=\))")
 
 
 def on_files(files: Files, config: Any) -> Files:
