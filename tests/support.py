@@ -32,7 +32,7 @@ def same(mine, theirs) -> bool:
 
 
 def golden_model(head):
-    """The Segmenter of which mmseg's own intermediates are known."""
+    """The Segmenter whose intermediates mmseg itself has written down."""
     from segzoo.conversion.plan import plan
     from segzoo.formats import open_weights
     from segzoo.models.segmentor import build

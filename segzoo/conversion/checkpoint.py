@@ -44,6 +44,16 @@ def identified(weights: Weights, *, layout: str | None = None, heads: int | None
     known = recorded(weights)
     if heads is not None and known.heads not in (None, heads):
         raise ConversionError(f"the file itself records {known.heads} heads, but {heads} were given")
-    found = detect(weights.specs, layout, positions or known.positions)
+    return measured(weights, detected(weights, layout, positions), heads)
+
+
+def detected(weights: Weights, layout: str | None = None, positions: int | None = None) -> Found:
+    """The first half of `identified`: the layout of a file."""
+    return detect(weights.specs, layout, positions or recorded(weights).positions)
+
+
+def measured(weights: Weights, found: Found, heads: int | None = None) -> Checkpoint:
+    """The second half of `identified`: the sizes of a file whose layout is known."""
+    known = recorded(weights)
     geometry, sizes = measure(found, weights.specs, heads or known.heads)
     return Checkpoint(weights, known, found, geometry, sizes)

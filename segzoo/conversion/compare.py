@@ -1,20 +1,22 @@
 """Do two files hold the same weights? They may be in two layouts and two formats."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
-from segzoo.conversion.axes import measure
-from segzoo.conversion.detect import Found, detect
+from segzoo.conversion.checkpoint import Checkpoint, detected, measured
+from segzoo.conversion.detect import Found
 from segzoo.conversion.fit import left_out
-from segzoo.conversion.metadata import recorded
 from segzoo.conversion.plan import steps_for
 from segzoo.conversion.run import make
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights, naming
 from segzoo.formats.arrays import identical
-from segzoo.layouts.family import Geometry
+from segzoo.layouts.rule import Rule
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,60 +54,34 @@ def compare(left: Weights, right: Weights) -> Comparison:
 
     Errors call `left` A and `right` B. Raises ConversionError if one of them is in no layout and they have no name in common.
     """
+    sides = (("A", left), ("B", right))
     try:
-        here, there = _detected("A", left), _detected("B", right)
+        here, there = (_named(side, detected, weights) for side, weights in sides)
     except ConversionError:
         if left.keys().isdisjoint(right.keys()):
             raise
         return _by_name(left, right)
     if (here.layout, here.prefix, here.sections) == (there.layout, there.prefix, there.sections):
         return _by_name(left, right)
-    return _across(_measured("A", left, here), _measured("B", right, there))
+    return _across(_named("A", measured, left, here), _named("B", measured, right, there))
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One of two files in different layouts."""
-
-    weights: Weights
-    found: Found
-    geometry: Geometry
-    sizes: dict[str, int]
-
-    @property
-    def held(self) -> set[str]:
-        """The names of the canonical tensors in it."""
-        return {name for rule in self.found.rules.values() for name in rule.holds}
-
-    def idle(self, key: str) -> bool:
-        """Whether no forward pass uses a tensor."""
-        return any(self.found.layout.family.idle_of(name) for name in self.found.rules[key].holds)
-
-    def neutral(self, key: str) -> bool:
-        """Whether a file without this tensor means the same as a file that has it full of one number."""
-        return not self.idle(key) and all(self.found.layout.family.neutral_of(name) is not None for name in self.found.rules[key].holds)
-
-    def lacked_by(self, other: "_Side") -> set[str]:
-        """The names of its tensors that the other file has no part of. A tensor is not lacked if its absence has a meaning of its own."""
-        held = other.held
-        return {key for key, rule in self.found.rules.items() if held.isdisjoint(rule.holds) and not self.neutral(key)}
-
-    def without_place_in(self, other: "_Side") -> set[str]:
-        """The names of its tensors that the other file's layout has no place for, or that no forward pass uses."""
-        sections = {key for section in left_out(self.found, other.found.layout) for key in self.found.keys(section)}
-        return sections | {key for key in self.found.rules if self.idle(key)}
+def _named(side: str, step: Callable[..., T], weights: Weights, *more: Any) -> T:
+    """A step of identifying a file, whose errors call it by its side."""
+    with naming(weights.path, side):
+        return step(weights, *more)
 
 
-def _across(left: _Side, right: _Side) -> Comparison:
+def _across(left: Checkpoint, right: Checkpoint) -> Comparison:
     """Compare two files in different layouts. Raises ConversionError if they are of two families, or of two widths."""
-    if left.found.layout.family is not right.found.layout.family:
-        raise ConversionError(f"A is a {left.found.layout.family.title}, B is a {right.found.layout.family.title}: two models")
-    widths = [side.sizes.get("d") for side in (left, right)]
+    if left.family is not right.family:
+        raise ConversionError(f"A is a {left.family.title}, B is a {right.family.title}: two models")
+    widths = [getattr(side.geometry, left.family.width) for side in (left, right)]
     if widths[0] != widths[1]:
         raise ConversionError(f"A has width {widths[0]}, B has width {widths[1]}: two models", hint="segzoo inspect shows each")
     left, right = _sharing_sizes(left, right), _sharing_sizes(right, left)
-    only_left, only_right = left.lacked_by(right), right.lacked_by(left)
-    not_in_right, not_in_left = left.without_place_in(right), right.without_place_in(left)
+    only_left, only_right = _lacked(left.found, right.found), _lacked(right.found, left.found)
+    not_in_right, not_in_left = _without_place(left.found, right.found), _without_place(right.found, left.found)
     beyond = (only_left & not_in_right) | (only_right & not_in_left) | set(left.found.beside) | set(right.found.beside)
     return replace(
         _by_name(*_under_one_set_of_names(left, right)),
@@ -115,7 +91,28 @@ def _across(left: _Side, right: _Side) -> Comparison:
     )
 
 
-def _under_one_set_of_names(left: _Side, right: _Side) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _idle(found: Found, rule: Rule) -> bool:
+    """Whether no forward pass uses a tensor."""
+    return any(found.layout.family.idle_of(name) for name in rule.holds)
+
+
+def _lacked(found: Found, other: Found) -> set[str]:
+    """The names of a file's tensors that the other file has no part of.
+
+    A tensor is not lacked if its absence means the same as a tensor full of one number.
+    """
+    held, neutral_of = other.held, found.layout.family.neutral_of
+    apart = {key: rule for key, rule in found.rules.items() if held.isdisjoint(rule.holds)}
+    return {key for key, rule in apart.items() if _idle(found, rule) or any(neutral_of(name) is None for name in rule.holds)}
+
+
+def _without_place(found: Found, other: Found) -> set[str]:
+    """The names of a file's tensors that the other file's layout has no place for, or that no forward pass uses."""
+    sections = {key for section in left_out(found, other.layout) for key in found.keys(section)}
+    return sections | {key for key, rule in found.rules.items() if _idle(found, rule)}
+
+
+def _under_one_set_of_names(left: Checkpoint, right: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What both files hold, as two dicts with the same names: B's tensors are made as A names them.
 
     Some tensors of B cannot be made so, since A lacks a neutral part of them. For those, A's are made as B names them.
@@ -128,26 +125,17 @@ def _under_one_set_of_names(left: _Side, right: _Side) -> tuple[dict[str, np.nda
     return ours, theirs
 
 
-def _sharing_sizes(side: _Side, other: _Side) -> _Side:
+def _sharing_sizes(side: Checkpoint, other: Checkpoint) -> Checkpoint:
     """A side with the sizes that only the other layout shows, such as the attention heads."""
     return replace(side, sizes={**other.sizes, **side.sizes})
 
 
-def _in_layout_of(side: _Side, other: _Side) -> dict[str, np.ndarray]:
+def _in_layout_of(side: Checkpoint, other: Checkpoint) -> dict[str, np.ndarray]:
     """The tensors of the other file under this side's names: those that it has all parts of, neutral parts that it lacks filled in."""
-    used = {key: rule for key, rule in side.found.rules.items() if not side.idle(key) or not other.held.isdisjoint(rule.holds)}
+    held = other.found.held
+    used = {key: rule for key, rule in side.found.rules.items() if not _idle(side.found, rule) or not held.isdisjoint(rule.holds)}
     steps = steps_for(used, other.found, other.weights.specs, other.sizes, neutral=True)
     return {step.rule.key: make(step, other.weights.__getitem__, other.sizes) for step in steps}
-
-
-def _detected(side: str, weights: Weights) -> Found:
-    with naming(weights.path, side):
-        return detect(weights.specs, positions=recorded(weights).positions)
-
-
-def _measured(side: str, weights: Weights, found: Found) -> _Side:
-    with naming(weights.path, side):
-        return _Side(weights, found, *measure(found, weights.specs, recorded(weights).heads))
 
 
 def _by_name(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> Comparison:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from segzoo.errors import ConversionError
-from segzoo.layouts import LAYOUTS, NAMES
+from segzoo.layouts import FAMILIES, LAYOUTS, NAMES
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Buffer, Depths, Rule, indices
 from segzoo.spec import Spec
@@ -41,6 +41,11 @@ class Found:
         """How the file was read, in words, where that is not plain."""
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
         return tuple(filter(None, (outer, self.unsure)))
+
+    @property
+    def held(self) -> set[str]:
+        """The names of the canonical tensors in the file."""
+        return {name for rule in self.rules.values() for name in rule.holds}
 
     @property
     def names(self) -> set[str]:
@@ -89,10 +94,11 @@ def _no_layout(names: frozenset[str], nearest: Found, only: str | None) -> Conve
     if only and names.isdisjoint(nearest.rules):
         return ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
     if names.isdisjoint(nearest.rules):
-        known, number = ", ".join(NAMES), "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+        known, titles = ", ".join(NAMES), " and ".join(family.title for family in FAMILIES.values())
+        number = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
         return ConversionError(
             f"{number} in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
-            hint="segzoo converts ViT weights; is this a checkpoint of another architecture?",
+            hint=f"segzoo converts {titles} weights; is this a checkpoint of another architecture?",
         )
     differences = [f"missing {_some(missing)}"] if missing else []
     differences += [f"unexpected {_some(unexpected)}"] if unexpected else []

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzoo.conversion.axes import measure
-from segzoo.conversion.detect import detect
-from segzoo.conversion.metadata import recorded
+from segzoo.conversion.checkpoint import detected, measured
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.layouts.family import Geometry
@@ -47,11 +45,10 @@ def inspect(path: str | Path) -> Inspection:
     notes = list(opened.notes)
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}
     try:
-        known = recorded(opened)
-        found = detect(opened.specs, positions=known.positions)
+        found = detected(opened)
         facts |= {"layout": found.layout.name, "sections": found.sections}
         notes += found.notes
-        facts["geometry"], _ = measure(found, opened.specs, known.heads)
+        facts["geometry"] = measured(opened, found).geometry
     except ConversionError as error:
         facts["trouble"] = error.message
     size = opened.path.stat().st_size

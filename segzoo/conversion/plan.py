@@ -225,7 +225,7 @@ def _without_place(found: Found, written: Found, kept: Collection[str]) -> tuple
 
     Raises ConversionError for a part that can be neither.
     """
-    held = {name for rule in written.rules.values() for name in rule.holds}
+    held = written.held
     rules = [found.rules[key] for section in kept for key in found.keys(section)]
     unplaced = [(rule, place, name) for rule in rules for place, name in enumerate(rule.holds) if name not in held]
     idle: dict[str, list[str]] = {}

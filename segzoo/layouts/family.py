@@ -116,7 +116,8 @@ class Family:
     `geometry(head)`.
     `describe` and `describe_model` fill these records' fields from a measured geometry; None stands for what no tensor shows.
     `summary` is a geometry in a few words. `kin` names the fields of `sizes` that two backbones of one architecture share.
-    `eps` is what the layer norms have where a manifest says nothing.
+    `width` names the field of a geometry, and of both records, that has the backbone's width: two widths are two models.
+    `eps` is what the layer norms have where a manifest says nothing, and `eps_of` names the programs that have it.
     """
 
     name: str
@@ -129,6 +130,8 @@ class Family:
     describe_model: Callable[[Any], dict[str, Any]]
     summary: Callable[[Any], str]
     kin: tuple[str, ...]
+    eps_of: str
+    width: str = "width"
     choices: tuple[Alternatives, ...] = ()
     essential: Mapping[str, str] = field(default_factory=dict)
     stands_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

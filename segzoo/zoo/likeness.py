@@ -62,9 +62,9 @@ def _most_like(path: Path, among: Mapping[str, Entry], like: str | None) -> tupl
     file = identify(path)
     if file.geometry.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
         raise ConversionError("a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
-    fitting = alike(file, among)
-    if not like:  # if several fit, prefer those whose own files have this layout
-        fitting = {name: entry for name, entry in fitting.items() if entry.artifact.layout == file.found.layout.name} or fitting
+    fitting: Mapping[str, Entry] = alike(file, among)
+    if not like:
+        fitting = of_the_layout(file, fitting)
     if not fitting:
         raise ConversionError(
             f"{file.geometry}: {f'not like {like}' if like else 'like no model of this zoo'}",
@@ -80,9 +80,14 @@ def _most_like(path: Path, among: Mapping[str, Entry], like: str | None) -> tupl
     return name, completed(file, entry)
 
 
-def alike(file: Checkpoint, among: Mapping[str, E]) -> dict[str, E]:
+def alike(file: Checkpoint, among: Mapping[str, E]) -> Mapping[str, E]:
     """The entries whose own files have this file's geometry. Sizes that tensors need not show are not compared."""
     return {name: entry for name, entry in among.items() if family_of(entry) is file.family and bare(geometry_of(entry)) == bare(file.geometry)}
+
+
+def of_the_layout(file: Checkpoint, fitting: Mapping[str, E]) -> Mapping[str, E]:
+    """Of several entries that fit, those whose own files have this file's layout; all of them if there are none."""
+    return {name: entry for name, entry in fitting.items() if entry.artifact.layout == file.found.layout.name} or fitting
 
 
 def assumed(entry: Entry) -> tuple[Any, ...]:

@@ -50,6 +50,7 @@ MADE = Family(
     describe_model=vars,
     summary=str,
     kin=(),
+    eps_of="its makers",
     neutral={"*.bias": 0, "scale": 1, "*.batches": 0},
     idle={"*.batches": "a count of batches"},
     fixed={"x": 2, "y": 3},
@@ -92,7 +93,7 @@ def numbers(*shape, start=1):
 @given(SIDES, SIDES)
 @settings(max_examples=20, deadline=None)
 def test_a_permutation_within_an_axis(width, channels):
-    """As Swin's patch merging has it: `o (x y c)` against `o (c y x)`; that c is what is left is known from the sizes that are fixed."""
+    """As in Swin's patch merging: `o (x y c)` in one library, `o (c y x)` in the other. x and y are fixed, so c is what is left."""
     here, there = table("here", Rule("w", ("w",), "d (x y c) -> d (c y x)")), table("there", Rule("m", ("w",), "d (c y x)"))
     with registered(here, there):
         source = {"w": numbers(width, 6 * channels)}

@@ -19,8 +19,7 @@ TOY = Path(__file__).with_name("toy.py")
 def lab(tmp_path_factory):
     """A checkpoint of the made-up model as a training program saves it, and a manifest that has it."""
     folder = tmp_path_factory.mktemp("lab")
-    made = subprocess.run([sys.executable, "-c", CHECKPOINT, TOY, folder / "joiner.pth"], capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
+    make(folder / "joiner.pth", 8, 12)
     mini = yaml.safe_load((MINI / "zoo.yaml").read_text())
     dataset = mini["datasets"]["ade-mini"]
     (folder / "ade_mini").symlink_to(MINI / "ade_mini")
@@ -37,18 +36,25 @@ def lab(tmp_path_factory):
     return folder
 
 
+def make(path, *widths):
+    """Write a checkpoint of the made-up model with these widths."""
+    made = subprocess.run([sys.executable, "-c", CHECKPOINT, TOY, path, *map(str, widths)], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+
+
 CHECKPOINT = """
 import sys, pathlib, torch
 sys.path.insert(0, str(pathlib.Path(sys.argv[1]).parent))
 import toy, toy_networks
 from segzoo.models.segmentor import Segmenter
 torch.manual_seed(0)
-backbone = toy_networks.Toy(toy.ToyGeometry((8, 12), (1, 2), 4), 1e-3)
+widths = tuple(map(int, sys.argv[3:]))
+backbone = toy_networks.Toy(toy.ToyGeometry(widths, (1, 2), 4), 1e-3)
 with torch.no_grad():
     for parameter in backbone.parameters():
         parameter.normal_()
 backbone.stage2.index.copy_(torch.tensor(toy.offsets({}, {})))
-head = toy_networks.Join(toy.JoinGeometry("join", 8, 16, 4), (8, 12))
+head = toy_networks.Join(toy.JoinGeometry("join", 8, 16, 4), widths)
 for module in (*backbone.modules(), *head.modules()):
     if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
         module.running_mean.normal_(); module.running_var.uniform_(0.5, 2); module.num_batches_tracked.fill_(7)
@@ -99,6 +105,19 @@ def test_diff(lab, tmp_path):
     arrays["enc/0/merge"][0, 0, 0, 0] += 1
     np.savez(tmp_path / "other.npz", **arrays)
     assert "differs: backbone.stage1.merge.weight" in segzoo(lab, "diff", "joiner.pth", tmp_path / "other.npz", code=5)
+
+
+def test_another_width_is_another_model(lab, tmp_path):
+    """Widths are compared under the family's own name for them. Facts that no tensor shows are not taken from a model of another width."""
+    make(tmp_path / "wide.pth", 8, 24)
+    segzoo(lab, "convert", "joiner.pth", tmp_path / "up.npz", "--to", "upstream")
+    said = segzoo(lab, "diff", "--json", tmp_path / "wide.pth", tmp_path / "up.npz", code=5)
+    assert "A has width (8, 24), B has width (8, 12): two models" in said
+    said = segzoo(
+        lab, "--zoo", "zoo.yaml", "manifest", "add", "--json", tmp_path / "wide.pth", "--like", "joiner", "--to", tmp_path / "own.yaml", code=2
+    )
+    assert "no tensor shows its attention heads, and joiner is of another width" in said
+    assert not (tmp_path / "own.yaml").exists()
 
 
 def test_what_is_neutral_when_absent(lab, tmp_path):

@@ -1,4 +1,4 @@
-"""The question of the mIoU rung: which images of which data, and which counts they must have."""
+"""What the mIoU rung measures: the data set, the images, and the counts that they must give."""
 
 from __future__ import annotations
 

@@ -77,6 +77,7 @@ VIT = Family(
     describe_model=described_model,
     summary=_summary,
     kin=("width", "depth", "mlp", "patch"),
+    eps_of="AugReg, timm and MMSegmentation",
     choices=(STEMS, ROOTS),
     essential=ESSENTIAL,
     asked={"h": ("the attention heads", "say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)")},

@@ -24,7 +24,7 @@ from segzoo.manifest.entries import Backbone, Dataset, Entry, Model, family_of
 from segzoo.manifest.fields import Identifier
 from segzoo.manifest.spelling import AFTER
 from segzoo.vocabulary import DTYPES
-from segzoo.zoo.likeness import alike, assumed
+from segzoo.zoo.likeness import alike, assumed, of_the_layout
 from segzoo.zoo.opened import open_entry
 from segzoo.zoo.own.take import Taken, valid
 
@@ -125,7 +125,7 @@ def _backbone(case: _Case, name: str) -> Plain:
     plain = {"title": title, "file": f"{name}.mmseg.pth", "source": artifact, "geometry": family | geometry, "eps": eps}
     notes = {"geometry": f"{' and '.join(lacking)} are assumed: as in {like}"} if lacking else {}
     if not file.recorded.eps:
-        notes["eps"] = f"assumed: as in {like}" if like else "assumed: that of AugReg, timm and MMSegmentation"
+        notes["eps"] = f"assumed: as in {like}" if like else f"assumed: that of {file.family.eps_of}"
     return plain, notes
 
 
@@ -140,10 +140,7 @@ def _kin(entry: Any, geometry: Mapping[str, Any], family: Family) -> bool:
 def _model(case: _Case) -> Plain:
     """A model's entry, and the notes on its fields."""
     taken, file, manifest, wishes = case.taken, case.file, case.manifest, case.wishes
-    fitting = alike(file, manifest.models)
-    # models whose own files have this layout are preferred
-    same = {key: one for key, one in fitting.items() if one.checkpoint.layout == file.found.layout.name}
-    like = _like(case, same or fitting, manifest.models, assumed, "model")
+    like = _like(case, of_the_layout(file, alike(file, manifest.models)), manifest.models, assumed, "model")
     if like is None:
         said = f"{taken.path}: {file.geometry}: like no model of this zoo, and no tensor shows heads, eps, data set and protocol"
         raise UsageError(said, hint=f"say --like NAME of a model that shares its eps and protocol: {', '.join(manifest.models)}")
@@ -163,12 +160,18 @@ def _model(case: _Case) -> Plain:
     return plain, notes
 
 
+def _same_width(case: _Case, model: Model, backbone: Mapping[str, Any]) -> bool:
+    """Whether a model's backbone is of the family and width of the file's."""
+    width = case.file.family.width
+    return family_of(model) is case.file.family and getattr(model.backbone, width) == backbone[width]
+
+
 def _model_backbone(case: _Case, like: str, notes: dict[str, str]) -> dict[str, Any]:
     """A model's backbone: what its tensors show, and the rest from an entry of the same width."""
     taken, file, model = case.taken, case.file, case.manifest.models[like]
     backbone = file.family.describe_model(file.geometry)
     lacking = [field for field, value in backbone.items() if value is None]
-    same_width = model.backbone if getattr(model.backbone, "width", None) == backbone.get("width") else None
+    same_width = model.backbone if _same_width(case, model, backbone) else None
     for field in lacking:
         value = (file.recorded.eps or model.eps) if field == "eps" else getattr(same_width, field, None)
         if value is None:
@@ -187,7 +190,7 @@ def _model_head(case: _Case, like: str, backbone: Mapping[str, Any], notes: dict
     kind = HEADS[decoder.kind]
     head = kind.describe(decoder)
     same_kind = model.head.named == kind.name
-    same = same_kind and getattr(model.backbone, "width", None) == backbone.get("width")
+    same = same_kind and _same_width(case, model, backbone)
     lacking = [field for field, value in head.items() if value is None]
     for field in lacking:
         if field == "eps":
