@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import slow_after
 
 from segzoo.atomic import give_name, part_file, replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
@@ -139,7 +140,7 @@ except EnvironmentFault as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-@pytest.mark.parametrize("limit", [0, 100, 20_000, 80_000])
+@pytest.mark.parametrize("limit", slow_after(2, [80_000, 0, 100, 20_000]))
 @pytest.mark.parametrize("suffix", suffixes)
 def test_a_disk_that_fills_while_weights_are_written(suffix, limit, before, tmp_path):
     source, folder = tmp_path / "source.npz", tmp_path / "folder"

@@ -172,7 +172,7 @@ def test_images_seen_together_are_as_if_seen_alone(mini_zoo):
         assert together[sample.name] == alone[sample.name] or explained(evaluator, sample, together[sample.name], alone[sample.name])[0]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", slow_after(2, MODES))
 def test_on_another_device_nothing_is_left_on_the_processor(mode, mini_zoo):
     """torch's meta device has shapes but no numbers, and as a GPU does it refuses to add what lies elsewhere."""
     meta = torch.device("meta")

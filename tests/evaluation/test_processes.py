@@ -147,6 +147,7 @@ def test_a_file_that_only_one_process_finds_damaged_leaves_no_receipt(tmp_path):
     assert not list(tmp_path.rglob("mini-linear.json"))
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
     first, second = members(2, tmp_path, {})
     for line in first.stderr:
@@ -163,7 +164,11 @@ def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"), [({"WORLD_SIZE": 2}, "RANK is not"), ({"WORLD_SIZE": 2, "RANK": 0}, "the 2 processes of this run do not reach each other")]
+    ("more", "said"),
+    [
+        ({"WORLD_SIZE": 2}, "RANK is not"),
+        pytest.param({"WORLD_SIZE": 2, "RANK": 0}, "the 2 processes of this run do not reach each other", marks=pytest.mark.slow),
+    ],
 )
 def test_half_an_environment(more, said, tmp_path):
     done = subprocess.run([sys.executable, "-m", "segzoo", *RUN], capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path, **more))

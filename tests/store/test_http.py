@@ -157,7 +157,8 @@ def settled(server):
     return sent
 
 
-@pytest.mark.parametrize("known", slow_after(1, [KNOWN, PREFIX]), ids=["sha256", "prefix"])
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [KNOWN, PREFIX], ids=["sha256", "prefix"])
 def test_kill_9_at_half_and_again(known, store, tmp_path):
     server = Ranged(GOOD, rate=4_000_000)
     with serve({"/x": server}) as running:
@@ -217,6 +218,7 @@ def test_eight_processes_on_one_target(known, locks, store, tmp_path):
     assert [path for path in left_over() if path.suffix != ".part"] == [got.path]
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_again(store, tmp_path):
     server = Ranged(GOOD, rate=4_000_000)
     with serve({"/x": server}) as running:
