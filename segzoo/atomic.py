@@ -2,8 +2,8 @@
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from segzoo.errors import EnvironmentFault, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PARTS: set[Path] = set()  # the part files and folders that this process has not finished
 
 
 @contextmanager
@@ -19,18 +20,43 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
 
     Raises EnvironmentFault where the folder cannot be written or the disk is full.
     """
-    try:
-        _make(folder)
-        handle, name = tempfile.mkstemp(prefix=f".{label[:40]}.", suffix=".part", dir=folder)
-        os.close(handle)
-    except OSError as error:
-        raise EnvironmentFault(f"{folder}: cannot write here: {error.strerror}", hint=write_hint(error)) from error
-    part = Path(name)
+    with _part(folder, label) as part:
+        try:
+            part.touch(0o600, exist_ok=False)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        try:
+            yield part
+        except OSError as error:
+            raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint=write_hint(error)) from error
+
+
+@contextmanager
+def _part(folder: Path, label: str) -> Iterator[Path]:
+    """The name of a new part in `folder`. What has this name at the end of the block is removed.
+
+    The name is known before the file is there: an interrupt at any moment leaves a file that `remove_parts` finds.
+    """
+    _make(folder)
+    part = folder / f".{label[:40]}.{secrets.token_hex(4)}.part"
+    _PARTS.add(part)
     try:
         yield part
-    except OSError as error:
-        raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint=write_hint(error)) from error
     finally:
+        _remove(part)
+        _PARTS.discard(part)
+
+
+def remove_parts() -> None:
+    """Remove all that this process has not finished. For a process that ends at once, without leaving its blocks."""
+    for part in tuple(_PARTS):
+        _remove(part)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
         part.unlink(missing_ok=True)
 
 
@@ -40,10 +66,17 @@ def write_hint(error: OSError, otherwise: str = "write to another folder; SEGZOO
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and its parents. Raises EnvironmentFault where one of them is a file, and OSError."""
-    if file := in_the_way(folder):
-        raise EnvironmentFault(f"{folder}: cannot write here: {file} is a file", hint="name another folder, or move that file away")
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make a folder and its parents. Raises EnvironmentFault where one of them is a file, or cannot be made."""
+    try:
+        if file := in_the_way(folder):
+            raise EnvironmentFault(f"{folder}: cannot write here: {file} is a file", hint="name another folder, or move that file away")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(f"{folder}: cannot write here: {error.strerror}", hint=write_hint(error))
 
 
 def in_the_way(folder: Path) -> Path | None:
@@ -78,23 +111,21 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
         what = "exists already, and is not empty" if path.is_dir() else "is a file"
         raise UsageError(f"{path}: {what}", hint="name a new folder, or remove this one first")
-    try:
-        _make(path.parent)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent))
-    except OSError as error:
-        raise EnvironmentFault(f"{path.parent}: cannot write here: {error.strerror}", hint=write_hint(error)) from error
-    try:
-        yield part
-        for file in part.iterdir():
-            give_name(file, file)
-        part.chmod(0o777 & ~_umask())
-        if path.is_dir():
-            path.rmdir()
-        part.replace(path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint=write_hint(error)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with _part(path.parent, path.name) as part:
+        try:
+            part.mkdir(0o700)
+        except OSError as error:
+            raise _unwritable(path.parent, error) from error
+        try:
+            yield part
+            for file in part.iterdir():
+                give_name(file, file)
+            part.chmod(0o777 & ~_umask())
+            if path.is_dir():
+                path.rmdir()
+            part.replace(path)
+        except OSError as error:
+            raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint=write_hint(error)) from error
 
 
 def _umask() -> int:

@@ -506,6 +506,29 @@ def test_ctrl_c_waits_where_it_would_crash_a_library_or_be_lost(where):
     assert "mini-mask: mIoU" not in done.stderr
 
 
+WHEN_A_PART_IS_MADE = """
+import os, signal, sys
+from segzoo.__main__ import main
+
+def watch(frame, event, what):
+    if event == "return" and (frame.f_code.co_name, os.path.basename(frame.f_code.co_filename)) == ("{name}", "{file}"):
+        if any(one.endswith(".part") for one in os.listdir(os.path.dirname(sys.argv[-1]))):
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGINT)
+sys.setprofile(watch)
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "file"), [("touch", "pathlib.py"), ("part_file", "atomic.py"), ("__enter__", "contextlib.py")])
+def test_ctrl_c_while_a_part_is_made_leaves_nothing(name, file, tmp_path):
+    where = WHEN_A_PART_IS_MADE.format(name=name, file=file)
+    done = subprocess.run([sys.executable, "-c", where, "convert", TAME, tmp_path / "out.pth"], capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert "interrupted; nothing is left half written." in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 LOADING = """
 import sys
 UNTIL = sys.argv[1]

@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from segzoo.store.http import Patience
 from segzoo.store.policy import Policy
 from segzoo.store.store import LOCK_NAME, Store, home
 
-HASTE = Patience(stall=0.3, tries=2, pause=0.01, wait=0.05)
+HASTE = Patience(tries=2, pause=0.01, wait=0.05)
 
 
 def fetch(wanted, store, base, said=None, **policy):
@@ -299,8 +300,9 @@ FAULTS = [
 
 def assert_passed_over(url, good, known, kind, said, store, tmp_path):
     size_left = {"truncated": 1_500_000, "stalling": 1_200_000}.get(url.split("/")[-1]) if "sha256" in known else None
+    patience = replace(HASTE, stall=0.3) if url.endswith("stalling") else HASTE  # others may be as slow as a busy machine makes them
     with pytest.raises(kind) as caught:
-        fetch(artifact(url, **known), store, tmp_path)
+        fetch(artifact(url, **known), store, tmp_path, patience=patience)
     assert type(caught.value) is kind
     assert caught.value.message.startswith(f"vit.npz: no address delivered it:\n  {url}: ")
     assert said in caught.value.message
@@ -309,7 +311,7 @@ def assert_passed_over(url, good, known, kind, said, store, tmp_path):
     assert partials() in ([], [size_left])
     assert kept() == []
     assert store.pins() == {}
-    got = fetch(artifact(url, good, **known), store, tmp_path)
+    got = fetch(artifact(url, good, **known), store, tmp_path, patience=patience)
     assert (got.sha256, got.url, kept()) == (SHA, good, [SHA])
     (failure,) = got.failures
     assert failure.startswith(f"{url}: ")

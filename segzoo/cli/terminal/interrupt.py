@@ -40,7 +40,11 @@ def asked() -> bool:
 
 
 def exit_now() -> NoReturn:
-    """Flush the output and end the process at once, since a library that is half loaded may crash at an orderly exit."""
+    """Remove half-written files, flush the output and end the process at once: a half-loaded library may crash at an orderly exit."""
+    from segzoo.atomic import remove_parts
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    remove_parts()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
