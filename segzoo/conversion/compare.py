@@ -132,8 +132,8 @@ def _sharing_sizes(side: Checkpoint, other: Checkpoint) -> Checkpoint:
 
 def _in_layout_of(side: Checkpoint, other: Checkpoint) -> dict[str, np.ndarray]:
     """The tensors of the other file under this side's names: those that it has all parts of, neutral parts that it lacks filled in."""
-    held = other.found.held
-    used = {key: rule for key, rule in side.found.rules.items() if not _idle(side.found, rule) or not held.isdisjoint(rule.holds)}
+    held, beyond = other.found.held, _without_place(side.found, other.found)
+    used = {key: rule for key, rule in side.found.rules.items() if key not in beyond or not held.isdisjoint(rule.holds)}
     steps = steps_for(used, other.found, other.weights.specs, other.sizes, neutral=True)
     return {step.rule.key: make(step, other.weights.__getitem__, other.sizes) for step in steps}
 

@@ -190,8 +190,9 @@ def _eps_note(steps: Plan, known: float | None) -> list[str]:
 
 
 def _filled_note(steps: Plan) -> list[str]:
-    """The tensors that the target must have and the source lacks, written as what their absence means."""
+    """What the target must have and the source lacks, written as what its absence means."""
     if not steps.filled:
         return []
-    more = f" and {len(steps.filled) - 3} more" if len(steps.filled) > 3 else ""
-    return [f"not in {steps.source.layout.name}'s file, and written as what its absence means: {', '.join(steps.filled[:3])}{more}"]
+    values = " and ".join("zeros" if value == 0 else "ones" for value in sorted(set(steps.filled.values())))
+    first, more = list(steps.filled)[:3], f" and {len(steps.filled) - 3} more" if len(steps.filled) > 3 else ""
+    return [f"not in {steps.source.layout.name}'s file, and written as {values}, which means the same: {', '.join(first)}{more}"]

@@ -40,7 +40,18 @@ class Found:
     def notes(self) -> tuple[str, ...]:
         """How the file was read, in words, where that is not plain."""
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
-        return tuple(filter(None, (outer, self.unsure)))
+        return tuple(filter(None, (outer, *map(self._absence, self.absent), self.unsure)))
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The sections that files of the layout may lack, that this one lacks, and whose absence is neutral."""
+        family, layout = self.layout.family, self.layout
+        lacking = (section for section in layout.sections if section in layout.optional and section not in self.sections)
+        return tuple(section for section in lacking if family.says_nothing(layout.sections[section]))
+
+    def _absence(self, section: str) -> str:
+        zeros = any(self.layout.family.neutral_of(name) == 0 for rule in self.layout.sections[section] for name in rule.holds)
+        return f"no {section} in it, which means the same as {'zeros' if zeros else 'ones'}"
 
     @property
     def held(self) -> set[str]:

@@ -31,13 +31,14 @@ def refusal(found: Found, target: Layout) -> str | None:
 def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[str, str]:
     """The sections of a file that do not come along to a layout, each with the reason.
 
+    A section whose absence is neutral comes along by its tensors: another section of the target may hold them.
     The order counts: a section that is left out can take with it those that stand on it.
     """
     family, source = found.layout.family, found.layout
     reasons = {
         section: target.reasons.get(section, f"layout '{target.name}' has no {section}")
         for section in found.sections
-        if section not in target.sections
+        if section not in target.sections and not family.says_nothing(source.sections[section])
     } | dict.fromkeys(drop, "as asked")
     for section, below in family.stands_on.items():  # what it stands on is left out
         gone = [one for one in below if one in reasons]

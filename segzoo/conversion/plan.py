@@ -92,9 +92,18 @@ class Plan:
         return {step.rule.key: step.spec for step in self.steps} | buffers
 
     @property
-    def filled(self) -> tuple[str, ...]:
-        """The tensors to write that have parts, or all their parts, from no tensor of the source: they are filled in as neutral."""
-        return tuple(step.rule.key for step in self.steps if any(isinstance(part, Neutral) for part in step.parts))
+    def filled(self) -> dict[str, int]:
+        """What is filled in as neutral, since no tensor of the source has it, with the number that it is full of.
+
+        A tensor to write is called by its name, a part of one also by its canonical name.
+        """
+        found = {}
+        for step in self.steps:
+            for name, part in zip(step.rule.holds, step.parts, strict=True):
+                if isinstance(part, Neutral):
+                    whole = all(isinstance(one, Neutral) for one in step.parts)
+                    found[step.rule.key if whole else f"{name.rpartition('.')[0].rpartition('.')[2]} in {step.rule.key}"] = part.value
+        return found
 
 
 def plan(
@@ -155,16 +164,25 @@ def _prefix(target: Layout, kept: Collection[str], asked: str | None) -> str:
 
 
 def _as_written(found: Found, target: Layout, kept: list[str], prefix: str) -> Found:
-    """How the finished file will be read: its sections are those kept, and neutral ones that the target's files always have."""
-    family = found.layout.family
-    neutral = [
-        section
-        for section, rules in target.sections.items()
-        if section not in found.sections
-        and section not in target.optional
-        and all(family.neutral_of(name) is not None for rule in rules for name in rule.holds)
-    ]
-    sections = tuple(section for section in target.sections if section in kept or section in neutral)
+    """How the finished file will be read: its sections are those kept, and neutral ones.
+
+    A neutral section is written if it has a place for a tensor that is kept and has none yet, or if the target's files always have it.
+    """
+    waiting = {name for section in kept for key in found.keys(section) for name in found.rules[key].holds}
+    chosen = {section for section in kept if section in target.sections}
+
+    def held(section: str) -> set[str]:
+        return {name for rule in target.expand(prefix, found.depths, (section,)).values() for name in rule.holds}
+
+    for section in chosen:
+        waiting -= held(section)
+    for section, own in target.sections.items():
+        if section in chosen or section in found.sections or not found.layout.family.says_nothing(own):
+            continue
+        if section not in target.optional or not waiting.isdisjoint(held(section)):
+            chosen.add(section)
+            waiting -= held(section)
+    sections = tuple(section for section in target.sections if section in chosen)
     rules = target.expand(prefix, found.depths, sections)
     return Found(target, prefix, found.depths, sections, rules, buffers=target.buffers_at(prefix, found.depths))
 

@@ -151,6 +151,10 @@ class Family:
         """The number that a canonical tensor may be full of without being needed; None where there is no such number."""
         return next((value for pattern, value in self.neutral.items() if fnmatchcase(canonical, pattern)), None)
 
+    def says_nothing(self, rules: Collection[Rule]) -> bool:
+        """Whether a section of these rules may be absent and mean the same: every tensor that it holds has a neutral number."""
+        return all(self.neutral_of(name) is not None for rule in rules for name in rule.holds)
+
     def idle_of(self, canonical: str) -> str | None:
         """Why a canonical tensor may be dropped; None where it may not."""
         return next((reason for pattern, reason in self.idle.items() if fnmatchcase(canonical, pattern)), None)

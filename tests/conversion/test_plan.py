@@ -21,7 +21,7 @@ from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.rule import Depths, axes_of
-from segzoo.layouts.vit.family import ESSENTIAL, ROOTS, STEMS
+from segzoo.layouts.vit.family import ESSENTIAL, ROOTS, STEMS, VIT
 from segzoo.spec import Spec
 
 ORACLES = [
@@ -189,6 +189,7 @@ def files(draw, name):
     decoder = draw(st.sampled_from([None, "mask decoder", "linear decoder"]))
     may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head"]))), *stem, *root, decoder, "encoder"}
     may |= {"distillation classifier"} if "distilled stem" in stem and "classifier" in may else set()
+    may |= draw(st.sets(st.sampled_from(sorted(layout.optional)))) if layout.optional else set()
     may -= {section for section, other in layout.excludes.items() if other in may}
     drawn = {axis: draw(st.integers(1, most)) for axis, most in numbers.items()}
     width = drawn["h"] * drawn["k"]
@@ -230,11 +231,15 @@ def there_and_back(source, target, data):
     back = steps_for(found.rules, detect(specs_of(middle)), specs_of(middle), there.sizes)
     dropped = {drop.section for drop in there.dropped}
     kept = set(sections) - dropped
-    assert {section for section in sections if section not in LAYOUTS["vit"][target].sections} <= dropped
+    without_place = {section for section in sections if section not in LAYOUTS["vit"][target].sections}
+    assert {section for section in without_place if not VIT.says_nothing(layout.sections[section])} <= dropped
     expected = layout.expand(prefix, depths, kept).keys()
     assert same({step.rule.key: make(step, middle.__getitem__, there.sizes) for step in back}, {key: tensors[key] for key in expected})
     assert sorted(key for drop in there.dropped for key in drop.keys) == sorted(tensors.keys() - expected)
-    assert same(remapped(remapped(middle, source, heads=sizes["h"]), target, heads=sizes["h"]), middle)
+    again = remapped(remapped(middle, source, heads=sizes["h"]), target, heads=sizes["h"])
+    added = {key: again.pop(key) for key in again.keys() - middle.keys()}  # absent before, and filled in on the way
+    assert same(again, middle)
+    assert not any(array.any() for array in added.values())
 
 
 @pytest.mark.parametrize("case", ["tame"])

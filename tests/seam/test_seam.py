@@ -87,7 +87,7 @@ def test_convert_there_and_back(lab, tmp_path):
     }
     back = json.loads(segzoo(lab, "convert", tmp_path / "up.npz", tmp_path / "back.pth", "--to", "toy", "--json"))["result"][0]
     assert back["notes"] == [
-        "not in upstream's file, and written as what its absence means: backbone.stage1.norm.num_batches_tracked, "
+        "not in upstream's file, and written as zeros, which means the same: backbone.stage1.norm.num_batches_tracked, "
         "backbone.stage2.norm.num_batches_tracked"
     ]
     first, again = (torch.load(path, weights_only=True) for path in (lab / "joiner.pth", tmp_path / "back.pth"))  # a peer reads what was written

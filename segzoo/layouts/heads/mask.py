@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from segzoo.layouts.family import Axes, Head
 from segzoo.layouts.rule import Depths, Rule, affine
+from segzoo.layouts.vit.mmseg import attention_bias
 from segzoo.layouts.vit.mmseg import block as mmseg_block
 from segzoo.layouts.vit.segmenter import block as segmenter_block
 
@@ -56,6 +57,7 @@ _MMSEG = (
     *affine("decode_head.dec_proj", "decoder.input", "f d", "f"),
     Rule("decode_head.cls_emb", ("decoder.classes",), "1 c f"),
     *mmseg_block("decode_head.layers.{j}", "decoder.blocks.{j}", "f", "g", "o"),
+    *attention_bias("decode_head.layers.{j}", "decoder.blocks.{j}", "f", "g"),
     *affine("decode_head.decoder_norm", "decoder.norm", "f", "f"),
     Rule("decode_head.patch_proj.weight", ("decoder.patch_proj.weight",), "g f"),
     Rule("decode_head.classes_proj.weight", ("decoder.classes_proj.weight",), "g f"),

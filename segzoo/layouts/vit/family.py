@@ -79,6 +79,7 @@ VIT = Family(
     kin=("width", "depth", "mlp", "patch"),
     eps_of="AugReg, timm and MMSegmentation",
     choices=(STEMS, ROOTS),
+    neutral={"patch.bias": 0, "blocks.*.[qkv].bias": 0, "blocks.*.proj.bias": 0},
     essential=ESSENTIAL,
     asked={"h": ("the attention heads", "say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)")},
     stands_on={"classifier": ("pre_logits", "pooling head")},

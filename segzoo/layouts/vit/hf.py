@@ -8,6 +8,7 @@ from segzoo.layouts.rule import Rule, affine
 from segzoo.layouts.vit.family import VIT
 
 _LAYER = "{p}encoder.layer.{i}"
+_QKV = f"{_LAYER}.attention.attention"
 
 HF = Layout(
     name="hf",
@@ -24,17 +25,17 @@ HF = Layout(
         ),
         "encoder": (
             *affine(f"{_LAYER}.layernorm_before", "blocks.{i}.norm1", "d"),
-            *affine(f"{_LAYER}.attention.attention.query", "blocks.{i}.q", "e d", "e"),
-            *affine(f"{_LAYER}.attention.attention.key", "blocks.{i}.k", "e d", "e"),
-            *affine(f"{_LAYER}.attention.attention.value", "blocks.{i}.v", "e d", "e"),
+            *(Rule(f"{_QKV}.{name}.weight", (f"blocks.{{i}}.{name[0]}.weight",), "e d") for name in ("query", "key", "value")),
             *affine(f"{_LAYER}.attention.output.dense", "blocks.{i}.proj", "d e"),
             *affine(f"{_LAYER}.layernorm_after", "blocks.{i}.norm2", "d"),
             *affine(f"{_LAYER}.intermediate.dense", "blocks.{i}.fc1", "m d", "m"),
             *affine(f"{_LAYER}.output.dense", "blocks.{i}.fc2", "d m"),
             *affine("{p}layernorm", "norm", "d"),
         ),
+        "qkv bias": tuple(Rule(f"{_QKV}.{name}.bias", (f"blocks.{{i}}.{name[0]}.bias",), "e") for name in ("query", "key", "value")),
         "pre_logits": affine("{p}pooler.dense", "pre_logits", "r d", "r"),
         "classifier": affine("classifier", "head", "classes r", "classes"),
     },
+    optional=frozenset({"qkv bias"}),
     excludes={"classifier": "pre_logits"},
 )

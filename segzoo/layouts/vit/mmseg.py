@@ -12,16 +12,22 @@ from segzoo.layouts.vit.family import VIT
 
 
 def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
-    """The rules of a TransformerEncoderLayer: pre-norm attention with a fused in_proj, then the feed-forward network."""
-    qkv = [f"{holds}.{part}" for part in "qkv"]
+    """The rules of a TransformerEncoderLayer without the biases of attention: pre-norm attention, then the feed-forward network."""
     return (
         *affine(f"{key}.ln1", f"{holds}.norm1", width, width),
-        Rule(f"{key}.attn.attn.in_proj_weight", tuple(f"{q}.weight" for q in qkv), f"(s {inner}) {width} -> s {inner} {width}"),
-        Rule(f"{key}.attn.attn.in_proj_bias", tuple(f"{q}.bias" for q in qkv), f"(s {inner}) -> s {inner}"),
-        *affine(f"{key}.attn.attn.out_proj", f"{holds}.proj", f"{width} {inner}", width),
+        Rule(f"{key}.attn.attn.in_proj_weight", tuple(f"{holds}.{part}.weight" for part in "qkv"), f"(s {inner}) {width} -> s {inner} {width}"),
+        Rule(f"{key}.attn.attn.out_proj.weight", (f"{holds}.proj.weight",), f"{width} {inner}"),
         *affine(f"{key}.ln2", f"{holds}.norm2", width, width),
         *affine(f"{key}.ffn.layers.0.0", f"{holds}.fc1", f"{mlp} {width}", mlp),
         *affine(f"{key}.ffn.layers.1", f"{holds}.fc2", f"{width} {mlp}", width),
+    )
+
+
+def attention_bias(key: str, holds: str, width: str, inner: str) -> tuple[Rule, ...]:
+    """The biases of attention in a TransformerEncoderLayer. `qkv_bias=False` leaves out both, since nn.MultiheadAttention has one switch."""
+    return (
+        Rule(f"{key}.attn.attn.in_proj_bias", tuple(f"{holds}.{part}.bias" for part in "qkv"), f"(s {inner}) -> s {inner}"),
+        Rule(f"{key}.attn.attn.out_proj.bias", (f"{holds}.proj.bias",), width),
     )
 
 
@@ -34,15 +40,18 @@ MMSEG = Layout(
     heads="mmseg",
     sections={
         "stem": (
-            *affine("{p}patch_embed.projection", "patch", "d chan y x"),
+            Rule("{p}patch_embed.projection.weight", ("patch.weight",), "d chan y x"),
             Rule("{p}pos_embed", ("pos.cls", "pos.grid"), "1 1+n d"),
             Rule("{p}cls_token", ("cls",), "1 1 d"),
         ),
+        "patch bias": (Rule("{p}patch_embed.projection.bias", ("patch.bias",), "d"),),
         "encoder": (
             *block("{p}layers.{i}", "blocks.{i}", "d", "e", "m"),
             *affine("{p}ln1", "norm", "d"),
         ),
+        "attention bias": attention_bias("{p}layers.{i}", "blocks.{i}", "d", "e"),
     },
+    optional=frozenset({"patch bias", "attention bias"}),
     reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
 )
 
@@ -50,10 +59,11 @@ MMSEG = Layout(
 OWN = replace(
     MMSEG,
     name="segzoo's model",
+    optional=frozenset(),
     sections={
         **MMSEG.sections,
         "distilled stem": (
-            *MMSEG.sections["stem"][:2],
+            *MMSEG.sections["stem"][:1],
             Rule("{p}pos_embed", ("pos.cls", "pos.dist", "pos.grid"), "1 1+1+n d"),
             Rule("{p}cls_token", ("cls",), "1 1 d"),
             Rule("{p}dist_token", ("dist",), "1 1 d"),

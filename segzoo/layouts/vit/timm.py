@@ -3,6 +3,8 @@
 `pos_embed` may or may not have an entry for the class token: with `no_embed_class=True`, or without a class token, it has none.
 """
 
+from dataclasses import replace
+
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Rule, affine
 from segzoo.layouts.vit.family import VIT
@@ -46,13 +48,13 @@ TIMM = Layout(
         "encoder": (
             *affine(f"{_BLOCK}.norm1", "blocks.{i}.norm1", "d"),
             Rule(f"{_BLOCK}.attn.qkv.weight", tuple(f"{part}.weight" for part in _QKV), "(s e) d -> s e d"),
-            Rule(f"{_BLOCK}.attn.qkv.bias", tuple(f"{part}.bias" for part in _QKV), "(s e) -> s e"),
             *affine(f"{_BLOCK}.attn.proj", "blocks.{i}.proj", "d e"),
             *affine(f"{_BLOCK}.norm2", "blocks.{i}.norm2", "d"),
             *affine(f"{_BLOCK}.mlp.fc1", "blocks.{i}.fc1", "m d", "m"),
             *affine(f"{_BLOCK}.mlp.fc2", "blocks.{i}.fc2", "d m"),
             *affine("{p}norm", "norm", "d"),
         ),
+        "qkv bias": (Rule(f"{_BLOCK}.attn.qkv.bias", tuple(f"{part}.bias" for part in _QKV), "(s e) -> s e"),),
         "pooling head": (
             Rule("{p}attn_pool.latent", ("pool.probe",), "1 1 d"),
             *affine("{p}attn_pool.q", "pool.q", "e d", "e"),
@@ -66,5 +68,9 @@ TIMM = Layout(
         "classifier": affine("{p}head", "head", "classes r", "classes"),
         "distillation classifier": affine("{p}head_dist", "head_dist", "classes r", "classes"),
     },
+    optional=frozenset({"qkv bias"}),
     reasons={"pre_logits": "timm 1.x has no pre-logits layer"},
 )
+# as in BEiT: no bias of the keys, which no forward pass would notice
+_APART = (Rule(f"{_BLOCK}.attn.q_bias", ("blocks.{i}.q.bias",), "e"), Rule(f"{_BLOCK}.attn.v_bias", ("blocks.{i}.v.bias",), "e"))
+TIMM = replace(TIMM, spellings=(replace(TIMM, sections={**TIMM.sections, "qkv bias": _APART}),))

@@ -29,6 +29,7 @@ class ModelFacts:
     resample: str = "bicubic"
     decoder_eps: float | None = None
     hidden: int | None = None
+    qkv_bias: bool = True
 
     @property
     def classes(self) -> int | None:
@@ -66,7 +67,7 @@ def of_transformers(facts: ModelFacts) -> dict[str, Any]:
         "image_size": facts.side,
         "patch_size": facts.geometry.patch,
         "num_channels": 3,
-        "qkv_bias": True,
+        "qkv_bias": facts.qkv_bias,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "torch_dtype": facts.dtype,
@@ -110,6 +111,7 @@ def of_timm(facts: ModelFacts) -> dict[str, Any]:
     pool = "map" if "pooling head" in facts.sections else "token" if token else "avg"
     arguments: dict[str, Any] = {"img_size": facts.side, "patch_size": facts.geometry.patch, "embed_dim": width, "depth": facts.geometry.depth}
     arguments |= {"num_heads": facts.heads, "mlp_ratio": ratio, "class_token": token, "global_pool": pool, "fc_norm": False}
+    arguments |= {} if facts.qkv_bias else {"qkv_bias": False}
     if "stem" not in facts.sections:
         arguments["no_embed_class"] = True
     pretrained: dict[str, Any] = {"num_classes": classes, "input_size": [3, facts.side, facts.side], "fixed_input_size": True, "pool_size": None}

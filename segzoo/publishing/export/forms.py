@@ -75,7 +75,8 @@ def _timm(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
 
 def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
     own = OWN[matched.file.family.name]
-    to = own if "distilled stem" in matched.file.found.sections else "mmseg"  # both are the same, except for a distillation token
+    whole = not _plan(matched, own).filled and "distilled stem" not in matched.file.found.sections
+    to = "mmseg" if whole else own  # both are the same, except for a distillation token, and for biases that a file may lack
     facts = _facts(matched, _plan(matched, to))
     _json(folder / _CONFIG, configs.of_loader(facts, _more(matched, dataset)))
     loader = folder / ("segmenter.py" if isinstance(matched.entry, Model) else "vit.py")
@@ -142,6 +143,7 @@ def _facts(matched: Matched, steps: Plan) -> ModelFacts:
         [section for section in matched.file.found.sections if section not in left],
         dtype=min({spec.dtype for spec in steps.specs.values()}),
         hidden=steps.sizes["r"] if "pre_logits" in matched.file.found.sections and "pre_logits" not in left else None,
+        qkv_bias="qkv bias" in steps.target.sections or "qkv bias" not in steps.layout.sections,
     )
     if isinstance(matched.entry, Model):
         protocol, eps = matched.entry.protocol, matched.entry.head_eps
