@@ -109,7 +109,7 @@ def measure(found: Found, specs: Mapping[str, Spec], heads: int | None = None) -
     family = found.layout.family
     axes = Axes(family.fixed)
     axes.read_all(found.rules, specs)
-    geometry = family.measure(Measured(axes.found, axes.origin, found.depths, found.sections), heads)
+    geometry = family.measure(Measured(axes.found, axes.origin, found.depths, found.sections, found.absent), heads)
     if head := head_of(found.sections):
         geometry = replace(geometry, decoder=head.measure(axes.found, found.depths))
     return geometry, axes.found

@@ -3,14 +3,12 @@
 Rules only move numbers. These steps run only if the user asks for them, and the report names them.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
 
-from segzoo.conversion.detect import Found
+from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.plan import part_shapes
 from segzoo.conversion.positions import METHODS, resampled
 from segzoo.conversion.run import pack, unpack
@@ -20,29 +18,29 @@ from segzoo.formats.arrays import NUMPY_DTYPES
 from segzoo.spec import Spec
 
 
-def regridded(opened: Weights, found: Found, sizes: Mapping[str, int], grid: tuple[int, int], method: str) -> tuple[Weights, str]:
-    """The same weights with position embeddings for `grid` = (h, w) patches, and in words what was done.
+def regridded(read: Checkpoint, grid: tuple[int, int], method: str) -> tuple[Weights, str]:
+    """The weights of a file with position embeddings for `grid` = (h, w) patches, and in words what was done.
 
-    The position of the class token stays as it is. Raises ConversionError if there is no position table, or its grid is not square.
+    The position of the class token stays as it is. Raises ConversionError if there is no position table, or how it lies is not known.
     """
+    opened, found, sizes = read.weights, read.found, read.sizes
     key, rule = next(((key, rule) for key, rule in found.rules.items() if found.layout.family.positions in rule.holds), ("", None))
     if rule is None:
         raise ConversionError(f"{found.layout.family.title}: it has no table of positions that could be resampled")
     before = opened.specs[key]
-    count = part_shapes(rule, sizes)[-1][1]
-    side = math.isqrt(count)
-    if side * side != count:
-        raise ConversionError(f"{key}: {count} positions are no square grid; how they lie cannot be known")
+    count, there = part_shapes(rule, sizes)[-1][1], read.grid
+    if there is None:
+        raise ConversionError(f"{key}: {count} positions are no square grid", hint="say how they lie, rows by columns: --positions 18x32")
     after = Spec((1, before.shape[1] - count + grid[0] * grid[1], before.shape[2]), before.dtype)
 
-    def read(name: str) -> np.ndarray:
+    def regrid(name: str) -> np.ndarray:
         if name != key:
             return opened[name]
         *others, table = unpack(rule, opened[key], sizes)
-        return pack(rule, [*others, resampled(table, (side, side), grid, method)], sizes)
+        return pack(rule, [*others, resampled(table, there, grid, method)], sizes)
 
-    done = f"{side}x{side} to {grid[0]}x{grid[1]}, {METHODS[method]}"
-    return replace(opened, specs={**opened.specs, key: after}, read=read), done
+    done = f"{there[0]}x{there[1]} to {grid[0]}x{grid[1]}, {METHODS[method]}"
+    return replace(opened, specs={**opened.specs, key: after}, read=regrid), done
 
 
 def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
@@ -53,7 +51,7 @@ def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
     kinds = sorted({spec.dtype for spec in opened.specs.values() if _floats(spec)})
     specs = {name: Spec(spec.shape, dtype) if _floats(spec) else spec for name, spec in opened.specs.items()}
 
-    def read(name: str) -> np.ndarray:
+    def narrowed(name: str) -> np.ndarray:
         array = opened[name]
         if not _floats(opened.specs[name]) or array.dtype == NUMPY_DTYPES[dtype]:
             return array
@@ -67,7 +65,7 @@ def cast(opened: Weights, dtype: str) -> tuple[Weights, str]:
             )
         return narrow
 
-    return replace(opened, specs=specs, read=read), f"{', '.join(kinds)} to {dtype}, rounded to nearest"
+    return replace(opened, specs=specs, read=narrowed), f"{', '.join(kinds)} to {dtype}, rounded to nearest"
 
 
 def _floats(spec: Spec) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from segzoo.conversion.axes import measure
-from segzoo.conversion.checkpoint import Checkpoint, identified
+from segzoo.conversion.checkpoint import Checkpoint, Positions, identified
 from segzoo.conversion.computed import cast, regridded
 from segzoo.conversion.metadata import METADATA_KEY
 from segzoo.conversion.plan import Dropped, Plan, plan
@@ -56,7 +56,7 @@ def convert(
     to: str | Layout = "mmseg",
     source_layout: str | None = None,
     heads: int | None = None,
-    positions: int | None = None,
+    positions: Positions | None = None,
     eps: float | None = None,
     drop: Collection[str] = (),
     prefix: str | None = None,
@@ -70,8 +70,9 @@ def convert(
     """Convert the weights in `source` to layout `to`, and write them to `target`, in the format of its suffix.
 
     `to` is a layout's name or a table. `source_layout` is detected if it is not given.
-    `heads` (attention heads) and `positions` (entries of the grid in the position table) are asked for by an error
-    if the file does not show them. `eps` is that of the layer norms, if the caller knows it.
+    `heads` (attention heads) and `positions` (entries of the grid in the position table, or its rows and columns) are asked for by
+    an error if the file does not show them. Where it matters how the positions lie, a square number of them is taken for a square.
+    `eps` is that of the layer norms, if the caller knows it.
     `drop` leaves out sections by name, and tensors by name or pattern. `prefix` is written before the target's
     names; it must be one that the target's layout knows.
     Numbers are moved, not computed, unless `grid` = (h, w) asks for position embeddings of h x w patches, made by
@@ -152,7 +153,7 @@ def _computing(read: Checkpoint, grid: tuple[int, int] | None, resample: str, dt
     """The weights, changed by the steps that compute numbers as each tensor is read; and these steps in words."""
     weights, done = read.weights, {}
     if grid is not None:
-        weights, done["positions"] = regridded(weights, read.found, read.sizes, grid, resample)
+        weights, done["positions"] = regridded(read, grid, resample)
     if dtype is not None:
         weights, done["dtype"] = cast(weights, dtype)
     return weights, done

@@ -30,8 +30,8 @@ class HeadGeometry(Protocol):
 class Geometry(Protocol):
     """The sizes of a backbone and its head: a frozen dataclass. `str` of it is for people.
 
-    `hidden` names the fields that may show in no tensor. `left_over` names the fields of parts that a file may still carry although
-    the model does not use them, such as a classifier.
+    `hidden` names the fields that may show in no tensor. `left_over` names the fields in which two files of one model may differ: a
+    classifier that a file still carries although the model does not use it, and what is absent because that means the same.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -102,14 +102,14 @@ class Family:
     `idle` maps patterns of canonical names that no forward pass uses to the reason for dropping them.
     `fixed` maps the axes that have one size in every file to that size.
     `asked` maps the axes that only some tables show to what they are, in words, and to a hint: how a caller says their size.
-    `positions` is the canonical name of the position table, if it can be resampled.
+    `positions` is the canonical name of the position table, if it can be resampled; the geometry then has `grid`, its rows and columns.
 
     Sizes:
     `measure` makes a geometry of the axes' sizes, checks it, and takes the caller's number of attention heads.
     `plausible` decides by shapes where names allow several readings.
     `unsure` says in words what names and shapes leave open, and how it was read; None if nothing is open.
     `confirm` names the option by which a caller confirms that reading.
-    `side` is the side in pixels of the image that the numbers rung uses.
+    `image` is height, width and channels of the image that the numbers rung uses.
 
     Manifests:
     `sizes` is the record of a backbone entry, `backbone` the record of a model's backbone: dataclasses of plain fields with a method
@@ -141,7 +141,7 @@ class Family:
     asked: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     plausible: Callable[[Mapping[str, Rule], Mapping[str, Spec], int | None], bool] = lambda rules, specs, positions: True
     unsure: Callable[[Mapping[str, Rule], Mapping[str, Spec], Collection[str]], str | None] = lambda rules, specs, sections: None
-    side: Callable[[Any], int] = lambda geometry: 64
+    image: Callable[[Any], tuple[int, ...]] = lambda geometry: (64, 64, 3)
     confirm: Callable[[Any], str | None] = lambda geometry: None
     positions: str | None = None
     reference: Reference | None = None
@@ -184,9 +184,13 @@ class Head:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a file shows: the size of each axis, the tensor that showed it first (`origin`), how often blocks repeat, and its sections."""
+    """What a file shows: the size of each axis, the tensor that showed it first (`origin`), how often blocks repeat, and its sections.
+
+    `absent` names the sections that other files of the layout have, and whose absence is neutral.
+    """
 
     axes: dict[str, int]
     origin: Mapping[str, str]
     depths: Depths
     sections: tuple[str, ...]
+    absent: tuple[str, ...] = ()

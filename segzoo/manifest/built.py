@@ -13,9 +13,18 @@ from pydantic_core import CoreSchema, core_schema
 
 from segzoo.layouts import FAMILIES, HEADS
 from segzoo.manifest.artifact import Record
-from segzoo.manifest.fields import Count, Positive, Text, alternatives
+from segzoo.manifest.fields import Count, Pair, Positive, Text, alternatives
 
-_OF = {int: Count, float: Positive, str: Text, int | None: Count | None, float | None: Positive | None, tuple[int, ...]: tuple[Count, ...]}
+_OF = {
+    int: Count,
+    float: Positive,
+    str: Text,
+    int | None: Count | None,
+    float | None: Positive | None,
+    tuple[int, ...]: tuple[Count, ...],
+    tuple[str, ...]: tuple[Text, ...],
+    int | tuple[int, int]: Count | Pair,
+}
 """The manifest's type for each type of a dataclass field: numbers are greater than 0."""
 
 

@@ -177,7 +177,7 @@ def test_a_missing_patch_bias(head, lab):
     checks = lab.mutate(head, lambda tensors: tensors.pop("backbone.patch_embed.projection.bias"), registered=True)
     assert broken_at(checks) == "names"
     assert checks["names"].code == 5
-    assert "missing 1: backbone.patch_embed.projection.bias" in checks["names"].detail
+    assert "geometry differs from the manifest: absent ('patch bias',), expected ()" in checks["names"].detail
 
 
 @pytest.mark.parametrize(

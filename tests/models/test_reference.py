@@ -34,15 +34,15 @@ def test_torch_is_the_reference(regime):
     weights = open_weights(REGIMES[regime])
     steps = plan(weights.specs, "mmseg")
     model = build(VIT, steps.geometry, dict(run(steps, weights)))
-    found = differences(model, intermediates, weights, probe(64), 1e-6)
+    found = differences(model, intermediates, weights, probe((64, 64, 3)), 1e-6)
     assert [one.name for one in found if one.dtype == "float64"] == ["patch_embed", "after_pos", "block0", "block1", "block2", "final_norm"]
     assert all(one.passed for one in found)
     assert max(one.relative for one in found if one.dtype == "float64") < 1e-13
-    other_eps = differences(build(VIT, steps.geometry, dict(run(steps, weights)), eps=1e-5), intermediates, weights, probe(64), 1e-6)
+    other_eps = differences(build(VIT, steps.geometry, dict(run(steps, weights)), eps=1e-5), intermediates, weights, probe((64, 64, 3)), 1e-6)
     assert next(one for one in other_eps if not one.passed).name == "block0"
 
 
 def test_the_tanh_form_of_gelu_is_told_apart():
-    facts, said = remarks(open_weights(TAME), probe(64), 1e-6)
+    facts, said = remarks(open_weights(TAME), probe((64, 64, 3)), 1e-6)
     assert 5e-5 < facts["gelu_tanh_drift"] < 5e-3
     assert f"{facts['gelu_tanh_drift']:.1e}" in said

@@ -35,8 +35,17 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
         return None
     found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", value)
     if not found:
-        raise click.BadParameter(f"'{value}' is not rows x columns of patches, such as 32x32")
+        raise click.BadParameter(
+            f"'{value}' is not {'a number, and not ' if parameter.name == 'positions' else ''}rows x columns of patches, such as 32x32"
+        )
     return int(found[1]), int(found[2])
+
+
+def number_or_grid(context: click.Context, parameter: click.Parameter, value: str | None) -> int | tuple[int, int] | None:
+    """The value of --positions."""
+    if value is None or not re.fullmatch(r"[1-9]\d{0,7}", value):
+        return rows_by_columns(context, parameter, value)
+    return int(value)
 
 
 @click.command(short_help="Convert weights to another layout or file format.")
@@ -49,7 +58,12 @@ def rows_by_columns(context: click.Context, parameter: click.Parameter, value: s
 )
 @click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads, if DST needs them and SRC does not show them.")
-@click.option("--positions", type=click.IntRange(min=1), help="Positions of SRC's grid, if its names and shapes do not show it.")
+@click.option(
+    "--positions",
+    metavar="N|HxW",
+    callback=number_or_grid,
+    help="Positions of SRC's grid, if names and shapes do not show them; HxW if they are no square.",
+)
 @click.option("--grid", metavar="HxW", callback=rows_by_columns, help="Resample the position embeddings to this grid of patches.")
 @click.option("--resample", type=click.Choice(RESAMPLINGS), help="How --grid resamples.  [default: mmseg]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round to another dtype.  [default: as in SRC]")

@@ -13,7 +13,8 @@ from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, Skip
 from segzoo.evidence.check import Check, proved
 from segzoo.evidence.ladder import Climb
-from segzoo.layouts import LAYOUTS, head_of
+from segzoo.layouts import LAYOUTS, OWN, head_of
+from segzoo.layouts.layout import Layout
 
 
 def check_numbers(climb: Climb) -> Check:
@@ -38,8 +39,9 @@ def check_numbers(climb: Climb) -> Check:
 
     climb.setting.said(f"comparing with {reference.title}", 0, None)
     eps, theirs = climb.entry.eps, REFERENCES[file.family.name]
-    model = build_backbone(file.family, file.geometry, _in_layout(reference.network, file), eps=eps)
-    tensors, image = _in_layout(reference.layout, file), probe(file.family.side(file.geometry))
+    own = {**_in_layout(OWN[file.family.name], file), **_in_layout(reference.network, file)}  # the first has the biases that a file may lack
+    model = build_backbone(file.family, file.geometry, own, eps=eps)
+    tensors, image = _in_layout(reference.layout, file), probe(file.family.image(file.geometry))
     found = differences(model, theirs.intermediates, tensors, image, eps)
     worst = {dtype: max(one.relative for one in found if one.dtype == dtype) for dtype in ("float64", "float32")}
     if wrong := next((one for one in found if not one.passed), None):
@@ -53,7 +55,7 @@ def check_numbers(climb: Climb) -> Check:
     return Check("numbers", "passed", proved("numbers", facts), detail, facts, basis)
 
 
-def _in_layout(to: str, file: Checkpoint) -> Mapping[str, np.ndarray]:
+def _in_layout(to: str | Layout, file: Checkpoint) -> Mapping[str, np.ndarray]:
     """The backbone's tensors under the names that a layout writes. The file itself may use another spelling or prefix."""
     head = head_of(file.found.sections)
     steps = plan(file.weights.specs, to, found=file.found, heads=file.geometry.heads, drop=[head.section] if head else [])

@@ -22,9 +22,9 @@ def differences(model: nn.Module, reference: Intermediates, tensors: Mapping[str
     return found
 
 
-def probe(side: int, seed: int = 0) -> np.ndarray:
-    """One seeded image (1, side, side, 3) in [-1, 1]."""
-    return np.random.default_rng(seed).uniform(-1, 1, (1, side, side, 3))
+def probe(image: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """One seeded image (1, height, width, channels) in [-1, 1]."""
+    return np.random.default_rng(seed).uniform(-1, 1, (1, *image))
 
 
 def torch_intermediates(model: nn.Module, image: np.ndarray, dtype: type) -> dict[str, np.ndarray]:

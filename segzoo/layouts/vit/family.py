@@ -86,7 +86,7 @@ VIT = Family(
     plausible=plausible,
     unsure=unsure,
     confirm=_confirm,
-    side=lambda geometry: geometry.patch * (geometry.grid or 1),
+    image=lambda geometry: (*(geometry.patch * side for side in geometry.grid or (1, 1)), geometry.channels),
     positions="pos.grid",
     reference=Reference("jax", "JAX", "augreg", "mmseg", "the JAX reference is of AugReg's models, which have no distillation token"),
 )

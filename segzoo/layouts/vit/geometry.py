@@ -12,12 +12,15 @@ from segzoo.layouts.family import HeadGeometry, Measured
 class Geometry:
     """A ViT's sizes. `positions` counts the grid's positions. `heads` is None if the number is not known.
 
+    `rows` is how many rows of positions the grid has. No tensor shows it, and a square number of positions need not be a square grid:
+    576 are 24 x 24, or 18 x 32. None stands for a square. `channels` are those of the image. `absent` names biases that the file lacks
+    and others have; absent means zero.
     `residual` is for hybrids: the number of units in each stage of the ResNet before the patch embedding. It is
     empty if there is only the ResNet's root, and None if there is no ResNet.
     """
 
-    hidden: ClassVar[tuple[str, ...]] = ("heads",)
-    left_over: ClassVar[tuple[str, ...]] = ("classes",)
+    hidden: ClassVar[tuple[str, ...]] = ("heads", "rows")
+    left_over: ClassVar[tuple[str, ...]] = ("classes", "absent")
 
     width: int
     depth: int
@@ -28,12 +31,15 @@ class Geometry:
     classes: int | None = None
     decoder: HeadGeometry | None = None
     residual: tuple[int, ...] | None = None
+    channels: int = 3
+    rows: int | None = None
+    absent: tuple[str, ...] = ()
 
     @property
-    def grid(self) -> int | None:
-        """The side of the grid; None if the number of positions is not a square."""
-        side = math.isqrt(self.positions)
-        return side if side * side == self.positions else None
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the grid; None if the rows are not known and the number of positions is not a square."""
+        rows = self.rows or math.isqrt(self.positions)
+        return (rows, self.positions // rows) if self.rows or rows * rows == self.positions else None
 
     @property
     def stride(self) -> int:
@@ -42,11 +48,14 @@ class Geometry:
 
     def __str__(self) -> str:
         heads = self.heads if self.heads is not None else "unknown"
-        grid = f"grid {self.grid}" if self.grid else f"{self.positions} positions"
+        grid = f"grid {side_by_side(self.grid)}" if self.grid else f"{self.positions} positions"
         parts = [f"width {self.width}", f"depth {self.depth}", f"heads {heads}", f"mlp {self.mlp}", f"patch {self.patch}", grid]
         if self.residual is not None:
             parts.append(f"ResNet of {'+'.join(map(str, self.residual))} units" if self.residual else "ResNet root")
             parts.append(f"stride {self.stride}")
+        if self.channels != 3:
+            parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
+        parts += [f"no {bias}" for bias in self.absent]
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
         if self.decoder is not None:
@@ -54,26 +63,20 @@ class Geometry:
         return ", ".join(parts)
 
 
+def side_by_side(pair: tuple[int, int]) -> str:
+    """Rows and columns, or height and width, as people write them: one number for a square."""
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
+def _pair(side: int | tuple[int, int]) -> tuple[int, int]:
+    return (side, side) if isinstance(side, int) else side
+
+
 @dataclass(frozen=True)
 class Sizes:
-    """A backbone's geometry, as the tensors of its file must show it."""
+    """A backbone's geometry, as the tensors of its file must show it. `grid` is the side of its grid of positions, or rows and columns.
 
-    width: int
-    depth: int
-    heads: int
-    mlp: int
-    patch: int
-    grid: int
-    classes: int | None = None
-
-    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
-        return Geometry(self.width, self.depth, self.heads, self.mlp, self.patch, self.grid**2, self.classes, head)
-
-
-@dataclass(frozen=True)
-class ModelBackbone:
-    """A Segmenter's backbone; `image` is the side in pixels that its position embeddings are for, `classes` are
-    those of a classifier that the file still carries.
+    `channels` are those of the image, 3 unless given. `absent` names biases that the file lacks.
     """
 
     width: int
@@ -81,41 +84,92 @@ class ModelBackbone:
     heads: int
     mlp: int
     patch: int
-    image: int
+    grid: int | tuple[int, int]
+    classes: int | None = None
+    channels: int = 3
+    absent: tuple[str, ...] = ()
+
+    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
+        return _geometry(self, _pair(self.grid), head)
+
+
+@dataclass(frozen=True)
+class ModelBackbone:
+    """A Segmenter's backbone; `image` is the side in pixels, or height and width, that its position embeddings are for, `classes` are
+    those of a classifier that the file still carries, `channels` those of the image, 3 unless given. `absent` names biases that
+    the file lacks, such as `patch bias`.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp: int
+    patch: int
+    image: int | tuple[int, int]
     eps: float
     classes: int | None = None
+    channels: int = 3
+    absent: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes that do not fit together."""
-        if self.image % self.patch:
+        if any(side % self.patch for side in _pair(self.image)):
             raise ValueError("image is no multiple of patch")
         if self.width % self.heads:
             raise ValueError("heads do not divide width")
 
-    @property
-    def grid(self) -> int:
-        return self.image // self.patch
-
     def geometry(self, head: HeadGeometry | None = None) -> Geometry:
-        return Geometry(self.width, self.depth, self.heads, self.mlp, self.patch, self.grid**2, self.classes, head)
+        height, width = _pair(self.image)
+        return _geometry(self, (height // self.patch, width // self.patch), head)
+
+
+def _geometry(sizes: Sizes | ModelBackbone, grid: tuple[int, int], head: HeadGeometry | None) -> Geometry:
+    rows, columns = grid
+    return Geometry(
+        sizes.width,
+        sizes.depth,
+        sizes.heads,
+        sizes.mlp,
+        sizes.patch,
+        rows * columns,
+        sizes.classes,
+        head,
+        channels=sizes.channels,
+        rows=rows if rows != columns else None,
+        absent=sizes.absent,
+    )
 
 
 def described(geometry: Geometry) -> dict[str, Any]:
     """The fields of `Sizes` for a measured geometry; None for what no tensor shows.
 
-    Raises ConversionError for a hybrid, and for a grid that is not square.
+    Raises ConversionError for a hybrid, and for a grid whose rows are not known.
     """
     if geometry.residual is not None or geometry.grid is None:
-        raise ConversionError(f"{geometry}: a manifest has no words for it; it describes plain ViTs with a square grid")
-    sizes = {side: getattr(geometry, side) for side in ("width", "depth", "heads", "mlp", "patch", "grid")}
-    return sizes | ({"classes": geometry.classes} if geometry.classes else {})
+        raise ConversionError(f"{geometry}: a manifest has no words for it; it describes plain ViTs with a grid of known rows and columns")
+    sizes = {side: getattr(geometry, side) for side in ("width", "depth", "heads", "mlp", "patch")}
+    sizes["grid"] = _side(geometry.grid)
+    return sizes | _unusual(geometry)
+
+
+def _side(pair: tuple[int, int]) -> int | list[int]:
+    """A pair as a manifest has it: one number for a square."""
+    return pair[0] if pair[0] == pair[1] else list(pair)
+
+
+def _unusual(geometry: Geometry) -> dict[str, Any]:
+    """The fields that a record has only where they say something."""
+    fields = {"classes": geometry.classes, "channels": geometry.channels if geometry.channels != 3 else None, "absent": list(geometry.absent)}
+    return {name: value for name, value in fields.items() if value}
 
 
 def described_model(geometry: Geometry) -> dict[str, Any]:
     """The fields of `ModelBackbone` for a measured geometry. eps is None: no tensor shows it."""
     sizes = described(geometry)
     sides = {side: sizes[side] for side in ("width", "depth", "heads", "mlp", "patch")}
-    return sides | {"image": sizes["grid"] * sizes["patch"], "eps": None} | ({"classes": geometry.classes} if geometry.classes else {})
+    assert geometry.grid is not None  # `described` refuses it
+    rows, columns = geometry.grid
+    return sides | {"image": _side((rows * geometry.patch, columns * geometry.patch)), "eps": None} | _unusual(geometry)
 
 
 def measured(found: Measured, heads: int | None) -> Geometry:
@@ -151,4 +205,6 @@ def measured(found: Measured, heads: int | None) -> Geometry:
         positions=axes["n"],
         classes=axes.get("classes"),
         residual=found.depths.units if "root" in axes else None,
+        channels=axes["rgb"] if "root" in axes else axes["chan"],
+        absent=found.absent,
     )

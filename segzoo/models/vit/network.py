@@ -5,7 +5,6 @@ checkpoints have. Tokens are (b, n, d). The class token is the first. Two of rst
 DeiT's distillation token as the second. These tokens are not among the features that come out.
 """
 
-import math
 from collections.abc import Collection
 from typing import cast
 
@@ -56,10 +55,10 @@ class Block(nn.Module):
 class PatchEmbedding(nn.Module):
     """Image to patch embeddings. A side that is no multiple of the patch is padded with zeros, right or bottom."""
 
-    def __init__(self, width: int, patch: int):
+    def __init__(self, width: int, patch: int, channels: int):
         super().__init__()
         self.patch = patch
-        self.projection = nn.Conv2d(3, width, patch, patch)
+        self.projection = nn.Conv2d(channels, width, patch, patch)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -67,8 +66,9 @@ class PatchEmbedding(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Image (b, 3, H, W), normalised, to features (b, d, H/p, W/p), rounded up.
+    """Image (b, channels, H, W), normalised, to features (b, d, H/p, W/p), rounded up.
 
+    `grid` is rows and columns of the position table.
     `resample` is how position embeddings are resized to another grid: `bicubic` in MMSegmentation,
     `bilinear` in rstrudel/segmenter.
     """
@@ -81,20 +81,21 @@ class VisionTransformer(nn.Module):
         heads: int,
         mlp: int,
         patch: int,
-        grid: int,
+        grid: tuple[int, int],
+        channels: int = 3,
         eps: float = 1e-6,
         distilled: bool = False,
         resample: str = "bicubic",
     ):
         super().__init__()
-        self.width, self.stride = width, patch
+        self.width, self.stride, self.grid = width, patch, grid
         self.resample = resample
         self.extra = 1 + distilled
-        self.patch_embed = PatchEmbedding(width, patch)
+        self.patch_embed = PatchEmbedding(width, patch, channels)
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         if distilled:
             self.dist_token = nn.Parameter(torch.empty(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.empty(1, grid * grid + self.extra, width))
+        self.pos_embed = nn.Parameter(torch.empty(1, grid[0] * grid[1] + self.extra, width))
         self.layers = nn.ModuleList(Block(width, heads, mlp, eps) for _ in range(depth))
         self.ln1 = nn.LayerNorm(width, eps)
         self._resized: dict[tuple[object, ...], Tensor] = {}
@@ -137,8 +138,7 @@ class VisionTransformer(nn.Module):
 
     def _resize(self, h: int, w: int) -> Tensor:
         first, table = self.pos_embed[:, : self.extra], self.pos_embed[:, self.extra :]
-        side = math.isqrt(table.shape[1])
-        table = table.transpose(1, 2).unflatten(2, (side, side))
+        table = table.transpose(1, 2).unflatten(2, self.grid)
         exact = table.to(torch.promote_types(table.dtype, torch.float32))  # in half precision torch would round the interpolation weights too
         table = F.interpolate(exact, size=(h, w), mode=self.resample, align_corners=False).to(table.dtype)
         return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)
@@ -152,10 +152,10 @@ def vision_transformer(
     resample: str = "bicubic",
     network: type[VisionTransformer] = VisionTransformer,
 ) -> VisionTransformer:
-    """An empty backbone of this geometry, of the class `network`. Raises ConversionError if heads are unknown or the grid is not square."""
+    """An empty backbone of this geometry, of the class `network`. Raises ConversionError if heads or the grid's rows are unknown."""
     if geometry.heads is None:
         raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
     if geometry.grid is None:
-        raise ConversionError(f"{geometry.positions} positions are no square grid")
-    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid")}
+        raise ConversionError(f"{geometry.positions} positions are no square grid, and how many rows there are is not known")
+    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid", "channels")}
     return network(**sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)

@@ -70,8 +70,9 @@ def _embedded(image: jax.Array, kernel: jax.Array, bias: jax.Array, cls: jax.Arr
     """The patch embeddings, and the tokens: these with class token and positions. A convolution whose stride is its size is a matrix product."""
     b, height, width, _ = image.shape
     p = kernel.shape[0]
-    cut = image.reshape(b, height // p, p, width // p, p, 3).transpose(0, 1, 3, 2, 4, 5)
-    patches = cut.reshape(b, -1, p * p * 3) @ kernel.reshape(p * p * 3, -1) + bias
+    cut = image.reshape(b, height // p, p, width // p, p, -1).transpose(0, 1, 3, 2, 4, 5)
+    pixels = kernel.shape[0] * kernel.shape[1] * kernel.shape[2]
+    patches = cut.reshape(b, -1, pixels) @ kernel.reshape(pixels, -1) + bias
     return patches, jnp.concatenate([jnp.broadcast_to(cls, (b, 1, cls.shape[-1])), patches], axis=1) + positions
 
 

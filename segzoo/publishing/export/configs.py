@@ -37,11 +37,16 @@ class ModelFacts:
         return self.geometry.classes if "classifier" in self.sections else None
 
     @property
-    def side(self) -> int:
-        """The side, in pixels, of the image that the position embeddings are for. Raises ConversionError where they are not a square grid."""
+    def image(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the image that the position embeddings are for. Raises ConversionError if it is not known."""
         if self.geometry.grid is None:
-            raise ConversionError(f"{self.geometry.positions} positions are no square grid, and a config can only describe a square one")
-        return self.geometry.grid * self.geometry.patch
+            raise ConversionError(f"{self.geometry.positions} positions are no square grid, and how many rows there are is not known")
+        return self.geometry.grid[0] * self.geometry.patch, self.geometry.grid[1] * self.geometry.patch
+
+    @property
+    def sides(self) -> int | list[int]:
+        """`image` as a config has it: one number for a square."""
+        return self.image[0] if self.image[0] == self.image[1] else list(self.image)
 
     @property
     def heads(self) -> int:
@@ -64,9 +69,9 @@ def of_transformers(facts: ModelFacts) -> dict[str, Any]:
         "intermediate_size": facts.geometry.mlp,
         "hidden_act": "gelu",
         "layer_norm_eps": facts.eps,
-        "image_size": facts.side,
+        "image_size": facts.sides,
         "patch_size": facts.geometry.patch,
-        "num_channels": 3,
+        "num_channels": facts.geometry.channels,
         "qkv_bias": facts.qkv_bias,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
@@ -83,7 +88,7 @@ def of_images(facts: ModelFacts) -> dict[str, Any] | None:
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
-        "size": {"height": facts.side, "width": facts.side},
+        "size": {"height": facts.image[0], "width": facts.image[1]},
         "resample": 2,  # bilinear, as Pillow counts
         "do_rescale": True,
         "rescale_factor": 1 / 255,
@@ -109,12 +114,18 @@ def of_timm(facts: ModelFacts) -> dict[str, Any]:
     ratio = mlp / width if int(width * (mlp / width)) == mlp else (mlp + 0.5) / width  # timm rounds width * ratio down
     token = bool({"stem", "class token"} & set(facts.sections))
     pool = "map" if "pooling head" in facts.sections else "token" if token else "avg"
-    arguments: dict[str, Any] = {"img_size": facts.side, "patch_size": facts.geometry.patch, "embed_dim": width, "depth": facts.geometry.depth}
+    arguments: dict[str, Any] = {"img_size": facts.sides, "patch_size": facts.geometry.patch, "embed_dim": width, "depth": facts.geometry.depth}
     arguments |= {"num_heads": facts.heads, "mlp_ratio": ratio, "class_token": token, "global_pool": pool, "fc_norm": False}
     arguments |= {} if facts.qkv_bias else {"qkv_bias": False}
+    arguments |= {"in_chans": facts.geometry.channels} if facts.geometry.channels != 3 else {}
     if "stem" not in facts.sections:
         arguments["no_embed_class"] = True
-    pretrained: dict[str, Any] = {"num_classes": classes, "input_size": [3, facts.side, facts.side], "fixed_input_size": True, "pool_size": None}
+    pretrained: dict[str, Any] = {
+        "num_classes": classes,
+        "input_size": [facts.geometry.channels, *facts.image],
+        "fixed_input_size": True,
+        "pool_size": None,
+    }
     pretrained |= {"crop_pct": 1.0, "interpolation": "bicubic", "first_conv": "patch_embed.proj", "classifier": "head"}
     if facts.mean is not None and facts.std is not None:
         pretrained |= {"mean": _of_one(facts.mean), "std": _of_one(facts.std)}
@@ -136,7 +147,8 @@ def of_loader(facts: ModelFacts, more: Mapping[str, Any]) -> dict[str, Any]:
         "model_type": "segmenter" if decoder else "vit backbone",
         **sizes,
         "heads": facts.heads,
-        "grid": facts.side // geometry.patch,
+        "grid": [side // geometry.patch for side in facts.image],
+        "channels": geometry.channels,
         "eps": facts.eps,
         "gelu": "erf",
         "distilled": "distilled stem" in facts.sections,

@@ -96,8 +96,9 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     _json(folder / _CONFIG, configs.of_loader(facts, _more(matched, dataset)))
     model = module(matched.file, matched.entry, network=AnySize)
     output = "scores" if isinstance(matched.entry, Model) else "features"
-    write_graph(model, folder / "model.onnx", facts.geometry.patch, output)
-    checked = compare_with_torch(folder / "model.onnx", module(matched.file, matched.entry), facts.geometry.patch, facts.side // facts.geometry.patch)
+    write_graph(model, folder / "model.onnx", facts.geometry.patch, facts.geometry.channels, output)
+    image = (facts.geometry.channels, *facts.image)
+    checked = compare_with_torch(folder / "model.onnx", module(matched.file, matched.entry), facts.geometry.patch, image)
     made = Made("onnx", own.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_pixels(facts))
     return replace(made, remarks=(f"Position embeddings are resized and sides padded inside the graph. {checked}", *made.remarks))
 
@@ -162,7 +163,7 @@ def _weights(matched: Matched, folder: Path, to: str | Layout, said: ByteProgres
             to=to,
             source_layout=matched.file.found.layout.name,
             heads=matched.file.geometry.heads,
-            positions=getattr(matched.file.geometry, "positions", None),
+            positions=matched.file.grid or getattr(matched.file.geometry, "positions", None),
             eps=matched.entry.eps,
             prefix=prefix,
             progress=lambda doing, done, whole: said(done, whole),

@@ -33,13 +33,13 @@ class AnySize(VisionTransformer):
         return torch.where(fits, stored, self._resize(h, w))
 
 
-def write_graph(model: nn.Module, path: Path, patch: int, output: str, most: int = MOST_IN_ONE_FILE) -> list[Path]:
-    """Write a model, built with `AnySize`, as a graph from `image` (b, 3, H, W) to `output`. Returns the files; weights of more than
+def write_graph(model: nn.Module, path: Path, patch: int, channels: int, output: str, most: int = MOST_IN_ONE_FILE) -> list[Path]:
+    """Write a model, built with `AnySize`, as a graph from `image` (b, channels, H, W) to `output`. Returns the files; weights of more than
     `most` bytes go into a second one.
 
     Raises EnvironmentFault where the versions of torch and onnxscript do not fit together.
     """
-    image = torch.zeros(2, 3, 3 * patch + 1, 5 * patch + 2)
+    image = torch.zeros(2, channels, 3 * patch + 1, 5 * patch + 2)
     size = sum(parameter.nbytes for parameter in model.parameters())
     beside = size + (1 << 26) > most  # the graph itself takes some megabytes
     with _quiet():
@@ -80,8 +80,10 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def compare_with_torch(path: Path, model: nn.Module, patch: int, grid: int) -> str:
-    """Run the graph in ONNX Runtime and the model in torch, at the stored grid and at others. Returns the result in words.
+def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[int, int, int]) -> str:
+    """Run the graph in ONNX Runtime and the model in torch, at the stored grid's `shape` (channels, height, width) and at other sizes.
+
+    Returns the result in words.
 
     Raises ConversionError where they differ by more than TOLERANCE of the largest value.
     """
@@ -90,11 +92,12 @@ def compare_with_torch(path: Path, model: nn.Module, patch: int, grid: int) -> s
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    sizes = [(1, grid * patch, grid * patch), (2, 2 * patch + 3, 3 * patch), (1, 4 * patch, patch - 1)]
+    channels, *stored = shape
+    sizes = [(1, *stored), (2, 2 * patch + 3, 3 * patch), (1, 4 * patch, patch - 1)]
     random = torch.Generator().manual_seed(0)
     worst = 0.0
     for batch, height, width in sizes:
-        image = torch.randn(batch, 3, height, width, generator=random)
+        image = torch.randn(batch, channels, height, width, generator=random)
         with torch.inference_mode():
             ours = model(image)
         (theirs,) = session.run(None, {"image": image.numpy()})
@@ -102,5 +105,5 @@ def compare_with_torch(path: Path, model: nn.Module, patch: int, grid: int) -> s
         if not difference <= TOLERANCE * max(largest, 1.0):
             raise ConversionError(f"{path.name}: differs from torch by {difference:.1e} at {batch} x {height} x {width}, largest value {largest:.1f}")
         worst = max(worst, difference)
-    tried = ", ".join(f"{batch} x 3 x {height} x {width}" for batch, height, width in sizes)
+    tried = ", ".join(f"{batch} x {channels} x {height} x {width}" for batch, height, width in sizes)
     return f"In ONNX Runtime {onnxruntime.__version__} its output was within {worst:.1e} of torch's, at {tried}."

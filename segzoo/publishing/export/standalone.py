@@ -1,13 +1,12 @@
 """The model of this folder in plain torch: built from config.json, its weights loaded strictly. Needs torch and safetensors.
 
     model = load()  # or load("path/to/folder")
-    out = model(image)  # (b, 3, H, W) float32, normalised as config.json says
+    out = model(image)  # (b, channels, H, W) float32, normalised as config.json says
 
 A Segmenter gives class scores (b, classes, H, W), a backbone features (b, width, H/patch, W/patch). From segzoo, Apache-2.0.
 """
 
 import json
-import math
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -46,12 +45,12 @@ class Block(nn.Module):
 class Backbone(nn.Module):
     def __init__(self, c: dict[str, Any]):
         super().__init__()
-        self.patch, self.resample, self.first = c["patch"], c["resample"], 1 + c["distilled"]
-        self.patch_embed = nn.ModuleDict({"projection": nn.Conv2d(3, c["width"], self.patch, self.patch)})
+        self.patch, self.resample, self.first, self.grid = c["patch"], c["resample"], 1 + c["distilled"], c["grid"]
+        self.patch_embed = nn.ModuleDict({"projection": nn.Conv2d(c["channels"], c["width"], self.patch, self.patch)})
         self.cls_token = nn.Parameter(torch.empty(1, 1, c["width"]))
         if c["distilled"]:
             self.dist_token = nn.Parameter(torch.empty(1, 1, c["width"]))
-        self.pos_embed = nn.Parameter(torch.empty(1, c["grid"] ** 2 + self.first, c["width"]))
+        self.pos_embed = nn.Parameter(torch.empty(1, c["grid"][0] * c["grid"][1] + self.first, c["width"]))
         self.layers = nn.Sequential(*(Block(c["width"], c["heads"], c["mlp"], c["eps"]) for _ in range(c["depth"])))
         self.ln1 = nn.LayerNorm(c["width"], c["eps"])
 
@@ -68,8 +67,7 @@ class Backbone(nn.Module):
         first, table = self.pos_embed[:, : self.first], self.pos_embed[:, self.first :]
         if table.shape[1] == h * w:
             return self.pos_embed
-        side = math.isqrt(table.shape[1])
-        grid = F.interpolate(table.transpose(1, 2).unflatten(2, (side, side)), size=(h, w), mode=self.resample, align_corners=False)
+        grid = F.interpolate(table.transpose(1, 2).unflatten(2, self.grid), size=(h, w), mode=self.resample, align_corners=False)
         return torch.cat([first, grid.flatten(2).transpose(1, 2)], 1)
 
 
