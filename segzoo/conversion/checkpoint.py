@@ -66,10 +66,10 @@ def measured(weights: Weights, found: Found, heads: int | None = None, positions
     """The second half of `identified`: the sizes of a file whose layout is known."""
     known = recorded(weights)
     geometry, sizes = measure(found, weights.specs, heads or known.heads)
-    return Checkpoint(weights, known, found, _lying(geometry, positions or known.positions), sizes)
+    return Checkpoint(weights, known, found, lying(geometry, positions or known.positions), sizes)
 
 
-def _lying(geometry: Geometry, positions: Positions | None) -> Geometry:
+def lying(geometry: Geometry, positions: Positions | None) -> Geometry:
     """The geometry with the rows of its grid, if rows and columns are known. Raises ConversionError if they are not those of the tensors."""
     if not isinstance(positions, tuple) or not hasattr(geometry, "positions"):
         return geometry

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from segzoo.conversion.axes import measure
-from segzoo.conversion.checkpoint import Checkpoint, Positions, identified
+from segzoo.conversion.checkpoint import Checkpoint, Positions, identified, lying
 from segzoo.conversion.computed import cast, regridded
 from segzoo.conversion.metadata import METADATA_KEY
 from segzoo.conversion.plan import Dropped, Plan, plan
@@ -96,7 +96,7 @@ def convert(
         check_buffers(read.found, kept, read.sizes)
         computing, computed = _computing(read, grid, resample, dtype)
         steps = plan(computing.specs, to, found=read.found, heads=read.geometry.heads, drop=sections, prefix=prefix)
-        made, _ = measure(steps.target, steps.specs, steps.geometry.heads)
+        made = lying(measure(steps.target, steps.specs, steps.geometry.heads)[0], grid or read.grid)
     eps = eps or read.recorded.eps
     with naming(opened.path):
         written = write(target, steps, computing, _metadata(steps, made, eps, computed), digests, progress or (lambda doing, done, whole: None))
@@ -114,7 +114,7 @@ def convert(
         written.digests,
         (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
         computed,
-        (*opened.notes, *read.found.notes, *_eps_note(steps, eps), *_filled_note(steps)),
+        (*opened.notes, *read.found.notes, *_eps_note(steps, eps), *_filled_note(steps), *(_square_note(read, positions) if grid else ())),
         written.not_finite,
         perf_counter() - started,
     )
@@ -188,6 +188,15 @@ def _eps_note(steps: Plan, known: float | None) -> list[str]:
         note = f"layer norms have eps {here.eps:g} in {here.name} and by default {there.eps:g} in {there.name}, and no tensor shows it: "
         return [note + f"build the model with eps {here.eps:g}, unless this file was converted from another layout"]
     return []
+
+
+def _square_note(read: Checkpoint, positions: Positions | None) -> list[str]:
+    """That positions are taken for a square, where nobody says how they lie."""
+    rows, columns = read.grid or (0, 0)
+    if rows != columns or isinstance(positions or read.recorded.positions, tuple):
+        return []
+    taken = f"{rows * columns} positions are taken for {rows} x {columns}: no tensor shows how they lie"
+    return [f"{taken}; if they lie otherwise, say so with --positions HxW"]
 
 
 def _filled_note(steps: Plan) -> list[str]:

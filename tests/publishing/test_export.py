@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import yaml
@@ -214,6 +215,52 @@ def test_a_backbones_loader_gives_flaxs_tokens(tmp_path):
     image = np.load(GOLDEN / "augreg" / "mini.input.npy").transpose(0, 3, 1, 2).astype(np.float32)
     tokens = np.load(GOLDEN / "augreg" / "mini.tame.flax_f64erf.npz")["tokens"][:, 1:]
     assert np.abs(alone(tmp_path / "out", image, "vit") - tokens.swapaxes(1, 2).reshape(2, 64, 4, 4)).max() <= 1e-5
+
+
+UNUSUAL = """
+version: 1
+backbones:
+  odd:
+    title: Four channels, 2 x 8 positions, no bias of the patches
+    file: odd.pth
+    source: {name: odd.pth, layout: mmseg, urls: [odd.pth]}
+    geometry: {width: 8, depth: 1, heads: 2, mlp: 16, patch: 4, grid: [2, 8], channels: 4, absent: [patch bias]}
+"""
+
+
+@pytest.fixture
+def odd(tmp_path):
+    generator = torch.Generator().manual_seed(3)
+    norms = {f"{norm}.{part}": (8,) for norm in ("layers.0.ln1", "layers.0.ln2", "ln1") for part in ("weight", "bias")}
+    shapes = norms | {"cls_token": (1, 1, 8), "pos_embed": (1, 17, 8), "patch_embed.projection.weight": (8, 4, 4, 4)}
+    shapes |= {"layers.0.attn.attn.in_proj_weight": (24, 8), "layers.0.attn.attn.in_proj_bias": (24,), "layers.0.ffn.layers.0.0.weight": (16, 8)}
+    shapes |= {"layers.0.attn.attn.out_proj.weight": (8, 8), "layers.0.attn.attn.out_proj.bias": (8,), "layers.0.ffn.layers.0.0.bias": (16,)}
+    shapes |= {"layers.0.ffn.layers.1.weight": (8, 16), "layers.0.ffn.layers.1.bias": (8,)}
+    torch.save({name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}, tmp_path / "odd.pth")
+    (tmp_path / "odd.yaml").write_text(UNUSUAL)
+    return tmp_path / "odd.yaml"
+
+
+def test_other_channels_grids_and_absent_biases_are_exported_whole(odd, tmp_path):
+    image = np.random.default_rng(0).standard_normal((2, 4, 13, 22), np.float32)
+    segzoo.export("odd", tmp_path / "plain", form="safetensors", zoo=odd)
+    assert np.array_equal(alone(tmp_path / "plain", image, "vit"), ours("odd", odd, image))
+    assert (config(tmp_path / "plain")["grid"], config(tmp_path / "plain")["channels"]) == ([2, 8], 4)
+    segzoo.export("odd", tmp_path / "timm", form="timm", zoo=odd)
+    told = config(tmp_path / "timm")
+    assert (told["model_args"]["img_size"], told["model_args"]["in_chans"], told["pretrained_cfg"]["input_size"]) == ([8, 32], 4, [4, 8, 32])
+    assert not weights(tmp_path / "timm")["patch_embed.proj.bias"].any()
+    segzoo.export("odd", tmp_path / "hf", form="hf", zoo=odd)
+    assert (config(tmp_path / "hf")["image_size"], config(tmp_path / "hf")["num_channels"]) == ([8, 32], 4)
+
+
+@pytest.mark.slow
+def test_a_graph_of_other_channels_and_grids(odd, tmp_path):
+    segzoo.export("odd", tmp_path / "onnx", form="onnx", zoo=odd)
+    image = np.random.default_rng(0).standard_normal((2, 4, 13, 22), np.float32)
+    (found,) = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": image})
+    assert np.abs(found - ours("odd", odd, image)).max() <= 1e-5
+    assert "at 1 x 4 x 8 x 32, 2 x 4 x 11 x 12" in (tmp_path / "onnx" / "README.md").read_text()
 
 
 def test_the_loader_is_strict(tmp_path, zoo):

@@ -87,10 +87,10 @@ def test_it_is_sound_and_holds_nothing_of_the_machine_that_made_it(segmenter):
 def test_a_graph_of_other_weights_is_found_out(segmenter):
     head, path = segmenter
     model = golden_model(head)
-    assert "output was within" in compare_with_torch(path, model, 16, 4)
+    assert "output was within" in compare_with_torch(path, model, 16, (3, 64, 64))
     model.backbone.layers[1].attn["attn"].out_proj.weight.data *= 1.01
     with pytest.raises(ConversionError, match=r"model\.onnx: differs from torch by"):
-        compare_with_torch(path, model, 16, 4)
+        compare_with_torch(path, model, 16, (3, 64, 64))
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_a_backbones_features_are_flaxs_also_where_one_file_may_not_hold_it(tmp_
     assert all(file.is_file() for file in files)
     assert files[0].stat().st_size < files[1].stat().st_size
     moved = (tmp_path.rename(tmp_path.with_name("moved"))) / "model.onnx"  # found by its name beside the graph, wherever that is
-    assert "within" in compare_with_torch(moved, same, 16, 4)
+    assert "within" in compare_with_torch(moved, same, 16, (3, 64, 64))
     image = np.load(GOLDEN / "augreg" / "mini.input.npy").transpose(0, 3, 1, 2).astype(np.float32)
     tokens = np.load(GOLDEN / "augreg" / "mini.tame.flax_f64erf.npz")["tokens"][:, 1:]
     assert np.abs(outputs(session(moved), image) - tokens.swapaxes(1, 2).reshape(2, 64, 4, 4)).max() <= TOLERANCE

@@ -142,12 +142,13 @@ def of_timm(facts: ModelFacts) -> dict[str, Any]:
 def of_loader(facts: ModelFacts, more: Mapping[str, Any]) -> dict[str, Any]:
     """The config.json of `segzoo.publishing.export.standalone`, for other loaders too. `more` is the protocol and the classes."""
     geometry, decoder = facts.geometry, facts.geometry.decoder
+    rows, columns = (side // geometry.patch for side in facts.image)
     sizes = {name: getattr(geometry, name) for name in ("width", "depth", "mlp", "patch")}
     return {
         "model_type": "segmenter" if decoder else "vit backbone",
         **sizes,
         "heads": facts.heads,
-        "grid": [side // geometry.patch for side in facts.image],
+        "grid": rows if rows == columns else [rows, columns],
         "channels": geometry.channels,
         "eps": facts.eps,
         "gelu": "erf",

@@ -96,7 +96,7 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     _json(folder / _CONFIG, configs.of_loader(facts, _more(matched, dataset)))
     model = module(matched.file, matched.entry, network=AnySize)
     output = "scores" if isinstance(matched.entry, Model) else "features"
-    write_graph(model, folder / "model.onnx", facts.geometry.patch, facts.geometry.channels, output)
+    write_graph(model, folder / "model.onnx", facts.geometry.patch, output, channels=facts.geometry.channels)
     image = (facts.geometry.channels, *facts.image)
     checked = compare_with_torch(folder / "model.onnx", module(matched.file, matched.entry), facts.geometry.patch, image)
     made = Made("onnx", own.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_pixels(facts))

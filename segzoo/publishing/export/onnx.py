@@ -33,7 +33,7 @@ class AnySize(VisionTransformer):
         return torch.where(fits, stored, self._resize(h, w))
 
 
-def write_graph(model: nn.Module, path: Path, patch: int, channels: int, output: str, most: int = MOST_IN_ONE_FILE) -> list[Path]:
+def write_graph(model: nn.Module, path: Path, patch: int, output: str, *, channels: int = 3, most: int = MOST_IN_ONE_FILE) -> list[Path]:
     """Write a model, built with `AnySize`, as a graph from `image` (b, channels, H, W) to `output`. Returns the files; weights of more than
     `most` bytes go into a second one.
 

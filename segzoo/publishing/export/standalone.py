@@ -45,12 +45,13 @@ class Block(nn.Module):
 class Backbone(nn.Module):
     def __init__(self, c: dict[str, Any]):
         super().__init__()
-        self.patch, self.resample, self.first, self.grid = c["patch"], c["resample"], 1 + c["distilled"], c["grid"]
+        self.patch, self.resample, self.first = c["patch"], c["resample"], 1 + c["distilled"]
+        self.grid = [c["grid"]] * 2 if isinstance(c["grid"], int) else c["grid"]  # rows and columns
         self.patch_embed = nn.ModuleDict({"projection": nn.Conv2d(c["channels"], c["width"], self.patch, self.patch)})
         self.cls_token = nn.Parameter(torch.empty(1, 1, c["width"]))
         if c["distilled"]:
             self.dist_token = nn.Parameter(torch.empty(1, 1, c["width"]))
-        self.pos_embed = nn.Parameter(torch.empty(1, c["grid"][0] * c["grid"][1] + self.first, c["width"]))
+        self.pos_embed = nn.Parameter(torch.empty(1, self.grid[0] * self.grid[1] + self.first, c["width"]))
         self.layers = nn.Sequential(*(Block(c["width"], c["heads"], c["mlp"], c["eps"]) for _ in range(c["depth"])))
         self.ln1 = nn.LayerNorm(c["width"], c["eps"])
 
