@@ -65,8 +65,19 @@ def detected(weights: Weights, layout: str | None = None, positions: Positions |
 def measured(weights: Weights, found: Found, heads: int | None = None, positions: Positions | None = None) -> Checkpoint:
     """The second half of `identified`: the sizes of a file whose layout is known."""
     known = recorded(weights)
+    _refuse_quantised(weights, found)
     geometry, sizes = measure(found, weights.specs, heads or known.heads)
     return Checkpoint(weights, known, found, lying(geometry, positions or known.positions), sizes)
+
+
+def _refuse_quantised(weights: Weights, found: Found) -> None:
+    """Raises ConversionError for weights in integers: they stand for numbers that only their scales tell."""
+    dtypes = {key: weights.specs[key].dtype for key, rule in found.rules.items() if rule.native}
+    if wrong := next((key for key, dtype in dtypes.items() if "float" not in dtype), None):
+        raise ConversionError(
+            f"{wrong}: its dtype is {dtypes[wrong]}, expected floats",
+            hint="integers are no weights without their scales: save the model before it is quantised",
+        )
 
 
 def lying(geometry: Geometry, positions: Positions | None) -> Geometry:

@@ -11,6 +11,7 @@ from segzoo.conversion.axes import measure
 from segzoo.conversion.checkpoint import Checkpoint, Positions, identified, lying
 from segzoo.conversion.computed import cast, regridded
 from segzoo.conversion.metadata import METADATA_KEY
+from segzoo.conversion.misfit import needed
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.conversion.positions import METHODS
 from segzoo.conversion.run import check_buffers
@@ -59,6 +60,7 @@ def convert(
     positions: Positions | None = None,
     eps: float | None = None,
     drop: Collection[str] = (),
+    force_drop: bool = False,
     prefix: str | None = None,
     grid: tuple[int, int] | None = None,
     resample: str = "mmseg",
@@ -73,8 +75,8 @@ def convert(
     `heads` (attention heads) and `positions` (entries of the grid in the position table, or its rows and columns) are asked for by
     an error if the file does not show them. Where it matters how the positions lie, a square number of them is taken for a square.
     `eps` is that of the layer norms, if the caller knows it.
-    `drop` leaves out sections by name, and tensors by name or pattern. `prefix` is written before the target's
-    names; it must be one that the target's layout knows.
+    `drop` leaves out sections by name, and tensors by name or pattern; those that the forward pass may need only with `force_drop`.
+    `prefix` is written before the target's names; it must be one that the target's layout knows.
     Numbers are moved, not computed, unless `grid` = (h, w) asks for position embeddings of h x w patches, made by
     `resample` (one of `positions.METHODS`), or `dtype` asks for another dtype.
     Every tensor is read back from the finished file and compared before the file takes its name. If there is any
@@ -93,6 +95,7 @@ def convert(
         sections = [one for one in drop if any(one in layout.sections for layout in all_layouts())]
         kept, aside = _set_aside(opened, [one for one in drop if one not in sections])
         read = identified(kept, layout=source_layout, heads=heads, positions=positions)
+        _refuse_needed(aside, read, force_drop)
         check_buffers(read.found, kept, read.sizes)
         computing, computed = _computing(read, grid, resample, dtype)
         steps = plan(computing.specs, to, found=read.found, heads=read.geometry.heads, drop=sections, prefix=prefix)
@@ -177,6 +180,16 @@ def _set_aside(opened: Weights, patterns: Collection[str]) -> tuple[Weights, lis
             )
         aside += [name for name in fitting if name not in aside]
     return replace(opened, specs={name: spec for name, spec in opened.specs.items() if name not in aside}), aside
+
+
+def _refuse_needed(aside: Collection[str], read: Checkpoint, force: bool) -> None:
+    """Raises ConversionError for a tensor that is to be left out although the forward pass may need it."""
+    if not force and (lost := [name for name in aside if needed(name, read.found)]):
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise ConversionError(
+            f"{lost[0]}{more}: not left out, since the forward pass may need it: without it this would be another model",
+            hint="if you know that it does not, --force-drop (force_drop=True in Python) leaves it out",
+        )
 
 
 def _eps_note(steps: Plan, known: float | None) -> list[str]:

@@ -4,11 +4,13 @@ It looks at names and shapes only. What they leave open is said in `Found.unsure
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from segzoo.conversion.misfit import misfit
 from segzoo.errors import ConversionError
-from segzoo.layouts import FAMILIES, LAYOUTS, NAMES
+from segzoo.layouts import LAYOUTS
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Buffer, Depths, Rule, indices
 from segzoo.spec import Spec
@@ -71,20 +73,33 @@ class Found:
 def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | None = None) -> Found:
     """The layout whose names are these names, as a set. Shapes decide only where names fit two readings.
 
-    If no layout fits, what all names begin with, up to a dot, is taken for a prefix that a training program put there.
+    If no layout fits, what most names begin with, up to a dot, is taken for a prefix that a training program put there.
     `only` names the one layout to read it as. `positions` is how many positions the grid has, if the caller knows.
     Raises ConversionError with the nearest layout's missing and unexpected names, sorted.
     """
     names = frozenset(specs)
     if not names:
         raise ConversionError("no tensors in it")
-    readings = []
+    found, readings = _fitting(specs, only, positions)
+    if found:
+        return found
+
+    def fits(some: Collection[str]) -> bool:
+        return _fitting({name: specs[name] for name in some}, only, positions)[0] is not None
+
+    nearest = max(readings, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names))
+    raise misfit(names, nearest, only, fits)
+
+
+def _fitting(specs: Mapping[str, Spec], only: str | None, positions: int | None) -> tuple[Found | None, list[Found]]:
+    """The first reading whose names are these names, and all that were tried."""
+    names, readings = frozenset(specs), []
     for outer in ("", *_outer(names)):
         for found in _readings(specs, outer, only, positions):
-            if found.names == names:
-                return found
             readings.append(found)
-    raise _no_layout(names, max(readings, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names)), only)
+            if found.names == names:
+                return found, readings
+    return None, readings
 
 
 def _readings(specs: Mapping[str, Spec], outer: str, only: str | None, positions: int | None) -> Iterator[Found]:
@@ -99,37 +114,14 @@ def _readings(specs: Mapping[str, Spec], outer: str, only: str | None, positions
         yield replace(_read_as(table, prefix, specs, positions), outer=outer)
 
 
-def _no_layout(names: frozenset[str], nearest: Found, only: str | None) -> ConversionError:
-    """Why no layout fits: the names that the nearest layout misses in the file, and those that it does not know."""
-    missing, unexpected = sorted(nearest.rules.keys() - names), sorted(names - nearest.names)
-    if only and names.isdisjoint(nearest.rules):
-        return ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
-    if names.isdisjoint(nearest.rules):
-        known, titles = ", ".join(NAMES), " and ".join(family.title for family in FAMILIES.values())
-        number = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
-        return ConversionError(
-            f"{number} in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
-            hint=f"segzoo converts {titles} weights; is this a checkpoint of another architecture?",
-        )
-    differences = [f"missing {_some(missing)}"] if missing else []
-    differences += [f"unexpected {_some(unexpected)}"] if unexpected else []
-    cause = "the file is cut short, edited, or of a variant that segzoo does not know"
-    if not missing:
-        pattern = nearest.outer + unexpected[0].removeprefix(nearest.outer).split(".")[0]
-        cause = f"convert --drop NAME leaves a tensor out, by name or pattern ('{pattern}.*')"
-    return ConversionError(f"nearest to layout '{nearest.layout.name}', but {'; '.join(differences)}", hint=f"{cause}; nothing was written")
-
-
-def _some(names: list[str], most: int = 6) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)}: {', '.join(names[:most])}{more}"
-
-
 def _outer(names: Collection[str]) -> list[str]:
-    """The prefixes that all names share: up to the first dot, up to the second, and so on."""
-    parts = min(names, default="").split(".", _MOST_PREFIXES)[:-1]
-    prefixes = [f"{'.'.join(parts[: end + 1])}." for end in range(len(parts))]
-    return [one for one in prefixes if "{" not in one and all(name.startswith(one) for name in names)]  # a brace would be read as a placeholder
+    """The prefixes that most names share: up to the first dot, up to the second, and so on."""
+    counted: Counter[str] = Counter()
+    for name in names:
+        parts = name.split(".", _MOST_PREFIXES)[:-1]
+        counted.update(f"{'.'.join(parts[: end + 1])}." for end in range(len(parts)))
+    shared = (one for one, number in counted.items() if 2 * number > len(names) and "{" not in one)  # a brace would be read as a placeholder
+    return sorted(shared, key=len)
 
 
 def _shared(layout: Layout, prefix: str, names: frozenset[str]) -> int:

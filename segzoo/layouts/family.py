@@ -89,6 +89,25 @@ class Reference:
     limit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A model of a family that the family's layouts have no place for, in words, and how its names show it.
+
+    `names` are patterns of names that layouts do not know; one of them must be there, if any are given. `lacks` are patterns of canonical
+    names; if any are given, all that is missing must fit one of them.
+    """
+
+    title: str
+    names: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+    def fits(self, missing: Collection[str], unexpected: Collection[str]) -> bool:
+        """Whether a file that misses these canonical names, and has these names beyond, is such a variant."""
+        named = any(fnmatchcase(name, pattern) for name in unexpected for pattern in self.names)
+        lacked = bool(missing) and all(any(fnmatchcase(name, pattern) for pattern in self.lacks) for name in missing)
+        return (named or (not self.names and not unexpected)) and (lacked or not self.lacks)
+
+
 @dataclass(frozen=True)
 class Family:
     """A kind of backbone: what its tables mean, how its sizes are measured, and how a manifest writes them.
@@ -101,6 +120,8 @@ class Family:
     `neutral` maps patterns of canonical names to a number: a tensor full of that number means the same as no tensor (bias 0, scale 1).
     `idle` maps patterns of canonical names that no forward pass uses to the reason for dropping them.
     `fixed` maps the axes that have one size in every file to that size.
+    `variants` are the models of the family that no layout has a place for.
+    `aside` maps patterns of names that belong to training to what they are; no layout has them, and no forward pass needs them.
     `asked` maps the axes that only some tables show to what they are, in words, and to a hint: how a caller says their size.
     `positions` is the canonical name of the position table, if it can be resampled; the geometry then has `grid`, its rows and columns.
 
@@ -138,6 +159,8 @@ class Family:
     neutral: Mapping[str, int] = field(default_factory=dict)
     idle: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
+    aside: Mapping[str, str] = field(default_factory=dict)
     asked: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     plausible: Callable[[Mapping[str, Rule], Mapping[str, Spec], int | None], bool] = lambda rules, specs, positions: True
     unsure: Callable[[Mapping[str, Rule], Mapping[str, Spec], Collection[str]], str | None] = lambda rules, specs, sections: None

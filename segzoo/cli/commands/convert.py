@@ -56,6 +56,7 @@ def number_or_grid(context: click.Context, parameter: click.Parameter, value: st
 @click.option(
     "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."
 )
+@click.option("--force-drop", is_flag=True, help="Let --drop leave out also what the forward pass may need.")
 @click.option("--prefix", help="Prefix of the target's names, such as 'backbone.'.")
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads, if DST needs them and SRC does not show them.")
 @click.option(

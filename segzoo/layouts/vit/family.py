@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from segzoo.layouts.family import Family, Reference
 from segzoo.layouts.rule import Rule
 from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, described, described_model, measured
+from segzoo.layouts.vit.variants import ASIDE, VARIANTS
 from segzoo.spec import Spec
 
 # A file has one alternative of each list: a stem, and what stands before the patch embedding.
@@ -81,6 +82,8 @@ VIT = Family(
     choices=(STEMS, ROOTS),
     neutral={"patch.bias": 0, "blocks.*.[qkv].bias": 0, "blocks.*.proj.bias": 0},
     essential=ESSENTIAL,
+    variants=VARIANTS,
+    aside=ASIDE,
     asked={"h": ("the attention heads", "say how many with --heads N (width // 64 is right for Ti, S, B and L, and wrong for others)")},
     stands_on={"classifier": ("pre_logits", "pooling head")},
     plausible=plausible,

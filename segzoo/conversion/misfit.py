@@ -1,0 +1,130 @@
+"""Why a file fits no layout: what it lacks and what it has beyond the nearest one, which variant that is, and what may be left out."""
+
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from segzoo.errors import ConversionError
+from segzoo.layouts import FAMILIES, NAMES
+from segzoo.layouts.rule import indices
+
+if TYPE_CHECKING:
+    from segzoo.conversion.detect import Found
+
+_NOTHING = "nothing was written"
+_TRAINING = (
+    *("criterion*", "loss", "losses", "loss_*", "*_loss", "metric*", "*_metric*", "*_acc", "optimizer*", "*scheduler*", "queue*", "center"),
+    *("ema", "ema_*", "*_ema", "teacher", "n_averaged", "num_updates", "total_ops", "total_params", "auxiliary_head*", "aux_head*"),
+)
+"""Parts of a dotted name that belong to training or counting, whatever the model."""
+
+
+def misfit(names: Collection[str], nearest: "Found", only: str | None, fits: Callable[[Collection[str]], bool]) -> ConversionError:
+    """The error for names that no layout has. `only` is the layout that the caller named. `fits` says whether these names fit a layout."""
+    if names and not nearest.names & set(names):
+        return _strange(names, only)
+    missing, unexpected = sorted(nearest.rules.keys() - set(names)), sorted(set(names) - nearest.names)
+    differences = [f"missing {_some(missing)}"] if missing else []
+    differences += [f"unexpected {_some(unexpected)}"] if unexpected else []
+    where = f" after the prefix '{nearest.outer}'" if nearest.outer else ""
+    message = f"nearest to layout '{nearest.layout.name}'{where}, but {'; '.join(differences)}"
+    return ConversionError(message, hint=f"{_cause(names, nearest, missing, unexpected, fits)}; {_NOTHING}")
+
+
+def _strange(names: Collection[str], only: str | None) -> ConversionError:
+    if only:
+        return ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
+    known, titles = ", ".join(NAMES), " and ".join(family.title for family in FAMILIES.values())
+    number = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+    return ConversionError(
+        f"{number} in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
+        hint=f"segzoo converts {titles} weights; is this a checkpoint of another architecture?",
+    )
+
+
+def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpected: list[str], fits: Callable[[Collection[str]], bool]) -> str:
+    """The likely cause, and what to do about it. A `--drop` is tried before it is named."""
+    aside = [name for name in unexpected if not needed(name, nearest)]
+    drop = " ".join(f"--drop {shlex.quote(pattern)}" for pattern in _patterns(aside, names))
+    if aside and not missing and len(aside) == len(unexpected) and fits([name for name in names if name not in aside]):
+        return f"these belong to training, not to the model: convert {drop} leaves them out"
+    rest = [name for name in unexpected if name not in aside]
+    if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(_canonical(missing, nearest), rest)]:
+        return f"a variant of {nearest.layout.family.title} that layout '{nearest.layout.name}' has no place for: {'; '.join(found)}"
+    if (rest or missing) and _alike_in_every_block(nearest, missing, rest):
+        return "the same names in every block: a variant that segzoo does not know"
+    if missing:
+        return "the file is cut short, edited, or of a variant that segzoo does not know"
+    forced = f"--drop {shlex.quote(_patterns(rest, names)[0])} --force-drop"
+    return f"a variant that segzoo does not know; if you know that the model does not need them, convert {forced} leaves them out"
+
+
+def needed(name: str, nearest: "Found") -> bool:
+    """Whether a tensor that the layout does not know may be part of the model, as far as anybody can tell.
+
+    Not needed are tensors that belong to training by their name, and those outside a prefix that a training program put before the model.
+    """
+    inner = name.removeprefix(nearest.outer).removeprefix(nearest.prefix)
+    parts = name.split(".")
+    if any(fnmatchcase(part, pattern) for part in parts for pattern in _TRAINING):
+        return False
+    if any(fnmatchcase(one, pattern) for one in (name, inner) for pattern in nearest.layout.family.aside):
+        return False
+    if name in nearest.layout.expand(nearest.prefix, nearest.depths, _inessential(nearest)):
+        return False
+    own = {rule.key.removeprefix(nearest.outer).replace("{p}", "").split(".")[0] for rule in nearest.layout.rules}
+    outside = bool(nearest.outer) and not name.startswith(nearest.outer)
+    return not (outside and parts[0] not in own | {"head", "heads", "neck", "decode_head", "classifier", "fc"})
+
+
+def _inessential(nearest: "Found") -> list[str]:
+    """The sections without which the model is the same, such as a classifier behind a backbone."""
+    return [section for section in nearest.layout.sections if section not in nearest.layout.family.essential and "decoder" not in section]
+
+
+def _patterns(chosen: Iterable[str], names: Collection[str]) -> list[str]:
+    """The fewest patterns that fit the chosen names and no others: a whole module where possible, else names."""
+    left, patterns = sorted(chosen), []
+    while left:
+        first, *_ = left
+        parts = first.split(".")
+        wholes = (f"{'.'.join(parts[:end])}.*" for end in range(1, len(parts)))
+        fitting = (whole for whole in wholes if all(name in left for name in names if fnmatchcase(name, whole)))
+        pattern = next(fitting, _shared_start(first, left, names))
+        patterns.append(pattern)
+        left = [name for name in left if not fnmatchcase(name, pattern)]
+    return patterns
+
+
+def _shared_start(first: str, left: Collection[str], names: Collection[str]) -> str:
+    """A pattern for names that begin alike up to an underscore, such as `ema_*`; the name itself if others begin so too."""
+    start = f"{first.split('_')[0]}_*"
+    alike = [name for name in names if fnmatchcase(name, start)]
+    return start if len(alike) > 1 and all(name in left for name in alike) else first
+
+
+def _canonical(missing: Iterable[str], nearest: "Found") -> list[str]:
+    return [name for key in missing for name in nearest.rules[key].holds]
+
+
+def _alike_in_every_block(nearest: "Found", missing: Iterable[str], unexpected: Iterable[str]) -> bool:
+    """Whether each block of the encoder lacks the same names and has the same names beyond."""
+    start = next((rule.key for rule in nearest.layout.rules if "i" in indices(rule.key)), "")
+    before = re.escape(start.split("{i}")[0].replace("{p}", nearest.prefix))
+    block = re.compile(rf"{before}(\d+)(\D.*)") if start else None
+    blocks: Mapping[int, set[tuple[bool, str]]] = {index: set() for index in range(nearest.depths["i"])}
+    for lacking, names in ((True, missing), (False, unexpected)):
+        for name in names:
+            match = block and block.fullmatch(name)
+            if not match or int(match[1]) not in blocks:
+                return False
+            blocks[int(match[1])].add((lacking, match[2]))
+    first, *others = blocks.values() or [set()]
+    return bool(first) and all(other == first for other in others)
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)}: {', '.join(names[:most])}{more}"

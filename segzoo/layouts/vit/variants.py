@@ -1,0 +1,27 @@
+"""ViTs that are another model than the plain one, by the names that only they have, or lack."""
+
+from segzoo.layouts.family import Variant
+
+VARIANTS = (
+    Variant("LayerScale, as DeiT III, DINOv2 and timm's init_values have", names=("*.ls[12].gamma", "*.gamma_?", "*.lambda[12]", "*layer_scale*")),
+    Variant("register tokens, as DINOv2 with registers has", names=("*reg_token*", "*register_token*", "*storage_token*")),
+    Variant("norms of queries and keys", names=("*.q_norm.*", "*.k_norm.*", "*.norm_q.*", "*.norm_k.*", "*.ln_q.*", "*.ln_k.*")),
+    Variant("a norm before the blocks, as CLIP has", names=("*norm_pre.*", "*ln_pre.*", "*pre_norm.*", "*pre_layrnorm.*", "*pre_ln.*")),
+    Variant("relative positions, as BEiT and SAM have", names=("*relative_position*", "*rel_pos*")),
+    Variant("rotary positions", names=("*rope*", "*rotary*")),
+    Variant("a gated MLP (SwiGLU)", names=("*.w12.*", "*.w[123].*", "*.fc1_g.*", "*gate_proj*")),
+    Variant("LoRA, adapters or prompts beside its weights: merge them first", names=("*lora_*", "*adapter*", "*prompt*")),
+    Variant("scales of quantised weights: its integers mean nothing without them", names=("*scale", "*scales", "*zero_point*", "*absmax*", "*SCB")),
+    Variant(
+        "a final norm behind the pooling (fc_norm), as fine-tuned MAE and timm's global_pool='avg' have", names=("*fc_norm.*",), lacks=("norm.*",)
+    ),
+    Variant("no final norm: final_norm=False, as SETR, DPT and UPerNet on a ViT have", lacks=("norm.*",)),
+    Variant("no class token", lacks=("cls", "pos.cls")),
+)
+ASIDE = {
+    "mask_token": "used in pre-training only",
+    "*.mask_token": "used in pre-training only",
+    "head.mlp.*": "DINO's projection head, used in pre-training only",
+    "head.last_layer.*": "DINO's projection head, used in pre-training only",
+}
+"""Names that belong to the training of a ViT, and that no forward pass of the ViT uses."""
