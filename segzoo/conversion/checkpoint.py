@@ -39,13 +39,13 @@ class Checkpoint:
         return self.found.layout.family
 
 
-def identify(path: str | Path, *, heads: int | None = None, positions: Positions | None = None) -> Checkpoint:
+def identify(path: str | Path, *, heads: int | None = None, positions: Positions | None = None, at: str | None = None) -> Checkpoint:
     """Open a file and understand it. `heads` and `positions` are numbers that the caller knows; without them the file's own records count.
-    `positions` of the grid are their number, or rows and columns.
+    `positions` of the grid are their number, or rows and columns. `at` names the model in a file of several.
 
     Raises what `open_weights` raises, and ConversionError if the tensors are in no layout or their sizes do not fit together.
     """
-    return identified(open_weights(path), heads=heads, positions=positions)
+    return identified(open_weights(path, at), heads=heads, positions=positions)
 
 
 def identified(weights: Weights, *, layout: str | None = None, heads: int | None = None, positions: Positions | None = None) -> Checkpoint:

@@ -56,6 +56,7 @@ def convert(
     *,
     to: str | Layout = "mmseg",
     source_layout: str | None = None,
+    at: str | None = None,
     heads: int | None = None,
     positions: Positions | None = None,
     eps: float | None = None,
@@ -71,7 +72,8 @@ def convert(
 ) -> Report:
     """Convert the weights in `source` to layout `to`, and write them to `target`, in the format of its suffix.
 
-    `to` is a layout's name or a table. `source_layout` is detected if it is not given.
+    `to` is a layout's name or a table. `source_layout` is detected if it is not given. `at` names the model in a file of several, such as
+    `teacher` or `model_ema`.
     `heads` (attention heads) and `positions` (entries of the grid in the position table, or its rows and columns) are asked for by
     an error if the file does not show them. Where it matters how the positions lie, a square number of them is taken for a square.
     `eps` is that of the layer norms, if the caller knows it.
@@ -90,7 +92,7 @@ def convert(
     source, target = Path(source), Path(target)
     _check_wishes(to, source_layout, drop, grid, resample, dtype)
     _check_target(source, target, force)
-    opened = open_weights(source)
+    opened = open_weights(source, at)
     with naming(opened.path):
         sections = [one for one in drop if any(one in layout.sections for layout in all_layouts())]
         kept, aside = _set_aside(opened, [one for one in drop if one not in sections])

@@ -39,9 +39,9 @@ class Inspection:
         return dict(Counter(spec.dtype for spec in self.specs.values()))
 
 
-def inspect(path: str | Path) -> Inspection:
-    """Look at a file's headers. Raises what `open_weights` raises."""
-    opened = open_weights(path)
+def inspect(path: str | Path, at: str | None = None) -> Inspection:
+    """Look at a file's headers; `at` names the model in a file of several. Raises what `open_weights` raises."""
+    opened = open_weights(path, at)
     notes = list(opened.notes)
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}
     try:

@@ -12,6 +12,7 @@ import numpy as np
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
+from segzoo.formats.several import chosen
 from segzoo.formats.weights import ANEW, Weights, naming, parsing
 from segzoo.spec import Spec
 
@@ -26,14 +27,14 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    open: Callable[[Path], Weights]
+    open: Callable[[Path, str | None], Weights]
     write: Writer
 
 
 FORMATS = (
-    Format("npz", (".npz",), npz.open_npz, npz.write),
+    Format("npz", (".npz",), lambda path, at: npz.open_npz(path), npz.write),
     Format("pth", (".pth", ".pt"), pth.open_pth, pth.write),
-    Format("safetensors", (".safetensors",), safetensors.open_safetensors, safetensors.write),
+    Format("safetensors", (".safetensors",), lambda path, at: safetensors.open_safetensors(path), safetensors.write),
 )
 suffixes = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 _PAGE = "the download delivered a page instead of the file; fetch it again"
@@ -74,11 +75,12 @@ def kind_of(path: Path) -> str:
     return "no weights file"
 
 
-def open_weights(path: str | Path) -> Weights:
+def open_weights(path: str | Path, at: str | None = None) -> Weights:
     """The tensors of a file, as a lazy mapping of name to numpy array.
 
+    `at` names the model in a file of several: where a checkpoint keeps it (`teacher`, `model_ema`), or what its names begin with.
     Raises NotFoundError, IntegrityError where the file is damaged, unsafe or no weights file, ConversionError where it holds
-    several sets of tensors and nothing says which is meant.
+    several models and nothing says which is meant.
     """
     path = Path(path)
     if not path.is_file():
@@ -89,7 +91,7 @@ def open_weights(path: str | Path) -> Weights:
             kind = kind_of(path)
             for known in FORMATS:
                 if known.name == kind:
-                    return known.open(path)
+                    return chosen(known.open(path, at), at)
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: no permission to read it") from error
     raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from segzoo.errors import ConversionError, IntegrityError
+from segzoo.formats.several import WHICH, alike
 
 T = TypeVar("T")
 Place = tuple[str, ...]
@@ -15,16 +16,17 @@ _DEPTH = 4
 _MOST = 6
 
 
-def state_dict(path: Path, root: Any, kind: type[T]) -> tuple[dict[str, T], list[str]]:
-    """The tensors of a checkpoint by name, and notes on where they were found. Tensors are objects of the class `kind`.
+def state_dict(path: Path, root: Any, kind: type[T], at: str | None = None) -> tuple[dict[str, T], list[str], str]:
+    """The tensors of a checkpoint by name, notes on where they were found, and that place. Tensors are objects of the class `kind`.
 
-    Raises ConversionError where tensors have no names, or several dicts hold tensors; IntegrityError where there are none.
+    `at` is the place that the caller wants, if the checkpoint has it. Raises ConversionError where tensors have no names, or several
+    dicts hold the same names, or none of several is known; IntegrityError where there are none.
     """
     _refuse_nameless(path, root, kind)
     if isinstance(root, list | tuple):
         root = {str(index): value for index, value in enumerate(root)}
     nests = _nests(root, kind)
-    place, found = _chosen(path, root, kind, nests)
+    place, found = _chosen(path, root, kind, nests, at)
     tensors = {str(key): value for key, value in found.items() if _is_named(key, value, kind)}
     notes = [f"tensors found under {_spelt(place)}"] if place else []
     if others := sorted(_text(key) for key, value in found.items() if not _is_named(key, value, kind)):
@@ -34,7 +36,7 @@ def state_dict(path: Path, root: Any, kind: type[T]) -> tuple[dict[str, T], list
     if all(name.startswith(_MODULE) for name in tensors):
         tensors = {name.removeprefix(_MODULE): tensor for name, tensor in tensors.items()}
         notes.append(f"prefix '{_MODULE}' removed from all names")
-    return tensors, notes
+    return tensors, notes, ".".join(place)
 
 
 def _refuse_nameless(path: Path, root: Any, kind: type) -> None:
@@ -66,21 +68,36 @@ def _nests(root: Any, kind: type) -> dict[Place, int]:
     return found
 
 
-def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int]) -> tuple[Place, dict[Any, Any]]:
+def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int], at: str | None) -> tuple[Place, dict[Any, Any]]:
     """The dict that is meant, and its place."""
     top = root if isinstance(root, dict) else {}
+    if wanted := next((place for place in nests if ".".join(place) == at), None):
+        return wanted, _nest(top, wanted)
     for place, nest in (*(((name,), top.get(name)) for name in _NESTS), ((), top)):
         if isinstance(nest, dict) and any(_is_named(key, value, kind) for key, value in nest.items()):
+            _refuse_copies(path, top, place, nest, nests)
             return place, nest
     if not nests:
         raise IntegrityError(f"{path}: no tensors found by name in this checkpoint; at its top: {some(map(_text, top)) or 'no keys'}")
     if len(nests) > 1:
-        hint = "load it with torch and torch.save the one that is meant as a plain state dict"
-        raise ConversionError(f"{path}: {_counts(nests)}; which is meant cannot be known", hint)
+        raise ConversionError(f"{path}: {_counts(nests)}; which is meant cannot be known", hint=WHICH)
     (place,) = nests
+    return place, _nest(top, place)
+
+
+def _nest(top: dict[Any, Any], place: Place) -> dict[Any, Any]:
     for key in place:
         top = top[key]
-    return place, top
+    return top
+
+
+def _refuse_copies(path: Path, top: dict[Any, Any], place: Place, nest: dict[Any, Any], nests: Mapping[Place, int]) -> None:
+    """Raises ConversionError if other dicts have the names of the one that is usually meant: averaged weights, or another network."""
+    names = [key for key in nest if isinstance(key, str)]
+    others = [one for one in nests if one not in ((), place) and alike([key for key in _nest(top, one) if isinstance(key, str)], names)]
+    if others and names:
+        models = {one: nests.get(one, len(names)) for one in (place, *others)}
+        raise ConversionError(f"{path}: {len(models)} models: {_counts(models)}; which is meant cannot be known", hint=WHICH)
 
 
 def _is_named(key: Any, value: Any, kind: type) -> bool:

@@ -72,8 +72,11 @@ def is_legacy(head: bytes) -> bool:
     return head[2:14] == b"\x8a\x0a" + _MAGIC.to_bytes(10, "little")
 
 
-def open_pth(path: Path) -> Weights:
-    """The tensors of a checkpoint, wherever in it the state dict is. Nothing in the file is run. Raises IntegrityError, ConversionError."""
+def open_pth(path: Path, at: str | None = None) -> Weights:
+    """The tensors of a checkpoint, wherever in it the state dict is, or at the place `at`. Nothing in the file is run.
+
+    Raises IntegrityError, ConversionError.
+    """
     with path.open("rb") as file:  # as torch does; zipfile.is_zipfile looks at the end, where a legacy file may hold anything
         zipped = file.read(4) == b"PK\x03\x04"
     checkpoint = _read_zip(path) if zipped else _read_legacy(path)
@@ -84,7 +87,7 @@ def open_pth(path: Path) -> Weights:
             f"{path}: holds a pickled {what}, not a state dict; opening it would mean running its code",
             hint="where you trust it, load it in its own project and save module.state_dict()",
         )
-    tensors, notes = state_dict(path, root, _Tensor)
+    tensors, notes, place = state_dict(path, root, _Tensor, at)
     notes += [f"not called, though its pickle would: {some(sorted(checkpoint.undone))}"] if checkpoint.undone else []
     for name, tensor in tensors.items():
         _check(path, name, tensor)
@@ -95,6 +98,7 @@ def open_pth(path: Path) -> Weights:
         lambda name: _array(path, name, tensors[name], checkpoint.blocks),
         tuple(notes),
         _plain(root.get("meta")) if isinstance(root, dict) else {},
+        place=place,
     )
 
 

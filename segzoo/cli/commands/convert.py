@@ -52,6 +52,7 @@ def number_or_grid(context: click.Context, parameter: click.Parameter, value: st
 @click.argument("paths", nargs=-1, metavar="SRC... DST", type=ZooName("backbones", "models", or_file=True))
 @click.option("--to", type=click.Choice(list(NAMES)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(NAMES)), help="Layout of SRC.  [default: detected]")
+@click.option("--at", metavar="NAME", help="Model to take from a SRC that holds several, such as teacher or model_ema.")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
 @click.option(
     "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."

@@ -17,11 +17,12 @@ _WEIGHTS = ZooName("backbones", "models", or_file=True)
 
 @click.command(short_help="Show what is in a file of weights.")
 @click.argument("source", metavar="FILE|NAME", type=_WEIGHTS)
+@click.option("--at", metavar="NAME", help="Model to show of a file that holds several, such as teacher or model_ema.")
 @click.option("--keys", is_flag=True, help="List every tensor with its dtype and shape.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @network_options
 @click.pass_obj
-def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
+def inspect(choice: Choice, source: str, at: str | None, keys: bool, as_json: bool) -> None:
     """Show format, layout, geometry and dtypes of a file of weights, from its headers only; nothing in it is run.
 
     NAME is a name in the zoo; its file is fetched if it is not here.
@@ -41,7 +42,7 @@ def inspect(choice: Choice, source: str, keys: bool, as_json: bool) -> None:
 
     path = weights(choice, source)
     with naming(path, source):
-        found = look(path)
+        found = look(path, at)
     tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
     if as_json:
         facts = {"path": str(found.path), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
