@@ -51,7 +51,8 @@ def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpec
     if aside and not missing and len(aside) == len(unexpected) and fits([name for name in names if name not in aside]):
         return f"these belong to training, not to the model: convert {drop} leaves them out"
     rest = [name for name in unexpected if name not in aside]
-    if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(_canonical(missing, nearest), rest)]:
+    there = _canonical(nearest.rules.keys() - set(missing), nearest)
+    if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(_canonical(missing, nearest), there, rest)]:
         return f"a variant of {nearest.layout.family.title} that layout '{nearest.layout.name}' has no place for: {'; '.join(found)}"
     if (rest or missing) and _alike_in_every_block(nearest, missing, rest):
         return "the same names in every block: a variant that segzoo does not know"

@@ -94,17 +94,18 @@ class Variant:
     """A model of a family that the family's layouts have no place for, in words, and how its names show it.
 
     `names` are patterns of names that layouts do not know; one of them must be there, if any are given. `lacks` are patterns of canonical
-    names; if any are given, all that is missing must fit one of them.
+    names; if any are given, all that is missing must fit one of them, and nothing that is there.
     """
 
     title: str
     names: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
 
-    def fits(self, missing: Collection[str], unexpected: Collection[str]) -> bool:
-        """Whether a file that misses these canonical names, and has these names beyond, is such a variant."""
+    def fits(self, missing: Collection[str], there: Collection[str], unexpected: Collection[str]) -> bool:
+        """Whether a file is such a variant: these canonical names it misses, those are there, and it has these names beyond."""
         named = any(fnmatchcase(name, pattern) for name in unexpected for pattern in self.names)
-        lacked = bool(missing) and all(any(fnmatchcase(name, pattern) for pattern in self.lacks) for name in missing)
+        of_these = [[name for name in names if any(fnmatchcase(name, pattern) for pattern in self.lacks)] for names in (missing, there)]
+        lacked = bool(missing) and of_these == [list(missing), []]
         return (named or (not self.names and not unexpected)) and (lacked or not self.lacks)
 
 

@@ -16,7 +16,6 @@ VARIANTS = (
         "a final norm behind the pooling (fc_norm), as fine-tuned MAE and timm's global_pool='avg' have", names=("*fc_norm.*",), lacks=("norm.*",)
     ),
     Variant("no final norm: final_norm=False, as SETR, DPT and UPerNet on a ViT have", lacks=("norm.*",)),
-    Variant("no class token", lacks=("cls", "pos.cls")),
 )
 ASIDE = {
     "mask_token": "used in pre-training only",
