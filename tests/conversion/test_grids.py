@@ -94,10 +94,10 @@ def test_the_network_resizes_positions_as_they_lie(positions, there, channels, t
 def test_a_manifest_describes_both(tmp_path):
     file = identify(timm_file(tmp_path / "source.pth", 12, 4), heads=2, positions=(3, 4))
     plain = VIT.describe(file.geometry)
-    assert plain == {"width": 8, "depth": 1, "heads": 2, "mlp": 16, "patch": 4, "grid": [3, 4], "channels": 4}
-    assert Sizes(**{**plain, "grid": (3, 4)}).geometry() == file.geometry
+    assert plain == {"width": 8, "depth": 1, "heads": 2, "mlp": 16, "patch": 4, "grid": (3, 4), "channels": 4}
+    assert Sizes(**plain).geometry() == file.geometry
     model = VIT.describe_model(file.geometry)
-    assert model["image"] == [12, 16]
-    assert ModelBackbone(**{**model, "image": (12, 16), "eps": 1e-6}).geometry() == file.geometry
+    assert model["image"] == (12, 16)
+    assert ModelBackbone(**{**model, "eps": 1e-6}).geometry() == file.geometry
     with pytest.raises(ValueError, match="image is no multiple of patch"):
         ModelBackbone(**{**model, "image": (12, 17), "eps": 1e-6})

@@ -152,14 +152,14 @@ def described(geometry: Geometry) -> dict[str, Any]:
     return sizes | _unusual(geometry)
 
 
-def _side(pair: tuple[int, int]) -> int | list[int]:
+def _side(pair: tuple[int, int]) -> int | tuple[int, int]:
     """A pair as a manifest has it: one number for a square."""
-    return pair[0] if pair[0] == pair[1] else list(pair)
+    return pair[0] if pair[0] == pair[1] else pair
 
 
 def _unusual(geometry: Geometry) -> dict[str, Any]:
     """The fields that a record has only where they say something."""
-    fields = {"classes": geometry.classes, "channels": geometry.channels if geometry.channels != 3 else None, "absent": list(geometry.absent)}
+    fields = {"classes": geometry.classes, "channels": geometry.channels if geometry.channels != 3 else None, "absent": geometry.absent}
     return {name: value for name, value in fields.items() if value}
 
 
