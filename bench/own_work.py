@@ -21,8 +21,7 @@ import numpy as np
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 CLASSES = {
-    "street": ["road", "sidewalk", "building", "wall", "fence", "pole", "light", "sign", "vegetation", "terrain"]
-    + ["sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"],
+    "street": [f"kind {number}" for number in range(19)],
     "ponds": ["land", "water"],
     "cells": ["background", "cell"],
 }
@@ -82,7 +81,9 @@ def peer(folder: Path) -> None:
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
         if name == "cells":  # foreground and background in about equal parts
-            model.decode_head.conv_seg.weight.data *= 20
+            with torch.inference_mode():
+                scores = model.encode_decode(torch.zeros(1, 3, 64, 64), [{"img_shape": (64, 64), "ori_shape": (64, 64)}])
+            model.decode_head.conv_seg.bias.data -= scores.median() + 0.85  # of a grey picture, half is above the threshold
         state = {f"module.{key}" if name == "ponds" else key: value for key, value in model.state_dict().items()}
         meta = {"epoch": 1, "iter": 4000, "mmseg_version": "1.2.2", "cfg": config.pretty_text}
         meta["dataset_meta"] = {"classes": classes, "palette": [[10 * index, 255 - 10 * index, 40] for index in range(len(classes))]}
