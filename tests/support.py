@@ -43,3 +43,29 @@ def golden_model(head, without=()):
     steps = plan({name: spec for name, spec in weights.specs.items() if name not in without}, OWN["vit"], heads=2)
     decoder = replace(steps.geometry.decoder, heads=2 if head == "mask" else None)
     return build(steps.layout.family, replace(steps.geometry, decoder=decoder), dict(run(steps, weights)))
+
+
+UNUSUAL = """
+version: 1
+backbones:
+  odd:
+    title: Four channels, 2 x 8 positions, no bias of the patches
+    file: odd.pth
+    source: {name: odd.pth, layout: mmseg, urls: [odd.pth]}
+    geometry: {width: 8, depth: 1, heads: 2, mlp: 16, patch: 4, grid: [2, 8], channels: 4, absent: [patch bias]}
+"""
+
+
+def odd_zoo(folder):
+    """A manifest with one backbone, random: what is unusual about it stands in its title."""
+    import torch
+
+    generator = torch.Generator().manual_seed(3)
+    norms = {f"{norm}.{part}": (8,) for norm in ("layers.0.ln1", "layers.0.ln2", "ln1") for part in ("weight", "bias")}
+    shapes = norms | {"cls_token": (1, 1, 8), "pos_embed": (1, 17, 8), "patch_embed.projection.weight": (8, 4, 4, 4)}
+    shapes |= {"layers.0.attn.attn.in_proj_weight": (24, 8), "layers.0.attn.attn.in_proj_bias": (24,), "layers.0.ffn.layers.0.0.weight": (16, 8)}
+    shapes |= {"layers.0.attn.attn.out_proj.weight": (8, 8), "layers.0.attn.attn.out_proj.bias": (8,), "layers.0.ffn.layers.0.0.bias": (16,)}
+    shapes |= {"layers.0.ffn.layers.1.weight": (8, 16), "layers.0.ffn.layers.1.bias": (8,)}
+    torch.save({name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}, folder / "odd.pth")
+    (folder / "zoo.yaml").write_text(UNUSUAL)
+    return folder / "zoo.yaml"

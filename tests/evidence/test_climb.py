@@ -12,7 +12,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN, MINI, TAME, same, slow_after, specs_of
+from support import GOLDEN, MINI, TAME, odd_zoo, same, slow_after, specs_of
 
 from segzoo.cli import main
 from segzoo.conversion.convert import convert
@@ -170,6 +170,13 @@ def test_a_file_whose_names_stand_under_a_prefix_passes(lab):
 
     checks = lab.mutate("linear", under, registered=True)
     assert {check.status for check in checks.values()} == {"passed"}
+
+
+def test_other_channels_grids_and_absent_biases_are_verified(tmp_path):
+    checks = climb(odd_zoo(tmp_path).parent, "odd")
+    assert [checks[rung].status for rung in RUNGS] == ["passed", "passed", "passed", "passed", "n/a"]
+    assert "grid 2x8, 4 channels, no patch bias" in checks["names"].detail
+    assert "17 of 17 tensors, the same bit for bit" in checks["round trip"].detail
 
 
 @pytest.mark.parametrize("head", ["mask", "linear"])

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from support import GOLDEN, MINI, TAME, same, slow_after
+from support import GOLDEN, MINI, TAME, odd_zoo, same, slow_after
 
 import segzoo
 from segzoo.cli import main
@@ -217,28 +217,9 @@ def test_a_backbones_loader_gives_flaxs_tokens(tmp_path):
     assert np.abs(alone(tmp_path / "out", image, "vit") - tokens.swapaxes(1, 2).reshape(2, 64, 4, 4)).max() <= 1e-5
 
 
-UNUSUAL = """
-version: 1
-backbones:
-  odd:
-    title: Four channels, 2 x 8 positions, no bias of the patches
-    file: odd.pth
-    source: {name: odd.pth, layout: mmseg, urls: [odd.pth]}
-    geometry: {width: 8, depth: 1, heads: 2, mlp: 16, patch: 4, grid: [2, 8], channels: 4, absent: [patch bias]}
-"""
-
-
 @pytest.fixture
 def odd(tmp_path):
-    generator = torch.Generator().manual_seed(3)
-    norms = {f"{norm}.{part}": (8,) for norm in ("layers.0.ln1", "layers.0.ln2", "ln1") for part in ("weight", "bias")}
-    shapes = norms | {"cls_token": (1, 1, 8), "pos_embed": (1, 17, 8), "patch_embed.projection.weight": (8, 4, 4, 4)}
-    shapes |= {"layers.0.attn.attn.in_proj_weight": (24, 8), "layers.0.attn.attn.in_proj_bias": (24,), "layers.0.ffn.layers.0.0.weight": (16, 8)}
-    shapes |= {"layers.0.attn.attn.out_proj.weight": (8, 8), "layers.0.attn.attn.out_proj.bias": (8,), "layers.0.ffn.layers.0.0.bias": (16,)}
-    shapes |= {"layers.0.ffn.layers.1.weight": (8, 16), "layers.0.ffn.layers.1.bias": (8,)}
-    torch.save({name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}, tmp_path / "odd.pth")
-    (tmp_path / "odd.yaml").write_text(UNUSUAL)
-    return tmp_path / "odd.yaml"
+    return odd_zoo(tmp_path)
 
 
 def test_other_channels_grids_and_absent_biases_are_exported_whole(odd, tmp_path):
