@@ -30,8 +30,5 @@ FORMS = ("safetensors", "hf", "timm", "onnx")
 PROGRAMS = ("mmseg", "rstrudel")
 """Whose evaluation a protocol follows."""
 
-SPLITS = ("training", "validation", "train", "val")
-"""What the splits of a data set are called."""
-
 RECEIPT = "segzoo-receipt/3"
 """The schema of a receipt."""

@@ -1,16 +1,20 @@
 """Images and label maps from their files, decoded as MMSegmentation decodes them.
 
 Images come out as from cv2 with its colour flag (mmcv's `imfrombytes`), EXIF orientation, CMYK and 16 bits included.
-Labels come out as from Pillow: 8-bit values or palette indices, never turned or resized.
+Labels come out as they are stored: values of 1 to 16 bits, palette indices or colours, never turned, resized or scaled.
 """
 
+import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from segzoo.datasets.sample import IGNORED, Sample
+from segzoo.datasets.indices import indices
+from segzoo.datasets.sample import IGNORED, NO_CLASS, Sample
 from segzoo.errors import EnvironmentFault
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -75,25 +79,82 @@ def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
 
 
 def read_label(sample: Sample, classes: int) -> np.ndarray:
-    """Class indices uint8 (h, w) by the sample's own table; 255 is ignored."""
+    """Class indices uint16 (h, w) of a sample's label map; `ignored(classes)` marks ignored pixels.
+
+    Raises EnvironmentFault, which names them, for values that mean nothing.
+    """
+    values = read_values(sample)
+    label = indices(sample.meaning, values, classes)
+    if (strange := label == NO_CLASS).any():
+        raise _strange(sample, values[strange], classes)
+    return label
+
+
+def _strange(sample: Sample, values: np.ndarray, classes: int) -> EnvironmentFault:
+    """The error for values in a label map that are neither a class nor ignored."""
+    first = [int(value) for value in np.unique(values)[:6]]
+    shown = ", ".join(map(sample.meaning.shown, first))
+    what = "colours" if sample.meaning.coloured else "labels"
+    hint = "the label is of another edition of the data set, or the manifest has the wrong `loader` or `labels`, or too few `classes`"
+    if IGNORED in first and not sample.meaning.coloured:
+        hint = "255 mostly marks pixels that do not count: if it does here, add it to `ignore` in the manifest's `labels`"
+    return EnvironmentFault(f"{sample.label}: {what} {shown} in {values.size} pixels, but the data set has {classes} classes", hint)
+
+
+def read_values(sample: Sample) -> np.ndarray:
+    """The values in a label map as they are stored, (h, w): uint8 or uint16, or for a meaning in colours 0xRRGGBB as uint32."""
+    read = _colours if sample.meaning.coloured else _indices
     try:
         with Image.open(sample.label) as image:
-            mode, raw = image.mode, np.array(image)
+            if image.format in _LOSSY:
+                raise EnvironmentFault(
+                    f"{sample.label}: a label map in {image.format}, which changes the values that it stores",
+                    hint="write the label maps anew, as PNG, from what they were made of",
+                )
+            return read(image, sample)
     except _UNREADABLE as error:
         raise _unreadable(sample.label, "label map", error) from error
-    if mode not in ("L", "P"):
-        raise EnvironmentFault(
-            f"{sample.label}: expected 8-bit class indices, found an image of mode {mode}",
-            hint="colours or 16-bit labels are another edition of the data set",
-        )
-    label = np.frombuffer(sample.meaning, np.uint8)[raw]
-    if (beyond := (label >= classes) & (label != IGNORED)).any():
-        values = ", ".join(map(str, np.unique(raw[beyond])[:6]))
-        raise EnvironmentFault(
-            f"{sample.label}: labels {values} in {int(beyond.sum())} pixels, but the data set has {classes} classes",
-            hint="the label is of another edition of the data set, or the manifest has the wrong `loader` or too few `classes`",
-        )
-    return label
+
+
+_LOSSY = ("JPEG", "MPO")
+_OF_INDICES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I")
+_OF_COLOURS = ("1", "L", "P", "RGB", "RGBA")
+
+
+def _indices(image: Image.Image, sample: Sample) -> np.ndarray:
+    unscaled, mode = _unscaling(image), image.mode
+    if mode not in _OF_INDICES:
+        hint = "if its colours are the classes, say so in the manifest: `labels: {colours: true}`" if mode in _OF_COLOURS else None
+        hint = hint or "write the label maps anew, with the index of the class as the value of each pixel"
+        raise EnvironmentFault(f"{sample.label}: expected class indices of at most 16 bits, found an image of mode {mode}", hint)
+    values = unscaled(np.array(image))
+    if not 0 <= int(values.min()) <= int(values.max()) <= _MOST:
+        raise EnvironmentFault(f"{sample.label}: values from {values.min()} to {values.max()}; class indices go from 0 to {_MOST}")
+    return values.astype(np.uint8 if values.dtype in (np.uint8, np.bool_) else np.uint16, copy=False)
+
+
+_MOST = 65535
+
+
+def _unscaling(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
+    """What undoes Pillow's scaling of grey values with few bits to the range of 8 or 16. It is asked for before the pixels are loaded."""
+    tile = image.tile[0] if isinstance(image, ImageFile.ImageFile) and image.tile else None
+    form: Any = tile[3] if tile else None
+    if tile and tile[0].startswith("ppm") and isinstance(form, tuple):  # with the largest value that its header states
+        top = 255 if image.mode == "L" else _MOST
+        return lambda values: np.rint(values * (form[1] / top)).astype(np.uint16)
+    few = re.match(r"L;([24])", str(next(iter(form), "") if isinstance(form, tuple) else form))
+    step = 255 // (2 ** int(few[1]) - 1) if few else 1
+    return lambda values: values // step if step > 1 else values
+
+
+def _colours(image: Image.Image, sample: Sample) -> np.ndarray:
+    if image.mode not in _OF_COLOURS:
+        raise EnvironmentFault(f"{sample.label}: expected colours of 8 bits a channel, found an image of mode {image.mode}")
+    if image.mode == "RGBA" and image.getextrema()[3] != (255, 255):
+        raise EnvironmentFault(f"{sample.label}: some of its pixels are transparent, and a transparent pixel has no certain colour")
+    pixels = np.array(image.convert("RGB")).astype(np.uint32)
+    return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
 
 
 def read_pair(sample: Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from segzoo.errors import EnvironmentFault
 
 ABSENT = "it is not there"
 READABLE = "the user that segzoo runs as needs the right to read it, and to enter the folders above it"
-_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class LackingFolder(EnvironmentFault):
@@ -30,6 +30,31 @@ def listed(folder: Path, hint: str | None = None) -> list[Path]:
     return sorted(path for path in found if not path.name.startswith("."))
 
 
+def walked(folder: Path) -> list[Path]:
+    """The files below a folder at any depth, sorted; links to folders are followed, but not in a circle. Raises as `listed` does."""
+    found: list[Path] = []
+    waiting, seen = [folder], set[Path]()
+    while waiting:
+        inner = waiting.pop()
+        if (real := inner.resolve()) in seen:
+            continue
+        seen.add(real)
+        for path in listed(inner):
+            (waiting if is_folder(path) else found).append(path)
+    return sorted(found)
+
+
+def lines_of(file: Path, what: str, hint: str | None = None) -> list[str]:
+    """The lines of a list, without empty ones. `what` is the list in words; `hint` says who writes it. Raises EnvironmentFault."""
+    if fault := fault_of(file):
+        raise EnvironmentFault(f"{file}: {what} cannot be read: {fault}", hint=hint if fault == ABSENT else None)
+    try:
+        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise unreadable(file, error) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
 def images_ending(end: str, within: Path, folders: Sequence[Path]) -> list[Path]:
     """The files in some folders whose names end in `end`, sorted. Raises EnvironmentFault, which names `within`, if there are none."""
     found = sorted(path for folder in folders for path in listed(folder) if path.name.endswith(end))
@@ -41,7 +66,7 @@ def images_ending(end: str, within: Path, folders: Sequence[Path]) -> list[Path]
 def rename_hint(folders: Iterable[Path], suffix: str) -> str | None:
     """What to do about images with another suffix, such as .JPG; None if there are none."""
     for folder in folders:
-        others = Counter(path.suffix for path in listed(folder) if path.suffix != suffix and path.suffix.lower() in _SUFFIXES)
+        others = Counter(path.suffix for path in listed(folder) if path.suffix != suffix and path.suffix.lower() in SUFFIXES)
         for other, count in others.most_common(1):
             return f"{folder} has {count} *{other}, but this layout has *{suffix}: rename them"
     return None

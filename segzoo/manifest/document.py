@@ -47,6 +47,9 @@ class Manifest(Record):
 
         No record checks this, because an entry may refer to one in another manifest.
         """
+        for name, one in self.datasets.items():
+            for where, message in one.contradictions():
+                yield ("datasets", name, *where), message
         for name, model in self.models.items():
             dataset = self.datasets.get(model.protocol.dataset)
             if dataset is None:

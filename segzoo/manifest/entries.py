@@ -1,34 +1,41 @@
 """The entries of a manifest: data sets, backbones, models."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from segzoo.datasets.loaders import LOADERS
+from segzoo.datasets.loaders import LOADERS, loader
+from segzoo.datasets.sample import Sample
 from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.built import BACKBONE, HEAD, SIZES
 from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Text, Url
-from segzoo.vocabulary import MODES, PROGRAMS, SPLITS
-
-Split = Annotated[str, OneOf(SPLITS)]
+from segzoo.manifest.labelling import Folders, Labels
+from segzoo.manifest.strict_yaml import Where
+from segzoo.vocabulary import MODES, PROGRAMS
 
 
 class Dataset(Record):
     """Images with labels. `path` is a folder relative to the manifest; without a `path` the `archive` is downloaded.
     Without both, `home` says where people get the data set.
 
-    `classes` maps each class, in label order, to its colour.
+    `classes` maps each class, in label order, to its colour. `labels` says what the values in the label maps mean, where the
+    loader does not know it; `label_rule` says it in words, for people. `folders` is for the loader of that name.
     """
 
     title: Text
     loader: Annotated[str, OneOf(LOADERS)]
     root: Folder
-    split: Split
+    folders: Folders | None = None
+    split: FileName
     images: Count
-    other_splits: dict[Split, Count] = Field(default_factory=dict)
-    label_rule: Text
+    other_splits: dict[FileName, Count] = Field(default_factory=dict)
+    labels: Labels | None = None
+    label_rule: Text | None = None
     licence: Text | None = None
     home: Url | None = None
     path: Folder | None = None
@@ -44,6 +51,30 @@ class Dataset(Record):
     @property
     def artifact(self) -> Artifact | None:
         return self.archive
+
+    def loads(self, folder: Path, split: str) -> tuple[Sample, ...]:
+        """The samples of a split, as the loader finds them, with the meaning that `labels` states. Raises EnvironmentFault."""
+        found = loader(self.loader, self.arrangement)(folder, split)
+        return tuple(replace(sample, meaning=self.labels.meaning(self.classes)) for sample in found) if self.labels else found
+
+    @property
+    def arrangement(self) -> dict[str, str]:
+        """What the loader must know beside the folder and the split."""
+        return self.folders.model_dump(exclude_none=True) if self.folders else {}
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Each place where the description of the folders and labels contradicts itself, and what is wrong there."""
+        if (self.loader == "folders") is not (self.folders is not None):
+            said = "is for the loader 'folders'" if self.folders else "the loader 'folders' needs it: it says where images and labels are"
+            yield ("folders",), said
+        if self.loader == "folders" and self.labels is None:
+            yield ("labels",), "the loader 'folders' needs it: it says what the values in the label maps mean"
+        for field, found in (
+            ("folders", self.folders.contradictions(len(self.counts)) if self.folders else ()),
+            ("labels", self.labels.contradictions(self.classes) if self.labels else ()),
+        ):
+            for where, message in found:
+                yield (field, *where), message
 
 
 class Backbone(Record):

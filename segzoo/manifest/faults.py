@@ -49,13 +49,18 @@ def _place(where: Where) -> Where:
 
 def _meant(where: Where, root: type[BaseModel], written: Container[Where]) -> str | None:
     """The missing field whose name is most like an unknown one."""
-    lacking = [name for name in _record(where, root).model_fields if (*_place(where)[:-1], name) not in written]
+    lacking = [name for name in _fields(_record(where, root)) if (*_place(where)[:-1], name) not in written]
     return next(iter(difflib.get_close_matches(str(where[-1]).lower(), lacking, n=1)), None)
 
 
 def _unknown(where: Where, meant: str | None, root: type[BaseModel]) -> str:
-    guess = f"did you mean {meant}?" if meant else f"there are {', '.join(_record(where, root).model_fields)}"
+    guess = f"did you mean {meant}?" if meant else f"there are {', '.join(_fields(_record(where, root)))}"
     return f"no field '{excerpt(str(where[-1]))}' here; {guess}"
+
+
+def _fields(record: type[BaseModel]) -> list[str]:
+    """The fields of a record as a manifest spells them."""
+    return [field.alias or name for name, field in record.model_fields.items()]
 
 
 def _record(where: Where, root: type[BaseModel]) -> type[BaseModel]:

@@ -15,6 +15,7 @@ from segzoo.errors import NotFoundError, UsageError
 Where = tuple[str | int, ...]
 Lines = dict[Where, int]
 _MOST_NESTING = 20
+_KEYED_BY_NUMBER = ("labels", "values")  # the one field whose keys are numbers
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
@@ -62,12 +63,10 @@ def _refuse_aliases(path: Path, text: str) -> None:
 def _construct(path: Path, node: yaml.Node, where: Where, lines: Lines) -> Any:
     lines.setdefault(where, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
-        mapping: dict[str, Any] = {}
+        mapping: dict[str | int, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.endswith(":str"):
-                raise UsageError(f"{path}:{line}: {dotted(where)}: a key must be a text; quote it if it is one")
+            key = _key(path, key_node, where)
             if key in mapping:
                 raise UsageError(f"{path}:{line}: {dotted((*where, key))}: this key is there twice")
             lines[(*where, key)] = line
@@ -76,6 +75,14 @@ def _construct(path: Path, node: yaml.Node, where: Where, lines: Lines) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return tuple(_construct(path, item, (*where, index), lines) for index, item in enumerate(node.value))
     return _scalar(path, node, where)
+
+
+def _key(path: Path, node: yaml.Node, where: Where) -> str | int:
+    if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":str"):
+        return str(node.value)
+    if where[-2:] == _KEYED_BY_NUMBER and isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int"):
+        return int(_scalar(path, node, where))
+    raise UsageError(f"{path}:{node.start_mark.line + 1}: {dotted(where)}: a key must be a text; quote it if it is one")
 
 
 def _scalar(path: Path, node: yaml.Node, where: Where) -> Any:

@@ -33,7 +33,7 @@ def install(name: str, dataset: Dataset, archive: Path, store: Store, said: Prog
         extract(archive, dataset.root, folder, said)
     try:
         for split, count in dataset.counts.items():
-            found = samples(dataset.loader, folder, split, count)
+            found = samples(dataset.loads, folder, split, count)
             if split == dataset.split:
                 measured = digest(found)
     except EnvironmentFault as error:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from segzoo.datasets.listing import expected_folders, images_ending, is_folder, listed
-from segzoo.datasets.sample import AS_IT_IS, IGNORED, Sample
+from segzoo.datasets.sample import AS_IT_IS, Sample, keyed
 
 # The 19 classes that count, by the ids that the annotators used (cityscapesScripts, `helpers/labels.py`).
 _CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-_FROM_IDS = bytes(_CITYSCAPES_IDS.index(value) if value in _CITYSCAPES_IDS else IGNORED for value in range(256))
+_FROM_IDS = keyed(((value, index) for index, value in enumerate(_CITYSCAPES_IDS)), set(range(256)) - set(_CITYSCAPES_IDS))
 
 
 def cityscapes(folder: Path, split: str) -> tuple[Sample, ...]:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from segzoo.datasets.listing import ABSENT, expected_folders, fault_of, rename_hint, unreadable
-from segzoo.datasets.sample import AS_IT_IS, FROM_ONE, Sample
+from segzoo.datasets.listing import ABSENT, expected_folders, fault_of, lines_of, rename_hint
+from segzoo.datasets.sample import AS_IT_IS, IGNORED, Meaning, Sample
 from segzoo.errors import EnvironmentFault
 
+_WITHOUT_BACKGROUND = Meaning(first=1, ignore=frozenset({0, IGNORED}))
 
-def pascal_context(folder: Path, split: str, meaning: bytes = AS_IT_IS) -> tuple[Sample, ...]:
+
+def pascal_context(folder: Path, split: str, meaning: Meaning = AS_IT_IS) -> tuple[Sample, ...]:
     """VOC2010 with the labels of Pascal Context, 60 classes: 0 is the background, a class like the others."""
     images, labels = expected_folders(
         folder / "JPEGImages", folder / "SegmentationClassContext", hint="VOC2010 has JPEGImages/ and, once prepared, SegmentationClassContext/"
@@ -21,13 +23,8 @@ def pascal_context(folder: Path, split: str, meaning: bytes = AS_IT_IS) -> tuple
 
 def _names(split: Path) -> list[str]:
     """The names in a list, one on each line, sorted."""
-    if fault := fault_of(split):
-        written = "MMSegmentation's tools/dataset_converters/pascal_context.py writes it, together with the labels"
-        raise EnvironmentFault(f"{split}: the list of the split cannot be read: {fault}", hint=written if fault == ABSENT else None)
-    try:
-        names = sorted(line.strip() for line in split.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if line.strip())
-    except OSError as error:
-        raise unreadable(split, error) from error
+    written = "MMSegmentation's tools/dataset_converters/pascal_context.py writes it, together with the labels"
+    names = sorted(lines_of(split, "the list of the split", written))
     if outside := [name for name in names if Path(name).name != name or "\0" in name]:
         raise EnvironmentFault(f"{split}: expected names of images, found {outside[0]!r}")
     return names
@@ -35,4 +32,4 @@ def _names(split: Path) -> list[str]:
 
 def pascal_context_59(folder: Path, split: str) -> tuple[Sample, ...]:
     """VOC2010 with the labels of Pascal Context, 59 classes: 0 is the background and ignored."""
-    return pascal_context(folder, split, FROM_ONE)
+    return pascal_context(folder, split, _WITHOUT_BACKGROUND)

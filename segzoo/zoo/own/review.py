@@ -78,7 +78,7 @@ def _dataset(part: ZooPart, name: str, dataset: Dataset, used: Dataset) -> Itera
         from segzoo.datasets.pairs import samples
 
         try:
-            samples(dataset.loader, folder, dataset.split, dataset.images)
+            samples(dataset.loads, folder, dataset.split, dataset.images)
         except EnvironmentFault as fault:
             yield part.source.at(("datasets", name, "path"), fault.message, fault.hint)
 
