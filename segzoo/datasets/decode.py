@@ -151,7 +151,7 @@ def _unscaling(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
 def _colours(image: Image.Image, sample: Sample) -> np.ndarray:
     if image.mode not in _OF_COLOURS:
         raise EnvironmentFault(f"{sample.label}: expected colours of 8 bits a channel, found an image of mode {image.mode}")
-    if image.mode == "RGBA" and image.getextrema()[3] != (255, 255):
+    if image.mode == "RGBA" and np.array(image.getchannel("A")).min() < 255:
         raise EnvironmentFault(f"{sample.label}: some of its pixels are transparent, and a transparent pixel has no certain colour")
     pixels = np.array(image.convert("RGB")).astype(np.uint32)
     return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]

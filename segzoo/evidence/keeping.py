@@ -39,7 +39,7 @@ def _new_fault(record: Mapping[str, Any], earlier: Mapping[str, Any]) -> bool:
 def _measured_more(its: Mapping[str, Any], mine: Mapping[str, Any]) -> str | None:
     """What one mIoU check has measured that the other has not. Two checks of other data or another protocol are not compared."""
     more, less = its["basis"], mine["basis"]
-    if less["images"] > more["images"] or any(less[what] != more[what] for what in _MUST_AGREE):
+    if less["images"] > more["images"] or any(less.get(what) != more.get(what) for what in _MUST_AGREE):
         return None
     if less["images"] < more["images"]:
         return f"the mIoU of {its['facts']['images']} images, not {mine['facts']['images']}"

@@ -16,7 +16,7 @@ from segzoo.atomic import replacing
 from segzoo.text import json_text
 from segzoo.vocabulary import RECEIPT
 
-SAME = ("sha256", "data_digest", "precision", "protocol", "eps")
+SAME = ("sha256", "data_digest", "precision", "protocol", "eps", "labels")
 """The parts of an mIoU check's basis that must be equal before the counts of two runs can be compared."""
 _PACKAGES = ("segzoo", "numpy", "torch", "jax", "pillow")
 

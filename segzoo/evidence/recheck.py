@@ -156,10 +156,11 @@ def _figures(mode: str, facts: Mapping[str, Any], of: int, reported: Mapping[str
 
 def _data(basis: Mapping[str, Any], data: Path, root: str) -> Rechecked:
     """Whether the data set in a folder is the one that was measured; the receipt names its loader, its split and its number of images."""
+    from segzoo.datasets.loaders import loader
     from segzoo.datasets.pairs import digest, samples_in
 
     try:
-        found = digest(samples_in(data, root, basis["loader"], basis["split"], basis["of"])[1])
+        found = digest(samples_in(data, root, loader(basis["loader"], basis.get("folders")), basis["split"], basis["of"])[1])
     except EnvironmentFault as error:  # the folder cannot be read, which says nothing about the receipt
         return Rechecked("data", "not here", "; ".join(filter(None, [error.message, error.hint])))
     return Rechecked("data", "holds" if found == basis["data_digest"] else "broken", f"digest {found}")

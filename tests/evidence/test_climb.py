@@ -18,6 +18,8 @@ from segzoo.cli import main
 from segzoo.conversion.convert import convert
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
+from segzoo.datasets.pairs import samples
+from segzoo.datasets.subset import subset
 from segzoo.evidence.climb import verify
 from segzoo.evidence.ladder import Setting
 from segzoo.formats import open_weights
@@ -246,12 +248,23 @@ def test_images_without_a_labelled_pixel_measure_nothing(lab):
     lab.manifest(lambda plain: [plain["datasets"]["ade-mini"].pop("digest", None), plain["models"]["mini-linear"].pop("counts")])
     check = climb(lab.folder, "mini-linear", images=2)["mIoU"]
     assert (check.status, check.code) == ("failed", 8)
-    assert "no pixel of the 2 images is labelled" in check.detail
-    assert "--images with a larger number" in check.detail
-    check = climb(lab.folder, "mini-linear", images=None)["mIoU"]
-    assert "no pixel of the 40 images is labelled" in check.detail
-    assert "--images" not in check.detail  # there are no more
+    assert "no pixel of the 40 images is labelled" in check.detail  # the others were looked at too
     assert "every label in them is one to be ignored" in check.detail
+    assert "--images" not in check.detail
+
+
+def test_a_subset_without_a_labelled_pixel_wants_more_images(lab):
+    folder = lab.folder / "ade_mini" / "annotations" / "validation"
+    for path in list(folder.glob("*.png"))[1:]:
+        with Image.open(path) as label:
+            empty = Image.new("L", label.size)
+        empty.save(path)
+    lab.manifest(lambda plain: [plain["datasets"]["ade-mini"].pop("digest", None), plain["models"]["mini-linear"].pop("counts")])
+    found = samples("ade20k", lab.folder / "ade_mini", "validation", 40)
+    chosen = next(images for images in range(1, 40) if not any(np.array(Image.open(one.label)).any() for one in subset(found, images)))
+    check = climb(lab.folder, "mini-linear", images=chosen)["mIoU"]
+    assert (check.status, check.code) == ("failed", 8)
+    assert f"no pixel of the {chosen} images is labelled: there is nothing to measure; --images with a larger number" in check.detail
 
 
 def test_an_image_that_is_none_fails_one_rung_and_the_next_entry_is_climbed(lab):

@@ -44,7 +44,7 @@ def _sentence(facts: Mapping[str, Any], basis: Mapping[str, Any]) -> str:
         details.append(f"{facts['speed']['images_per_second']:.2f} images/s" + _beside(basis["reported"]))
     if agreement := facts.get("agreement_with_fp32"):
         details.append(f"{agreement['pixels_percent']:.3f} % of the pixels of {agreement['images']} images as in fp32")
-    details += facts.get("notes", [])[-1:]
+    details += [*facts.get("labels", []), *facts.get("notes", [])[-1:]]
     precision = f", {basis['precision']}" if basis["precision"] != "fp32" else ""
     return f"{'; '.join(details)}; {facts['images']} of {facts['of']} images on {basis['device']}{precision}"
 

@@ -14,7 +14,7 @@ from segzoo.evaluation.counts import Counts
 from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.receipt import SAME
 from segzoo.evidence.rungs.outcome import same_question
-from segzoo.manifest.entries import Model
+from segzoo.manifest.entries import Dataset, Model
 from segzoo.zoo.data import all_samples
 
 if TYPE_CHECKING:
@@ -27,12 +27,16 @@ KnownCounts = Mapping[str, Counts]
 
 @dataclass(frozen=True)
 class Question:
-    """The images to evaluate. `of` is how many images the data set has, `digest` that of all its pairs."""
+    """The images to evaluate, `everything` that the data set has, and the `digest` of all its pairs."""
 
     entry: Model
     chosen: list[Sample]
-    of: int
+    everything: tuple[Sample, ...]
     digest: str
+
+    @property
+    def of(self) -> int:
+        return len(self.everything)
 
 
 def kept_of(climb: Climb, basis: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -51,7 +55,7 @@ def ask(entry: Model, setting: Setting) -> Question:
     data_digest = digest(found)
     if dataset.digest is not None and data_digest != dataset.digest:
         raise IntegrityError(f"{folder}: the data set is not the one that the manifest names: digest {data_digest}, expected {dataset.digest}")
-    return Question(entry, subset(found, setting.smoke or setting.images), len(found), data_digest)
+    return Question(entry, subset(found, setting.smoke or setting.images), found, data_digest)
 
 
 def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
@@ -67,6 +71,7 @@ def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
         "counts": entry.counts.model_dump(mode="json") if entry.counts else None,
         "data_digest": question.digest,
         "loader": dataset.loader,
+        **described(dataset),
         "split": dataset.split,
         "of": question.of,
         "images": len(question.chosen),
@@ -75,6 +80,11 @@ def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
         "precision": setting.precision,
         "speed": setting.speed,
     }
+
+
+def described(dataset: Dataset) -> dict[str, Any]:
+    """What the manifest says of a data set's folders and labels, where its loader does not say all."""
+    return dataset.model_dump(mode="json", by_alias=True, include={"folders", "labels"}, exclude_none=True)
 
 
 def counts_known(climb: Climb, question: Question, mode: str) -> KnownCounts | None:
@@ -100,9 +110,9 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> KnownCounts:
         raise NotFoundError(f"no receipt has the counts of each image in mode {mode}", hint=again)
     mine = basis_of(climb, question)
     for what in SAME:
-        if record["basis"][what] != json.loads(json.dumps(mine[what])):
-            way = f"--precision {record['basis'][what]} compares with it" if what == "precision" else again
-            raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {record['basis'][what]}, now {mine[what]}", hint=way)
+        if (then := record["basis"].get(what)) != json.loads(json.dumps(mine.get(what))):
+            way = f"--precision {then} compares with it" if what == "precision" else again
+            raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {then}, now {mine.get(what)}", hint=way)
     images = record["facts"]["modes"][mode]["per_image"]
     try:
         return {name: Counts.from_sparse(rows, question.entry.head.classes) for name, rows in images.items()}
