@@ -27,6 +27,8 @@ TABLE = {
     "verify": Row("verify", "verify", "Prove models by bytes, names, round trip, numbers and mIoU."),
     "report": Row("report", "report", "Make a page of receipts: verdicts, plots, classes, images, provenance."),
     "predict": Row("predict", "predict", "Segment images: overlays with a legend, label maps, class shares."),
+    "score": Row("score", "score", "Score saved label maps against a data set: mIoU, Dice, F-score and more."),
+    "data": Row("data", "data", "Look at a data set of your own, and describe it for a manifest."),
     "export": Row("export", "export", "Write a folder that transformers, timm, ONNX Runtime or plain torch loads."),
     "list": Row("list", "list_", "List the backbones, models and data sets of the zoo."),
     "info": Row("info", "info", "Show everything the zoo says about one entry."),

@@ -17,7 +17,7 @@ from segzoo.datasets.indices import indices
 from segzoo.datasets.sample import IGNORED, NO_CLASS, Sample
 from segzoo.errors import EnvironmentFault
 
-_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 # By the orientation in EXIF. Pillow's `exif_transpose` and `getexif` also find one in XMP, where OpenCV does not look.
 _ORIENTATION = 0x0112
@@ -44,7 +44,7 @@ def read_image(path: Path) -> np.ndarray:
             if turned.mode.startswith("I"):  # 16 bits, which older versions of Pillow keep in 32
                 return np.repeat((np.array(turned).clip(0, 65535) >> 8).astype(np.uint8)[..., None], 3, axis=2)
             return np.array(turned.convert("RGB"))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _unreadable(path, "image", error) from error
 
 
@@ -106,17 +106,17 @@ def read_values(sample: Sample) -> np.ndarray:
     read = _colours if sample.meaning.coloured else _indices
     try:
         with Image.open(sample.label) as image:
-            if image.format in _LOSSY:
+            if image.format in LOSSY:
                 raise EnvironmentFault(
                     f"{sample.label}: a label map in {image.format}, which changes the values that it stores",
                     hint="write the label maps anew, as PNG, from what they were made of",
                 )
             return read(image, sample)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _unreadable(sample.label, "label map", error) from error
 
 
-_LOSSY = ("JPEG", "MPO")
+LOSSY = ("JPEG", "MPO")
 _OF_INDICES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I")
 _OF_COLOURS = ("1", "L", "P", "RGB", "RGBA")
 
@@ -160,10 +160,15 @@ def _colours(image: Image.Image, sample: Sample) -> np.ndarray:
 def read_pair(sample: Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """An image and its label map, of the same size."""
     image, label = read_image(sample.image), read_label(sample, classes)
-    if image.shape[:2] != label.shape:
-        said = f"{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, its image has {image.shape[1]}x{image.shape[0]}"
-        raise EnvironmentFault(said, hint=_apart(sample.image, label.shape))
+    same_size(sample, image.shape, label.shape)
     return image, label
+
+
+def same_size(sample: Sample, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+    """Raises EnvironmentFault if an image (h, w, 3) and its label map (h, w) are not of the same size."""
+    if image[:2] != label:
+        said = f"{sample.label}: {label[1]}x{label[0]} pixels, its image has {image[1]}x{image[0]}"
+        raise EnvironmentFault(said, hint=_apart(sample.image, label))
 
 
 def _apart(image: Path, size: tuple[int, ...]) -> str:
@@ -180,5 +185,14 @@ def pixels_of(path: Path) -> int:
     try:
         with Image.open(path) as image:
             return image.width * image.height
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
+        raise _unreadable(path, "image", error) from error
+
+
+def mode_of(path: Path) -> str:
+    """How a picture is stored, as Pillow calls it: its format and mode, such as "PNG L"."""
+    try:
+        with Image.open(path) as image:
+            return f"{image.format} {image.mode}"
+    except UNREADABLE as error:
         raise _unreadable(path, "image", error) from error

@@ -20,13 +20,15 @@ class Survey:
     pixels: dict[tuple[Meaning, int], int] = field(default_factory=dict)
     first: dict[tuple[Meaning, int], Path] = field(default_factory=dict)
 
-    def add(self, sample: Sample, values: np.ndarray) -> None:
-        """Count the values (h, w) of one more label map."""
+    def add(self, sample: Sample, values: np.ndarray) -> list[int]:
+        """Count the values (h, w) of one more label map, and give those that occur."""
         self.images += 1
-        for value, pixels in zip(*_occurring(values), strict=True):
-            key = (sample.meaning, int(value))
-            self.pixels[key] = self.pixels.get(key, 0) + int(pixels)
+        occurring, pixels = (one.tolist() for one in _occurring(values))
+        for value, count in zip(occurring, pixels, strict=True):
+            key = (sample.meaning, value)
+            self.pixels[key] = self.pixels.get(key, 0) + count
             self.first.setdefault(key, sample.label)
+        return occurring
 
     def by_class(self, classes: int) -> dict[int, int]:
         """The pixels of each class that is labelled, of `ignored(classes)` and of NO_CLASS."""
