@@ -4,9 +4,9 @@ The names of the files pair them up, and their pixels say which of two is the la
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from pathlib import Path, PurePosixPath
 
@@ -51,16 +51,26 @@ class _Pairing:
     unpaired: int
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What the pixels of a picture look like. `colours` counts different ones; a picture that cannot be read has none."""
+
+    lossy: bool
+    coloured: bool
+    colours: int
+
+
 def arranged(folder: Path) -> Arrangement:
     """How a folder is arranged. Raises EnvironmentFault where no images and label maps of the same names are found."""
     files = [path.relative_to(folder).as_posix() for path in walked(folder) if path.suffix.lower() in SUFFIXES]
     if not files:
         raise EnvironmentFault(f"{folder}: no images below it", hint=f"images end in {', '.join(SUFFIXES)}")
+    look = cache(lambda file: _look(folder / file))
     found: list[tuple[tuple[float, ...], _Pairing]] = []
     for one in sorted(_pairings(files), key=lambda one: -len(one.pairs)):
         if found and len(one.pairs) < len(found[0][1].pairs):
             break
-        shown = _shown_by_pixels(folder, one)
+        shown = _shown_by_pixels(look, one)
         if shown is not None:
             found.append(((-one.unpaired, *shown, one.image_end is None, one.label_end is None, -len(f"{one.image_end}{one.label_end}")), one))
     if not found:
@@ -71,7 +81,7 @@ def arranged(folder: Path) -> Arrangement:
     mine = {name for _, name in chosen.pairs.values()}
     rivals = sorted(end for end in same if end is not None and not any(name.endswith(end) for name in mine))
     settings, splits = _splits(folder, chosen)
-    return Arrangement(settings, splits, _look(folder / next(iter(mine))).coloured, tuple(rivals))
+    return Arrangement(settings, splits, look(next(iter(mine))).coloured, tuple(rivals))
 
 
 def _pairings(files: Sequence[str]) -> Iterator[_Pairing]:
@@ -121,16 +131,6 @@ def _belongs(file: str, other: tuple[str, str | None], mine: tuple[str, str | No
     return end is not None and file.endswith(end) and (ending is None or end.endswith(ending))
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What the pixels of a picture look like. `colours` counts different ones; a picture that cannot be read has none."""
-
-    lossy: bool
-    coloured: bool
-    colours: int
-
-
-@lru_cache(4096)
 def _look(path: Path) -> _Look:
     try:
         with Image.open(path) as image:
@@ -142,14 +142,15 @@ def _look(path: Path) -> _Look:
         return _Look(True, False, 0)
 
 
-def _shown_by_pixels(folder: Path, one: _Pairing) -> tuple[float, float] | None:
+def _shown_by_pixels(look: Callable[[str], _Look], one: _Pairing) -> tuple[float, float] | None:
     """How well the label maps of a pairing look like label maps, the better the larger; None if they do not, or the images do."""
     chosen = [one.pairs[key] for key in sorted(one.pairs)]
-    looks = [(_look(folder / image), _look(folder / label)) for image, label in chosen[:: max(len(chosen) // _LOOKED_AT, 1)][:_LOOKED_AT]]
+    looks = [(look(image), look(label)) for image, label in chosen[:: max(len(chosen) // _LOOKED_AT, 1)][:_LOOKED_AT]]
     colours = [float(np.mean([look.colours for look in side])) for side in zip(*looks, strict=True)]
     if any(label.lossy or label.colours > _MOST_COLOURS for _, label in looks):
         return None
-    if not all(image.lossy for image, _ in looks) and colours[0] <= colours[1]:
+    told = colours[0] > colours[1] or (colours[0] == colours[1] and all(image.coloured and not label.coloured for image, label in looks))
+    if not told and not all(image.lossy for image, _ in looks):
         return None
     return -sum(label.coloured for _, label in looks), -colours[1]
 
@@ -184,7 +185,7 @@ def _lists(folder: Path, one: _Pairing) -> tuple[str, list[str]] | None:
     for path in walked(folder):
         if path.suffix == ".txt" and path.is_file():
             names = [line.strip() for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if line.strip()]
-            if names and all(name in one.pairs for name in names):
+            if names and all(name in one.pairs or PurePosixPath(name).with_suffix("").as_posix() in one.pairs for name in names):
                 by_folder[path.parent.relative_to(folder).as_posix()].append(path.stem)
     if not by_folder:
         return None

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import click
 import jsonschema
+import numpy as np
 import pytest
 import referencing
 from click.testing import CliRunner
+from PIL import Image
 from support import MINI, TAME
 
 from segzoo.cli import main
@@ -42,6 +44,8 @@ WORKING = {
     "export": [("mini-vit", "-o", "vit-hf", "--as", "hf"), ("mini-mask", "-o", "mask", "--as", "safetensors")],
     "verify": [("mini-linear", "mini-vit", "--images", "2", "--device", "cpu")],
     "predict": [("mini-linear", IMAGE, "--device", "cpu"), ("--compare", "mini-linear", "mini-mask", IMAGE, "--device", "cpu")],
+    "score": [("predictions", "--data", "ade-mini", "--split", "validation")],
+    "data check": [("ade-mini",), (MINI / "ade_mini", "--pictures", "seen")],
     "list": [()],
     "info": [("mini-vit",), ("mini-mask",), ("ade-mini",)],
     "inspect": [(TAME,), (TAME, "--keys")],
@@ -71,6 +75,10 @@ def test_every_command_with_json_is_tried_and_published():
 def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "zoo.yaml").write_text("version: 1\n")
+    (tmp_path / "predictions").mkdir()
+    for label in (MINI / "ade_mini" / "annotations" / "validation").glob("*.png"):
+        with Image.open(label) as raw:
+            Image.fromarray(np.array(raw).clip(1) - 1).save(tmp_path / "predictions" / label.name)
     order = ["fetch", *(command for command in WORKING if command not in ("fetch", "cache rm")), "cache rm"]
     for command in order:
         for arguments in WORKING[command]:

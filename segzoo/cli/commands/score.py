@@ -51,9 +51,7 @@ def score(choice: Choice, predictions: Path, data: str, like: str | None, split:
     found = samples(named.dataset.loads, named.folder, named.dataset.split, named.dataset.images)
     paths, others = find(predictions, found)
     if named.proposed and (doubt := named.proposed.doubt(largest(paths, found))):
-        raise EnvironmentFault(
-            f"{data}: {doubt}", hint=f"segzoo data check {data} proposes an entry: put it in a manifest, mend it, name it"
-        )
+        raise EnvironmentFault(f"{data}: {doubt}", hint=f"segzoo data check {data} proposes an entry: put it in a manifest, mend it, name it")
     remarks = list(misfits(survey(found), names, whole=True))
     for one in remarks:
         if one.certain:
