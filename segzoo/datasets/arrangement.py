@@ -3,6 +3,7 @@
 The names of the files pair them up, and their pixels say which of two is the label map. Of names only those of splits are understood.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ def arranged(folder: Path) -> Arrangement:
             break
         shown = _shown_by_pixels(look, one)
         if shown is not None:
-            found.append(((-one.unpaired, *shown, one.image_end is None, one.label_end is None, -len(f"{one.image_end}{one.label_end}")), one))
+            plain = (one.image_end is None, one.label_end is None, -len(f"{one.image_end}{one.label_end}"))
+            found.append(((shown[0], -one.unpaired, *shown[1:], *plain), one))
     if not found:
         hint = "images and labels lie in two folders under the same names, or beside each other under names that end differently"
         raise EnvironmentFault(f"{folder}: no images with label maps of the same names below it, among {len(files)} pictures", hint)
@@ -142,8 +144,11 @@ def _look(path: Path) -> _Look:
         return _Look(True, False, 0)
 
 
-def _shown_by_pixels(look: Callable[[str], _Look], one: _Pairing) -> tuple[float, float] | None:
-    """How well the label maps of a pairing look like label maps, the better the larger; None if they do not, or the images do."""
+def _shown_by_pixels(look: Callable[[str], _Look], one: _Pairing) -> tuple[float, float, float] | None:
+    """How well a pairing looks like images with label maps, the better the larger: many colours there, one channel and few values here.
+
+    None if the label maps do not look like label maps, or the images do.
+    """
     chosen = [one.pairs[key] for key in sorted(one.pairs)]
     looks = [(look(image), look(label)) for image, label in chosen[:: max(len(chosen) // _LOOKED_AT, 1)][:_LOOKED_AT]]
     colours = [float(np.mean([look.colours for look in side])) for side in zip(*looks, strict=True)]
@@ -152,7 +157,7 @@ def _shown_by_pixels(look: Callable[[str], _Look], one: _Pairing) -> tuple[float
     told = colours[0] > colours[1] or (colours[0] == colours[1] and all(image.coloured and not label.coloured for image, label in looks))
     if not told and not all(image.lossy for image, _ in looks):
         return None
-    return -sum(label.coloured for _, label in looks), -colours[1]
+    return int(math.log2(max(colours[0], 1))), -sum(label.coloured for _, label in looks), -colours[1]
 
 
 def _splits(folder: Path, one: _Pairing) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -145,6 +145,7 @@ def test_other_label_maps_of_the_same_images_are_told(tmp_path):
     for name in ("l/a_color.png", "l/b_color.png"):
         label(tmp_path / "city" / name, colours=[[0, 0, 0], [128, 64, 128], [0, 0, 142]])
     entry = facts(tmp_path / "city")["entry"]
+    assert "images: i, labels: l," in entry  # not the coloured label maps, which lie beside those of indices
     assert "label_suffix: _ids.png" in entry
     assert "_color.png" in entry.split("folders:")[0]
 
