@@ -12,8 +12,8 @@ from segzoo.datasets.sample import ignored
 def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
     """Pixels by label (row) and prediction (column), int64 (classes + 1, classes), on the device of `pred`.
 
-    Labels with the value `ignored(classes)` are not counted. The last row counts labels beyond the classes: pixels of no class, but
-    not ignored either.
+    Labels with the value `ignored(classes)` are not counted. The last row counts labels beyond the classes: pixels of no
+    class, but not ignored either.
     """
     place = _rows(classes, pred.device)[torch.as_tensor(label, device=pred.device).long()].add_(pred)
     counts = torch.zeros((classes + 2) * classes, dtype=torch.int64, device=pred.device)

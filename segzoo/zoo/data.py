@@ -13,7 +13,7 @@ from segzoo.store.unpacked import folder_of
 from segzoo.zoo.names import resolve_one
 
 if TYPE_CHECKING:
-    from segzoo.zoo.own.describe import Description
+    from segzoo.zoo.own.dataset import Description
     from segzoo.zoo.zoo import Zoo
 
 
@@ -72,7 +72,7 @@ def named_data(given: str, zoo: "Zoo", like: str | None = None, split: str | Non
             hint = f"with its folder in place of its name, --like {given} says which data set that is"
             raise EnvironmentFault(error.detail.replace(", or name its folder with --data DIR", ""), hint) from error
     elif Path(given).is_dir():
-        from segzoo.zoo.own.describe import describe
+        from segzoo.zoo.own.dataset import describe
 
         proposed = describe(Path(given))
         found = NamedData(proposed.name, proposed.dataset, Path(given), proposed)

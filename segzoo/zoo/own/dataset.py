@@ -1,7 +1,7 @@
 """The manifest entry of a data set that lies in a folder, from what is in it: where images and labels are, and what the labels mean."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from segzoo.datasets.arrangement import Arrangement, arranged
 from segzoo.datasets.listing import ABSENT, fault_of
 from segzoo.datasets.loaders import loader
 from segzoo.datasets.pairs import found_in
+from segzoo.datasets.palette import colours
 from segzoo.datasets.sample import IGNORED, Meaning, Sample
 from segzoo.datasets.survey import survey
 from segzoo.errors import EnvironmentFault
@@ -109,13 +110,4 @@ def _rule(values: list[int]) -> tuple[dict[str, Any], dict[str, tuple[int, int, 
 
 
 def _classes(number: int) -> dict[str, tuple[int, int, int]]:
-    return {f"class {index}": colour for index, colour in enumerate(_colours(range(number)))}
-
-
-def _colours(indices: Iterable[int]) -> list[tuple[int, int, int]]:
-    """Pascal VOC's colours, which are all different: the bits of an index dealt out to red, green and blue, the lowest to the highest."""
-
-    def channel(index: int, which: int) -> int:
-        return sum((index >> 3 * step + which & 1) << 7 - step for step in range(8))
-
-    return [(channel(index, 0), channel(index, 1), channel(index, 2)) for index in indices]
+    return {f"class {index}": colour for index, colour in enumerate(colours(number))}
