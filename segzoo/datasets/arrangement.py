@@ -83,7 +83,7 @@ def arranged(folder: Path) -> Arrangement:
     mine = {name for _, name in chosen.pairs.values()}
     rivals = sorted(end for end in same if end is not None and not any(name.endswith(end) for name in mine))
     settings, splits = _splits(folder, chosen)
-    return Arrangement(settings, splits, look(next(iter(mine))).coloured, tuple(rivals))
+    return Arrangement(settings, splits, look(min(mine)).coloured, tuple(rivals))
 
 
 def _pairings(files: Sequence[str]) -> Iterator[_Pairing]:
@@ -150,8 +150,11 @@ def _shown_by_pixels(look: Callable[[str], _Look], one: _Pairing) -> tuple[float
     None if the label maps do not look like label maps, or the images do.
     """
     chosen = [one.pairs[key] for key in sorted(one.pairs)]
-    looks = [(look(image), look(label)) for image, label in chosen[:: max(len(chosen) // _LOOKED_AT, 1)][:_LOOKED_AT]]
-    colours = [float(np.mean([look.colours for look in side])) for side in zip(*looks, strict=True)]
+    some = [(look(image), look(label)) for image, label in chosen[:: max(len(chosen) // _LOOKED_AT, 1)][:_LOOKED_AT]]
+    looks = [(image, label) for image, label in some if image.colours and label.colours]
+    if not looks:
+        return None
+    colours = [float(np.mean([each.colours for each in side])) for side in zip(*looks, strict=True)]
     if any(label.lossy or label.colours > _MOST_COLOURS for _, label in looks):
         return None
     told = colours[0] > colours[1] or (colours[0] == colours[1] and all(image.coloured and not label.coloured for image, label in looks))

@@ -106,7 +106,7 @@ def _message(error: Mapping[str, Any]) -> str:
 def _hint(error: Mapping[str, Any]) -> str | None:
     kind, where, found = error["type"], error["loc"], error["input"]
     if kind == "string_type" and isinstance(found, int | float):
-        return "quote it: a hash must be a text"
+        return f"quote it: {'a hash' if 'sha256' in str(where[-1]) else 'it'} must be a text"
     if kind in ("float_type", "tuple_type") and isinstance(found, str) and (spelt := _number(found)):
         return f"YAML takes {found} for a text: write {spelt}"
     if kind == "value_error" and where[0] == "datasets" and where[-1] == "path":

@@ -5,9 +5,11 @@ import shutil
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from PIL import Image
 from support import MINI
 
+from segzoo.cli import main
 from segzoo.datasets.loaders import LOADERS
 from segzoo.datasets.pairs import samples
 from segzoo.datasets.sample import AS_IT_IS, FROM_ONE, Meaning, Sample, keyed
@@ -159,3 +161,25 @@ def test_predictions_that_hardly_ever_agree_are_told(zero_based):
     check = climb(zero_based, "mini-linear", images=None)["mIoU"]
     assert (check.status, check.code, check.facts["modes"]["ss"]["measured"]["aAcc"] < 1) == ("skipped", 0, True)
     assert "under 1 %: predictions and labels hardly ever agree" in check.detail
+
+
+def test_a_receipt_knows_the_folders_and_the_rule(zero_based, monkeypatch):
+    """Its data are found again offline, and its counts are not compared with those by another rule."""
+    monkeypatch.chdir(zero_based)
+
+    def described(plain, rule):
+        one = {"loader": "folders", "folders": {"images": "images/{split}", "labels": "annotations/{split}"}, "labels": rule}
+        plain["datasets"]["ade-mini"].update(one)
+
+    def segzoo(*arguments):
+        done = CliRunner().invoke(main, ["--zoo", "zoo.yaml", "--zoo", "mini", *arguments])
+        return done.exit_code, done.stdout + done.stderr
+
+    change(zero_based, lambda plain: described(plain, {"from": 0, "ignore": [255]}))
+    code, said = segzoo("verify", "mini-linear", "--images", "2", "--device", "cpu")
+    assert (code, "the pixel counts of every image equal those stored" in said) == (0, True), said
+    code, said = segzoo("receipt", "check", "mini-linear", "--data", ".")
+    assert (code, "mini-linear: data: holds" in said) == (0, True), said
+    change(zero_based, lambda plain: described(plain, {"from": 0, "ignore": [255, 77]}))
+    code, said = segzoo("verify", "mini-linear", "--smoke", "2", "--device", "cpu")
+    assert (code, "is of another labels" in said) == (7, True), said

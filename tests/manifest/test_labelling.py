@@ -100,6 +100,13 @@ def test_a_rule_that_contradicts_itself_is_told_with_its_line(fault, tmp_path):
     assert said in raised.value.message
 
 
+def test_a_split_that_yaml_takes_for_a_number_is_to_be_quoted(tmp_path):
+    with pytest.raises(UsageError, match=r"datasets\.tiny\.split: Input should be a valid string, found 2017") as raised:
+        dataset(VALID.replace("split: anything", "split: 2017"), tmp_path)
+    assert raised.value.hint == "quote it: it must be a text"
+    assert dataset(VALID.replace("split: anything", 'split: "2017"'), tmp_path).split == "2017"
+
+
 def test_classes_that_share_a_colour_are_named(tmp_path):
     text = VALID.replace(RULE, "      colours: true\n").replace("[4, 5, 6]", "[1, 2, 3], sand: [9, 9, 9]")
     with pytest.raises(UsageError) as raised:

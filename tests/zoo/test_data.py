@@ -150,6 +150,15 @@ def test_other_label_maps_of_the_same_images_are_told(tmp_path):
     assert "_color.png" in entry.split("folders:")[0]
 
 
+def test_a_damaged_picture_does_not_hide_the_others(tmp_path):
+    tree(tmp_path / "mine", ["i/a.png", "i/b.png", "i/c.png"], ["l/a.png", "l/b.png", "l/c.png"])
+    (tmp_path / "mine" / "i" / "a.png").write_bytes(b"none")
+    assert [one["message"].split(": ")[1] for one in facts(tmp_path / "mine")["wrong"]] == ["not a readable image"]
+    (tmp_path / "mine" / "l" / "b.png").write_bytes(b"none")
+    done = check(tmp_path / "mine")
+    assert (done.exit_code, "l/b.png: not a readable label map" in done.stderr) == (8, True), done.output
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
@@ -251,3 +260,9 @@ def test_a_data_set_that_was_not_fetched():
     done = check("ade20k")
     assert (done.exit_code, "data set ade20k is not here: segzoo fetch ade20k; " in done.stderr.replace("\nhint: ", "; ")) == (8, True), done.output
     assert "--like ade20k" in done.stderr
+
+
+def test_info_spells_the_rule_as_the_manifest_does(mine):
+    done = CliRunner().invoke(main, ["--zoo", "zoo.yaml", "info", "mine", "--json"])
+    assert json.loads(done.stdout)["result"]["labels"] == {"from": 0, "ignore": [255], "colours": False}
+    assert "labels.from" in CliRunner().invoke(main, ["--zoo", "zoo.yaml", "info", "mine"]).stdout

@@ -25,7 +25,7 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     manifest = zoo.manifest
     among: dict[str, Any] = {**manifest.entries, **manifest.datasets}
     entry = resolve_one(zoo, name, among)
-    facts = entry.model_dump(mode="json", exclude_none=True, exclude=_NO_WEIGHTS)
+    facts = entry.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_NO_WEIGHTS)
     if as_json:
         show_json({"name": name, **facts})
         return
