@@ -6,7 +6,7 @@ Labels come out as they are stored: values of 1 to 16 bits, palette indices or c
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from segzoo.datasets.indices import indices
-from segzoo.datasets.sample import IGNORED, NO_CLASS, Sample
+from segzoo.datasets.sample import IGNORED, NO_CLASS, Meaning, Sample
 from segzoo.errors import EnvironmentFault
 
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -95,10 +95,15 @@ def _strange(sample: Sample, values: np.ndarray, classes: int) -> EnvironmentFau
     first = [int(value) for value in np.unique(values)[:6]]
     shown = ", ".join(map(sample.meaning.shown, first))
     what = "colours" if sample.meaning.coloured else "labels"
-    hint = "the label is of another edition of the data set, or the manifest has the wrong `loader` or `labels`, or too few `classes`"
-    if IGNORED in first and not sample.meaning.coloured:
-        hint = "255 mostly marks pixels that do not count: if it does here, add it to `ignore` in the manifest's `labels`"
-    return EnvironmentFault(f"{sample.label}: {what} {shown} in {values.size} pixels, but the data set has {classes} classes", hint)
+    said = f"{sample.label}: {what} {shown} in {values.size} pixels, but the data set has {classes} classes"
+    return EnvironmentFault(said, advice(sample.meaning, first))
+
+
+def advice(meaning: Meaning, strange: Sequence[int]) -> str:
+    """What to do about values that are neither a class nor ignored."""
+    if list(strange) == [IGNORED] and not meaning.coloured:
+        return "255 mostly marks pixels that do not count: if it does here, add it to `ignore` in the manifest's `labels`"
+    return "the labels are of another edition of the data set, or the manifest has the wrong `loader` or `labels`, or too few `classes`"
 
 
 def read_values(sample: Sample) -> np.ndarray:

@@ -6,6 +6,7 @@ A rule that is wrong gives figures that look like those of a bad model. What can
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from segzoo.datasets.decode import advice
 from segzoo.datasets.sample import IGNORED, NO_CLASS, Meaning
 from segzoo.datasets.survey import Survey
 from segzoo.errors import EnvironmentFault
@@ -54,9 +55,7 @@ def _strange(survey: Survey, meaning: Meaning, classes: int) -> Iterator[Misfit]
         pixels = sum(survey.pixels[meaning, value] for value in strange)
         what = "colours" if meaning.coloured else "labels"
         said = f"{survey.first[meaning, strange[0]]}: {what} {_first(map(meaning.shown, strange))} are neither a class nor ignored"
-        hint = "the labels are of another edition of the data set, or the manifest has the wrong `loader` or `labels`, or too few `classes`"
-        if strange == [IGNORED] and not meaning.coloured:
-            hint = "255 mostly marks pixels that do not count: if it does here, add it to `ignore` in the manifest's `labels`"
+        hint = advice(meaning, strange)
         yield Misfit(f"{said}: {pixels} pixels in all, of {survey.images} label maps; the data set has {classes} classes", hint, True)
 
 
