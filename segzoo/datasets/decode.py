@@ -158,8 +158,12 @@ def _colours(image: Image.Image, sample: Sample) -> np.ndarray:
         raise EnvironmentFault(f"{sample.label}: expected colours of 8 bits a channel, found an image of mode {image.mode}")
     if image.mode == "RGBA" and np.array(image.getchannel("A")).min() < 255:
         raise EnvironmentFault(f"{sample.label}: some of its pixels are transparent, and a transparent pixel has no certain colour")
-    pixels = np.array(image.convert("RGB")).astype(np.uint32)
-    return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
+    pixels = np.asarray(image.convert("RGB"))
+    packed = pixels[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        packed <<= 8
+        packed |= pixels[..., channel]
+    return packed
 
 
 def read_pair(sample: Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:

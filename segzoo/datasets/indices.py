@@ -15,8 +15,11 @@ def indices(meaning: Meaning, values: np.ndarray, classes: int) -> np.ndarray:
     if not meaning.coloured:
         return _table(meaning, classes)[values]
     keys, found = _colours(meaning, classes)
-    place = np.minimum(np.searchsorted(keys, values), len(keys) - 1)
-    return np.where(keys[place] == values, found[place], np.uint16(NO_CLASS))
+    flat = values.ravel()  # label maps have long runs of one colour: each run is looked up once
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
+    place = np.minimum(np.searchsorted(keys, flat[starts]), len(keys) - 1)
+    runs = np.where(keys[place] == flat[starts], found[place], np.uint16(NO_CLASS))
+    return np.repeat(runs, np.diff(np.append(starts, flat.size))).reshape(values.shape)
 
 
 @lru_cache(16)

@@ -124,6 +124,16 @@ def test_colours_are_classes(mode, suffix, tmp_path):
     assert read(tmp_path / f"a.{suffix}", BY_COLOUR, 3) == [[0, 1, 2, 255]]
 
 
+def test_every_pixel_finds_its_colour(tmp_path):
+    """With runs of any length, also across rows, against one look at each pixel."""
+    random = np.random.default_rng(0)
+    colours = np.unique(random.integers(0, 256, (150, 3)), axis=0).astype(np.uint8)
+    expected = random.integers(0, len(colours), 400).repeat(random.integers(1, 9, 400))[:1200].reshape(30, 40)
+    Image.fromarray(colours[expected]).save(tmp_path / "a.png")
+    pairs = [(int(red) << 16 | int(green) << 8 | int(blue), index) for index, (red, green, blue) in enumerate(colours)]
+    assert read(tmp_path / "a.png", Meaning(keyed=tuple(pairs[::-1]), coloured=True), len(colours)) == expected.tolist()
+
+
 def test_colours_that_mean_nothing_are_named(tmp_path):
     strange = np.array([[[1, 2, 3], [255, 0, 1], [1, 2, 3], [255, 0, 0]]], np.uint8)
     Image.fromarray(np.concatenate([PIXELS, strange])).save(tmp_path / "a.png")
