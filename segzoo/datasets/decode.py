@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from segzoo.datasets.sample import IGNORED, Sample
+from segzoo.datasets.sample import FROM_ONE, IGNORED, Sample, ignored
 from segzoo.errors import EnvironmentFault
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -75,25 +75,34 @@ def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
 
 
 def read_label(sample: Sample, classes: int) -> np.ndarray:
-    """Class indices uint8 (h, w) by the sample's own table; 255 is ignored."""
+    """Class indices uint16 (h, w) by the sample's own table. `ignored(classes)` marks the pixels of no class.
+
+    Files of 16 bits are read where 8 do not hold all classes. The values in them are indices, or begin at one.
+    """
     try:
         with Image.open(sample.label) as image:
             mode, raw = image.mode, np.array(image)
     except _UNREADABLE as error:
         raise _unreadable(sample.label, "label map", error) from error
-    if mode not in ("L", "P"):
+    wide = classes > IGNORED
+    if mode not in (("L", "P", "I;16") if wide else ("L", "P")):
         raise EnvironmentFault(
-            f"{sample.label}: expected 8-bit class indices, found an image of mode {mode}",
-            hint="colours or 16-bit labels are another edition of the data set",
+            f"{sample.label}: expected {'8- or 16' if wide else '8'}-bit class indices, found an image of mode {mode}",
+            hint=f"colours{'' if wide else ' or 16-bit labels'} are another edition of the data set",
         )
-    label = np.frombuffer(sample.meaning, np.uint8)[raw]
-    if (beyond := (label >= classes) & (label != IGNORED)).any():
+    label = _beyond_bytes(raw, sample.meaning) if wide else np.frombuffer(sample.meaning, np.uint8)[raw].astype(np.uint16)
+    if (beyond := (label >= classes) & (label != ignored(classes))).any():
         values = ", ".join(map(str, np.unique(raw[beyond])[:6]))
         raise EnvironmentFault(
             f"{sample.label}: labels {values} in {int(beyond.sum())} pixels, but the data set has {classes} classes",
             hint="the label is of another edition of the data set, or the manifest has the wrong `loader` or too few `classes`",
         )
     return label
+
+
+def _beyond_bytes(raw: np.ndarray, meaning: bytes) -> np.ndarray:
+    """Class indices where 255 is one of them. A 0 that means no class becomes 65535, which is ignored there."""
+    return raw.astype(np.uint16) - np.uint16(meaning == FROM_ONE)
 
 
 def read_pair(sample: Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:

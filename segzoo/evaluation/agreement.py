@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from segzoo.datasets.decode import read_image, read_pair
-from segzoo.datasets.sample import IGNORED, Sample
+from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.evaluator import Evaluator
 
@@ -26,7 +26,7 @@ def explained(evaluator: Evaluator, sample: Sample, found: Counts, expected: Cou
     image, label = read_pair(sample, evaluator.classes)
     best = evaluator.scores(image, mode).topk(2, dim=0).values.cpu()
     margin = _MARGINS.get(evaluator.precision, MARGIN)
-    close = int(((best[0] - best[1] < margin).numpy() & (label != IGNORED)).sum())
+    close = int(((best[0] - best[1] < margin).numpy() & (label != ignored(evaluator.classes))).sum())
     changed = [int(np.abs(mine - theirs).sum()) for mine, theirs in zip(found.arrays, expected.arrays, strict=True)]
     return changed[2] == 0 and max(changed) <= 2 * close, close
 

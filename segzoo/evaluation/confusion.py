@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segzoo.datasets.sample import IGNORED
+from segzoo.datasets.sample import ignored
 
 
 def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
     """Pixels by label (row) and prediction (column), int64 (classes + 1, classes), on the device of `pred`.
 
-    The last row counts labels beyond the classes: pixels of no class, but not ignored either.
+    Labels with the value `ignored(classes)` are not counted. The last row counts labels beyond the classes: pixels of no
+    class, but not ignored either.
     """
     place = _rows(classes, pred.device)[torch.as_tensor(label, device=pred.device).long()].add_(pred)
     counts = torch.zeros((classes + 2) * classes, dtype=torch.int64, device=pred.device)
@@ -22,7 +23,7 @@ def confusion(pred: Tensor, label: np.ndarray | Tensor, classes: int) -> Tensor:
 
 @lru_cache(16)
 def _rows(classes: int, device: torch.device) -> Tensor:
-    """Where the row of each of the 256 label values begins, int64. Ignored pixels have a row of their own after the others."""
-    row = torch.arange(256).clamp_(max=classes)
-    row[IGNORED] = classes + 1
+    """Where the row of each label value begins, int64. Ignored pixels have a row of their own after the others."""
+    row = torch.arange(ignored(classes) + 1).clamp_(max=classes)
+    row[ignored(classes)] = classes + 1
     return (row * classes).to(device)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from segzoo.datasets.decode import read_pair
-from segzoo.datasets.sample import IGNORED, Sample
+from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of, mean_iou
 from segzoo.evaluation.evaluator import Evaluator
@@ -52,7 +52,7 @@ def see_again(evaluator: Evaluator, sample: Sample, which: str, expected: Counts
     """Run one image through the model again, and draw it. Raises EnvironmentFault for an image that cannot be read."""
     image, label = read_pair(sample, evaluator.classes)
     found = evaluator.label_map(image, mode)
-    labelled = label != IGNORED
+    labelled = label != ignored(evaluator.classes)
     wrong = labelled & (found != label)
     panels = [Image.fromarray(image), _true(image, label, labelled, classes), tinted(image, found, classes), _apart(image, wrong, labelled)]
     occurring = sorted({*np.unique(label[labelled]).tolist(), *np.unique(found).tolist()})
