@@ -92,10 +92,15 @@ class Evaluator:
     def label_map(self, image: np.ndarray, mode: str = "ss") -> np.ndarray:
         """The class of each pixel of an RGB image uint8 (h, w, 3), as uint16 (h, w)."""
         found, top = np.empty(image.shape[:2], np.uint16), 0
-        with torch.inference_mode(), arithmetic("fp32"):
-            for band in self.bands(self.scored([self.views(image, mode)])[0]):
-                found[top : top + len(band)] = band.max(1).indices.cpu().numpy()
-                top += len(band)
+        try:
+            with torch.inference_mode(), arithmetic("fp32"):
+                for band in self.bands(self.scored([self.views(image, mode)])[0]):
+                    found[top : top + len(band)] = band.max(1).indices.cpu().numpy()
+                    top += len(band)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            raise self._too_large(image) from error
         return found
 
     # a data set
@@ -124,8 +129,11 @@ class Evaluator:
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
-            largest = max(image.shape[:2] for image, _ in pairs)
-            raise EnvironmentFault(f"out of memory on {self.device} with images of {largest[1]}x{largest[0]}", hint="--device cpu") from error
+            raise self._too_large(max((image for image, _ in pairs), key=lambda image: image.shape[:2])) from error
+
+    def _too_large(self, image: np.ndarray) -> EnvironmentFault:
+        """The error for an image whose scores need too much memory."""
+        return EnvironmentFault(f"out of memory on {self.device} with images of {image.shape[1]}x{image.shape[0]}", hint="--device cpu")
 
     def _views_of(self, sample: Sample, image: np.ndarray, mode: str) -> list[View]:
         try:

@@ -6,8 +6,12 @@ from segzoo.datasets.listing import expected_folders, images_ending, is_folder, 
 from segzoo.datasets.sample import AS_IT_IS, IGNORED, Sample
 
 # The 19 classes that count, by the ids that the annotators used (cityscapesScripts, `helpers/labels.py`).
-_CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-_FROM_IDS = bytes(_CITYSCAPES_IDS.index(value) if value in _CITYSCAPES_IDS else IGNORED for value in range(256))
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+CITYSCAPES_NAMES = (
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain"),
+    *("sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+)
+_FROM_IDS = bytes(CITYSCAPES_IDS.index(value) if value in CITYSCAPES_IDS else IGNORED for value in range(256))
 
 
 def cityscapes(folder: Path, split: str) -> tuple[Sample, ...]:
