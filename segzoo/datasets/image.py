@@ -44,11 +44,11 @@ def read_image(path: Path) -> np.ndarray:
     """An image as RGB uint8 (h, w, 3). Raises EnvironmentFault if it cannot be read, as all functions here do."""
     try:
         try:
-            return _decoded(path)
+            return _decoded(path, path)
         except (ValueError, SyntaxError, OSError):
             if (whole := png.essence(path)) is None:
                 raise
-            return _decoded(BytesIO(whole))
+            return _decoded(BytesIO(whole), path)
     except UNREADABLE as error:
         raise unreadable(path, "image", error) from error
 
@@ -92,7 +92,7 @@ class _Unfit(ValueError):
 _TO_EIGHT = "convert it to 8-bit RGB first: gdal_translate -ot Byte -scale, or the program that wrote it"
 
 
-def _decoded(file: Any) -> np.ndarray:
+def _decoded(file: Any, path: Path) -> np.ndarray:
     with opened(file) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of metadata that nobody reads
         lower = None
@@ -100,16 +100,16 @@ def _decoded(file: Any) -> np.ndarray:
             if why := tiff.unreadable(image.tag_v2):
                 raise _Unfit(why, _TO_EIGHT)
             tiff.as_stored(image)
-            with opened(file) as again:
+            with opened(path) as again:
                 tiff.as_stored(again)
                 if tiff.low_bytes(again):
                     lower = again
                     again.load()
-        image.load()  # a PNG's EXIF may come after its pixels; a TIFF is turned here
+        image.load()  # which turns a TIFF
         if image.mode == "F":
             raise _Unfit("its values are floating-point numbers", _TO_EIGHT)
-        turn = 0 if image.format == "TIFF" else _orientation(image.info.get("exif", b""))
-        return _turned(_rgb(image, lower), turn)
+        exif = {"TIFF": lambda: b"", "PNG": lambda: png.exif(path)}.get(image.format or "", lambda: image.info.get("exif", b""))
+        return _turned(_rgb(image, lower), _orientation(exif()))
 
 
 def _rgb(image: Image.Image, lower: Image.Image | None) -> np.ndarray:

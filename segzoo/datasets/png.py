@@ -2,7 +2,9 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _SIGN = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
@@ -14,18 +16,28 @@ def essence(path: Path) -> bytes | None:
     As libpng does, it leaves out what is optional and has a wrong checksum.
     """
     with path.open("rb") as file:
-        if file.read(8) != _SIGN:
+        if file.read(len(_SIGN)) != _SIGN:
             return None
-        kept = [_SIGN]
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if kind not in _NEEDED:
-                file.seek(length + 4, 1)
-                continue
+        return _SIGN + b"".join(head + body + check for head, body, check in _chunks(file, _NEEDED))
+
+
+def exif(path: Path) -> bytes:
+    """The EXIF of a PNG, empty without one."""
+    with path.open("rb") as file:
+        file.seek(len(_SIGN))
+        return next((body for _, body, _ in _chunks(file, (b"eXIf",))), b"")
+
+
+def _chunks(file: BinaryIO, wanted: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Head, body and checksum of the chunks of these kinds, without optional ones whose checksum is wrong."""
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind not in wanted:
+            file.seek(length + 4, 1)
+        else:
             body, check = file.read(length), file.read(4)
             optional = kind[0] & 0x20
             if not optional or check == struct.pack(">I", zlib.crc32(kind + body)):
-                kept += [head, body, check]
-            if kind == b"IEND":
-                break
-    return b"".join(kept)
+                yield head, body, check
+        if kind == b"IEND":
+            return

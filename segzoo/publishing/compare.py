@@ -8,8 +8,8 @@ from PIL import Image
 
 from segzoo.errors import UsageError
 from segzoo.publishing.legend import Classes, legend, titled
-from segzoo.publishing.overlay import Prediction, bands, beside, tinted
-from segzoo.publishing.reduced import reduced, reduced_labels, reduction
+from segzoo.publishing.overlay import Prediction, beside, tinted
+from segzoo.publishing.reduced import bands, reduced, reduced_labels, reduction
 
 _NO_NAME = re.compile(r"class \d+")
 

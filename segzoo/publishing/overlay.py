@@ -8,10 +8,9 @@ from PIL import Image
 
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.publishing.legend import Classes, legend
-from segzoo.publishing.reduced import reduced, reduced_labels, reduction
+from segzoo.publishing.reduced import bands, reduced, reduced_labels, reduction
 
 _OPACITY = 0.6
-_ROWS = 1 << 20  # pixels that are computed at a time
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,6 @@ def shares(pixels: np.ndarray, classes: Classes) -> dict[str, float]:
     names, whole = list(classes), int(pixels.sum())
     order = sorted(np.flatnonzero(pixels), key=lambda index: (-pixels[index], index))
     return {names[index]: round(100 * float(pixels[index]) / whole, 2) for index in order}
-
-
-def bands(height: int, width: int) -> list[slice]:
-    """The rows of a picture in runs, each of few pixels."""
-    step = max(_ROWS // max(width, 1), 1)
-    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
 def overlay(image: np.ndarray, prediction: Prediction, classes: Classes, original: bool = False) -> Image.Image:

@@ -12,6 +12,7 @@ from segzoo.publishing.legend import width_of
 
 _SMALL, _LARGE = 3_000_000, 24_000_000  # pixels of a sheet
 _SHARE = 0.75  # of the picture's pixels
+_ROWS = 1 << 20  # pixels that are computed at a time
 
 
 def reduction(size: tuple[int, int], panels: int) -> int:
@@ -27,13 +28,18 @@ def reduced(image: np.ndarray, k: int) -> np.ndarray:
     if k == 1:
         return image
     height, width = image.shape[0] // k, image.shape[1] // k
-    total = np.zeros((height, width, image.shape[2]), np.uint32)
-    for down in range(k):
-        for right in range(k):
-            total += image[down : height * k : k, right : width * k : k]
-    total += k * k // 2
-    total //= k * k
-    return total.astype(np.uint8)
+    found = np.empty((height, width, image.shape[2]), np.uint8)
+    for rows in bands(height, width * k):
+        part = image[rows.start * k : rows.stop * k]
+        total = sum(part[down::k, right : width * k : k].astype(np.uint32) for down in range(k) for right in range(k))
+        found[rows] = (total + k * k // 2) // (k * k)
+    return found
+
+
+def bands(height: int, width: int) -> list[slice]:
+    """The rows of a picture in runs, each of few pixels."""
+    step = max(_ROWS // max(width, 1), 1)
+    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
 def reduced_labels(labels: np.ndarray, k: int) -> np.ndarray:
