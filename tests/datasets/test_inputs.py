@@ -27,7 +27,15 @@ def test_a_folder_stands_for_all_that_is_below_it(photos, tmp_path):
     found = inputs([str(photos)], tmp_path / "photos" / "out")
     heic = lacking_plugin(".heic") is not None
     assert [str(place) for place in found.places.values()] == ["a.jpg", "b.JPEG", *([] if heic else ["c.heic"]), "in/a.png", "in/deep/e.tif"]
-    assert found.skipped == {"folder": 3, "PDF": 1, "without a suffix": 1, "hidden file": 1, "broken link": 1, "no file": 1, **({"HEIC": 1} if heic else {})}
+    assert found.skipped == {
+        "folder": 3,
+        "PDF": 1,
+        "without a suffix": 1,
+        "hidden file": 1,
+        "broken link": 1,
+        "no file": 1,
+        **({"HEIC": 1} if heic else {}),
+    }
     if heic:
         assert found.hint == "pip install pillow-heif, and they are read too"
         begin = "skipped 9: 3 folders, 1 HEIC, 1 PDF, 1 broken link, 1 hidden file"

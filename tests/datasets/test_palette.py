@@ -3,7 +3,17 @@
 from segzoo.datasets.palette import colours
 
 # VOC2012's devkit, `VOClabelcolormap`: background, aeroplane, bicycle, bird, boat, bottle, ... tv/monitor.
-VOC = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 5: (128, 0, 128), 8: (64, 0, 0), 19: (128, 192, 0), 20: (0, 64, 128)}
+VOC = {
+    0: (0, 0, 0),
+    1: (128, 0, 0),
+    2: (0, 128, 0),
+    3: (128, 128, 0),
+    4: (0, 0, 128),
+    5: (128, 0, 128),
+    8: (64, 0, 0),
+    19: (128, 192, 0),
+    20: (0, 64, 128),
+}
 
 
 def test_colours_are_pascal_vocs_distinct_and_stable():
