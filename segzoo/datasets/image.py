@@ -7,7 +7,7 @@ refuses, such as one with a wrong checksum beside the pixels, the file is read h
 import struct
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -66,7 +66,7 @@ _LOCK = threading.Lock()
 
 
 @contextmanager
-def opened(file: Any) -> Any:
+def opened(file: Any) -> Iterator[Any]:
     """An image by Pillow, without Pillow's limit to the number of pixels, which is lower than OpenCV's and all programs' own."""
     _plugged()
     with _LOCK:
@@ -108,8 +108,8 @@ def _decoded(file: Any, path: Path) -> np.ndarray:
         image.load()  # which turns a TIFF
         if image.mode == "F":
             raise _Unfit("its values are floating-point numbers", _TO_EIGHT)
-        exif = {"TIFF": lambda: b"", "PNG": lambda: png.exif(path)}.get(image.format or "", lambda: image.info.get("exif", b""))
-        return _turned(_rgb(image, lower), _orientation(exif()))
+        exif = b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else image.info.get("exif", b"")
+        return _turned(_rgb(image, lower), _orientation(exif))
 
 
 def _rgb(image: Image.Image, lower: Image.Image | None) -> np.ndarray:

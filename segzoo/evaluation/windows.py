@@ -17,6 +17,7 @@ from torch import Tensor
 
 _BAND_BYTES = {"cpu": 1 << 23}  # of scores at a time: what a CPU's cache holds
 _BAND_BYTES_ELSEWHERE = 1 << 28
+_WIDE_BYTES = 1 << 26  # of patch rows at full width
 
 
 @dataclass(frozen=True)
@@ -136,23 +137,25 @@ def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
 
 
 class _Wide:
-    """The scores of a view's patch rows at full width, of those rows only that a band of pixels reaches."""
+    """The scores of a view's patch rows at full width: of all rows where that is little, else of those that a band of pixels reaches."""
 
     def __init__(self, view: Scored):
         self.grid = view.grid
         self.matrix = (view.columns.matrix.flip(0) if view.flipped else view.columns.matrix).T
+        whole = 4 * self.grid.shape[0] * self.grid.shape[1] * self.matrix.shape[1] <= _WIDE_BYTES
+        self.all = self.grid @ self.matrix if whole or self.grid.device.type != "cpu" else None
         self.rows: list[int] = []
         self.held = self.grid[:0] @ self.matrix
 
     def of(self, reached: Sequence[int]) -> Tensor:
         """The scores (rows, c, width) of these patch rows. Rows of the last call are not computed again."""
-        if (wanted := list(reached)) != self.rows:
-            kept = [row for row in self.rows if row in set(wanted)]
-            fresh = [row for row in wanted if row not in set(kept)]
+        if self.all is not None:
+            return self.all if len(reached) == len(self.all) else self.all[reached]
+        if reached != self.rows:
+            kept = [row for row in self.rows if row in set(reached)]
+            fresh = [row for row in reached if row not in set(kept)]
             self.held = self.held[[self.rows.index(row) for row in kept]]  # before the fresh ones are there: this is most of the memory
             self.held = torch.cat([self.held, self.grid[fresh] @ self.matrix])
-            order = kept + fresh
-            if order != wanted:
-                self.held = self.held[[order.index(row) for row in wanted]]
-            self.rows = wanted
+            self.held = self.held[[(kept + fresh).index(row) for row in reached]]
+            self.rows = list(reached)
         return self.held
