@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,6 @@ from support import GOLDEN, MINI
 import segzoo
 from segzoo.cli import main
 from segzoo.datasets.image import read_image
-from segzoo.datasets.palette import colours
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.manifest.document import load_manifest, packaged
 from segzoo.publishing.compare import disagreement, pairing, side_by_side
@@ -347,6 +347,11 @@ def test_weights_that_are_not_finite_are_no_model(name, tmp_path):
     assert f"nan: round trip: failed: not finite: {name}" in done.stdout
 
 
+def colours(count):
+    """Different ones."""
+    return [(index % 256, index // 256, 200) for index in range(count)]
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     """A zoo whose models have 300 classes: the mini zoo's linear head, with its eight classes at other places; the others never win.
@@ -468,13 +473,41 @@ def test_a_picture_that_cannot_be_made_loses_neither_the_label_map_nor_later_ima
     (folder / "out" / f"a.{kind}.png").mkdir(parents=True)
     done = predict(*models, "a.jpg", "b.jpg", "-o", "out", "--json")
     assert done.exit_code == 8
-    first, second, *_ = json.loads(done.stdout)["result"]
+    first, second, *_ = valid(done)
     assert f"a.{kind}.png: not made" in first["error"]["message"]
     assert (folder / second[kind]).is_file()
     assert kind not in first
     if len(models) == 1:
         with Image.open(folder / first["labels"]) as labels:
             assert np.array_equal(np.array(labels), golden_labels())
+
+
+def test_every_file_of_a_folder_is_accounted_for_and_the_folder_mirrored(folder):
+    for name in ("photos/a.jpg", "photos/in/a.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FIRST, folder / name)
+    (folder / "photos" / "paper.pdf").touch()
+    (folder / "photos" / ".git").mkdir()
+    done = predict("mini-linear", "photos", "-o", "photos/out")
+    assert done.exit_code == 0
+    assert {str(path.relative_to(folder / "photos" / "out")) for path in (folder / "photos" / "out").rglob("*.labels.png")} == {
+        "a.labels.png",
+        "in/a.labels.png",
+    }
+    assert done.stderr.endswith("skipped 2: 1 PDF, 1 folder\n2 images segmented; pictures in photos/out/\n")
+    again = predict("mini-linear", "photos", "-o", "photos/out", "--json")  # what was made is not segmented again
+    *images, total, skipped = valid(again)
+    assert (len(images), total["images"], skipped["skipped"]) == (2, 2, {"PDF": 1, "folder": 2})
+
+
+def valid(done):
+    """The result of an answer in JSON, which the published schema describes."""
+    answer = json.loads(done.stdout)
+    jsonschema.validate(answer["result"], {"$defs": SCHEMA["$defs"], "$ref": "#/$defs/predict"})
+    return answer["result"]
+
+
+SCHEMA = json.loads(packaged("output.schema.json").read_text())
 
 
 def test_csv_and_totals(folder):
@@ -493,7 +526,7 @@ def test_csv_and_totals(folder):
     assert [int(row["pixels"]) for row in whole] == sorted(counts[counts > 0], reverse=True)
     assert [float(row["percent"]) for row in whole] == [round(100 * one / counts.sum(), 4) for one in sorted(counts[counts > 0], reverse=True)]
     assert {row["class"] for row in whole} == {list(CLASSES)[index] for index in counts.nonzero()[0]}
-    *_, total = json.loads(predict("mini-linear", FIRST, second, "--json", "-o", "out").stdout)["result"]
+    *_, total = valid(predict("mini-linear", FIRST, second, "--json", "-o", "out"))
     assert (total["images"], total["pixels"]) == (2, counts.sum())
     assert list(total["shares"].values()) == [round(100 * one / counts.sum(), 2) for one in sorted(counts[counts > 0], reverse=True)]
 
