@@ -108,7 +108,7 @@ def _decoded(file: Any, path: Path) -> np.ndarray:
         image.load()  # which turns a TIFF
         if image.mode == "F":
             raise _Unfit("its values are floating-point numbers", _TO_EIGHT)
-        exif = b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else image.info.get("exif", b"")
+        exif = b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else (image.info.get("exif") or b"")
         return _turned(_rgb(image, lower), _orientation(exif))
 
 
