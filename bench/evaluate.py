@@ -203,7 +203,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             pairs = [read_pair(sample, entry.head.classes) for sample in group]
             clock.append(time.perf_counter())
             views = [evaluator.views(image, options.mode) for image, _ in pairs]
-            windows += sum(len(view.crops) for one in views for view in one)
+            windows += sum(len(view.windows) for one in views for view in one)
             wait()
             clock.append(time.perf_counter())
             scored = evaluator.scored(views)

@@ -18,7 +18,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")
 """How the names of files of weights end."""
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".avif", ".heic", ".heif")
 """How the names of images end that `predict` looks for in a folder."""
 
 RESAMPLINGS = ("mmseg", "timm", "jax", "antialias")
@@ -29,6 +29,9 @@ FORMS = ("safetensors", "hf", "timm", "onnx")
 
 PROGRAMS = ("mmseg", "rstrudel")
 """Whose evaluation a protocol follows."""
+
+SERVERS = ("ade20k", "cityscapes")
+"""Benchmarks whose servers take label maps that `predict --as` writes."""
 
 RECEIPT = "segzoo-receipt/3"
 """The schema of a receipt."""

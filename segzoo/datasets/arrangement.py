@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from segzoo.datasets.decode import LOSSY, UNREADABLE
+from segzoo.datasets.decode import LOSSY
+from segzoo.datasets.image import UNREADABLE
 from segzoo.datasets.listing import SUFFIXES, walked
 from segzoo.errors import EnvironmentFault
 

@@ -1,81 +1,20 @@
-"""Images and label maps from their files, decoded as MMSegmentation decodes them.
+"""Label maps from their files, and pairs of image and label map, decoded as MMSegmentation decodes them.
 
-Images come out as from cv2 with its colour flag (mmcv's `imfrombytes`), EXIF orientation, CMYK and 16 bits included.
 Labels come out as they are stored: values of 1 to 16 bits, palette indices or colours, never turned, resized or scaled.
 """
 
 import re
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
+from segzoo.datasets.image import UNREADABLE, opened, read_image, unreadable
 from segzoo.datasets.indices import indices
 from segzoo.datasets.sample import IGNORED, NO_CLASS, Meaning, Sample
 from segzoo.errors import EnvironmentFault
-
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
-# By the orientation in EXIF. Pillow's `exif_transpose` and `getexif` also find one in XMP, where OpenCV does not look.
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image as RGB uint8 (h, w, 3). Raises EnvironmentFault if it cannot be read, as all functions here do."""
-    try:
-        with Image.open(path) as image:
-            image.load()  # a PNG's EXIF may come after its pixels; a TIFF is turned here
-            turn = 0 if image.format == "TIFF" else _orientation(image.info.get("exif", b""))
-            turned = image.transpose(_TURNS[turn]) if turn in _TURNS else image
-            if turned.mode == "CMYK" and image.format in ("JPEG", "MPO"):
-                return _from_cmyk(np.array(turned))
-            if turned.mode.startswith("I"):  # 16 bits, which older versions of Pillow keep in 32
-                return np.repeat((np.array(turned).clip(0, 65535) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(turned.convert("RGB"))
-    except UNREADABLE as error:
-        raise _unreadable(path, "image", error) from error
-
-
-def _unreadable(path: Path, what: str, error: Exception) -> EnvironmentFault:
-    """The error for a file that is damaged or no image, or that the system does not open."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return EnvironmentFault(f"{path}: not a readable {what}: {error.strerror}")
-    why = "in no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
-    return EnvironmentFault(f"{path}: not a readable {what}: {why}", hint="it is damaged or no image: get it again from its source")
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation in a block of EXIF, 0 without one, as OpenCV 4.x reads it (`exif.cpp`): two bytes, whatever type the entry gives."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    short = "<H" if tiff.startswith(b"II") else ">H"
-    try:
-        (mark,), (begin,) = struct.unpack_from(short, tiff, 2), struct.unpack_from(f"{short[0]}I", tiff, 4)
-        (entries,) = struct.unpack_from(short, tiff, begin)
-        for place in range(begin + 2, begin + 2 + 12 * entries, 12):
-            if mark == 42 and struct.unpack_from(short, tiff, place) == (_ORIENTATION,):
-                return int(struct.unpack_from(short, tiff, place + 8)[0])
-    except struct.error:  # cut off before one was found
-        return 0
-    return 0
-
-
-def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
-    """RGB from a JPEG's CMYK by OpenCV's integer formula (`icvCvt_CMYK2BGR`). It takes the values as stored; Pillow inverts them."""
-    stored = (255 - pixels).astype(np.int32)
-    black = stored[..., 3:]
-    return (black - ((255 - stored[..., :3]) * black >> 8)).astype(np.uint8)
 
 
 def read_label(sample: Sample, classes: int) -> np.ndarray:
@@ -110,7 +49,7 @@ def read_values(sample: Sample) -> np.ndarray:
     """The values in a label map as they are stored, (h, w): uint8 or uint16, or for a meaning in colours 0xRRGGBB as uint32."""
     read = _colours if sample.meaning.coloured else _indices
     try:
-        with Image.open(sample.label) as image:
+        with opened(sample.label) as image:
             if image.format in LOSSY:
                 raise EnvironmentFault(
                     f"{sample.label}: a label map in {image.format}, which changes the values that it stores",
@@ -118,7 +57,7 @@ def read_values(sample: Sample) -> np.ndarray:
                 )
             return read(image, sample)
     except UNREADABLE as error:
-        raise _unreadable(sample.label, "label map", error) from error
+        raise unreadable(sample.label, "label map", error) from error
 
 
 LOSSY = ("JPEG", "MPO")
@@ -182,26 +121,17 @@ def same_size(sample: Sample, image: tuple[int, ...], label: tuple[int, ...]) ->
 
 def _apart(image: Path, size: tuple[int, ...]) -> str:
     """What to do if a label map's size (h, w) is not that of its image."""
-    with Image.open(image) as stored:
+    with opened(image) as stored:
         if (stored.height, stored.width) != size:
             return "one of them was resized, or belongs to another picture: get both again from their source"
     turned = f"as stored, {image.name} has the label's size; its EXIF turns it, and MMSegmentation follows the EXIF"
     return f"{turned}: remove the orientation from the image's EXIF, or turn the label map"
 
 
-def pixels_of(path: Path) -> int:
-    """The number of pixels of an image, from its header."""
-    try:
-        with Image.open(path) as image:
-            return image.width * image.height
-    except UNREADABLE as error:
-        raise _unreadable(path, "image", error) from error
-
-
 def mode_of(path: Path) -> str:
     """How a picture is stored, as Pillow calls it: its format and mode, such as "PNG L"."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return f"{image.format} {image.mode}"
     except UNREADABLE as error:
-        raise _unreadable(path, "image", error) from error
+        raise unreadable(path, "image", error) from error

@@ -8,7 +8,8 @@ from os import cpu_count
 
 import numpy as np
 
-from segzoo.datasets.decode import mode_of, read_image, read_values, same_size
+from segzoo.datasets.decode import mode_of, read_values, same_size
+from segzoo.datasets.image import read_image
 from segzoo.datasets.listing import fault_of
 from segzoo.datasets.sample import NO_CLASS, Sample, ignored
 from segzoo.datasets.survey import Survey

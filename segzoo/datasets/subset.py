@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-from segzoo.datasets.decode import pixels_of
+from segzoo.datasets.image import pixels_of
 from segzoo.datasets.sample import Sample
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from segzoo.datasets.decode import read_image, read_pair
+from segzoo.datasets.decode import read_pair
+from segzoo.datasets.image import read_image
 from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.evaluator import Evaluator

@@ -63,16 +63,16 @@ class Evaluator:
         return protocols.views(_sent(image, self.device), self.protocol, mode, self.patch)
 
     def scored(self, images: Sequence[list[View]]) -> list[list[Scored]]:
-        """The views of some images with the model's scores; crops of one shape go through it together."""
-        shapes: dict[torch.Size, list[tuple[int, int]]] = {}
+        """The views of some images with the model's scores; windows of one shape go through it together."""
+        alike: dict[Any, list[tuple[int, int]]] = {}
         for image, views in enumerate(images):
             for place, view in enumerate(views):
-                shapes.setdefault(view.crops.shape[1:], []).append((image, place))
+                alike.setdefault((view.shape, view.pixels.dtype), []).append((image, place))
         done: dict[tuple[int, int], Scored] = {}
-        for places in shapes.values():
+        for places in alike.values():
             chosen = [images[image][place] for image, place in places]
-            scores = self._patch_scores(torch.cat([view.crops for view in chosen]))
-            for key, view, part in zip(places, chosen, scores.split([len(view.crops) for view in chosen]), strict=True):
+            scores = self._patch_scores(chosen)
+            for key, view, part in zip(places, chosen, scores.split([len(view.windows) for view in chosen]), strict=True):
                 done[key] = scored(view, part)
         return [[done[image, place] for place in range(len(views))] for image, views in enumerate(images)]
 
@@ -81,8 +81,8 @@ class Evaluator:
         return bands(views, soft=len(views) > 1 or protocols.BY[self.protocol.by].softmaxes)
 
     def labels(self, views: Sequence[Scored]) -> Tensor:
-        """The best class of each pixel, int64 (h, w); of equal ones the first."""
-        return torch.cat([band.max(1).indices for band in self.bands(views)])
+        """The best class of each pixel, int32 (h, w); of equal ones the first."""
+        return torch.cat([band.max(1).indices.int() for band in self.bands(views)])
 
     def scores(self, image: np.ndarray, mode: str = "ss") -> Tensor:
         """Class scores (c, h, w) at the size of an RGB image uint8 (h, w, 3)."""
@@ -90,9 +90,18 @@ class Evaluator:
             return torch.cat(list(self.bands(self.scored([self.views(image, mode)])[0]))).transpose(0, 1)
 
     def label_map(self, image: np.ndarray, mode: str = "ss") -> np.ndarray:
-        """The class of each pixel of an RGB image uint8 (h, w, 3), as uint8 (h, w)."""
-        with torch.inference_mode(), arithmetic("fp32"):
-            return self.labels(self.scored([self.views(image, mode)])[0]).to(torch.uint8).cpu().numpy()
+        """The class of each pixel of an RGB image uint8 (h, w, 3), as uint16 (h, w)."""
+        found, top = np.empty(image.shape[:2], np.uint16), 0
+        try:
+            with torch.inference_mode(), arithmetic("fp32"):
+                for band in self.bands(self.scored([self.views(image, mode)])[0]):
+                    found[top : top + len(band)] = band.max(1).indices.cpu().numpy()
+                    top += len(band)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            raise self._too_large(image) from error
+        return found
 
     # a data set
 
@@ -113,15 +122,18 @@ class Evaluator:
         """The confusions (images, classes + 1, classes) of some images by their pixels and labels."""
         try:
             with torch.inference_mode(), arithmetic("fp32"):
-                labels = [_sent(label, self.device) for _, label in pairs]  # early: a copy in between would wait for the network
+                labels = [_sent(label.astype(np.int32), self.device) for _, label in pairs]  # early: a copy in between would wait for the network
                 views = self.scored([self._views_of(sample, image, mode) for sample, (image, _) in zip(group, pairs, strict=True)])
                 found = [confusion(self.labels(seen), label, self.classes) for seen, label in zip(views, labels, strict=True)]
                 return torch.stack(found).cpu().numpy()
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
-            largest = max(image.shape[:2] for image, _ in pairs)
-            raise EnvironmentFault(f"out of memory on {self.device} with images of {largest[1]}x{largest[0]}", hint="--device cpu") from error
+            raise self._too_large(max((image for image, _ in pairs), key=lambda image: image.shape[:2])) from error
+
+    def _too_large(self, image: np.ndarray) -> EnvironmentFault:
+        """The error for an image whose scores need too much memory."""
+        return EnvironmentFault(f"out of memory on {self.device} with images of {image.shape[1]}x{image.shape[0]}", hint="--device cpu")
 
     def _views_of(self, sample: Sample, image: np.ndarray, mode: str) -> list[View]:
         try:
@@ -131,22 +143,25 @@ class Evaluator:
 
     # the model
 
-    def _patch_scores(self, pixels: Tensor) -> Tensor:
-        """The model's scores for crops of one shape, as many at once as fit."""
-        each = -(-pixels.shape[-2] // self.patch) * -(-pixels.shape[-1] // self.patch)
+    def _patch_scores(self, views: Sequence[View]) -> Tensor:
+        """The model's scores for the windows of some views, of one shape and looked at alike, as many at once as fit."""
+        height, width = views[0].shape
+        each = -(-height // self.patch) * -(-width // self.patch)
+        windows = [(view, *place) for view in views for place in view.windows]
         parts: list[Tensor] = []
         done = 0
-        while done < len(pixels):
-            count = max(self.tokens // each, 1)
+        while done < len(windows):
+            some = windows[done : done + max(self.tokens // each, 1)]
             try:
+                pixels = views[0].look(torch.stack([view.crop(rows, columns) for view, rows, columns in some]))
                 with arithmetic(self.precision):
-                    parts.append(self.model.scores(pixels[done : done + count].to(self.dtype)))  # type: ignore[operator]
+                    parts.append(self.model.scores(pixels.to(self.dtype)))  # type: ignore[operator]
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
-                self._halve(min(count, len(pixels) - done), each, error)
+                self._halve(len(some), each, error)
             else:
-                done += count
+                done += len(some)
         return torch.cat(parts)
 
     def _halve(self, tried: int, each: int, error: RuntimeError) -> None:

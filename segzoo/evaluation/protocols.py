@@ -5,7 +5,7 @@ rstrudel/segmenter measured their published figures. `ms+flip-1.x` is six sizes 
 MMSegmentation 1.x does it; it gives other figures. `whole` is a single scale in one piece instead of windows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segzoo.errors import EnvironmentFault
 from segzoo.evaluation.resize import rescaled, resize
-from segzoo.evaluation.windows import Axis, View, axis, cut
+from segzoo.evaluation.windows import Axis, View, axis
 from segzoo.manifest.entries import Protocol
 
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -70,11 +70,22 @@ def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[Vie
     for sized in sizes((height, width), protocol.scale, mode):
         if 0 in sized:
             raise EnvironmentFault(f"too thin: {width}x{height} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
-        plain = normalised(resize(pixels, sized), protocol)
-        rows = windowed(plain.shape[1], height, protocol, mode, patch, pixels.device)
-        columns = windowed(plain.shape[2], width, protocol, mode, patch, pixels.device)
-        found += [cut(plain, rows, columns, flipped) for flipped in ((False, True) if flips(mode) else (False,))]
+        plain, look = seen(resize(pixels, sized), protocol)
+        rows = windowed(plain.shape[0], height, protocol, mode, patch, pixels.device)
+        columns = windowed(plain.shape[1], width, protocol, mode, patch, pixels.device)
+        found += [View(rows, columns, flipped, plain, look) for flipped in ((False, True) if flips(mode) else (False,))]
     return found
+
+
+def seen(image: Tensor, protocol: Protocol) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The pixels of a resized image uint8 (h, w, 3), and what makes the model's input of windows of them; see `View`.
+
+    The windows are normalised. Only an image that the program enlarges is normalised as a whole.
+    """
+    if BY[protocol.by].enlarges and min(image.shape[:2]) < protocol.crop:
+        return normalised(image, protocol).permute(1, 2, 0), _first
+    mean, std = (_channels(values, image.device) for values in (protocol.mean, protocol.std))
+    return image, lambda windows: _first((windows.float() - mean).div_(std))
 
 
 def normalised(image: Tensor, protocol: Protocol) -> Tensor:
@@ -82,6 +93,11 @@ def normalised(image: Tensor, protocol: Protocol) -> Tensor:
     mean, std = (_channels(values, image.device) for values in (protocol.mean, protocol.std))
     plain = (image.float() - mean).div_(std).permute(2, 0, 1)
     return _enlarged(plain, protocol.crop) if BY[protocol.by].enlarges else plain
+
+
+def _first(windows: Tensor) -> Tensor:
+    """Channels (windows, h, w, 3) as the first axis of each window."""
+    return windows.permute(0, 3, 1, 2).contiguous()
 
 
 @lru_cache(64)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from segzoo.datasets.decode import read_image
+from segzoo.datasets.image import read_image
 from segzoo.datasets.sample import Sample
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.precision import arithmetic

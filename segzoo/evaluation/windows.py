@@ -3,10 +3,11 @@
 These steps (mmseg 1.2.2's EncoderDecoder, rstrudel's `merge_windows`) are linear and treat rows and columns apart.
 Together they are one matrix for the rows and one for the columns. `axis` finds such a matrix by taking the steps
 with unit vectors. `bands` applies both to the scores of all patches of all windows, a few rows of pixels at a time,
-so scores at full size exist only where somebody asks for them.
+so scores at full size exist only where somebody asks for them. Windows are cut when the model takes them, so no image
+exists in floating point as a whole.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 _BAND_BYTES = {"cpu": 1 << 23}  # of scores at a time: what a CPU's cache holds
 _BAND_BYTES_ELSEWHERE = 1 << 28
+_WIDE_BYTES = 1 << 26  # of patch rows at full width
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,35 @@ class Axis:
 
 @dataclass(frozen=True)
 class View:
-    """An image at one size, plain or flipped, before the model: its windows, and their pixels (windows, 3, h, w)."""
+    """An image at one size, plain or flipped, before the model.
+
+    `pixels` are those of the resized image (h, w, 3), not flipped; `look` makes of some windows of them, (windows, h, w, 3),
+    what the model takes: float32 (windows, 3, h, w).
+    """
 
     rows: Axis
     columns: Axis
     flipped: bool
-    crops: Tensor
+    pixels: Tensor
+    look: Callable[[Tensor], Tensor]
+
+    @property
+    def windows(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Begin and end of each window's rows and columns, row by row."""
+        return [(rows, columns) for rows in self.rows.windows for columns in self.columns.windows]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of a window."""
+        (top, bottom), (left, right) = self.rows.windows[0], self.columns.windows[0]
+        return bottom - top, right - left
+
+    def crop(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+        """The pixels of a window."""
+        if not self.flipped:
+            return self.pixels[slice(*rows), slice(*columns)]
+        width = self.pixels.shape[1]
+        return self.pixels[slice(*rows), width - columns[1] : width - columns[0]].flip(1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,11 @@ class Scored:
     columns: Axis
     flipped: bool
     grid: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image at its original size."""
+        return len(self.rows.matrix), len(self.columns.matrix)
 
 
 def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -76,15 +106,8 @@ def axis(length: int, target: int, crop: int, stride: int, patch: int, cuts_padd
     return Axis(places, resized.flatten(0, 1).T.contiguous().to(device))
 
 
-def cut(image: Tensor, rows: Axis, columns: Axis, flipped: bool = False) -> View:
-    """A view of an image (3, h, w), cut into windows row by row; flipped before, if at all."""
-    seen = image.flip(-1) if flipped else image
-    crops = torch.stack([seen[:, top:bottom, left:right] for top, bottom in rows.windows for left, right in columns.windows])
-    return View(rows, columns, flipped, crops)
-
-
 def scored(view: View, scores: Tensor) -> Scored:
-    """A view with the scores (windows, c, h, w) of its crops' patches."""
+    """A view with the scores (windows, c, h, w) of its windows' patches."""
     grid = scores.float().unflatten(0, (len(view.rows.windows), len(view.columns.windows))).permute(0, 3, 2, 1, 4)
     return Scored(view.rows, view.columns, view.flipped, grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1))
 
@@ -94,19 +117,45 @@ def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
 
     Logits if there is one view; with `soft` the mean of all views' probabilities.
     """
-    wide = [one.grid @ (one.columns.matrix.flip(0) if one.flipped else one.columns.matrix).T for one in views]
-    height, (_, classes, width) = len(views[0].rows.matrix), wide[0].shape
-    at_once = max(_BAND_BYTES.get(wide[0].device.type, _BAND_BYTES_ELSEWHERE) // (4 * classes * width), 1)
+    wide = [_Wide(one) for one in views]
+    (height, width), classes = views[0].size, views[0].grid.shape[1]
+    at_once = max(_BAND_BYTES.get(views[0].grid.device.type, _BAND_BYTES_ELSEWHERE) // (4 * classes * width), 1)
     for top in range(0, height, at_once):
         mean: Tensor | None = None
         for one, across in zip(views, wide, strict=True):
             share = one.rows.matrix[top : top + at_once]
+            reached: Sequence[int] = range(share.shape[1])
             if share.device.type == "cpu":  # few of the patches reach a band of rows
-                reached = share.any(0).nonzero()[:, 0]
-                share, across = share[:, reached], across[reached]
-            scores = (share @ across.flatten(1)).unflatten(1, (classes, width))
+                reached = share.any(0).nonzero()[:, 0].tolist()
+                share = share[:, reached]
+            scores = (share @ across.of(reached).flatten(1)).unflatten(1, (classes, width))
             if soft:
                 scores = scores.softmax(1)
             mean = scores if mean is None else mean.add_(scores)
         assert mean is not None  # there is a view
         yield mean.div_(len(views)) if len(views) > 1 else mean
+
+
+class _Wide:
+    """The scores of a view's patch rows at full width: of all rows where that is little, else of those that a band of pixels reaches."""
+
+    def __init__(self, view: Scored):
+        self.grid = view.grid
+        self.matrix = (view.columns.matrix.flip(0) if view.flipped else view.columns.matrix).T
+        whole = 4 * self.grid.shape[0] * self.grid.shape[1] * self.matrix.shape[1] <= _WIDE_BYTES
+        self.all = self.grid @ self.matrix if whole or self.grid.device.type != "cpu" else None
+        self.rows: list[int] = []
+        self.held = self.grid[:0] @ self.matrix
+
+    def of(self, reached: Sequence[int]) -> Tensor:
+        """The scores (rows, c, width) of these patch rows. Rows of the last call are not computed again."""
+        if self.all is not None:
+            return self.all if len(reached) == len(self.all) else self.all[reached]
+        if reached != self.rows:
+            kept = [row for row in self.rows if row in set(reached)]
+            fresh = [row for row in reached if row not in set(kept)]
+            self.held = self.held[[self.rows.index(row) for row in kept]]  # before the fresh ones are there: this is most of the memory
+            self.held = torch.cat([self.held, self.grid[fresh] @ self.matrix])
+            self.held = self.held[[(kept + fresh).index(row) for row in reached]]
+            self.rows = list(reached)
+        return self.held

@@ -1,110 +1,70 @@
 """What a model sees in an image: a label map, the share of each class, and a picture that a person can read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from segzoo.evaluation.evaluator import Evaluator
-
-Classes = Mapping[str, tuple[int, int, int]]
+from segzoo.publishing.legend import Classes, legend
+from segzoo.publishing.reduced import bands, reduced, reduced_labels, reduction
 
 _OPACITY = 0.6
-_LEGEND = 260  # pixels beside the picture
-_ROW = 22
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A label map (h, w) uint8 of class indices, and the share of each class in percent, the largest first."""
+    """A label map (h, w) uint16 of class indices; the share of each class in percent, the largest first; and the pixels of each class."""
 
     labels: np.ndarray
     shares: dict[str, float]
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def predict(evaluator: Evaluator, image: np.ndarray, classes: Classes, mode: str = "ss") -> Prediction:
     """The classes of an RGB image uint8 (h, w, 3), by the same protocol as the model's figures."""
     labels = evaluator.label_map(image, mode)
-    return Prediction(labels, _shares(labels, classes))
+    pixels = pixels_of(labels, len(classes))
+    return Prediction(labels, shares(pixels, classes), pixels)
 
 
-def _shares(labels: np.ndarray, classes: Classes) -> dict[str, float]:
-    pixels = np.bincount(labels.ravel(), minlength=len(classes))
-    names = list(classes)
+def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
+    """How many pixels of a label map each class has, int64 (classes,)."""
+    found = np.zeros(classes, np.int64)
+    for rows in bands(*labels.shape):
+        found += np.bincount(labels[rows].ravel(), minlength=classes)
+    return found
+
+
+def shares(pixels: np.ndarray, classes: Classes) -> dict[str, float]:
+    """The share in percent of each class that has pixels, the largest first."""
+    names, whole = list(classes), int(pixels.sum())
     order = sorted(np.flatnonzero(pixels), key=lambda index: (-pixels[index], index))
-    return {names[index]: round(100 * float(pixels[index]) / labels.size, 2) for index in order}
+    return {names[index]: round(100 * float(pixels[index]) / whole, 2) for index in order}
 
 
-def index_map(labels: np.ndarray, classes: Classes) -> Image.Image:
-    """The label map as a palette image: values are class indices, the palette has the colours."""
-    image = Image.fromarray(labels, "P")
-    image.putpalette([channel for colour in classes.values() for channel in colour])
-    return image
+def overlay(image: np.ndarray, prediction: Prediction, classes: Classes, original: bool = False) -> Image.Image:
+    """The image tinted by class, beside a column of the classes found, each with its share; with `original`, the image itself first.
 
-
-def overlay(image: np.ndarray, prediction: Prediction, classes: Classes) -> Image.Image:
-    """The image tinted by class, beside a column of the classes found, each with its share."""
-    column = legend({name: [share] for name, share in prediction.shares.items()}, classes, image.shape[0])
-    return beside([tinted(image, prediction.labels, classes)], column)
-
-
-def side_by_side(image: np.ndarray, pair: Sequence[Prediction], names: Sequence[str], classes: Sequence[Classes]) -> Image.Image:
-    """Two models' pictures side by side, and a third that is faded where the two agree."""
-    first, second = (_named(one.labels, its) for one, its in zip(pair, classes, strict=True))
-    apart = first != second
-    faded = (image.astype(np.float32) * 0.25 + 255 * 0.75).astype(np.uint8)
-    panels = [tinted(image, one.labels, its) for one, its in zip(pair, classes, strict=True)]
-    panels.append(Image.fromarray(np.where(apart[..., None], image, faded)))
-    titles = [*names, f"they differ in {100 * apart.mean():.2f} %"]
-    both: dict[str, list[float]] = {name: [one.shares.get(name, 0.0) for one in pair] for one in pair for name in one.shares}
-    column = legend(both, {**classes[1], **classes[0]}, image.shape[0])
-    return beside([titled(panel, title) for panel, title in zip(panels, titles, strict=True)], column)
-
-
-def disagreement(pair: Sequence[Prediction], classes: Sequence[Classes]) -> float:
-    """The share of pixels, in percent, where two models predict classes with different names."""
-    first, second = (_named(one.labels, its) for one, its in zip(pair, classes, strict=True))
-    return round(100 * float((first != second).mean()), 2)
-
-
-def _named(labels: np.ndarray, classes: Classes) -> np.ndarray:
-    """The label map with names in place of indices, since two models may number their classes differently."""
-    return np.array(list(classes))[labels]
+    A huge image is drawn smaller, see `reduction`.
+    """
+    k = reduction(image.shape[:2], 1 + original)
+    small = reduced(image, k)
+    panels = [tinted(small, reduced_labels(prediction.labels, k), classes)]
+    if original:
+        panels.insert(0, Image.fromarray(small))
+    column = legend({name: [share] for name, share in prediction.shares.items()}, classes, *small.shape[:2])
+    return beside(panels, column)
 
 
 def tinted(image: np.ndarray, labels: np.ndarray, classes: Classes) -> Image.Image:
-    colours = np.array(list(classes.values()), np.float32)[labels]
-    return Image.fromarray((image * (1 - _OPACITY) + colours * _OPACITY).round().astype(np.uint8))
-
-
-def titled(picture: Image.Image, title: str) -> Image.Image:
-    """A picture under a line of text."""
-    sheet = Image.new("RGB", (max(picture.width, int(_font().getlength(title)) + 8), picture.height + _ROW), "white")
-    ImageDraw.Draw(sheet).text((4, 4), title, fill="black", font=_font())
-    sheet.paste(picture, (0, _ROW))
-    return sheet
-
-
-def legend(shares: Mapping[str, Sequence[float]], classes: Classes, height: int) -> Image.Image:
-    """A column of colours, names and shares, the largest first. Classes that do not fit beside the picture are only counted."""
-    most = max(height // _ROW - 1, 8)
-    ordered = sorted(shares.items(), key=lambda one: -max(one[1]))
-    shown, rest = ordered[:most], ordered[most:]
-    sheet = Image.new("RGB", (_LEGEND, max(height, _ROW * (len(shown) + bool(rest)) + 6)), "white")
-    draw, font = ImageDraw.Draw(sheet), _font()
-    for row, (name, percents) in enumerate(shown):
-        top = 3 + row * _ROW
-        draw.rectangle((8, top + 3, 22, top + 17), fill=classes[name], outline="black")
-        draw.text((30, top + 2), name if len(name) < 20 else f"{name[:18]}\u2026", fill="black", font=font)
-        draw.text((_LEGEND - 8, top + 2), " | ".join(f"{percent:.1f}" for percent in percents) + " %", fill="black", font=font, anchor="ra")
-    if rest:
-        draw.text((30, 5 + len(shown) * _ROW), f"and {len(rest)} more, each below {max(rest[0][1]):.1f} %", fill="gray", font=font)
-    return sheet
-
-
-def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(13)
+    """The image uint8 (h, w, 3), each pixel mixed with the colour of its class."""
+    colours = np.array(list(classes.values()), np.float32) * np.float32(_OPACITY)
+    found = np.empty(image.shape, np.uint8)
+    for rows in bands(*labels.shape):
+        found[rows] = (image[rows] * np.float32(1 - _OPACITY) + colours[labels[rows]]).round()
+    return Image.fromarray(found)
 
 
 def beside(panels: Sequence[Image.Image], column: Image.Image) -> Image.Image:

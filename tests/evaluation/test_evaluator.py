@@ -19,11 +19,14 @@ from support import GOLDEN, MINI, golden_model, slow_after
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segzoo.cli import main
-from segzoo.datasets.decode import read_image, read_label, read_pair
+from segzoo.datasets.decode import read_label, read_pair
+from segzoo.datasets.image import read_image
 from segzoo.datasets.pairs import digest, samples
 from segzoo.datasets.sample import Sample
 from segzoo.datasets.subset import subset
 from segzoo.errors import EnvironmentFault
+from segzoo.evaluation import resize as resize_module
+from segzoo.evaluation import windows as windows_module
 from segzoo.evaluation.agreement import MARGIN, agreement, explained
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of
@@ -129,6 +132,19 @@ def test_augmented_counts_are_mmsegs(head, mode, mini_zoo):
     for sample in chosen:
         expected = recorded(stored[sample.name])
         assert found[sample.name] == expected or explained(evaluator, sample, found[sample.name], expected, mode)[0], sample.name
+
+
+@pytest.mark.parametrize("mode", ["ss", "ms+flip"])
+def test_a_picture_too_large_for_memory_gets_the_same_scores_in_narrow_bands(mode, mini_zoo, monkeypatch):
+    """What is too large may be lowered instead: rows of patches, of scores and of the resized image, a few at a time."""
+    evaluator = mini_evaluator(mini_zoo.models["mini-mask"])
+    pixels = np.concatenate([read_image(PIXELS / f"{image}.png")[:33, :60] for image in AWKWARD[:4]], axis=1)
+    whole, labels = evaluator.scores(pixels, mode), evaluator.label_map(pixels, mode)
+    monkeypatch.setattr(windows_module, "_WIDE_BYTES", 0)
+    monkeypatch.setattr(windows_module, "_BAND_BYTES", {"cpu": 1})
+    monkeypatch.setattr(resize_module, "_BAND", {"cpu": 1})
+    assert (evaluator.scores(pixels, mode) - whole).abs().max() < 1e-5
+    assert (evaluator.label_map(pixels, mode) == labels).mean() > 0.999
 
 
 def test_the_whole_image_is_one_window_where_it_fits_one(mini_zoo):

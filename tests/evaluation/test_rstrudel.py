@@ -10,7 +10,7 @@ from support import GOLDEN, MINI
 
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
-from segzoo.datasets.decode import read_image
+from segzoo.datasets.image import read_image
 from segzoo.datasets.pairs import samples
 from segzoo.evaluation.agreement import MARGIN, explained
 from segzoo.evaluation.counts import Counts, counts_of

@@ -1,5 +1,6 @@
 """`segzoo predict` and `segzoo.load`: what users see of a model, from the zoo and from files of their own."""
 
+import csv
 import json
 import os
 import pickle
@@ -10,19 +11,25 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 from support import GOLDEN, MINI
 
 import segzoo
 from segzoo.cli import main
-from segzoo.datasets.decode import read_image
+from segzoo.datasets.image import read_image
 from segzoo.errors import AccuracyError, ConversionError, EnvironmentFault, NotFoundError, UsageError
-from segzoo.manifest.document import load_manifest
-from segzoo.publishing.overlay import disagreement, index_map, legend
+from segzoo.manifest.document import load_manifest, packaged
+from segzoo.publishing.compare import disagreement, pairing, side_by_side
+from segzoo.publishing.label_map import fitting, index_map, server_map
+from segzoo.publishing.legend import legend
+from segzoo.publishing.overlay import Prediction, overlay
+from segzoo.publishing.reduced import reduced, reduced_labels, reduction
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_zoo
 
@@ -56,10 +63,11 @@ def test_label_map_overlay_and_shares_are_mmsegs(folder):
         names[index]: round(100 * float((expected == index).mean()), 2)
         for index in sorted(np.unique(expected), key=lambda index: -(expected == index).sum())
     }
-    with Image.open(folder / record["overlay"]) as overlay, Image.open(FIRST) as image:
+    with Image.open(folder / record["overlay"]) as drawn, Image.open(FIRST) as image:
         tint = 0.4 * np.array(image.convert("RGB"), float) + 0.6 * np.array(list(CLASSES.values()), float)[expected]
-        assert np.abs(np.array(overlay)[: image.height, : image.width] - tint).max() <= 1
-        assert overlay.width > image.width + 200  # the legend beside it
+        assert np.abs(np.array(drawn)[: image.height, : image.width] - tint).max() <= 1
+        assert image.width < drawn.width <= 2 * image.width + 6  # the legend beside it
+        assert drawn.height == image.height
 
 
 def test_folders_patterns_and_lists(folder):
@@ -145,7 +153,8 @@ def test_a_broken_image_does_not_keep_the_others_from_being_segmented(models, fo
     done = predict(*models, broken_among(folder), "-o", "out")
     assert done.exit_code == 8
     assert {path.name.split(".")[0] for path in (folder / "out").iterdir()} == {"a", "c"}
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["a.jpg", "c.jpg"]
+    both = "all images" if len(models) == 1 else "all images by mini-linear"
+    assert [line.split(":")[0] for line in done.stdout.splitlines()][:3] == ["a.jpg", "c.jpg", both]
     assert f"error: {folder}/photos/b.jpg: not a readable image" in done.stderr
     assert "data set" not in done.stderr
     assert done.stderr.endswith("2 of 3 images done; pictures in out/\n")
@@ -156,7 +165,8 @@ def test_what_the_system_does_not_give_is_not_said_to_be_damaged(folder):
     shutil.copy(FIRST, folder / "._hidden.jpg")
     shutil.copy(FIRST, folder / "seen.jpg")
     done = predict("mini-linear", folder)
-    assert (done.exit_code, done.stdout.count("\n")) == (0, len([one for one in folder.glob("[!.]*.jpg") if one.is_file()]))
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
+    assert "skipped 1: 1 hidden file\n" in done.stderr
     with pytest.raises(EnvironmentFault, match=r"folder\.jpg: not a readable image: Is a directory$") as caught:
         read_image(folder / "folder.jpg")
     assert caught.value.hint is None
@@ -254,12 +264,10 @@ def test_a_legend_of_many_classes_counts_what_does_not_fit():
     classes = {f"class {index}": (index, index, index) for index in range(40)}
     short = legend({name: [40.0 - index] for index, name in enumerate(classes)}, classes, 100)
     tall = legend({name: [40.0 - index] for index, name in enumerate(classes)}, classes, 2000)
-    assert short.height < 230 < tall.height
+    assert (short.height, tall.height) == (100, 2000)
 
 
 def test_other_names_for_other_numbers_agree():
-    from segzoo.publishing.overlay import Prediction
-
     one, other = {"a": (0, 0, 0), "b": (9, 9, 9)}, {"b": (9, 9, 9), "a": (0, 0, 0)}
     pair = [Prediction(np.array([[0, 1]], np.uint8), {}), Prediction(np.array([[1, 0]], np.uint8), {})]
     assert disagreement(pair, [one, other]) == 0
@@ -337,3 +345,257 @@ def test_weights_that_are_not_finite_are_no_model(name, tmp_path):
     done = CliRunner().invoke(main, ["--zoo", str(tmp_path / "own.yaml"), "verify", "nan"])
     assert done.exit_code == 5
     assert f"nan: round trip: failed: not finite: {name}" in done.stdout
+
+
+def colours(count):
+    """Different ones."""
+    return [(index % 256, index // 256, 200) for index in range(count)]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A zoo whose models have 300 classes: the mini zoo's linear head, with its eight classes at other places; the others never win.
+
+    `apart` has its eight at the last places, and `turned` calls its classes the other way round.
+    """
+    folder = tmp_path_factory.mktemp("many")
+    plain = yaml.safe_load((MINI / "zoo.yaml").read_text())
+    weights = segzoo.open(MINI / ZOO.models["mini-linear"].checkpoint.name)
+    names = [f"thing {index}" for index in range(300)]
+    entry = plain["models"]["mini-linear"]
+    models, datasets = {}, {}
+    for name, places, called in (("apart", LAST, names), ("turned", [299 - place for place in LAST], names[::-1]), ("odd", range(8), ["x", "y"])):
+        tensors = {key: torch.from_numpy(np.array(array)) for key, array in weights.items()}
+        for part in ("weight", "bias"):
+            old = tensors[f"decode_head.conv_seg.{part}"]
+            new = torch.zeros(300, *old.shape[1:])
+            new[list(places)] = old
+            if part == "bias":
+                new[[index for index in range(300) if index not in places]] = -1e6
+            tensors[f"decode_head.conv_seg.{part}"] = new
+        torch.save(tensors, folder / f"{name}.pth")
+        classes = dict(zip([*called, *(f"other {index}" for index in range(300 - len(called)))], map(list, colours(300)), strict=True))
+        datasets[f"set-{name}"] = {**plain["datasets"]["ade-mini"], "classes": classes}
+        checkpoint = {"name": f"{name}.pth", "layout": "mmseg", "urls": [f"{name}.pth"]}
+        protocol = {**entry["protocol"], "dataset": f"set-{name}"}
+        models[name] = {
+            "title": name,
+            "checkpoint": checkpoint,
+            "backbone": entry["backbone"],
+            "head": {"kind": "linear", "classes": 300},
+            "protocol": protocol,
+        }
+    written(folder / "zoo.yaml", {"version": 1, "datasets": datasets, "models": models})
+    return folder / "zoo.yaml"
+
+
+def written(path, plain):
+    """YAML without aliases, which a manifest must not have."""
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(plain)), sort_keys=False))
+
+
+LAST = [41, 255, 256, 257, 290, 297, 298, 299]
+
+
+def predict_many(many, *arguments):
+    return CliRunner().invoke(main, ["--zoo", str(many), "predict", *map(str, arguments), "--device", "cpu"])
+
+
+def golden_labels(name="linear"):
+    with Image.open(FIRST) as image:
+        return np.load(GOLDEN / "mini_zoo" / f"{name}_ss" / "ADE_val_00000001.npz")["pred"].reshape(image.height, image.width)
+
+
+def test_label_maps_of_more_than_255_classes_have_16_bits(many, folder):
+    done = predict_many(many, "apart", FIRST, "--json", "-o", "out")
+    assert done.exit_code == 0, done.output
+    (record,) = json.loads(done.stdout)["result"]
+    expected = np.array(LAST)[golden_labels()]
+    with Image.open(record["labels"]) as image:
+        assert image.mode == "I;16"
+        assert np.array_equal(np.array(image), expected)
+    assert record["shares"].keys() == {f"thing {index}" for index in np.unique(expected)}
+    with Image.open(record["overlay"]) as drawn, Image.open(FIRST) as image:
+        tint = 0.4 * np.array(image.convert("RGB"), float) + 0.6 * np.array(colours(300), float)[expected]
+        assert np.abs(np.array(drawn)[: image.height, : image.width] - tint).max() <= 1
+
+
+def test_models_are_compared_by_the_names_of_their_classes(many, folder):
+    (record,) = json.loads(predict_many(many, "--compare", "apart", "turned", FIRST, "--json").stdout)["result"]
+    assert record["differ_percent"] == 0
+    assert record["shares"]["apart"] == record["shares"]["turned"]
+    refused = predict_many(many, "--compare", "apart", "odd", FIRST)
+    assert refused.exit_code == 2
+    assert "their classes, 300 and 300, have no names in common" in refused.output
+
+
+def test_exactly_256_classes_need_16_bits_too():
+    labels = np.array([[0, 255]], np.uint16)
+    named = {f"c{index}": colour for index, colour in enumerate(colours(256))}
+    assert index_map(labels, named).mode == "I;16"
+    assert np.array(index_map(labels, named)).tolist() == [[0, 255]]
+    assert index_map(labels[:, :1], dict(list(named.items())[:255])).mode == "P"
+
+
+def test_labels_beyond_255_are_counted_and_255_is_a_class(many):
+    labels = np.array(LAST)[golden_labels()]
+    ade = many.parent / "set"
+    for part in ("images", "annotations"):
+        (ade / part / "validation").mkdir(parents=True)
+    shutil.copy(FIRST, ade / "images" / "validation")
+    labels[0, :5] = -1  # 0 in the file: no class
+    Image.fromarray((labels + 1).astype(np.uint16)).save(ade / "annotations" / "validation" / "ADE_val_00000001.png")
+    plain = yaml.safe_load(many.read_text())
+    for dataset in plain["datasets"].values():
+        dataset.update(images=1, path="set")
+    written(many.parent / "one.yaml", plain)
+    facts = segzoo.evaluate("apart", zoo=many.parent / "one.yaml", modes="ss")["modes"]["ss"]
+    assert facts["measured"]["aAcc"] == 100
+    assert sum(map(sum, facts["confusion"])) == labels.size - 5
+
+
+def test_pairs_of_classes():
+    ade, city, none = ({name: (0, 0, 0) for name in names.split()} for names in ("road car sky", "car sky building person", "x y z"))
+    unnamed, more = ({f"class {index}": (0, 0, 0) for index in range(count)} for count in (3, 4))
+    assert pairing([ade, dict(reversed(ade.items()))]) is None
+    assert pairing([ade, city]) == "2 of 3 and 4 classes have the same name in both; where either sees another one, they differ"
+    assert "have no names in either" in pairing([unnamed, unnamed])
+    for one, other in ((ade, none), (ade, unnamed), (unnamed, more)):
+        with pytest.raises(UsageError, match="no names in common"):
+            pairing([one, other])
+
+
+@pytest.mark.parametrize("models", [("mini-linear",), ("--compare", "mini-linear", "mini-mask")])
+def test_a_picture_that_cannot_be_made_loses_neither_the_label_map_nor_later_images(models, folder):
+    kind = "overlay" if len(models) == 1 else "compared"
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(FIRST, folder / name)
+    (folder / "out" / f"a.{kind}.png").mkdir(parents=True)
+    done = predict(*models, "a.jpg", "b.jpg", "-o", "out", "--json")
+    assert done.exit_code == 8
+    first, second, *_ = valid(done)
+    assert f"a.{kind}.png: not made" in first["error"]["message"]
+    assert (folder / second[kind]).is_file()
+    assert kind not in first
+    if len(models) == 1:
+        with Image.open(folder / first["labels"]) as labels:
+            assert np.array_equal(np.array(labels), golden_labels())
+
+
+def test_every_file_of_a_folder_is_accounted_for_and_the_folder_mirrored(folder):
+    for name in ("photos/a.jpg", "photos/in/a.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FIRST, folder / name)
+    (folder / "photos" / "paper.pdf").touch()
+    (folder / "photos" / ".git").mkdir()
+    done = predict("mini-linear", "photos", "-o", "photos/out")
+    assert done.exit_code == 0
+    assert {str(path.relative_to(folder / "photos" / "out")) for path in (folder / "photos" / "out").rglob("*.labels.png")} == {
+        "a.labels.png",
+        "in/a.labels.png",
+    }
+    assert done.stderr.endswith("skipped 2: 1 PDF, 1 folder\n2 images segmented; pictures in photos/out/\n")
+    again = predict("mini-linear", "photos", "-o", "photos/out", "--json")  # what was made is not segmented again
+    *images, total, skipped = valid(again)
+    assert (len(images), total["images"], skipped["skipped"]) == (2, 2, {"PDF": 1, "folder": 2})
+
+
+def valid(done):
+    """The result of an answer in JSON, which the published schema describes."""
+    answer = json.loads(done.stdout)
+    jsonschema.validate(answer["result"], {"$defs": SCHEMA["$defs"], "$ref": "#/$defs/predict"})
+    return answer["result"]
+
+
+SCHEMA = json.loads(packaged("output.schema.json").read_text())
+
+
+def test_csv_and_totals(folder):
+    second = PHOTOS / "ADE_val_00000002.jpg"
+    done = predict("mini-linear", FIRST, second, "--csv", "-o", "out")
+    table = list(csv.DictReader(done.stdout.splitlines()))
+    counts = np.zeros(8, np.int64)
+    for path in (FIRST, second):
+        with Image.open(folder / "out" / f"{path.stem}.labels.png") as image:
+            each = np.bincount(np.array(image).ravel(), minlength=8)
+        counts += each
+        assert {(int(row["index"]), int(row["pixels"])) for row in table if row["image"] == str(path)} == {
+            (index, each[index]) for index in each.nonzero()[0]
+        }
+    whole = [row for row in table if row["image"] == "all images"]
+    assert [int(row["pixels"]) for row in whole] == sorted(counts[counts > 0], reverse=True)
+    assert [float(row["percent"]) for row in whole] == [round(100 * one / counts.sum(), 4) for one in sorted(counts[counts > 0], reverse=True)]
+    assert {row["class"] for row in whole} == {list(CLASSES)[index] for index in counts.nonzero()[0]}
+    *_, total = valid(predict("mini-linear", FIRST, second, "--json", "-o", "out"))
+    assert (total["images"], total["pixels"]) == (2, counts.sum())
+    assert list(total["shares"].values()) == [round(100 * one / counts.sum(), 2) for one in sorted(counts[counts > 0], reverse=True)]
+
+
+def test_files_for_benchmark_servers(folder):
+    (folder / "testing").mkdir()
+    shutil.copy(FIRST, folder / "testing" / "ADE_test_00000001.jpg")
+    done = predict("mini-linear", "testing", "--as", "ade20k", "-o", "sent")
+    assert (done.exit_code, [path.name for path in (folder / "sent").iterdir()]) == (0, ["ADE_test_00000001.png"])
+    assert "its server expects 150 classes, and the model has 8" in done.stderr
+    with Image.open(folder / "sent" / "ADE_test_00000001.png") as image:
+        assert image.mode == "L"
+        assert np.array_equal(np.array(image), golden_labels() + 1)
+    refused = predict("mini-linear", "testing", "--as", "cityscapes", "-o", "none")
+    assert (refused.exit_code, (folder / "none").exists()) == (2, False)
+    assert predict("--compare", "mini-linear", "mini-mask", "testing", "--as", "ade20k").exit_code == 2
+
+
+# cityscapesScripts, `helpers/labels.py`: id by trainId.
+CITY = {0: 7, 1: 8, 2: 11, 3: 12, 4: 13, 5: 17, 6: 19, 7: 20, 8: 21, 9: 22, 10: 23, 11: 24, 12: 25, 13: 26, 14: 27, 15: 28, 16: 31, 17: 32, 18: 33}
+
+
+def test_cityscapes_takes_label_ids_in_its_own_order_of_classes():
+    ours = load_manifest(packaged("zoo.yaml")).datasets["cityscapes"].classes
+    assert fitting("cityscapes", ours) is None
+    assert np.array(server_map(np.arange(19, dtype=np.uint16)[None], "cityscapes", 19)).tolist() == [list(CITY.values())]
+    with pytest.raises(UsageError, match="class 0 of the model is bicycle, and that of the benchmark is road"):
+        fitting("cityscapes", dict(reversed(ours.items())))
+    assert "other names" in fitting("cityscapes", {f"class {index}": (0, 0, 0) for index in range(19)})
+    with pytest.raises(UsageError, match="expects 150 classes, and the model has 300"):
+        fitting("ade20k", {f"class {index}": (0, 0, 0) for index in range(300)})
+
+
+@pytest.mark.parametrize("original", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (5, 300), (300, 5), (40, 60), (512, 683), (900, 3000), (1500, 1500), (3000, 1000)])
+def test_a_legend_grows_with_its_picture_and_never_beyond_it(size, original):
+    named = {f"class with a long name {index}": (index, index, index) for index in range(150)}
+    shares = {name: 100 / 150 for name in named}
+    column = legend({name: [share] for name, share in shares.items()}, named, *size)
+    assert column.height == size[0]
+    assert column.width <= size[1]
+    image = np.zeros((*size, 3), np.uint8)
+    drawn = overlay(image, Prediction(np.zeros(size, np.uint16), shares), named, original)
+    k = reduction(size, 1 + original)
+    assert drawn.height == size[0] // k
+    assert drawn.width <= (2 + original) * (size[1] // k) + 12
+    compared = side_by_side(image, [Prediction(np.zeros(size, np.uint16), shares)] * 2, ["a" * 99, "b"], [named, named])
+    assert compared.width <= 4 * size[1] + 18
+
+
+def test_letters_beside_a_large_picture_are_larger():
+    rows = {name: [50.0] for name in CLASSES}
+    small, large = (np.array(legend(rows, CLASSES, side, side).convert("L")) for side in (512, 4096))
+    dark = [np.flatnonzero((one < 128).any(1)).max() + 1 for one in (small, large)]
+    assert 7 < dark[1] / dark[0] < 9
+
+
+def test_a_huge_picture_is_drawn_smaller_and_that_is_said(folder):
+    Image.new("RGB", (2600, 2000), (9, 99, 199)).save("huge.png")
+    done = predict("mini-linear", "huge.png", "-o", "out")
+    assert "huge.png: 2600x2000 pixels: its picture is drawn at 1/2 of that" in done.stderr
+    with Image.open(folder / "out" / "huge.overlay.png") as drawn, Image.open(folder / "out" / "huge.labels.png") as labels:
+        assert (drawn.height, labels.size) == (1000, (2600, 2000))
+
+
+def test_a_reduced_picture_is_the_mean_of_its_pixels_and_the_class_in_their_middle():
+    image = np.random.default_rng(0).integers(0, 256, (11, 16, 3), np.uint8)
+    expected = np.floor(image[:9, :15].reshape(3, 3, 5, 3, 3).mean((1, 3)) + 0.5)
+    assert np.array_equal(reduced(image, 3), expected)
+    assert np.array_equal(reduced_labels(image[..., 0], 3), image[1:9:3, 1:15:3, 0])
+    assert reduction((10000, 10000), 1) == 3
+    assert reduction((512, 683), 1) == reduction((1080, 1920), 1) == 1

@@ -12,16 +12,17 @@ from segzoo.cli.completion import ZooName, with_files
 from segzoo.cli.options import Choice, network_options
 from segzoo.cli.output import OutputFolder
 from segzoo.errors import EnvironmentFault, UsageError
-from segzoo.vocabulary import MODES, PRECISIONS
+from segzoo.vocabulary import MODES, PRECISIONS, SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-    from numpy import ndarray
 
+    from segzoo.cli.terminal.predicted import Told
+    from segzoo.datasets.inputs import Inputs
     from segzoo.evaluation.evaluator import Evaluator
-    from segzoo.publishing.overlay import Prediction
+    from segzoo.publishing.pictures import Wanted
     from segzoo.zoo.loading import Loaded
     from segzoo.zoo.zoo import Zoo
 
@@ -54,6 +55,9 @@ class ModelThenImages(ZooName):
 @click.option("--mode", type=click.Choice(MODES), default="ss", show_default=True, help="How the image is evaluated.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
+@click.option("--original", is_flag=True, help="Put the image itself beside its overlay.")
+@click.option("--as", "server", type=click.Choice(SERVERS), help="Only NAME.png, for this benchmark's server: values + 1, or label ids.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print pixels and share of each class as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print the share of each class as JSON.")
 @network_options
 @click.pass_obj
@@ -66,68 +70,74 @@ def predict(
     mode: str,
     device: str | None,
     precision: str,
+    original: bool,
+    server: str | None,
+    as_csv: bool,
     as_json: bool,
 ) -> None:
     """Segment images with a model of the zoo, or with a checkpoint of your own.
 
-    MODEL is a name in the zoo or a checkpoint in any layout that holds a Segmenter. IMAGE is a file, a folder, a
-    pattern such as 'photos/*.jpg', or - for a list on stdin. For each image the output folder gets
-    NAME.overlay.png, tinted by class with a legend, and NAME.labels.png, whose values are the class indices. If
-    one image cannot be read, the others are still segmented.
+    MODEL is a name in the zoo or a checkpoint in any layout that holds a Segmenter. IMAGE is a file, a folder with
+    all that is below it, a pattern such as 'photos/*.jpg', or - for a list on stdin. For each image the output folder
+    gets NAME.labels.png, whose values are the class indices (8 bits, or 16 beyond 255 classes), and
+    NAME.overlay.png, tinted by class with a legend. Folders below a folder are mirrored. If one image cannot be read,
+    the others are still segmented.
 
     \b
     Examples:
       segzoo predict vit-b-mask street.jpg
       segzoo predict work_dirs/latest.pth photos/ -o out/
       segzoo predict --compare vit-t-mask vit-s-mask photos/*.jpg
+      segzoo predict vit-b-mask images/testing --as ade20k -o submission/
     """
-    from segzoo.cli.images import targets_of
-    from segzoo.cli.terminal.answer import problem, show_json
-    from segzoo.cli.terminal.failure import show_error
+    from segzoo.cli.terminal.predicted import Told
     from segzoo.cli.terminal.progress import work_progress
-    from segzoo.cli.terminal.show import show
+    from segzoo.cli.terminal.show import tell
+    from segzoo.datasets.inputs import targets_of
     from segzoo.evaluation.device import best_device
     from segzoo.evaluation.precision import device_of
+    from segzoo.publishing.compare import pairing
+    from segzoo.publishing.label_map import fitting
+    from segzoo.publishing.pictures import Wanted
+    from segzoo.publishing.totals import Totals
 
-    names, paths = _named(arguments, compare)
-    targets = targets_of(paths, output)
+    _refuse_together(compare=compare, server=server, original=original, as_json=as_json, as_csv=as_csv)
+    names, found = _named(arguments, compare, output)
+    targets = targets_of({path: Path(path.name) for path in found.places} if server else found.places, output)
     zoo = choice.open()
     at = device_of(device or best_device())
     models = [_loaded(name, zoo, like) for name in names]
+    wanted = Wanted([(model.name, model.classes) for model in models], original, server)
+    for said in (server and fitting(server, models[0].classes), compare and pairing([model.classes for model in models])):
+        if said:
+            tell(said)
     evaluators = [_evaluator(model, at, precision) for model in models]
-    records: list[dict[str, Any]] = []
-    codes: list[int] = []
-    with work_progress("images", len(paths)) as done:
-        for path in paths:
-            try:
-                image, found = _segmented(path, models, evaluators, mode)
-            except EnvironmentFault as error:
-                fault = error if str(path) in error.message else EnvironmentFault(f"{path}: {error.message}", error.hint)
-                codes.append(fault.exit_code)
-                records.append({"image": str(path), "error": problem(fault)})
-                show_error(fault)
-            else:
-                records.append(_saved(path, image, found, models, targets[path]))
-                if not as_json:
-                    show(f"{path.name}: {_in_words(records[-1])}")
+    told = Told(Totals(wanted.models), as_json, as_csv)
+    with work_progress("images", len(targets)) as done:
+        for path, target in targets.items():
+            _segment(path, target, evaluators, mode, wanted, told)
             done()
-    if as_json:
-        show_json(records, min(codes, default=0))
-    _tell_the_end(len(paths), len(codes), output, as_json)
-    if codes:
-        raise SystemExit(min(codes))
+    told.end(found, output)
 
 
-def _named(arguments: tuple[str, ...], compare: tuple[str, str] | None) -> tuple[tuple[str, ...], list[Path]]:
+def _refuse_together(**given: Any) -> None:
+    """Raises UsageError for options that exclude each other."""
+    spelt = {"compare": "--compare", "server": "--as", "original": "--original", "as_json": "--json", "as_csv": "--csv"}
+    for one, other in (("compare", "server"), ("compare", "original"), ("server", "original"), ("as_json", "as_csv")):
+        if given[one] and given[other]:
+            raise UsageError(f"{spelt[one]} and {spelt[other]} exclude each other", hint="give one of them, or run the command twice")
+
+
+def _named(arguments: tuple[str, ...], compare: tuple[str, str] | None, output: Path) -> tuple[tuple[str, ...], Inputs]:
     """The models and the images that arguments name."""
-    from segzoo.cli.images import images
+    from segzoo.cli.images import named
+    from segzoo.datasets.inputs import inputs
 
     if not (compare or arguments):
         raise UsageError("no model and no image named", hint="segzoo predict MODEL IMAGE..., or segzoo predict --compare A B IMAGE...")
     if compare and not arguments:
         raise UsageError("--compare takes two models, and after them come the images", hint="segzoo predict --compare A B IMAGE...")
-    given = arguments if compare else arguments[1:]
-    return compare or arguments[:1], list(dict.fromkeys(images(given)))
+    return compare or arguments[:1], inputs(named(arguments if compare else arguments[1:]), output)
 
 
 def _loaded(name: str, zoo: Zoo, like: str | None) -> Loaded:
@@ -150,54 +160,18 @@ def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
     return Evaluator(model.module, model.protocol, len(model.classes), at, precision, tell)
 
 
-def _segmented(path: Path, models: Sequence[Loaded], evaluators: Sequence[Evaluator], mode: str) -> tuple[ndarray, list[Prediction]]:
-    """An image, and what each model sees in it. Raises EnvironmentFault for an image that cannot be read or does not fit in memory."""
-    from segzoo.datasets.decode import read_image
+def _segment(path: Path, target: Path, evaluators: Sequence[Evaluator], mode: str, wanted: Wanted, told: Told) -> None:
+    """Segment one image and save what is wanted of it. What fails is told, and does not keep the next image from being segmented."""
+    from segzoo.datasets.image import read_image
     from segzoo.publishing.overlay import predict as segment
+    from segzoo.publishing.pictures import save
 
-    image = read_image(path)
-    return image, [segment(evaluator, image, model.classes, mode) for evaluator, model in zip(evaluators, models, strict=True)]
-
-
-def _saved(path: Path, image: ndarray, found: Sequence[Prediction], models: Sequence[Loaded], target: Path) -> dict[str, Any]:
-    """Save the pictures of an image, of one model or of two side by side, and give the facts for --json."""
-    from segzoo.publishing.overlay import disagreement, index_map, overlay, side_by_side
-
-    classes = [model.classes for model in models]
-    record: dict[str, Any] = {"image": str(path), "height": image.shape[0], "width": image.shape[1]}
-    if len(models) == 1:
-        record["shares"] = found[0].shares
-        _save(overlay(image, found[0], classes[0]), target, "overlay", record)
-        _save(index_map(found[0].labels, classes[0]), target, "labels", record)
-        return record
-    record["shares"] = {model.name: one.shares for model, one in zip(models, found, strict=True)}
-    record["differ_percent"] = disagreement(found, classes)
-    _save(side_by_side(image, found, [Path(model.name).stem for model in models], classes), target, "compared", record)
-    return record
-
-
-def _tell_the_end(number: int, failed: int, output: Path, as_json: bool) -> None:
-    """How many images were done, and where their pictures are."""
-    from segzoo.cli.terminal.show import counted, tell
-
-    place = f"; pictures in {output}{'' if str(output).endswith('/') else '/'}"
-    if failed:
-        tell(f"{number - failed} of {counted(number, 'image')} done{place if failed < number else ''}")
-    elif not as_json:
-        tell(f"{counted(number, 'image')} segmented{place}")
-
-
-def _in_words(record: dict[str, Any]) -> str:
-    """The facts of an image in one line."""
-    if "differ_percent" in record:
-        return f"they differ in {record['differ_percent']:.2f} %"
-    return ", ".join(f"{name} {share:.1f} %" for name, share in list(record["shares"].items())[:5])
-
-
-def _save(picture: Any, target: Path, kind: str, record: dict[str, Any]) -> None:
-    from segzoo.atomic import replacing
-
-    path = target.with_name(f"{target.name}.{kind}.png")
-    with replacing(path) as part:
-        picture.save(part, format="PNG")
-    record[kind] = str(path)
+    try:
+        image = read_image(path)
+        found = [segment(evaluator, image, classes, mode) for evaluator, (_, classes) in zip(evaluators, wanted.models, strict=True)]
+    except MemoryError:
+        told.failed(path, EnvironmentFault(f"{path}: out of memory", hint="make it smaller, or cut it into pieces"))
+    except EnvironmentFault as error:
+        told.failed(path, error if str(path) in error.message else EnvironmentFault(f"{path}: {error.message}", error.hint))
+    else:
+        told.saved(path, found, *save(image, found, target, wanted))

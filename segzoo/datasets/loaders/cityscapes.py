@@ -6,8 +6,12 @@ from segzoo.datasets.listing import expected_folders, images_ending, is_folder, 
 from segzoo.datasets.sample import AS_IT_IS, Sample, keyed
 
 # The 19 classes that count, by the ids that the annotators used (cityscapesScripts, `helpers/labels.py`).
-_CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-_FROM_IDS = keyed(((value, index) for index, value in enumerate(_CITYSCAPES_IDS)), set(range(256)) - set(_CITYSCAPES_IDS))
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+CITYSCAPES_NAMES = (
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain"),
+    *("sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+)
+_FROM_IDS = keyed(((value, index) for index, value in enumerate(CITYSCAPES_IDS)), set(range(256)) - set(CITYSCAPES_IDS))
 
 
 def cityscapes(folder: Path, split: str) -> tuple[Sample, ...]:

@@ -1,0 +1,137 @@
+"""The images in what a user names: files, folders with all that is below them, and patterns; and what is passed over there."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segzoo.datasets.image import lacking_plugin
+from segzoo.datasets.listing import fault_of, is_folder, unreadable
+from segzoo.errors import NotFoundError, UsageError
+from segzoo.vocabulary import IMAGES
+
+_SIGNS = "*?["
+_MADE = (".overlay.png", ".labels.png", ".compared.png")  # what `predict` itself writes
+
+
+@dataclass
+class Inputs:
+    """Images, each with its path below the folder that was named; and how much of each kind was passed over.
+
+    `packages` are what would have to be installed to read some of what was passed over.
+    """
+
+    places: dict[Path, Path] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    packages: set[str] = field(default_factory=set)
+
+    def skipped_in_words(self) -> str:
+        """What was passed over: "skipped 4: 2 HEIC, 1 PDF, 1 folder"."""
+        order = sorted(self.skipped.items(), key=lambda one: (-one[1], one[0]))
+        return f"skipped {self.skipped.total()}: " + ", ".join(f"{count} {kind if count == 1 else _MANY.get(kind, kind)}" for kind, count in order)
+
+    @property
+    def hint(self) -> str | None:
+        """What to do to read what was passed over; None where nothing helps."""
+        return f"pip install {' '.join(sorted(self.packages))}, and they are read too" if self.packages else None
+
+
+_MANY = {"folder": "folders", "hidden file": "hidden files", "broken link": "broken links", "earlier result": "earlier results"}
+
+
+def inputs(names: Iterable[str], output: Path) -> Inputs:
+    """All images that names stand for, each once. The folder `output` is passed over, for it holds what was made of images.
+
+    Raises NotFoundError for names of nothing, and for folders and patterns without an image.
+    """
+    found, lost = Inputs(), []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            images = _below(path, output.resolve(), found)
+        elif path.is_file():
+            images = {path: Path(path.name)}
+        elif any(sign in name for sign in _SIGNS):
+            images = dict(_matching(path, found))
+        else:
+            lost.append(name)
+            continue
+        if not images:
+            passed = f"; {found.skipped_in_words()}" if found.skipped else ""
+            raise NotFoundError(f"{name}: no images there{passed}", hint=found.hint or f"images end in {', '.join(IMAGES)}")
+        found.places |= {path: place for path, place in images.items() if path not in found.places}
+    if lost:
+        more = f", nor {lost[1]}{f' and {len(lost) - 2} more' if len(lost) > 2 else ''}" if len(lost) > 1 else ""
+        raise NotFoundError(f"{lost[0]}: no such image{more}", hint="or is it the model? it comes first: segzoo predict MODEL IMAGE...")
+    return found
+
+
+def _below(top: Path, output: Path, found: Inputs) -> dict[Path, Path]:
+    """The images below a folder, sorted; links to folders are followed, but not in a circle."""
+    images: dict[Path, Path] = {}
+
+    def enter(folder: Path, above: frozenset[Path]) -> None:
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            raise unreadable(folder, error) from error
+        for path in entries:
+            if is_folder(path):
+                real = path.resolve()
+                if path.name.startswith(".") or real in above or real == output:
+                    found.skipped["folder"] += 1
+                else:
+                    enter(path, above | {real})
+            elif kind := _no_image(path, output, found):
+                found.skipped[kind] += 1
+            else:
+                images[path] = path.relative_to(top)
+
+    enter(top, frozenset({top.resolve()}))
+    return images
+
+
+def _no_image(path: Path, output: Path, found: Inputs) -> str | None:
+    """The kind of a file that is no image to be segmented; None for an image."""
+    suffix = path.suffix.lower()
+    if path.name.startswith("."):  # macOS writes a ._NAME beside each NAME that it copies to another disk
+        return "hidden file"
+    if path.name.endswith(_MADE) and path.resolve().is_relative_to(output):
+        return "earlier result"
+    if fault_of(path):
+        return "broken link" if path.is_symlink() else "no file"
+    if suffix not in IMAGES:
+        return suffix[1:].upper() or "without a suffix"
+    if package := lacking_plugin(suffix):
+        found.packages.add(package)
+        return suffix[1:].upper()
+    return None
+
+
+def _matching(pattern: Path, found: Inputs) -> Iterator[tuple[Path, Path]]:
+    """The files that a pattern matches, sorted, each with its path below the part of the pattern that has no sign."""
+    parts = pattern.parts
+    plain = next(index for index, part in enumerate(parts) if any(sign in part for sign in _SIGNS))
+    anchor = Path(*parts[:plain])
+    for path in sorted(anchor.glob(str(Path(*parts[plain:])))):
+        if path.is_dir():
+            found.skipped["folder"] += 1
+        elif path.suffix.lower() in IMAGES or path.suffix == pattern.suffix:
+            yield path, path.relative_to(anchor)
+        else:
+            found.skipped[path.suffix[1:].upper() or "without a suffix"] += 1
+
+
+def targets_of(places: Mapping[Path, Path], output: Path) -> dict[Path, Path]:
+    """Where the pictures of each image go, without a suffix; images of one name keep their suffix to stay apart. Raises UsageError."""
+    alike = Counter(place.with_suffix("") for place in places.values())
+    first: dict[Path, Path] = {}
+    for path, place in places.items():
+        target = output / (place.with_suffix("") if alike[place.with_suffix("")] == 1 else place.with_name(place.name.replace(".", "_")))
+        if target in first:
+            raise UsageError(
+                f"{first[target]} and {path}: the pictures of both would be {target}.*",
+                hint="segment them in two runs, each with a folder of its own: -o DIR",
+            )
+        first[target] = path
+    return {path: target for target, path in first.items()}
