@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -30,6 +31,12 @@ def network_options(command: Command) -> Command:
     for option in options:
         command = option(command)
     return command
+
+
+def config_option(command: Command) -> Command:
+    """`--config`, which every command has that makes a model of a file of the user's own."""
+    told = "Config that your own file was trained with: Python text of MMSegmentation, or config.json."
+    return click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help=told)(command)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segzoo.errors import EnvironmentFault
+from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.evaluation.resize import rescaled, resize
 from segzoo.evaluation.windows import Axis, View, axis, cut
 from segzoo.manifest.entries import Protocol
 
+THRESHOLD = 0.3
+"""Above which a sigmoid means foreground, in mmseg 1.2.2 where a config says nothing else (`BaseDecodeHead`)."""
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
@@ -47,17 +49,26 @@ def flips(mode: str) -> bool:
     return mode.startswith("ms+flip")
 
 
+def refuse_mode(mode: str, outputs: int) -> None:
+    """Raises UsageError for a mode that has no meaning for a model with this many outputs."""
+    if outputs == 1 and mode == "ms+flip-1.x":
+        said = "mmseg 1.2.2's tta_pipeline takes the sigmoid of a single output twice, so that every pixel is above 0.5 and foreground"
+        raise UsageError(f"--mode {mode}: {said}", hint="--mode ms+flip averages the probabilities as MMSegmentation 0.x does")
+
+
 def views_per_image(mode: str) -> int:
     return 2 * len(RATIOS) if flips(mode) else 1
 
 
-def sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tuple[int, int]]:
-    """The sizes (height, width) at which a mode looks at an image of `size`."""
-    if mode == "ms+flip":
+def sizes(size: tuple[int, int], scale: tuple[int, int] | None, mode: str) -> list[tuple[int, int]]:
+    """The sizes (height, width) at which a mode looks at an image of `size`. Without a `scale` it is the image's own."""
+    if scale is None and mode == "ms+flip":
+        return [(int(size[0] * ratio), int(size[1] * ratio)) for ratio in RATIOS]
+    if scale is not None and mode == "ms+flip":
         return [rescaled(size, (int(scale[0] * ratio), int(scale[1] * ratio))) for ratio in RATIOS]
     if mode == "ms+flip-1.x":
         return [rescaled(size, (int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5))) for ratio in RATIOS]
-    return [rescaled(size, scale)]
+    return [size if scale is None else rescaled(size, scale)]
 
 
 def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[View]:
@@ -71,8 +82,9 @@ def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[Vie
         if 0 in sized:
             raise EnvironmentFault(f"too thin: {width}x{height} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
         plain = normalised(resize(pixels, sized), protocol)
-        rows = windowed(plain.shape[1], height, protocol, mode, patch, pixels.device)
-        columns = windowed(plain.shape[2], width, protocol, mode, patch, pixels.device)
+        rows, columns = (
+            windowed(side, plain.shape[side + 1], target, protocol, mode, patch, pixels.device) for side, target in enumerate((height, width))
+        )
         found += [cut(plain, rows, columns, flipped) for flipped in ((False, True) if flips(mode) else (False,))]
     return found
 
@@ -81,7 +93,8 @@ def normalised(image: Tensor, protocol: Protocol) -> Tensor:
     """A resized image uint8 (h, w, 3) as the model takes it, float32 (3, h, w); enlarged if the program does that."""
     mean, std = (_channels(values, image.device) for values in (protocol.mean, protocol.std))
     plain = (image.float() - mean).div_(std).permute(2, 0, 1)
-    return _enlarged(plain, protocol.crop) if BY[protocol.by].enlarges else plain
+    crop = protocol.windows[0]
+    return _enlarged(plain, crop[0]) if crop and BY[protocol.by].enlarges else plain
 
 
 @lru_cache(64)
@@ -98,7 +111,8 @@ def _enlarged(image: Tensor, crop: int) -> Tensor:
     return F.interpolate(image[None], (crop, longer) if height < width else (longer, crop), mode="bilinear", align_corners=False)[0]
 
 
-def windowed(length: int, target: int, protocol: Protocol, mode: str, patch: int, device: torch.device) -> Axis:
-    """The windows along one axis of `length`, and the way of their scores to `target` pixels."""
-    crop, stride = (length, length) if mode == "whole" else (protocol.crop, protocol.stride)
-    return axis(length, target, crop, stride, patch, BY[protocol.by].cuts_padding, device)
+def windowed(side: int, length: int, target: int, protocol: Protocol, mode: str, patch: int, device: torch.device) -> Axis:
+    """The windows along one axis of `length`, and the way of their scores to `target` pixels. `side` is 0 for rows and 1 for columns."""
+    crop, stride = protocol.windows
+    pieces = (length, length) if mode == "whole" or crop is None or stride is None else (crop[side], stride[side])
+    return axis(length, target, *pieces, patch, BY[protocol.by].cuts_padding, device)

@@ -92,7 +92,7 @@ def scored(view: View, scores: Tensor) -> Scored:
 def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
     """Class scores at the original size, (rows, c, width) a band from top to bottom.
 
-    Logits if there is one view; with `soft` the mean of all views' probabilities.
+    Logits if there is one view; with `soft` the mean of all views' probabilities. Of a single class it is that of the foreground.
     """
     wide = [one.grid @ (one.columns.matrix.flip(0) if one.flipped else one.columns.matrix).T for one in views]
     height, (_, classes, width) = len(views[0].rows.matrix), wide[0].shape
@@ -106,7 +106,7 @@ def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
                 share, across = share[:, reached], across[reached]
             scores = (share @ across.flatten(1)).unflatten(1, (classes, width))
             if soft:
-                scores = scores.softmax(1)
+                scores = scores.softmax(1) if classes > 1 else scores.sigmoid()
             mean = scores if mean is None else mean.add_(scores)
         assert mean is not None  # there is a view
         yield mean.div_(len(views)) if len(views) > 1 else mean

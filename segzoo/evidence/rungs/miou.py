@@ -75,7 +75,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         device = device_of(setting.device)
         forget_peak(device)
         evaluator = Evaluator(
-            module(climb.file, entry), entry.protocol, entry.head.classes, device, setting.precision, lambda note: setting.said(note, 0, None)
+            module(climb.file, entry), entry.protocol, entry.labels, device, setting.precision, lambda note: setting.said(note, 0, None)
         )
     facts: dict[str, Any] = {**kept, "images": len(question.chosen), "of": question.of, "processes": world.size, "hardware": hardware(device)}
     facts["modes"] = dict(kept.get("modes", {}))
@@ -89,7 +89,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
     if setting.speed:
         facts["speed"] = speed(evaluator, question.chosen)
     if setting.precision != "fp32" and modes:
-        reference = Evaluator(module(climb.file, entry), entry.protocol, entry.head.classes, device)
+        reference = Evaluator(module(climb.file, entry), entry.protocol, entry.labels, device)
         facts["agreement_with_fp32"] = agreement(evaluator, reference, question.chosen[:20], modes[0])
     if evaluator.notes:
         facts["notes"] = evaluator.notes
@@ -106,7 +106,7 @@ def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: KnownC
         raise EnvironmentFault(none, hint="--images with a larger number" if len(counts) < question.of else _UNLABELLED)
     measured, reported = metrics(whole), entry.reported.of(mode) if entry.reported else None
     facts: dict[str, Any] = {"measured": measured, "reported": reported}
-    names = list(setting.manifest.datasets[entry.protocol.dataset].classes)
+    names = list(setting.manifest.classes_of(entry))
     percent = {"IoU": iou(whole), "Acc": accuracy(whole)}
     facts["per_class"] = {name: {kind: _finite(values[index]) for kind, values in percent.items()} for index, name in enumerate(names)}
     facts["confusion"] = confusion.tolist()
@@ -141,7 +141,7 @@ def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setti
     """The counts of each image, and the confusion matrix of all. Every process does its share; the sum goes to all of them."""
     import torch
 
-    classes, chosen = question.entry.head.classes, question.chosen
+    classes, chosen = question.entry.labels, question.chosen
     place = {sample.name: index for index, sample in enumerate(chosen)}
     each = torch.zeros(len(chosen), 3, classes, dtype=torch.int64)
     confusion = torch.zeros(classes + 1, classes, dtype=torch.int64)
