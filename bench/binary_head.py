@@ -7,8 +7,9 @@ mmseg's own modules, test step, IoUMetric and SegTTAModel, on the 40 images, wit
     from one  0 ignored, 1 background, 2 sky, with reduce_zero_label: two classes
     one class 0 ignored, 1 sky, with reduce_zero_label: the one class 'sky'
 
-In a throw-away environment with mmseg 1.2.2 (see CONTRIBUTING.md): python bench/binary_head.py > tests/data/binary_head.json
+In a throw-away environment with mmseg 1.2.2 (bench/evaluate.py says which packages): python bench/binary_head.py tests/data/binary_head.json
 """
+# ruff: noqa: E402 - the stand-in comes before mmseg
 
 import json
 import sys
@@ -35,7 +36,7 @@ MINI = Path(__file__).parent.parent / "segzoo" / "mini"
 NORM = {"type": "LN", "eps": 1e-6, "requires_grad": True}
 MODEL = {
     "type": "EncoderDecoder",
-    "data_preprocessor": {"type": "SegDataPreProcessor", "mean": [127.5] * 3, "std": [127.5] * 3, "bgr_to_rgb": True, "pad_val": 0, "seg_pad_val": 255},
+    "data_preprocessor": {"type": "SegDataPreProcessor", "mean": [127.5] * 3, "std": [127.5] * 3, "bgr_to_rgb": True, "seg_pad_val": 255},
     "backbone": {
         "type": "VisionTransformer", "img_size": (64, 64), "patch_size": 8, "patch_bias": True, "in_channels": 3, "embed_dims": 128,
         "num_layers": 3, "num_heads": 2, "final_norm": True, "norm_cfg": NORM, "with_cls_token": True, "interpolate_mode": "bicubic",
@@ -126,7 +127,7 @@ def main():
             out[rule] = measured(model(), dataset(Path(folder), rule, SS))
         out["masks, threshold 0.6"] = measured(model(0.6), dataset(Path(folder), "masks", SS))
         out["masks, tta, first 8"] = measured(SegTTAModel(model()), dataset(Path(folder), "masks", TTA), 8)
-    json.dump(out, sys.stdout, indent=1, default=float)
+    Path(sys.argv[1]).write_text(json.dumps(out, default=float) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def said_of(opened: Weights) -> tuple[Said, ...]:
     """What is said of a file, the more trustworthy first: by its own metadata, by its `meta`, by config.json beside it."""
     known = recorded(opened)
     facts = {f"backbone.{name}": Fact(value, "the file's metadata") for name in ("heads", "eps") if (value := getattr(known, name))}
-    return (Said(facts), of_meta(opened.meta), *_of_texts(opened.meta), *_beside(opened.path))
+    return (Said(facts), of_meta(opened.meta), *_of_texts(opened.meta), *_beside(Path(opened.path)))
 
 
 def _of_texts(meta: Mapping[str, Any]) -> Iterator[Said]:

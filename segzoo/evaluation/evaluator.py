@@ -18,7 +18,7 @@ from segzoo.evaluation import protocols
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.precision import arithmetic, dtype_of
 from segzoo.evaluation.windows import Scored, View, bands, scored
-from segzoo.manifest.entries import Protocol
+from segzoo.manifest.entries import THRESHOLD, Protocol
 
 # Views that go through the steps together, so that a device is kept busy. A processor's cache would rather have one image's.
 _TOGETHER = {"cpu": 1}
@@ -53,8 +53,8 @@ class Evaluator:
                 raise
             raise EnvironmentFault(f"out of memory: the model does not fit on {self.device}", hint="--device cpu, or another GPU") from error
         self.patch: int = self.model.stride  # type: ignore[assignment]
-        self.binary: bool = self.model.outputs == 1  # type: ignore[assignment]
-        self.threshold = self.protocol.threshold or protocols.THRESHOLD
+        self.binary: bool = getattr(self.model, "outputs", self.classes) == 1
+        self.threshold = self.protocol.threshold or THRESHOLD
         self.tokens = _TOKENS.get(self.device.type, _TOKENS_ELSEWHERE)
         self.together = _TOGETHER.get(self.device.type, _TOGETHER_ELSEWHERE)
 

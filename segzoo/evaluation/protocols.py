@@ -18,8 +18,6 @@ from segzoo.evaluation.resize import rescaled, resize
 from segzoo.evaluation.windows import Axis, View, axis, cut
 from segzoo.manifest.entries import Protocol
 
-THRESHOLD = 0.3
-"""Above which a sigmoid means foreground, in mmseg 1.2.2 where a config says nothing else (`BaseDecodeHead`)."""
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 

@@ -9,7 +9,7 @@ from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.built import BACKBONE, HEAD, SIZES
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Text, Url
+from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Sides, Text, Url
 from segzoo.vocabulary import MODES, PROGRAMS, SPLITS
 
 Split = Annotated[str, OneOf(SPLITS)]
@@ -61,6 +61,8 @@ class Backbone(Record):
         return self.source
 
 
+THRESHOLD = 0.3
+"""Above which a sigmoid means foreground, in mmseg 1.2.2 where a config says nothing else (`BaseDecodeHead`)."""
 Mode = Annotated[str, OneOf(MODES)]
 
 
@@ -91,8 +93,8 @@ class Protocol(Record):
     dataset: Identifier | None = None
     by: Annotated[str, OneOf(PROGRAMS)] = "mmseg"
     scale: Pair | None
-    crop: Count | Pair | None
-    stride: Count | Pair | None
+    crop: Annotated[Any, Sides()]
+    stride: Annotated[Any, Sides()]
     mean: Channels
     std: Annotated[Channels, AfterValidator(_positive)]
     threshold: Share | None = None

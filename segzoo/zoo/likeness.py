@@ -15,7 +15,7 @@ from segzoo.manifest.entries import Backbone, Entry, Model
 from segzoo.vocabulary import DTYPES
 from segzoo.zoo.names import resolve
 from segzoo.zoo.opened import completed, disagreements, open_entry
-from segzoo.zoo.own.describe import Description, Wishes, describe_backbone, describe_model, notes_of
+from segzoo.zoo.own.entry import Description, Wishes, describe_backbone, describe_model, notes_of
 from segzoo.zoo.own.kin import hidden_facts, known_as
 from segzoo.zoo.zoo import ByteProgress, Zoo
 
@@ -69,7 +69,7 @@ def match_entry(
         file = identify(path, config=config)
         if file.geometry.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
             raise ConversionError("a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
-        known = None if like or config else _known(file, path, among)
+        known = None if like or config else known_entry(file, path, among)
         if known:
             entry = among[known]
             whole = completed(file, entry)
@@ -78,7 +78,7 @@ def match_entry(
         return _own(source, path, file, zoo, Wishes(like=like, strict=True))
 
 
-def _known(file: Checkpoint, path: Path, among: Mapping[str, Entry]) -> str | None:
+def known_entry(file: Checkpoint, path: Path, among: Mapping[str, Entry]) -> str | None:
     """The entry whose own file this is. Raises UsageError where several entries have this file and they differ."""
     names = known_as(file, among)
     if len({str(hidden_facts(among[name])) for name in names}) > 1:

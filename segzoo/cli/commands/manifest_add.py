@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segzoo.manifest.merge import ZooPart
-    from segzoo.zoo.own.describe import Wishes
+    from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.propose import Proposal
     from segzoo.zoo.own.take import Taken
     from segzoo.zoo.own.write import Addition
@@ -57,7 +57,7 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
       segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
     """
     from segzoo.cli.terminal.answer import show_json
-    from segzoo.zoo.own.describe import Wishes
+    from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.propose import name_of
     from segzoo.zoo.own.write import put, refuse_taken
 

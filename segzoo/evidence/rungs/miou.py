@@ -21,11 +21,13 @@ from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.rungs.outcome import outcome, wrong
 from segzoo.evidence.rungs.question import KnownCounts, Question, ask, basis_of, counts_known, kept_of
 from segzoo.manifest.entries import Backbone
+from segzoo.zoo.data import data_set_of
 
 if TYPE_CHECKING:
     from segzoo.evaluation.evaluator import Evaluator
 
 _UNLABELLED = "these are all images, and every label in them is one to be ignored: they are not the data set's labels, or its `loader` is another"
+_ONE_CLASS = "the data set has one class, whose pixels count as the background of a model with one output: name a background before it"
 _OTHERS = Check("mIoU", "passed", "", "the first process says it")
 
 
@@ -77,6 +79,8 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         evaluator = Evaluator(
             module(climb.file, entry), entry.protocol, entry.labels, device, setting.precision, lambda note: setting.said(note, 0, None)
         )
+    if entry.head.classes == 1 and len(setting.manifest.datasets[data_set_of(setting.manifest, entry)].classes) == 1:
+        evaluator.notes.append(_ONE_CLASS)
     facts: dict[str, Any] = {**kept, "images": len(question.chosen), "of": question.of, "processes": world.size, "hardware": hardware(device)}
     facts["modes"] = dict(kept.get("modes", {}))
     for mode in modes:

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from segzoo.evaluation.protocols import THRESHOLD
 from segzoo.evidence.receipt import check_of, facts_of
 from segzoo.layouts import OWN
-from segzoo.manifest.entries import Backbone, Dataset, Model
+from segzoo.manifest.entries import THRESHOLD, Backbone, Dataset, Model
 from segzoo.publishing.export.forms import Made
 from segzoo.zoo.likeness import Matched
 

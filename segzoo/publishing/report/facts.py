@@ -110,8 +110,10 @@ class Section:
 def gather(
     name: str, entry: Entry, classes: Sequence[str], record: Mapping[str, Any] | None, zoo_option: str = "", broken: Sequence[str] = ()
 ) -> Section:
-    """The facts of an entry from its receipt. `classes` are the names of a model's classes. `record` is None where there is no valid receipt. `zoo_option` goes into the command
-    that reproduces the receipt. `broken` says what is wrong with an invalid receipt.
+    """The facts of an entry from its receipt. `classes` are the names of a model's classes.
+
+    `record` is None where there is no valid receipt. `zoo_option` goes into the command that reproduces the receipt. `broken` says what is
+    wrong with an invalid receipt.
     """
     figures = None if isinstance(entry, Backbone) else entry.reported
     reported = {mode: figure for mode in ("ss", "ms+flip") if figures and (figure := figures.of(mode)) is not None}

@@ -25,7 +25,7 @@ from segzoo.manifest.spelling import AFTER
 from segzoo.vocabulary import DTYPES
 from segzoo.zoo.likeness import made_entry
 from segzoo.zoo.opened import open_entry
-from segzoo.zoo.own.describe import Description, Wishes, describe_backbone, describe_model
+from segzoo.zoo.own.entry import Description, Wishes, describe_backbone, describe_model
 from segzoo.zoo.own.kin import is_file_of
 from segzoo.zoo.own.take import Taken, valid
 
@@ -34,7 +34,9 @@ _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 
 @dataclass(frozen=True)
 class Proposal:
-    """An entry, and its plain form in written order. `notes` are comments in the manifest, by field; `remarks` are shown to the caller."""
+    """An entry, and its plain form in written order. `notes` are comments in the manifest, by field; `remarks` are shown to the caller; `apart`
+    are those among them that say where the file, its config and the zoo differ.
+    """
 
     kind: str
     name: str
@@ -43,6 +45,7 @@ class Proposal:
     notes: Mapping[str, str]
     remarks: tuple[str, ...]
     geometry: Geometry
+    apart: tuple[str, ...] = ()
 
 
 def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
@@ -68,7 +71,7 @@ def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
         geometry = open_entry(entry, taken.path).geometry
     remarks = (*([taken.remark] if taken.remark else []), *file.weights.notes, *file.found.notes, *_of_the_name(taken), *file.said.notes, *made.apart)
     notes = {field: made.notes[field] for field in (*plain, AFTER) if field in made.notes}  # in written order
-    return Proposal(kind, name, entry, plain, notes, remarks, geometry)
+    return Proposal(kind, name, entry, plain, notes, remarks, geometry, (*file.said.notes, *made.apart))
 
 
 def _artifact(taken: Taken, file: Checkpoint) -> dict[str, Any]:

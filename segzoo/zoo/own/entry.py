@@ -78,14 +78,15 @@ class _Facts:
     def note(self) -> None:
         """Write down where the facts of this section come from."""
         names = [name for some in self.assumed.values() for name in some]
-        each = [source if len(self.assumed) == 1 else f"{' and '.join(some)} {source}" for source, some in self.assumed.items()]
-        parts = [f"{' and '.join(names)} {'are' if names != ['eps'] else 'is'} assumed: {', '.join(each)}"] if names else []
-        parts += [
-            f"{' and '.join(some)} {'is' if len(some) == 1 and some[0] != 'heads' else 'are'} as {source} says"
-            for source, some in self.of_file.items()
-        ]
+        each = [source if len(self.assumed) == 1 else f"{_list(some)} {source}" for source, some in self.assumed.items()]
+        parts = [f"{_list(names)} {'are' if names != ['eps'] else 'is'} assumed: {', '.join(each)}"] if names else []
+        parts += [f"{_list(some)} as {source} says" for source, some in self.of_file.items()]
         if parts:
             self.into.notes[self.section] = "; ".join(parts)
+
+
+def _list(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _one(value: Any) -> Any:
@@ -136,9 +137,9 @@ def describe_model(file: Checkpoint, path: Path, manifest: Manifest, wishes: Wis
     like = chosen_model(file, path, manifest, wishes.like, wishes.strict, known)
     model = manifest.models[like] if like else None
     made = Description(like)
-    backbone = _backbone(file, path, model, made)
-    head = _head(file, path, model, backbone, made)
-    protocol, classes = _protocol(file, path, model, made), _classes(file, path, manifest, model, wishes, made)
+    backbone = _backbone(file, path, model, wishes, made)
+    head = _head(file, path, model, wishes, backbone, made)
+    protocol, classes = _protocol(file, path, model, wishes, made), _classes(file, path, manifest, model, wishes, made)
     dataset = classes.pop("dataset", None)
     made.plain = {"backbone": backbone, "head": head, "protocol": ({"dataset": dataset} if dataset else {}) | protocol, **classes}
     return made
@@ -150,7 +151,7 @@ def _lacks(path: Path, file: Checkpoint, what: str, hint: str) -> UsageError:
     return UsageError(f"{path}: {file.geometry}: {what}{notes}", hint)
 
 
-def _backbone(file: Checkpoint, path: Path, model: Model | None, made: Description) -> dict[str, Any]:
+def _backbone(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, made: Description) -> dict[str, Any]:
     backbone = file.family.describe_model(file.geometry)
     like = model if model and same_width(file, model) else None
     facts = _Facts(file, "backbone", made.like, made)
@@ -160,7 +161,7 @@ def _backbone(file: Checkpoint, path: Path, model: Model | None, made: Descripti
         backbone[side] = facts.take(side, model and model.eps if side == "eps" else like and getattr(like.backbone, side, None))
         if backbone[side] is None:
             what = f"no tensor shows its {_WORDS.get(side, side)}" + (f", and {made.like} is of another width" if model else _ALONE)
-            raise _lacks(path, file, what, f"say {_way(side, model is None)}")
+            raise _lacks(path, file, what, f"say {_way(side, model is None, wishes)}")
     facts.note()
     return ({} if file.family.name == BACKBONE.default else {BACKBONE.tag: file.family.name}) | backbone
 
@@ -168,13 +169,14 @@ def _backbone(file: Checkpoint, path: Path, model: Model | None, made: Descripti
 _ALONE = ", its file does not say, and it is like no model of this zoo"
 
 
-def _way(side: str, alone: bool) -> str:
+def _way(side: str, alone: bool, wishes: Wishes) -> str:
     """How a caller says a fact."""
-    ways = ["--heads N"] if side == "heads" else []
-    return " or ".join([*ways, "--config FILE of its training", *(["--like NAME of a model that shares its eps and protocol"] if alone else [])])
+    ways = ["--heads N"] if side == "heads" and not wishes.strict else []
+    ways += ["--config FILE of its training"]
+    return " or ".join([*ways, *(["--like NAME of a model that shares its eps and protocol"] if alone and not wishes.strict else [])])
 
 
-def _head(file: Checkpoint, path: Path, model: Model | None, backbone: Mapping[str, Any], made: Description) -> dict[str, Any]:
+def _head(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, backbone: Mapping[str, Any], made: Description) -> dict[str, Any]:
     decoder = file.geometry.decoder
     assert decoder is not None
     kind = HEADS[decoder.kind]
@@ -188,12 +190,12 @@ def _head(file: Checkpoint, path: Path, model: Model | None, backbone: Mapping[s
         else:
             head[side] = facts.take(side, getattr(same.head, side) if same else None, backbone.get(side), "as those of the backbone")
         if head[side] is None:
-            raise _lacks(path, file, f"no tensor shows the {side} of its head", f"say {_way(side, True)}")
+            raise _lacks(path, file, f"no tensor shows the {side} of its head", f"say {_way(side, True, wishes)}")
     facts.note()
     return {"kind": kind.name} | head
 
 
-def _protocol(file: Checkpoint, path: Path, model: Model | None, made: Description) -> dict[str, Any]:
+def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, made: Description) -> dict[str, Any]:
     """The protocol without its data set. Equal channels are written as one number."""
     facts = _Facts(file, "protocol", made.like, made)
     layouts = "rstrudel" if file.found.layout.name == "segmenter" else "mmseg"
@@ -202,7 +204,7 @@ def _protocol(file: Checkpoint, path: Path, model: Model | None, made: Descripti
     for side in _PROTOCOL:
         value = facts.take(side, model and getattr(model.protocol, side))
         if value is None and f"protocol.{side}" not in file.said and (model is None or getattr(model.protocol, side) is not None):
-            raise _lacks(path, file, f"nothing says the {side} of its protocol", f"say {_way(side, True)}")
+            raise _lacks(path, file, f"nothing says the {side} of its protocol", f"say {_way(side, True, wishes)}")
         found[side] = value[0] if side in ("mean", "std") and len(set(value)) == 1 else value
     if (threshold := file.said.get("protocol.threshold")) is not None and file.geometry.decoder and file.geometry.decoder.classes == 1:
         found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
@@ -222,10 +224,11 @@ def _classes(file: Checkpoint, path: Path, manifest: Manifest, model: Model | No
         names = None
     if wishes.dataset:
         _check(path, wishes.dataset, manifest, outputs)
-        if names and tuple(names) != tuple(datasets[wishes.dataset].classes):
-            made.apart.append(
-                f"classes: {shown(names)} by {source}, but {wishes.dataset} has {shown(tuple(datasets[wishes.dataset].classes))}, as you say"
-            )
+        theirs = tuple(datasets[wishes.dataset].classes)
+        if names and tuple(names) != theirs:
+            made.apart.append(f"classes: {shown(names)} by {source}, but {shown(theirs)} in {wishes.dataset}, which you name")
+        if "protocol" in made.notes:
+            made.notes["protocol"] += ", but for the data set"
         return {"dataset": wishes.dataset}
     likes = model and model.protocol.dataset
     if names:
@@ -233,10 +236,9 @@ def _classes(file: Checkpoint, path: Path, manifest: Manifest, model: Model | No
         if same := next((one for one in ordered if tuple(datasets[one].classes) == tuple(names)), None):
             made.notes["classes"] = f"as {source} says, those of data set {same}"
             return {"dataset": same}
-        if model and made.like and len(manifest.classes_of(model)) == len(names):
-            made.apart.append(
-                f"classes: {shown(names)} by {source}, but {shown(tuple(manifest.classes_of(model)))} in {made.like}: the file's own are used"
-            )
+        theirs = tuple(manifest.classes_of(model)) if model else ()
+        if len(theirs) == len(names):
+            made.apart.append(f"classes: {shown(names)} by {source}, but {shown(theirs)} in {made.like}: the file's own are used")
         colours = file.said.get("palette")
         colours = colours if colours and len(colours) == len(names) else None
         made.notes["classes"] = f"as {source} says" + ("" if colours else "; it has no colour for each, so these are made up")
