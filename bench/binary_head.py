@@ -7,6 +7,9 @@ mmseg's own modules, test step, IoUMetric and SegTTAModel, on the 40 images, wit
     from one  0 ignored, 1 background, 2 sky, with reduce_zero_label: two classes
     one class 0 ignored, 1 sky, with reduce_zero_label: the one class 'sky'
 
+Beside it stands what mmseg makes of the mini zoo's linear Segmenter by another config: 4 heads, ImageNet's mean and deviation, windows of
+64 x 48; with that config as mmengine writes it into a checkpoint.
+
 In a throw-away environment with mmseg 1.2.2 (bench/evaluate.py says which packages): python bench/binary_head.py tests/data/binary_head.json
 """
 # ruff: noqa: E402 - the stand-in comes before mmseg
@@ -23,7 +26,7 @@ mmcv_stand_in.install()
 
 import numpy as np
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmseg.datasets import BaseSegDataset
 from mmseg.evaluation import IoUMetric
@@ -118,10 +121,31 @@ def measured(network, data, images=None):
     return {"metrics": metric.compute_metrics(metric.results), "totals": dict(zip(names, totals, strict=True)), "sky": shares}
 
 
+def configured():
+    """The config's text, and the pixels of each class in three images."""
+    config = Config({"model": json.loads(json.dumps(MODEL)), "test_pipeline": SS})
+    config.model.backbone.num_heads = 4
+    config.model.data_preprocessor.mean, config.model.data_preprocessor.std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+    config.model.decode_head.num_classes = 8
+    config.model.decode_head.pop("out_channels")
+    config.model.test_cfg = {"mode": "slide", "crop_size": (64, 48), "stride": (48, 32)}
+    network = build_segmentor(config.model)
+    state = torch.load(next(MINI.glob("segmenter_mini_linear-*.pth")), map_location="cpu", weights_only=False)["state_dict"]
+    network.load_state_dict(state, strict=True)
+    data = BaseSegDataset(data_prefix={"img_path": str(MINI / "ade_mini/images/validation")}, img_suffix=".jpg", test_mode=True,
+                          pipeline=[SS[0], SS[1], SS[3]], metainfo={"classes": tuple("abcdefgh")})  # fmt: skip
+    pixels = {}
+    for index in range(3):
+        with torch.no_grad():
+            (found,) = network.eval().test_step(pseudo_collate([data[index]]))
+        pixels[Path(found.img_path).name] = np.bincount(found.pred_sem_seg.data.flatten().numpy(), minlength=8).tolist()
+    return {"text": config.pretty_text, "pixels": pixels}
+
+
 def main():
     register_all_modules()
     warnings.simplefilter("ignore")
-    out = {}
+    out = {"config": configured()}
     with tempfile.TemporaryDirectory() as folder:
         for rule in RULES:
             out[rule] = measured(model(), dataset(Path(folder), rule, SS))

@@ -129,7 +129,7 @@ def completed(words, shell="bash"):
     ("words", "expected"),
     [
         ("segzoo ver", "plain,verify"),
-        ("segzoo --zoo mini verify mini-", "plain,mini-vit plain,mini-mask plain,mini-linear"),
+        ("segzoo --zoo mini verify mini-", "file,mini- plain,mini-vit plain,mini-mask plain,mini-linear"),
         ("segzoo info vit-t", "plain,vit-t plain,vit-t-mask"),
         ("segzoo fetch ade", "plain,ade20k"),
         ("segzoo --zoo nowhere.yaml verify v", ""),
