@@ -204,7 +204,7 @@ def test_the_config_of_another_model_is_not_used(tmp_path):
     assert "backbone.heads" not in found
     assert "says width 192, the tensors show 128: it is another model's config" in found.notes[0]
     (tmp_path / "other.py").write_text(other)
-    with pytest.raises(UsageError, match="not the config of this file: .* width 192"):
+    with pytest.raises(UsageError, match=r"not the config of this file: .* width 192"):
         identify(own(tmp_path), config=tmp_path / "other.py")
 
 
