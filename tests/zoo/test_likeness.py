@@ -128,7 +128,7 @@ def test_what_segzoo_does_otherwise_is_refused(tmp_path):
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path):
-    text = GIVEN["text"].replace("48,\n            32,", "480,\n            320,")
+    text = GIVEN["text"].replace("        48,\n        32,\n", "        480,\n        320,\n")
     assert text != GIVEN["text"]
     done = run("predict", own(tmp_path, cfg=text), FIRST)
     assert (done.exit_code, "stride is larger than crop" in done.stderr) == (2, True)

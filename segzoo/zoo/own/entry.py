@@ -79,7 +79,7 @@ class _Facts:
         """Write down where the facts of this section come from."""
         names = [name for some in self.assumed.values() for name in some]
         each = [source if len(self.assumed) == 1 else f"{_list(some)} {source}" for source, some in self.assumed.items()]
-        parts = [f"{_list(names)} {'are' if names != ['eps'] else 'is'} assumed: {', '.join(each)}"] if names else []
+        parts = [f"{_list(names)} {'is' if len(names) == 1 and names != ['heads'] else 'are'} assumed: {', '.join(each)}"] if names else []
         parts += [f"{_list(some)} as {source} says" for source, some in self.of_file.items()]
         if parts:
             self.into.notes[self.section] = "; ".join(parts)
