@@ -55,6 +55,8 @@ def match_entry(
     """
     if isinstance(source, str) and source in among:
         entry = among[source]
+        if config is not None:
+            raise UsageError(f"--config {config}: {source} is of the zoo, whose manifest says what a config would", hint="leave --config out")
         fetched = zoo.fetch(entry.artifact, said)
         with naming(fetched.path, source):
             file = open_entry(entry, fetched.path)

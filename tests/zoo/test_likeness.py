@@ -189,3 +189,13 @@ def test_a_folder_that_cannot_be_used(data, meta, code, said, tmp_path, monkeypa
     meta = meta or {"CLASSES": tuple("abcdefgh")}
     done = run("verify", own(tmp_path, **meta), "--data", data)
     assert (done.exit_code, said in done.stderr) == (code, True), done.stderr
+
+
+def test_a_config_is_for_a_file_of_ones_own(tmp_path):
+    (tmp_path / "given.py").write_text(GIVEN["text"])
+    for command in (
+        ("predict", "--config", tmp_path / "given.py", "mini-linear", FIRST),
+        ("verify", "mini-linear", "--config", tmp_path / "given.py"),
+    ):
+        done = run(*command)
+        assert (done.exit_code, "--config" in done.stderr) == (2, True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.conversion.checkpoint import identify
+from segzoo.errors import UsageError
 from segzoo.formats import naming
 from segzoo.manifest.artifact import Mirror
 from segzoo.manifest.entries import Dataset, Entry, Model
@@ -38,6 +39,8 @@ def chosen(zoo: Zoo, names: Iterable[str], every: bool, data: Path | None, wishe
     names = list(dict.fromkeys(names))
     among = zoo.manifest.entries
     if every or not names or all(name in among for name in names):
+        if wishes.config or wishes.like:
+            raise UsageError("--config and --like are for a file of your own, and no file is named", hint="leave them out")
         return Chosen(zoo, resolve(zoo, names, every, among))
     for name in names:
         if name in among or not Path(name).is_file():
