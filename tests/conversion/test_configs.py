@@ -261,3 +261,12 @@ def test_a_config_beside_the_weights(tmp_path):
     assert "another model's config" in found.notes[0]
     (folder / "config.json").write_text("{" * 5000)
     assert "classes" not in identify(folder / "model.safetensors").said
+
+
+def test_the_config_says_how_a_square_number_of_positions_lies(tmp_path):
+    assert identify(own(tmp_path, cfg=MODERN)).grid == (8, 8)
+    wide = own(tmp_path, cfg=MODERN.replace("img_size=(64, 64)", "img_size=(32, 128)"))
+    assert identify(wide).grid == (4, 16)
+    assert identify(wide, positions=(2, 32)).grid == (2, 32)  # what the caller says comes first
+    other = own(tmp_path, cfg=MODERN.replace("img_size=(64, 64)", "img_size=(96, 96)"))  # resized since
+    assert identify(other).grid == (8, 8)
