@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -35,6 +34,8 @@ def network_options(command: Command) -> Command:
 
 def config_option(command: Command) -> Command:
     """`--config`, which every command has that makes a model of a file of the user's own."""
+    from pathlib import Path  # the commands import it themselves; `--help` does without
+
     told = "Config that your own file was trained with: Python text of MMSegmentation, or config.json."
     return click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help=told)(command)
 
