@@ -32,6 +32,14 @@ def network_options(command: Command) -> Command:
     return command
 
 
+def config_option(command: Command) -> Command:
+    """`--config`, which every command has that makes a model of a file of the user's own."""
+    from pathlib import Path  # the commands import it themselves; `--help` does without
+
+    told = "Config that your own file was trained with: Python text of MMSegmentation, or config.json."
+    return click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help=told)(command)
+
+
 @dataclass(frozen=True)
 class Choice:
     """The values of `--zoo`, `--offline` and `--mirror`."""

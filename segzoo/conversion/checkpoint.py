@@ -1,13 +1,14 @@
 """What a file of weights is. This is the one way to open it: its own records are read, its layout is detected, its sizes are measured, each once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import Found, detect
-from segzoo.conversion.metadata import Recorded, recorded
-from segzoo.errors import ConversionError
+from segzoo.conversion.metadata import Recorded, recorded, said_by, said_of
+from segzoo.conversion.said import Said
+from segzoo.errors import ConversionError, UsageError
 from segzoo.formats import Weights, open_weights
 from segzoo.layouts.family import Family, Geometry, told
 
@@ -16,13 +17,17 @@ Positions = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of weights that is understood: its tensors, what it records of itself, its layout, its geometry and the sizes of its axes."""
+    """A file of weights that is understood: its tensors, what it records of itself, its layout, its geometry and the sizes of its axes.
+
+    `said` is all that the file, or a config of it, says of the model; of facts that its tensors contradict, only notes are left.
+    """
 
     weights: Weights
     recorded: Recorded
     found: Found
     geometry: Geometry
     sizes: dict[str, int]
+    said: Said = field(default_factory=Said)
 
     @property
     def dtypes(self) -> list[str]:
@@ -39,21 +44,37 @@ class Checkpoint:
         return self.found.layout.family
 
 
-def identify(path: str | Path, *, heads: int | None = None, positions: Positions | None = None, at: str | None = None) -> Checkpoint:
+def identify(
+    path: str | Path,
+    *,
+    heads: int | None = None,
+    positions: Positions | None = None,
+    at: str | None = None,
+    config: Path | None = None,
+) -> Checkpoint:
     """Open a file and understand it. `heads` and `positions` are numbers that the caller knows; without them the file's own records count.
-    `positions` of the grid are their number, or rows and columns. `at` names the model in a file of several.
+    `positions` of the grid are their number, or rows and columns. `at` names the model in a file of several. `config` is a config that
+    the caller knows to be this file's.
 
-    Raises what `open_weights` raises, and ConversionError if the tensors are in no layout or their sizes do not fit together.
+    Raises what `open_weights` raises, ConversionError if the tensors are in no layout or their sizes do not fit together, and
+    UsageError or NotFoundError for a config that is not this file's, or no config.
     """
-    return identified(open_weights(path, at), heads=heads, positions=positions)
+    return identified(open_weights(path, at), heads=heads, positions=positions, config=config)
 
 
-def identified(weights: Weights, *, layout: str | None = None, heads: int | None = None, positions: Positions | None = None) -> Checkpoint:
+def identified(
+    weights: Weights,
+    *,
+    layout: str | None = None,
+    heads: int | None = None,
+    positions: Positions | None = None,
+    config: Path | None = None,
+) -> Checkpoint:
     """The same for a file that is open already. If `layout` is given, the file is read as that layout only."""
     known = recorded(weights)
     if heads is not None and known.heads not in (None, heads):
         raise ConversionError(f"the file itself records {known.heads} heads, but {heads} were given")
-    return measured(weights, detected(weights, layout, positions), heads, positions)
+    return measured(weights, detected(weights, layout, positions), heads, positions, config)
 
 
 def detected(weights: Weights, layout: str | None = None, positions: Positions | None = None) -> Found:
@@ -62,12 +83,37 @@ def detected(weights: Weights, layout: str | None = None, positions: Positions |
     return detect(weights.specs, layout, math.prod(positions) if isinstance(positions, tuple) else positions)
 
 
-def measured(weights: Weights, found: Found, heads: int | None = None, positions: Positions | None = None) -> Checkpoint:
+def measured(weights: Weights, found: Found, heads: int | None = None, positions: Positions | None = None, config: Path | None = None) -> Checkpoint:
     """The second half of `identified`: the sizes of a file whose layout is known."""
     known = recorded(weights)
     _refuse_quantised(weights, found)
     geometry, sizes = measure(found, weights.specs, heads or known.heads)
-    return Checkpoint(weights, known, found, lying(geometry, positions or known.positions), sizes)
+    said = _said(weights, geometry, config)
+    grid = positions if isinstance(positions, tuple) else known.positions if isinstance(known.positions, tuple) else _grid(said, geometry)
+    return Checkpoint(weights, known, found, lying(geometry, grid), sizes, said)
+
+
+def _said(weights: Weights, geometry: Geometry, config: Path | None) -> Said:
+    """What a file, or the config that the caller names, says of it."""
+    said = Said()
+    if config is not None:
+        said = said_by(config)
+        if wrong := _contradictions(said, geometry):
+            raise UsageError(
+                f"{config}: not the config of this file: {'; '.join(wrong)}", hint="--config takes the config that the file was trained with"
+            )
+    for one in said_of(weights):
+        said = said.over(_of_these(one, geometry))
+    return said
+
+
+def _grid(said: Said, geometry: Geometry) -> tuple[int, int] | None:
+    """Rows and columns of the grid by the image size that is said; None where it has another number of positions, since they can be resized."""
+    image, patch = said.get("backbone.image"), getattr(geometry, "patch", None)
+    if image is None or not isinstance(patch, int) or getattr(geometry, "residual", None) is not None:
+        return None
+    rows, columns = (side // patch for side in image)
+    return (rows, columns) if rows * columns == getattr(geometry, "positions", None) else None
 
 
 def _refuse_quantised(weights: Weights, found: Found) -> None:
@@ -88,3 +134,24 @@ def lying(geometry: Geometry, positions: Positions | None) -> Geometry:
     if rows * columns != geometry.positions:
         raise ConversionError(f"the grid has {geometry.positions} positions, and {rows} x {columns} are {rows * columns}")
     return told(geometry, {"rows": rows if rows != columns else None})
+
+
+def _of_these(said: Said, geometry: Geometry) -> Said:
+    """What is said, if it fits the tensors. A config of other sizes is another model's: only notes are left of it."""
+    if wrong := _contradictions(said, geometry):
+        return said.without(set(said.facts), f"{'; '.join(wrong)}: it is another model's config, and nothing in it is used")
+    outputs = geometry.decoder and geometry.decoder.classes
+    if outputs and said.get("head.outputs") not in (None, outputs):
+        source = said.facts["head.outputs"].source
+        said = said.without({"head.outputs"}, f"{source} says {said.get('head.outputs')} outputs, the head's tensors have {outputs}")
+    return said
+
+
+def _contradictions(said: Said, geometry: Geometry) -> list[str]:
+    """The sizes of the backbone that are said, and that the tensors contradict, in words."""
+    wrong = []
+    for name in ("width", "depth", "patch"):
+        fact, shown = said.facts.get(f"backbone.{name}"), getattr(geometry, name, None)
+        if fact and isinstance(shown, int) and fact.value != shown:
+            wrong.append(f"{fact.source} says {name} {fact.value}, the tensors show {shown}")
+    return wrong

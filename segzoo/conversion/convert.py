@@ -100,9 +100,10 @@ def convert(
         _refuse_needed(aside, read, force_drop)
         check_buffers(read.found, kept, read.sizes)
         computing, computed = _computing(read, grid, resample, dtype)
-        steps = plan(computing.specs, to, found=read.found, heads=read.geometry.heads, drop=sections, prefix=prefix)
+        heads_said = read.geometry.heads or read.said.get("backbone.heads")
+        steps = plan(computing.specs, to, found=read.found, heads=heads_said, drop=sections, prefix=prefix)
         made = lying(measure(steps.target, steps.specs, steps.geometry.heads)[0], grid or read.grid)
-    eps = eps or read.recorded.eps
+    eps = eps or read.said.get("backbone.eps")
     with naming(opened.path):
         written = write(target, steps, computing, _metadata(steps, made, eps, computed), digests, progress or (lambda doing, done, whole: None))
     return Report(
@@ -119,7 +120,8 @@ def convert(
         written.digests,
         (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
         computed,
-        (*opened.notes, *read.found.notes, *_eps_note(steps, eps), *_filled_note(steps), *(_square_note(read, positions) if grid else ())),
+        (*opened.notes, *read.found.notes, *_said_note(read, heads), *_eps_note(steps, eps), *_filled_note(steps))
+        + (tuple(_square_note(read, positions)) if grid else ()),
         written.not_finite,
         perf_counter() - started,
     )
@@ -194,6 +196,13 @@ def _refuse_needed(aside: Collection[str], read: Checkpoint, force: bool) -> Non
         )
 
 
+def _said_note(read: Checkpoint, heads: int | None) -> list[str]:
+    """Where the attention heads come from, if the file's own words say them; and what of its words could not be read."""
+    fact = read.said.facts.get("backbone.heads")
+    said = [f"{fact.value} attention heads: {fact.source}"] if fact and heads is None and read.geometry.heads is None else []
+    return [*said, *read.said.notes]
+
+
 def _eps_note(steps: Plan, known: float | None) -> list[str]:
     """Which eps to build the model with, if defaults differ. No tensor shows it, and 1e-5 instead of 1e-6 moves the logits."""
     here, there = steps.source.layout, steps.layout
@@ -208,7 +217,7 @@ def _eps_note(steps: Plan, known: float | None) -> list[str]:
 def _square_note(read: Checkpoint, positions: Positions | None) -> list[str]:
     """That positions are taken for a square, where nobody says how they lie."""
     rows, columns = read.grid or (0, 0)
-    if rows != columns or isinstance(positions or read.recorded.positions, tuple):
+    if rows != columns or isinstance(positions or read.recorded.positions, tuple) or "backbone.image" in read.said:
         return []
     taken = f"{rows * columns} positions are taken for {rows} x {columns}: no tensor shows how they lie"
     return [f"{taken}; if they lie otherwise, say so with --positions HxW"]

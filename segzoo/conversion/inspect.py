@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.conversion.checkpoint import detected, measured
+from segzoo.conversion.said import Said
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
-from segzoo.layouts.family import Geometry
+from segzoo.layouts.family import Geometry, told
 from segzoo.spec import Spec
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file's facts. If the tensors fit no layout, `layout` and `geometry` are None, and `trouble` says why."""
+    """A file's facts; `said` is what it says of itself. If the tensors fit no layout, `layout` and `geometry` are None, and `trouble` says why."""
 
     path: Path
     format: str
@@ -27,6 +28,7 @@ class Inspection:
     layout: str | None
     sections: tuple[str, ...]
     geometry: Geometry | None
+    said: Said
     trouble: str | None
 
     @property
@@ -39,16 +41,19 @@ class Inspection:
         return dict(Counter(spec.dtype for spec in self.specs.values()))
 
 
-def inspect(path: str | Path, at: str | None = None) -> Inspection:
-    """Look at a file's headers; `at` names the model in a file of several. Raises what `open_weights` raises."""
+def inspect(path: str | Path, at: str | None = None, config: Path | None = None) -> Inspection:
+    """Look at a file's headers, and at what it, or the `config` that it was trained with, says of it. `at` names the model in a file of
+    several. Raises what `open_weights` raises.
+    """
     opened = open_weights(path, at)
     notes = list(opened.notes)
-    facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "trouble": None}
+    facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "said": Said(), "trouble": None}
     try:
         found = detected(opened)
         facts |= {"layout": found.layout.name, "sections": found.sections}
         notes += found.notes
-        facts["geometry"] = measured(opened, found).geometry
+        file = measured(opened, found, config=config)
+        facts |= {"geometry": told(file.geometry, {**file.said.starting("backbone"), "decoder": file.said.starting("head")}), "said": file.said}
     except ConversionError as error:
         facts["trouble"] = error.message
     size = opened.path.stat().st_size

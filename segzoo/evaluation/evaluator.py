@@ -18,7 +18,7 @@ from segzoo.evaluation import protocols
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.precision import arithmetic, dtype_of
 from segzoo.evaluation.windows import Scored, View, bands, scored
-from segzoo.manifest.entries import Protocol
+from segzoo.manifest.entries import THRESHOLD, Protocol
 
 # Views that go through the steps together, so that a device is kept busy. A processor's cache would rather have one image's.
 _TOGETHER = {"cpu": 1}
@@ -53,13 +53,16 @@ class Evaluator:
                 raise
             raise EnvironmentFault(f"out of memory: the model does not fit on {self.device}", hint="--device cpu, or another GPU") from error
         self.patch: int = self.model.stride  # type: ignore[assignment]
+        self.binary: bool = getattr(self.model, "outputs", self.classes) == 1
+        self.threshold = self.protocol.threshold or THRESHOLD
         self.tokens = _TOKENS.get(self.device.type, _TOKENS_ELSEWHERE)
         self.together = _TOGETHER.get(self.device.type, _TOGETHER_ELSEWHERE)
 
     # an image
 
     def views(self, image: np.ndarray, mode: str) -> list[View]:
-        """What the model sees of an RGB image uint8 (h, w, 3). Raises EnvironmentFault for one that is too thin."""
+        """What the model sees of an RGB image uint8 (h, w, 3). Raises EnvironmentFault for one that is too thin, UsageError for a mode."""
+        protocols.refuse_mode(mode, 1 if self.binary else self.classes)
         return protocols.views(_sent(image, self.device), self.protocol, mode, self.patch)
 
     def scored(self, images: Sequence[list[View]]) -> list[list[Scored]]:
@@ -77,8 +80,12 @@ class Evaluator:
         return [[done[image, place] for place in range(len(views))] for image, views in enumerate(images)]
 
     def bands(self, views: Sequence[Scored]) -> Iterator[Tensor]:
-        """Scores at the original size, band by band: probabilities, or the logits of a single view."""
-        return bands(views, soft=len(views) > 1 or protocols.BY[self.protocol.by].softmaxes)
+        """Scores at the original size, band by band: probabilities, or the logits of a single view.
+
+        A model with one output gives two: the threshold, as the score of the background, and the probability of the foreground.
+        """
+        found = bands(views, soft=len(views) > 1 or self.binary or protocols.BY[self.protocol.by].softmaxes)
+        return (torch.cat([torch.full_like(band, self.threshold), band], 1) for band in found) if self.binary else found
 
     def labels(self, views: Sequence[Scored]) -> Tensor:
         """The best class of each pixel, int32 (h, w); of equal ones the first."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segzoo.errors import EnvironmentFault
+from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.evaluation.resize import rescaled, resize
 from segzoo.evaluation.windows import Axis, View, axis
 from segzoo.manifest.entries import Protocol
@@ -47,17 +47,26 @@ def flips(mode: str) -> bool:
     return mode.startswith("ms+flip")
 
 
+def refuse_mode(mode: str, outputs: int) -> None:
+    """Raises UsageError for a mode that has no meaning for a model with this many outputs."""
+    if outputs == 1 and mode == "ms+flip-1.x":
+        said = "mmseg 1.2.2's tta_pipeline takes the sigmoid of a single output twice, so that every pixel is above 0.5 and foreground"
+        raise UsageError(f"--mode {mode}: {said}", hint="--mode ms+flip averages the probabilities as MMSegmentation 0.x does")
+
+
 def views_per_image(mode: str) -> int:
     return 2 * len(RATIOS) if flips(mode) else 1
 
 
-def sizes(size: tuple[int, int], scale: tuple[int, int], mode: str) -> list[tuple[int, int]]:
-    """The sizes (height, width) at which a mode looks at an image of `size`."""
-    if mode == "ms+flip":
+def sizes(size: tuple[int, int], scale: tuple[int, int] | None, mode: str) -> list[tuple[int, int]]:
+    """The sizes (height, width) at which a mode looks at an image of `size`. Without a `scale` it is the image's own."""
+    if scale is None and mode == "ms+flip":
+        return [(int(size[0] * ratio), int(size[1] * ratio)) for ratio in RATIOS]
+    if scale is not None and mode == "ms+flip":
         return [rescaled(size, (int(scale[0] * ratio), int(scale[1] * ratio))) for ratio in RATIOS]
     if mode == "ms+flip-1.x":
         return [rescaled(size, (int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5))) for ratio in RATIOS]
-    return [rescaled(size, scale)]
+    return [size if scale is None else rescaled(size, scale)]
 
 
 def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[View]:
@@ -71,8 +80,8 @@ def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[Vie
         if 0 in sized:
             raise EnvironmentFault(f"too thin: {width}x{height} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
         plain, look = seen(resize(pixels, sized), protocol)
-        rows = windowed(plain.shape[0], height, protocol, mode, patch, pixels.device)
-        columns = windowed(plain.shape[1], width, protocol, mode, patch, pixels.device)
+        rows = windowed(0, plain.shape[0], height, protocol, mode, patch, pixels.device)
+        columns = windowed(1, plain.shape[1], width, protocol, mode, patch, pixels.device)
         found += [View(rows, columns, flipped, plain, look) for flipped in ((False, True) if flips(mode) else (False,))]
     return found
 
@@ -82,7 +91,8 @@ def seen(image: Tensor, protocol: Protocol) -> tuple[Tensor, Callable[[Tensor], 
 
     The windows are normalised. Only an image that the program enlarges is normalised as a whole.
     """
-    if BY[protocol.by].enlarges and min(image.shape[:2]) < protocol.crop:
+    crop = protocol.windows[0]
+    if crop and BY[protocol.by].enlarges and min(image.shape[:2]) < crop[0]:
         return normalised(image, protocol).permute(1, 2, 0), _first
     mean, std = (_channels(values, image.device) for values in (protocol.mean, protocol.std))
     return image, lambda windows: _first((windows.float() - mean).div_(std))
@@ -92,7 +102,8 @@ def normalised(image: Tensor, protocol: Protocol) -> Tensor:
     """A resized image uint8 (h, w, 3) as the model takes it, float32 (3, h, w); enlarged if the program does that."""
     mean, std = (_channels(values, image.device) for values in (protocol.mean, protocol.std))
     plain = (image.float() - mean).div_(std).permute(2, 0, 1)
-    return _enlarged(plain, protocol.crop) if BY[protocol.by].enlarges else plain
+    crop = protocol.windows[0]
+    return _enlarged(plain, crop[0]) if crop and BY[protocol.by].enlarges else plain
 
 
 def _first(windows: Tensor) -> Tensor:
@@ -114,7 +125,8 @@ def _enlarged(image: Tensor, crop: int) -> Tensor:
     return F.interpolate(image[None], (crop, longer) if height < width else (longer, crop), mode="bilinear", align_corners=False)[0]
 
 
-def windowed(length: int, target: int, protocol: Protocol, mode: str, patch: int, device: torch.device) -> Axis:
-    """The windows along one axis of `length`, and the way of their scores to `target` pixels."""
-    crop, stride = (length, length) if mode == "whole" else (protocol.crop, protocol.stride)
-    return axis(length, target, crop, stride, patch, BY[protocol.by].cuts_padding, device)
+def windowed(side: int, length: int, target: int, protocol: Protocol, mode: str, patch: int, device: torch.device) -> Axis:
+    """The windows along one axis of `length`, and the way of their scores to `target` pixels. `side` is 0 for rows and 1 for columns."""
+    crop, stride = protocol.windows
+    pieces = (length, length) if mode == "whole" or crop is None or stride is None else (crop[side], stride[side])
+    return axis(length, target, *pieces, patch, BY[protocol.by].cuts_padding, device)

@@ -115,7 +115,7 @@ def scored(view: View, scores: Tensor) -> Scored:
 def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
     """Class scores at the original size, (rows, c, width) a band from top to bottom.
 
-    Logits if there is one view; with `soft` the mean of all views' probabilities.
+    Logits if there is one view; with `soft` the mean of all views' probabilities. Of a single class it is that of the foreground.
     """
     wide = [_Wide(one) for one in views]
     (height, width), classes = views[0].size, views[0].grid.shape[1]
@@ -130,7 +130,7 @@ def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
                 share = share[:, reached]
             scores = (share @ across.of(reached).flatten(1)).unflatten(1, (classes, width))
             if soft:
-                scores = scores.softmax(1)
+                scores = scores.softmax(1) if classes > 1 else scores.sigmoid()
             mean = scores if mean is None else mean.add_(scores)
         assert mean is not None  # there is a view
         yield mean.div_(len(views)) if len(views) > 1 else mean

@@ -93,7 +93,7 @@ def _changed_question(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:
     if not basis or not isinstance(entry, Model):
         return
     now = {
-        "protocol": entry.protocol.model_dump(mode="json"),
+        "protocol": entry.protocol.plain,
         "eps": [entry.eps, entry.head_eps],
         "reported": entry.reported.model_dump(mode="json") if entry.reported else None,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ class Setting:
 
     `images` is a number of images, None for all; `data` is the data set's folder, if the user names one; the mIoU is measured in
     each of `modes`, and `precision` is what the network computes in. `smoke` compares that many images with the counts in the receipt;
-    `speed` measures images per second; `again` climbs also those rungs that earlier runs have passed.
+    `speed` measures images per second; `again` climbs also those rungs that earlier runs have passed. `assumed` says what is taken for
+    granted of a file that no manifest describes, by its hash.
     """
 
     manifest: Manifest
@@ -49,6 +50,7 @@ class Setting:
     world: World | None = None
     said: Callable[[str, int, int | None], None] = lambda doing, done, whole: None
     policy: Policy | None = None
+    assumed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises UsageError for a setting that cannot be measured."""

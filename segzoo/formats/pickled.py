@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+import numpy as np
+
 from segzoo.errors import IntegrityError
 from segzoo.formats.weights import ANEW
 
@@ -204,3 +206,40 @@ def mapping(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
             raise IntegrityError("a dict whose keys are nested tuples, which no checkpoint needs", hint="do not trust this file")
         flat[key] = value
     return flat
+
+
+_SHAPES = 1 << 16  # numbers in the largest array that `content` unpacks
+_INTEGERS = {"u1": "u1", "i1": "i1", "i4": "<i4", "i8": "<i8"}
+
+
+def content(value: Any) -> Any:
+    """What a value is as data: the dict that a config class was made of, an array of integers as lists, bytes; any other value as it is.
+
+    Only the value itself is looked at, not what is in it: a pickle may repeat or contain a part without end.
+    """
+    if not isinstance(value, Call):
+        return value
+    name = str(value.what).replace("numpy._core", "numpy.core")
+    if name == "numpy.core.multiarray._reconstruct":
+        return _array(value.state)
+    if name == "_codecs.encode" and isinstance(value.args, tuple) and len(value.args) == 2 and isinstance(value.args[0], str):
+        return value.args[0].encode("latin1", "replace")
+    if value.items and all(isinstance(one, tuple) and len(one) == 2 for one in value.items):
+        return mapping(value.items)
+    first = value.args[0] if isinstance(value.args, tuple) and len(value.args) == 1 else None
+    return first if isinstance(first, dict) else value.state if isinstance(value.state, dict) else value
+
+
+def _array(state: Any) -> Any:
+    """A pickled numpy array of integers as nested lists; None where it is of another kind."""
+    if not isinstance(state, tuple) or len(state) != 5:
+        return None
+    _, shape, dtype, fortran, block = state
+    kind = dtype.args[0] if isinstance(dtype, Call) and isinstance(dtype.args, tuple) and dtype.args else None
+    block = content(block)
+    if kind not in _INTEGERS or not isinstance(block, bytes) or len(block) > _SHAPES * 8 or not isinstance(shape, tuple):
+        return None
+    try:
+        return np.frombuffer(block, _INTEGERS[kind]).reshape(shape, order="F" if fortran is True else "C").tolist()
+    except (TypeError, ValueError):
+        return None

@@ -91,13 +91,15 @@ def open_pth(path: Path, at: str | None = None) -> Weights:
     notes += [f"not called, though its pickle would: {some(sorted(checkpoint.undone))}"] if checkpoint.undone else []
     for name, tensor in tensors.items():
         _check(path, name, tensor)
+    meta = pickled.content(root.get("meta")) if isinstance(root, dict) else None
     return Weights(
         path,
         "pth",
         {name: tensor.spec for name, tensor in tensors.items()},
         lambda name: _array(path, name, tensors[name], checkpoint.blocks),
         tuple(notes),
-        _plain(root.get("meta")) if isinstance(root, dict) else {},
+        _plain(meta),
+        meta=meta if isinstance(meta, dict) else {},
         place=place,
     )
 

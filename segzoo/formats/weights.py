@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,8 @@ class Weights(Mapping[str, np.ndarray]):
     """An opened file. `specs` is known at once; `weights[name]` reads that tensor, memory-mapped where possible.
 
     `notes` says where in the file the tensors were found, and what was left out. `metadata` holds what the file says
-    of itself (for `.pth`: numbers and texts of its `meta`). `place` is where in a checkpoint the tensors are, such as `teacher`.
+    of itself (for `.pth`: numbers and texts of its `meta`). `meta` is the whole `meta` of a `.pth`, as data; see `pickled.content`.
+    `place` is where in a checkpoint the tensors are, such as `teacher`.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Weights(Mapping[str, np.ndarray]):
     read: Callable[[str], np.ndarray]
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
 
     def __getitem__(self, name: str) -> np.ndarray:

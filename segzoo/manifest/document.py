@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
+from segzoo.datasets.classes import fits, scored
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.entries import Backbone, Dataset, Entry, Model
@@ -51,17 +52,26 @@ class Manifest(Record):
             for where, message in one.contradictions():
                 yield ("datasets", name, *where), message
         for name, model in self.models.items():
-            dataset = self.datasets.get(model.protocol.dataset)
-            if dataset is None:
-                yield ("models", name, "protocol", "dataset"), f"no data set '{model.protocol.dataset}' in this zoo"
-            elif len(dataset.classes) != model.head.classes:
-                yield ("models", name, "head", "classes"), f"{model.head.classes}, but data set '{model.protocol.dataset}' has {len(dataset.classes)}"
+            named, outputs = model.protocol.dataset, model.head.classes
+            dataset = self.datasets.get(named) if named is not None else None
+            if named is None and model.classes is None:
+                yield ("models", name, "classes"), "neither the model nor a data set (protocol.dataset) says what its classes are"
+            if named is not None and dataset is None:
+                yield ("models", name, "protocol", "dataset"), f"no data set '{named}' in this zoo"
+            if dataset is not None and not fits(outputs, len(dataset.classes)):
+                yield ("models", name, "head", "classes"), f"{outputs}, but data set '{named}' has {len(dataset.classes)}"
+            if model.classes is not None and not fits(outputs, len(model.classes)):
+                yield ("models", name, "head", "classes"), f"{outputs}, but the model names {len(model.classes)} classes"
             if model.pretrained is not None and model.pretrained not in self.backbones:
                 yield ("models", name, "pretrained"), f"no backbone '{model.pretrained}' in this zoo"
         for kind, others in (("backbones", self.datasets), ("models", {**self.datasets, **self.backbones})):
             for name in getattr(self, kind):
                 if name in others:
                     yield (kind, name), "this name stands for two things"
+
+    def classes_of(self, model: Model) -> dict[str, tuple[int, int, int]]:
+        """The classes that a model of this manifest tells apart, each with its colour: its own, else those of its data set."""
+        return scored(model.head.classes, model.classes or self.datasets[str(model.protocol.dataset)].classes)
 
     @property
     def entries(self) -> dict[str, Entry]:

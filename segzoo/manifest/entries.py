@@ -13,10 +13,12 @@ from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.built import BACKBONE, HEAD, SIZES
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Text, Url
+from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Sides, Text, Url
 from segzoo.manifest.labelling import Folders, Labels
 from segzoo.manifest.strict_yaml import Where
 from segzoo.vocabulary import MODES, PROGRAMS
+
+Classes = dict[Text, tuple[Colour, Colour, Colour]]
 
 
 class Dataset(Record):
@@ -41,7 +43,7 @@ class Dataset(Record):
     path: Folder | None = None
     archive: Artifact | None = None
     digest: Sha256 | None = None
-    classes: dict[Text, tuple[Colour, Colour, Colour]]
+    classes: Classes
 
     @property
     def counts(self) -> dict[str, int]:
@@ -91,6 +93,8 @@ class Backbone(Record):
         return self.source
 
 
+THRESHOLD = 0.3
+"""Above which a sigmoid means foreground, in mmseg 1.2.2 where a config says nothing else (`BaseDecodeHead`)."""
 Mode = Annotated[str, OneOf(MODES)]
 
 
@@ -110,27 +114,46 @@ Channels = Annotated[tuple[float, float, float], BeforeValidator(_channels, json
 class Protocol(Record):
     """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`.
 
+    A `scale` of null leaves images at their size; `crop` and `stride` of null take an image in one piece. Both are one number, or height
+    and width. `threshold` is that of a model with one output: its sigmoid makes a pixel foreground above it (0.3 unless it is given).
     `by` names the program to follow where programs differ: `mmseg` is MMSegmentation, `rstrudel` is
     rstrudel/segmenter. The latter enlarges an image until a window fits, resizes position embeddings
     bilinearly, and takes the softmax at a single scale too. `mean` and `std` are one number for all
     channels, or one each for red, green and blue.
     """
 
-    dataset: Identifier
+    dataset: Identifier | None = None
     by: Annotated[str, OneOf(PROGRAMS)] = "mmseg"
-    scale: Pair
-    crop: Count
-    stride: Count
+    scale: Pair | None
+    crop: Annotated[Any, Sides()]
+    stride: Annotated[Any, Sides()]
     mean: Channels
     std: Annotated[Channels, AfterValidator(_positive)]
+    threshold: Share | None = None
     published_scale: Pair | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
     def _covers(self) -> "Protocol":
-        if self.stride > self.crop:
+        crop, stride = self.windows
+        if (crop is None) != (stride is None):
+            raise ValueError("crop and stride go together: both are numbers, or both are null")
+        if crop and stride and (stride[0] > crop[0] or stride[1] > crop[1]):
             raise ValueError("stride is larger than crop: windows would leave gaps")
+        if self.by == "rstrudel" and (crop is None or crop[0] != crop[1]):
+            raise ValueError("rstrudel/segmenter has square windows")
         return self
+
+    @property
+    def windows(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """Crop and stride, (height, width) each; None each where an image is taken in one piece."""
+        crop, stride = ((one, one) if isinstance(one, int) else one for one in (self.crop, self.stride))
+        return crop, stride
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As a receipt holds it. Fields that came later are left out where they are not used, so that older receipts stay comparable."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if name != "threshold" or value is not None}
 
 
 class Reported(Record):
@@ -157,6 +180,11 @@ class StoredCounts(Record):
 
 
 class Model(Record):
+    """A segmentation model. `classes` maps each class to its colour; a model that has them needs no data set.
+
+    A head with one class has one output, which tells a background, the first of two classes, from a foreground.
+    """
+
     title: Text
     licence: Text | None = None
     checkpoint: Artifact
@@ -168,6 +196,7 @@ class Model(Record):
     pretrained: Identifier | None = None
     config: Url | None = None
     log: Url | None = None
+    classes: Classes | None = None
 
     @property
     def artifact(self) -> Artifact:
@@ -182,6 +211,11 @@ class Model(Record):
     def head_eps(self) -> float | None:
         """The eps of the head's layer norms; None where the head has no eps."""
         return getattr(self.head, "eps", None)
+
+    @property
+    def labels(self) -> int:
+        """How many classes a pixel may have."""
+        return max(self.head.classes, 2)
 
     @property
     def resample(self) -> str:

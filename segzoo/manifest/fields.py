@@ -75,6 +75,24 @@ class OneOf:
         return value
 
 
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """A number of pixels, or two: height and width. null stands for none. What was written stays as it is."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        one = {"exclusiveMinimum": 0, "type": "integer"}
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}, {"type": "null"}]}
+
+    def _checked(self, value: object) -> object:
+        sides = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
+        if value is not None and not all(type(side) is int and side > 0 for side in sides):
+            raise PydanticCustomError("sides", "Input should be a whole number greater than 0, height and width, or null")
+        return value
+
+
 FileName = Annotated[str, AfterValidator(_plain_name)]
 Folder = Annotated[str, AfterValidator(_inside)]
 Text = Annotated[str, AfterValidator(_printable)]
@@ -84,6 +102,7 @@ Prefix = Annotated[str, Field(pattern=_PREFIX)]
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 Colour = Annotated[int, Field(ge=0, le=255)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
 Pair = tuple[Count, Count]

@@ -31,6 +31,11 @@ class Segmenter(nn.Module):
         """Pixels from one score to the next."""
         return int(self.backbone.stride)  # type: ignore[arg-type]
 
+    @property
+    def outputs(self) -> int:
+        """Scores of a patch: one for each class, or a single one that tells foreground from background."""
+        return int(self.decode_head.outputs)  # type: ignore[arg-type]
+
     def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         """Scores of the patches, (b, classes, H/p, W/p): what `forward` resizes."""
         return self.decode_head(self.backbone(image, seen), seen)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from segzoo.datasets.pairs import inside, samples, samples_in
 from segzoo.datasets.sample import Sample
 from segzoo.errors import EnvironmentFault, NotFoundError, Skip, one_of
-from segzoo.manifest.entries import Dataset
+from segzoo.manifest.document import Manifest
+from segzoo.manifest.entries import Dataset, Model
 from segzoo.store.store import Store
 from segzoo.store.unpacked import folder_of
 from segzoo.zoo.names import resolve_one
@@ -15,6 +16,13 @@ from segzoo.zoo.names import resolve_one
 if TYPE_CHECKING:
     from segzoo.zoo.own.dataset import Description
     from segzoo.zoo.zoo import Zoo
+
+
+def data_set_of(manifest: Manifest, model: Model) -> str:
+    """The name of the data set that a model is measured on. Raises Skip where the manifest names none."""
+    if model.protocol.dataset is None:
+        raise Skip("no data", "the manifest names no data set for it (protocol.dataset): segzoo verify FILE --data DIR measures a file on a folder")
+    return model.protocol.dataset
 
 
 def all_samples(name: str, dataset: Dataset, base: Path, store: Store, data: Path | None) -> tuple[Path, tuple[Sample, ...]]:

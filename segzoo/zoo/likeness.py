@@ -1,101 +1,127 @@
-"""Which entry of the zoo a file of weights is, or is like. The entry says what the file's tensors do not show.
-
-An entry's own file is checked against the layout, geometry and dtype in the manifest. A file of one's own is matched with the
-entry of the same geometry; that entry supplies attention heads, eps, protocol and classes.
+"""Which entry a file of weights is. An entry's own file is checked against the layout, geometry and dtype in the manifest. A file of one's
+own becomes an entry: what no tensor shows is said by the caller, else by the file, else by an entry of the zoo that it is like.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from segzoo.conversion.checkpoint import Checkpoint, identify
+from segzoo.conversion.said import shown
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming
-from segzoo.layouts.family import bare
-from segzoo.manifest.entries import Backbone, Entry, Model, family_of, geometry_of
-from segzoo.store.hashing import hashed
+from segzoo.manifest.entries import Backbone, Entry, Model
+from segzoo.vocabulary import DTYPES
 from segzoo.zoo.names import resolve
-from segzoo.zoo.opened import completed, open_entry
+from segzoo.zoo.opened import completed, disagreements, open_entry
+from segzoo.zoo.own.entry import Description, Wishes, describe_backbone, describe_model, notes_of
+from segzoo.zoo.own.kin import hidden_facts, known_as
 from segzoo.zoo.zoo import ByteProgress, Zoo
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
 
-E = TypeVar("E", bound=Backbone | Model)
+Classes = Mapping[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
 class Matched:
-    """A file, and the entry of the zoo that it is, or is like. `name` is the user's name for the file, `like` the entry's name.
+    """A file, and the entry of the zoo that it is, or the entry that was made for it. `name` is the user's name for the file.
 
-    `fetched` says how an entry's own file was fetched; it is None for a file of one's own.
+    `like` is the entry that facts were taken from; None where the file says all itself. `fetched` says how an entry's own file was fetched;
+    it is None for a file of one's own. `classes` are a model's. `assumed` says where each fact comes from, `apart` where the file and the
+    zoo differ.
     """
 
     name: str
-    like: str
+    like: str | None
     entry: Entry
     file: Checkpoint
     fetched: "Fetched | None" = None
+    classes: Classes = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
 
-def match_entry(source: str | Path, zoo: Zoo, among: Mapping[str, Entry], like: str | None, said: ByteProgress) -> Matched:
-    """The file and the entry that `source` names: one of the entries `among`, or a file in any layout that is like one of them.
+def match_entry(
+    source: str | Path, zoo: Zoo, among: Mapping[str, Entry], like: str | None, said: ByteProgress, config: Path | None = None
+) -> Matched:
+    """The file and the entry that `source` names: one of the entries `among`, or a file of one's own in any layout.
 
-    `like` names the entry for a file whose geometry fits several entries. Raises NotFoundError, UsageError where several entries
-    fit and they differ, ConversionError where none fits, and what fetching raises.
+    `like` names the entry from which to take what neither tensors nor file say. `config` is the file's own config. Raises NotFoundError,
+    UsageError where nobody says what is needed, or several entries fit and they differ, ConversionError for a file that is no such model,
+    and what fetching raises.
     """
     if isinstance(source, str) and source in among:
-        fetched = zoo.fetch(among[source].artifact, said)
+        entry = among[source]
+        if config is not None:
+            raise UsageError(f"--config {config}: {source} is of the zoo, whose manifest says what a config would", hint="leave --config out")
+        fetched = zoo.fetch(entry.artifact, said)
         with naming(fetched.path, source):
-            return Matched(source, source, among[source], open_entry(among[source], fetched.path), fetched)
+            file = open_entry(entry, fetched.path)
+        return Matched(source, source, entry, file, fetched, _classes(zoo, entry), apart=_apart(zoo, file, entry))
     if not Path(source).is_file():
         resolve(zoo, [str(source)], False, among)  # its error names the nearest entry
         raise NotFoundError(f"{source}: no such file")
-    with naming(Path(source)):
-        name, file = _most_like(Path(source), resolve(zoo, [like], False, among) if like else among, like)
-    return Matched(str(source), name, among[name], file)
+    if like is not None:
+        resolve(zoo, [like], False, among)
+    path = Path(source)
+    with naming(path):
+        file = identify(path, config=config)
+        if file.geometry.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
+            raise ConversionError("a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
+        known = None if like or config else known_entry(file, path, among)
+        if known:
+            entry = among[known]
+            whole = completed(file, entry)
+            told = (f"its sha256 is that of {known}: it is that model",)
+            return Matched(str(source), known, entry, whole, None, _classes(zoo, entry), told, _apart(zoo, file, entry))
+        return _own(source, path, file, zoo, Wishes(like=like, strict=True))
 
 
-def _most_like(path: Path, among: Mapping[str, Entry], like: str | None) -> tuple[str, Checkpoint]:
-    """The name of the entry that a file is like, and the file, completed with what that entry says."""
-    file = identify(path)
-    if file.geometry.decoder is None and all(isinstance(entry, Model) for entry in among.values()):
-        raise ConversionError("a backbone without a head gives no classes of pixels", hint="segzoo inspect shows what is in a file")
-    fitting: Mapping[str, Entry] = alike(file, among)
-    if not like:
-        fitting = of_the_layout(file, fitting)
-    if not fitting:
-        raise ConversionError(
-            f"{file.geometry}: {f'not like {like}' if like else 'like no model of this zoo'}",
-            hint="no tensor shows heads, classes and protocol: describe the model in a zoo of your own, and give that zoo with --zoo",
-        )
-    if len(fitting) > 1:  # if several fit, prefer the one whose own file this is
-        sha256 = hashed(path)[0]
-        fitting = {name: entry for name, entry in fitting.items() if entry.artifact.sha256 == sha256} or fitting
-    if len({assumed(entry) for entry in fitting.values()}) > 1:
+def known_entry(file: Checkpoint, path: Path, among: Mapping[str, Entry]) -> str | None:
+    """The entry whose own file this is. Raises UsageError where several entries have this file and they differ."""
+    names = known_as(file, among)
+    if len({str(hidden_facts(among[name])) for name in names}) > 1:
         hint = "they differ in facts that no tensor shows: choose one with --like NAME, or like= in Python"
-        raise UsageError(f"{path}: {file.geometry}: like {' and like '.join(fitting)}", hint)
-    name, entry = next(iter(fitting.items()))  # all that are left give the same facts
-    return name, completed(file, entry)
+        raise UsageError(f"{path}: {file.geometry}: like {' and like '.join(names)}", hint)
+    return next(iter(names), None)
 
 
-def alike(file: Checkpoint, among: Mapping[str, E]) -> Mapping[str, E]:
-    """The entries whose own files have this file's geometry. Sizes that tensors need not show are not compared."""
-    return {name: entry for name, entry in among.items() if family_of(entry) is file.family and bare(geometry_of(entry)) == bare(file.geometry)}
+def _own(source: str | Path, path: Path, file: Checkpoint, zoo: Zoo, wishes: Wishes) -> Matched:
+    """A file of one's own, with the entry made for it."""
+    manifest = zoo.manifest
+    if file.geometry.decoder is None:
+        made = describe_backbone(file, path, manifest.backbones, wishes)
+    else:
+        made = describe_model(file, path, manifest, wishes)
+    entry = made_entry(file, made)
+    return Matched(str(source), made.like, entry, completed(file, entry), None, _classes(zoo, entry), tuple(notes_of(file, made)), tuple(made.apart))
 
 
-def of_the_layout(file: Checkpoint, fitting: Mapping[str, E]) -> Mapping[str, E]:
-    """Of several entries that fit, those whose own files have this file's layout; all of them if there are none."""
-    return {name: entry for name, entry in fitting.items() if entry.artifact.layout == file.found.layout.name} or fitting
+def made_entry(file: Checkpoint, made: Description, artifact: Mapping[str, Any] | None = None) -> Entry:
+    """The entry that a description makes. Raises UsageError where what the file says does not fit together."""
+    dtype = file.dtypes[0] if len(file.dtypes) == 1 and file.dtypes[0] in DTYPES else "float32"
+    facts = artifact or {"name": "own", "layout": file.found.layout.name, "dtype": dtype, "urls": ("own",)}
+    if file.geometry.decoder is None:
+        return Backbone.model_validate({"title": "own", "file": "own.pth", "source": facts, **made.plain})
+    try:
+        return Model.model_validate({"title": "own", "checkpoint": facts, **made.plain})
+    except ValueError as error:  # pydantic's
+        first = error.errors()[0]  # type: ignore[attr-defined]
+        said = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        raise UsageError(
+            f"{file.weights.path}: what its config says does not fit together: {said}", hint="give the right config with --config"
+        ) from error
 
 
-def assumed(entry: Entry) -> tuple[Any, ...]:
-    """The facts that a file takes from the entry that it is like, since no tensor shows them."""
-    geometry = geometry_of(entry)
-    hidden = [getattr(geometry, name) for name in geometry.hidden]
-    if not isinstance(entry, Model):
-        return (*hidden, entry.eps)
-    head = geometry.decoder
-    of_head = [getattr(head, name) for name in head.hidden] if head else []
-    return (*hidden, entry.eps, *of_head, entry.head_eps, entry.protocol.model_copy(update={"note": None, "published_scale": None}))
+def _apart(zoo: Zoo, file: Checkpoint, entry: Entry) -> tuple[str, ...]:
+    """Where a file says something else of itself than its entry does."""
+    classes, names = tuple(_classes(zoo, entry)), file.said.get("classes")
+    other = [f"classes: {shown(classes)} in the manifest, which are used, but {shown(names)} by {file.said.facts['classes'].source}"] if names else []
+    return (*disagreements(file, entry), *(other if names and tuple(names) != classes else []))
+
+
+def _classes(zoo: Zoo, entry: Entry) -> Classes:
+    return zoo.manifest.classes_of(entry) if isinstance(entry, Model) else {}

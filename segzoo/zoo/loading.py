@@ -1,8 +1,8 @@
 """How a checkpoint becomes a torch module that is ready to run, with the protocol and the classes that it needs.
 
-A model of the zoo is fetched, checked against its hash, and compared with the layout and geometry in the manifest. A file of
-one's own takes what no tensor shows (attention heads, eps, protocol, classes) from the model of the zoo with its geometry; the
-result names that model.
+A model of the zoo is fetched, checked against its hash, and compared with the layout and geometry in the manifest. What no tensor of a
+file of one's own shows (attention heads, eps, protocol, classes) is what the file says, else what the model of the zoo with its geometry
+has; the result names that model.
 """
 
 from collections.abc import Mapping
@@ -36,25 +36,32 @@ def module(file: Checkpoint, entry: Entry, **options: Any) -> nn.Module:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A Segmenter, with its protocol and classes. `like` names the model of the zoo that supplied what its tensors do not show."""
+    """A Segmenter, with its protocol and classes. `like` names the model of the zoo that supplied what neither its tensors nor its file say;
+    None where it needed none. `assumed` says where each fact comes from, `apart` where the file and the zoo differ.
+    """
 
     name: str
-    like: str
+    like: str | None
     module: nn.Module
     protocol: Protocol
     classes: Mapping[str, tuple[int, int, int]]
+    assumed: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
 
-def loaded(source: str | Path, zoo: Zoo, like: str | None = None, said: ByteProgress = lambda done, whole: None) -> Loaded:
+def loaded(
+    source: str | Path, zoo: Zoo, like: str | None = None, said: ByteProgress = lambda done, whole: None, config: Path | None = None
+) -> Loaded:
     """A model of the zoo by name, or a Segmenter in a file of one's own, in any layout.
 
-    `like` names the model of the zoo for a file whose geometry fits several models. Raises UsageError for a backbone, and where
-    several models fit and they differ; NotFoundError, ConversionError, and what fetching raises.
+    `like` names the model of the zoo for a file whose geometry fits several models, or that has another number of classes. `config` is the
+    file's own config. Raises UsageError for a backbone, where nobody says what is needed, and where several models fit and they differ;
+    NotFoundError, ConversionError, and what fetching raises.
     """
     manifest = zoo.manifest
     if isinstance(source, str) and source in manifest.backbones:
         raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(manifest.models)}")
-    matched = match_entry(source, zoo, manifest.models, like, said)
-    entry = manifest.models[matched.like]
-    classes = manifest.datasets[entry.protocol.dataset].classes
-    return Loaded(matched.name, matched.like, module(matched.file, entry), entry.protocol, classes)
+    matched = match_entry(source, zoo, manifest.models, like, said, config)
+    entry = matched.entry
+    assert isinstance(entry, Model)  # it is among the models, or it has a head
+    return Loaded(matched.name, matched.like, module(matched.file, entry), entry.protocol, matched.classes, matched.assumed, matched.apart)

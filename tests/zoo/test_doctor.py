@@ -129,10 +129,10 @@ def completed(words, shell="bash"):
     ("words", "expected"),
     [
         ("segzoo ver", "plain,verify"),
-        ("segzoo --zoo mini verify mini-", "plain,mini-vit plain,mini-mask plain,mini-linear"),
+        ("segzoo --zoo mini verify mini-", "file,mini- plain,mini-vit plain,mini-mask plain,mini-linear"),
         ("segzoo info vit-t", "plain,vit-t plain,vit-t-mask"),
         ("segzoo fetch ade", "plain,ade20k"),
-        ("segzoo --zoo nowhere.yaml verify v", ""),
+        ("segzoo --zoo nowhere.yaml verify v", "file,v"),
         ("segzoo explain 1", "plain,1 plain,130"),
         ("segzoo explain ", " ".join(f"plain,{code}" for code in MEANINGS)),
     ],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from segzoo.cli.completion import ZooName
-from segzoo.cli.options import Choice, network_options
+from segzoo.cli.options import Choice, config_option, network_options
 
 if TYPE_CHECKING:
     from segzoo.formats import Weights
@@ -19,11 +20,14 @@ _WEIGHTS = ZooName("backbones", "models", or_file=True)
 @click.argument("source", metavar="FILE|NAME", type=_WEIGHTS)
 @click.option("--at", metavar="NAME", help="Model to show of a file that holds several, such as teacher or model_ema.")
 @click.option("--keys", is_flag=True, help="List every tensor with its dtype and shape.")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @network_options
 @click.pass_obj
-def inspect(choice: Choice, source: str, at: str | None, keys: bool, as_json: bool) -> None:
+def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Path | None, as_json: bool) -> None:
     """Show format, layout, geometry and dtypes of a file of weights, from its headers only; nothing in it is run.
+
+    What the file says of itself is shown too: its training config, its classes.
 
     NAME is a name in the zoo; its file is fetched if it is not here.
 
@@ -38,16 +42,18 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, as_json: bo
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import megabytes, show
     from segzoo.conversion.inspect import inspect as look
+    from segzoo.conversion.said import shown
     from segzoo.formats import naming
 
     path = weights(choice, source)
     with naming(path, source):
-        found = look(path, at)
+        found = look(path, at, config)
     tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
     if as_json:
         facts = {"path": str(found.path), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
         facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
-        facts |= {"trouble": found.trouble, "notes": found.notes, "metadata": dict(found.metadata)}
+        facts["said"] = {name: {"value": fact.value, "source": fact.source} for name, fact in found.said.facts.items()}
+        facts |= {"trouble": found.trouble, "notes": [*found.notes, *found.said.notes, *found.said.unlike], "metadata": dict(found.metadata)}
         show_json(facts | ({"tensors": tensors} if keys else {}))
         return
     rows = [] if str(found.path) == source else [("file", str(found.path))]
@@ -56,7 +62,8 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, as_json: bo
     rows += [("geometry", str(found.geometry))] if found.geometry else []
     rows += [("tensors", f"{len(tensors)}, {found.parameters:,} parameters, {', '.join(f'{n} {dtype}' for dtype, n in found.dtypes.items())}")]
     rows += [("trouble", found.trouble)] if found.trouble else []
-    rows += [("note", note) for note in found.notes]
+    rows += [("says", f"{name} {shown(fact.value)} ({fact.source})") for name, fact in found.said.facts.items()]
+    rows += [("note", note) for note in (*found.notes, *found.said.notes, *found.said.unlike)]
     rows += [(f"meta {name}", value) for name, value in found.metadata.items()]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segzoo.cli.options import Choice, network_options
+from segzoo.cli.options import Choice, config_option, network_options
 from segzoo.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segzoo.manifest.merge import ZooPart
-    from segzoo.zoo.own.propose import Proposal, Wishes
+    from segzoo.zoo.own.entry import Wishes
+    from segzoo.zoo.own.propose import Proposal
     from segzoo.zoo.own.take import Taken
     from segzoo.zoo.own.write import Addition
     from segzoo.zoo.zoo import Zoo
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--like", metavar="NAME", help="The entry of the zoo from which to take what no tensor shows.")
 @click.option("--heads", type=click.IntRange(min=1), help="Attention heads of the backbone, if no tensor shows them.")
 @click.option("--dataset", metavar="NAME", help="The data set of a model.  [default: the data set of the --like model]")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @network_options
 @click.pass_obj
@@ -55,7 +57,8 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
       segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
     """
     from segzoo.cli.terminal.answer import show_json
-    from segzoo.zoo.own.propose import Wishes, name_of
+    from segzoo.zoo.own.entry import Wishes
+    from segzoo.zoo.own.propose import name_of
     from segzoo.zoo.own.write import put, refuse_taken
 
     if len(sources) > 1 and (wished["name"] or wished["title"]):
@@ -111,7 +114,8 @@ def _begun(to: Path | None) -> Iterator[bool]:
 def _facts(addition: Addition, proposal: Proposal | None) -> dict[str, Any]:
     """An entry as JSON. A copied data set has no proposal."""
     facts = {"section": addition.section, "name": addition.name, "entry": addition.plain}
-    return facts | {"assumed": {field: note for field, note in proposal.notes.items() if field} if proposal else {}}
+    notes = {field: note for field, note in proposal.notes.items() if field} if proposal else {}
+    return facts | {"assumed": notes, "remarks": list(proposal.remarks) if proposal else []}
 
 
 def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes) -> tuple[Taken, Proposal]:
@@ -153,8 +157,13 @@ def _additions(proposals: Sequence[Proposal], used: Zoo, to: Path | None, others
     if not to:
         return entries
     there = {name for part in (used.parts[0], *others) for name in part.manifest.datasets}
-    lacking = dict.fromkeys(one.plain["protocol"]["dataset"] for one in proposals if one.kind == "models")
+    lacking = dict.fromkeys(_data_sets(proposals))
     return [*(copied(name, used.manifest.datasets[name], used.origins[name].given) for name in lacking if name not in there), *entries]
+
+
+def _data_sets(proposals: Sequence[Proposal]) -> Iterator[str]:
+    """The data sets that entries need."""
+    yield from (one.plain["protocol"]["dataset"] for one in proposals if "dataset" in one.plain.get("protocol", {}))
 
 
 def _show_added(to: Path, new: bool, additions: Sequence[Addition], proposals: Sequence[Proposal], options: str) -> None:
@@ -182,5 +191,5 @@ def _show_proposed(additions: Sequence[Addition], proposals: Sequence[Proposal],
         for one in additions:
             if one.section == section:
                 show("\n".join([f"  {one.name}:", *spelt(one.plain, 4, one.notes)]))
-    for name in sorted({one.plain["protocol"]["dataset"] for one in proposals if one.kind == "models"}):
+    for name in sorted(set(_data_sets(proposals))):
         tell(f"data set {name} is of the zoo '{used.origins[name].given}': --to copies it too, or use both, each with a --zoo")

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from segzoo.cli.completion import ZooName, with_files
-from segzoo.cli.options import Choice, network_options
+from segzoo.cli.options import Choice, config_option, network_options
 from segzoo.cli.output import OutputFolder
 from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.vocabulary import MODES, PRECISIONS, SERVERS
@@ -52,6 +52,7 @@ class ModelThenImages(ZooName):
     type=ZooName("models"),
     help="The model of the zoo that your own file is like.",
 )
+@config_option
 @click.option("--mode", type=click.Choice(MODES), default="ss", show_default=True, help="How the image is evaluated.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
@@ -67,6 +68,7 @@ def predict(
     output: Path,
     compare: tuple[str, str] | None,
     like: str | None,
+    config: Path | None,
     mode: str,
     device: str | None,
     precision: str,
@@ -106,13 +108,14 @@ def predict(
     targets = targets_of({path: Path(path.name) for path in found.places} if server else found.places, output)
     zoo = choice.open()
     at = device_of(device or best_device())
-    models = [_loaded(name, zoo, like) for name in names]
+    models = [_loaded(name, zoo, like, config) for name in names]
     wanted = Wanted([(model.name, model.classes) for model in models], original, server)
     for said in (server and fitting(server, models[0].classes), compare and pairing([model.classes for model in models])):
         if said:
             tell(said)
     evaluators = [_evaluator(model, at, precision) for model in models]
-    told = Told(Totals(wanted.models), as_json, as_csv)
+    assumed = {model.name: [*model.apart, *model.assumed] for model in models}
+    told = Told(Totals(wanted.models), assumed, as_json, as_csv)
     with work_progress("images", len(targets)) as done:
         for path, target in targets.items():
             _segment(path, target, evaluators, mode, wanted, told)
@@ -140,16 +143,20 @@ def _named(arguments: tuple[str, ...], compare: tuple[str, str] | None, output: 
     return compare or arguments[:1], inputs(named(arguments if compare else arguments[1:]), output)
 
 
-def _loaded(name: str, zoo: Zoo, like: str | None) -> Loaded:
-    """A model. If a file of the user's own was taken for a model of the zoo, that is told."""
+def _loaded(name: str, zoo: Zoo, like: str | None, config: Path | None) -> Loaded:
+    """A model. What is assumed of a file of the user's own is told, and where it contradicts the zoo."""
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import tell
     from segzoo.zoo.loading import loaded
 
     with byte_progress(name) as said:
-        model = loaded(name, zoo, like, said)
-    if model.like != name:
-        tell(f"{name}: taken for {model.like}, whose layout and geometry it has")
+        model = loaded(name, zoo, like, said, config)
+    if model.like not in (None, name):
+        tell(f"{name}: taken for {model.like}, where it does not say otherwise")
+    for note in model.assumed:
+        tell(f"{name}: {note}")
+    for contradiction in model.apart:
+        tell(f"{name}: {contradiction}", style="yellow")
     return model
 
 

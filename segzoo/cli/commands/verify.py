@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.completion import ZooName
-from segzoo.cli.options import Choice, network_options
+from segzoo.cli.options import Choice, config_option, network_options
 from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.vocabulary import MODES, PRECISIONS, RUNGS
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from segzoo.evaluation.processes import World
     from segzoo.evidence.check import Check
     from segzoo.manifest.artifact import Artifact
+    from segzoo.manifest.entries import Entry
+    from segzoo.zoo.own.entry import Wishes
+    from segzoo.zoo.zoo import Zoo
 
 
 class Images(click.ParamType[int]):
@@ -35,11 +38,13 @@ class Images(click.ParamType[int]):
 
 
 @click.command(short_help="Prove models by bytes, names, round trip, numbers and mIoU.")
-@click.argument("names", nargs=-1, metavar="[NAME]...", type=ZooName("backbones", "models"))
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...", type=ZooName("backbones", "models", or_file=True))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
 @click.option("--mode", "modes", type=click.Choice(MODES), multiple=True, help="How to measure.  [default: ss]")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, if it is not beside the manifest.")
+@click.option("--like", metavar="NAME", type=ZooName("backbones", "models"), help="The entry of the zoo that your own file is like.")
+@config_option
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
 @click.option("--smoke", type=click.IntRange(min=1), metavar="N", help="Compare N images with the counts in the receipt; write no receipt.")
@@ -62,6 +67,9 @@ def verify(
 ) -> None:
     """Fetch what is missing, then climb the ladder of evidence for each entry.
 
+    FILE is a checkpoint of your own: what no tensor shows is what the file says of itself, else as in the zoo's
+    model of its geometry, and the receipt says what was assumed. --data is the folder of its images and labels.
+
     \b
     bytes       size and hash of the file
     names       layout, geometry and dtype are those of the manifest
@@ -83,6 +91,7 @@ def verify(
       segzoo --zoo mini verify --all
       segzoo verify vit-t-mask --data ADEChallengeData2016 --images 200
       segzoo verify vit-t-mask --smoke 5
+      segzoo verify work_dirs/latest.pth --data scenes
       torchrun --nproc-per-node 4 -m segzoo verify vit-l-mask --precision bf16
     """
     from contextlib import nullcontext
@@ -91,17 +100,17 @@ def verify(
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.board import Board
     from segzoo.evidence.run import Ended, run, setting_for, to_fetch
-    from segzoo.zoo.names import resolve
+    from segzoo.zoo.own.entry import Wishes
 
     started = perf_counter()
     world = _world()
     first = world is None or world.rank == 0
     with world.together() if world else nullcontext():
         zoo = choice.open()
-        entries = resolve(zoo, names, every, zoo.manifest.entries)
+        zoo, entries, assumed = _chosen(zoo, names, every, options["data"], Wishes(like=options.pop("like"), config=options.pop("config")))
         _refuse_smoke(smoke, images, world)
         board = Board(entries, silent=not first, summed=first and not as_json)
-        setting = setting_for(zoo, images=images, smoke=smoke, world=world, said=board.said, **options)
+        setting = setting_for(zoo, images=images, smoke=smoke, world=world, said=board.said, assumed=assumed, **options)
     if first and not choice.offline:
         _announce(to_fetch(zoo, entries.values()))
     records = []
@@ -118,6 +127,22 @@ def verify(
     elif first:
         board.summary(perf_counter() - started)
     raise SystemExit(code)
+
+
+def _chosen(
+    zoo: Zoo, names: tuple[str, ...], every: bool, data: Path | None, wishes: Wishes
+) -> tuple[Zoo, dict[str, Entry], Mapping[str, tuple[str, ...]]]:
+    """The zoo and the entries to verify. What is assumed of a file of the user's own is told."""
+    from segzoo.cli.terminal.progress import byte_progress
+    from segzoo.cli.terminal.show import tell
+    from segzoo.zoo.own.verified import chosen
+
+    with byte_progress("files") as said:
+        found = chosen(zoo, names, every, data, wishes, said)
+    for notes in found.assumed.values():
+        for note in notes:
+            tell(note)
+    return found.zoo, found.entries, found.assumed
 
 
 def _world() -> World | None:

@@ -20,10 +20,10 @@ _FIRST = 5  # classes in a line
 
 
 class Told:
-    """The images that are done and those that failed, told as they come."""
+    """The images that are done and those that failed, told as they come. `assumed` is what is assumed of each model, for --json."""
 
-    def __init__(self, totals: Totals, json: bool, csv: bool):
-        self.totals, self.json, self.csv = totals, json, csv
+    def __init__(self, totals: Totals, assumed: Mapping[str, Sequence[str]], json: bool, csv: bool):
+        self.totals, self.assumed, self.json, self.csv = totals, assumed, json, csv
         self.records: list[dict[str, Any]] = []
         self.codes: list[int] = []
         self.images = 0
@@ -40,7 +40,7 @@ class Told:
         """An image that is segmented. `error` says why a picture of it was not made."""
         self.images += 1
         self.totals.add(found)
-        record = {"image": str(path), **facts}
+        record = {"image": str(path), **facts, "assumed": self.assumed}
         if error:
             record["error"] = problem(error)
             self._fault(error)

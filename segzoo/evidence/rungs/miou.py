@@ -22,11 +22,13 @@ from segzoo.evidence.rungs.labels import labels_fit
 from segzoo.evidence.rungs.outcome import outcome, wrong
 from segzoo.evidence.rungs.question import KnownCounts, Question, ask, basis_of, counts_known, kept_of
 from segzoo.manifest.entries import Backbone
+from segzoo.zoo.data import data_set_of
 
 if TYPE_CHECKING:
     from segzoo.evaluation.evaluator import Evaluator
 
 _HARDLY = ", under 1 %: predictions and labels hardly ever agree, so look whether the labels mean what the manifest says"
+_ONE_CLASS = "the data set has one class, whose pixels count as the background of a model with one output: name a background before it"
 _OTHERS = Check("mIoU", "passed", "", "the first process says it")
 
 
@@ -57,7 +59,7 @@ def check_miou(climb: Climb) -> Check:
     remarks: list[str] = []
     with world.together():
         if modes and not world.rank:
-            names = list(setting.manifest.datasets[entry.protocol.dataset].classes)
+            names = list(setting.manifest.classes_of(entry))
             remarks = labels_fit(question.chosen, question.everything, names, lambda done, whole: setting.said("labels", done, whole))
     return _scored(climb, question, modes, {**kept, **({"labels": remarks} if remarks else {})}, basis, world)
 
@@ -81,8 +83,10 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
         device = device_of(setting.device)
         forget_peak(device)
         evaluator = Evaluator(
-            module(climb.file, entry), entry.protocol, entry.head.classes, device, setting.precision, lambda note: setting.said(note, 0, None)
+            module(climb.file, entry), entry.protocol, entry.labels, device, setting.precision, lambda note: setting.said(note, 0, None)
         )
+    if entry.head.classes == 1 and len(setting.manifest.datasets[data_set_of(setting.manifest, entry)].classes) == 1:
+        evaluator.notes.append(_ONE_CLASS)
     facts: dict[str, Any] = {**kept, "images": len(question.chosen), "of": question.of, "processes": world.size, "hardware": hardware(device)}
     facts["modes"] = dict(kept.get("modes", {}))
     for mode in modes:
@@ -95,7 +99,7 @@ def _scored(climb: Climb, question: Question, modes: Sequence[str], kept: Mappin
     if setting.speed:
         facts["speed"] = speed(evaluator, question.chosen)
     if setting.precision != "fp32" and modes:
-        reference = Evaluator(module(climb.file, entry), entry.protocol, entry.head.classes, device)
+        reference = Evaluator(module(climb.file, entry), entry.protocol, entry.labels, device)
         facts["agreement_with_fp32"] = agreement(evaluator, reference, question.chosen[:20], modes[0])
     if evaluator.notes:
         facts["notes"] = evaluator.notes
@@ -112,7 +116,7 @@ def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: KnownC
         raise EnvironmentFault(none, hint="--images with a larger number")
     measured, reported = metrics(whole), entry.reported.of(mode) if entry.reported else None
     facts: dict[str, Any] = {"measured": measured, "reported": reported}
-    names = list(setting.manifest.datasets[entry.protocol.dataset].classes)
+    names = list(setting.manifest.classes_of(entry))
     percent = {"IoU": iou(whole), "Acc": accuracy(whole)}
     facts["per_class"] = {name: {kind: _finite(values[index]) for kind, values in percent.items()} for index, name in enumerate(names)}
     facts["confusion"] = confusion.tolist()
@@ -147,7 +151,7 @@ def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setti
     """The counts of each image, and the confusion matrix of all. Every process does its share; the sum goes to all of them."""
     import torch
 
-    classes, chosen = question.entry.head.classes, question.chosen
+    classes, chosen = question.entry.labels, question.chosen
     place = {sample.name: index for index, sample in enumerate(chosen)}
     each = torch.zeros(len(chosen), 3, classes, dtype=torch.int64)
     confusion = torch.zeros(classes + 1, classes, dtype=torch.int64)

@@ -15,7 +15,7 @@ from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.receipt import SAME
 from segzoo.evidence.rungs.outcome import same_question
 from segzoo.manifest.entries import Dataset, Model
-from segzoo.zoo.data import all_samples
+from segzoo.zoo.data import all_samples, data_set_of
 
 if TYPE_CHECKING:
     from segzoo.datasets.sample import Sample
@@ -50,8 +50,9 @@ def ask(entry: Model, setting: Setting) -> Question:
     from segzoo.datasets.pairs import digest
     from segzoo.datasets.subset import subset
 
-    dataset = setting.manifest.datasets[entry.protocol.dataset]
-    folder, found = all_samples(entry.protocol.dataset, dataset, setting.base, setting.store, setting.data)
+    named = data_set_of(setting.manifest, entry)
+    dataset = setting.manifest.datasets[named]
+    folder, found = all_samples(named, dataset, setting.base, setting.store, setting.data)
     data_digest = digest(found)
     if dataset.digest is not None and data_digest != dataset.digest:
         raise IntegrityError(f"{folder}: the data set is not the one that the manifest names: digest {data_digest}, expected {dataset.digest}")
@@ -61,12 +62,12 @@ def ask(entry: Model, setting: Setting) -> Question:
 def basis_of(climb: Climb, question: Question) -> dict[str, Any]:
     """All that the counts and the verdict depend on."""
     entry, setting = question.entry, climb.setting
-    dataset = setting.manifest.datasets[entry.protocol.dataset]
+    dataset = setting.manifest.datasets[data_set_of(setting.manifest, entry)]
     return {
         "sha256": climb.fetched.sha256,
         "geometry": asdict(climb.file.geometry),
         "eps": [entry.eps, entry.head_eps],
-        "protocol": entry.protocol.model_dump(mode="json"),
+        "protocol": entry.protocol.plain,
         "reported": entry.reported.model_dump(mode="json") if entry.reported else None,
         "counts": entry.counts.model_dump(mode="json") if entry.counts else None,
         "data_digest": question.digest,
@@ -115,6 +116,6 @@ def _of_receipt(climb: Climb, question: Question, mode: str) -> KnownCounts:
             raise NotFoundError(f"the receipt of {record['time']} is of another {what}: {then}, now {mine.get(what)}", hint=way)
     images = record["facts"]["modes"][mode]["per_image"]
     try:
-        return {name: Counts.from_sparse(rows, question.entry.head.classes) for name, rows in images.items()}
+        return {name: Counts.from_sparse(rows, question.entry.labels) for name, rows in images.items()}
     except (ValueError, IndexError, TypeError) as error:
         raise IntegrityError(f"the receipt of {record['time']} is damaged: {error}", hint=again) from error

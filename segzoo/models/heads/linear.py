@@ -13,6 +13,7 @@ class LinearDecoder(nn.Module):
 
     def __init__(self, *, features: int, classes: int):
         super().__init__()
+        self.outputs = classes
         self.conv_seg = nn.Conv2d(features, classes, 1)
 
     def forward(self, features: Tensor, seen: Seen | None = None) -> Tensor:

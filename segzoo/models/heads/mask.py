@@ -20,6 +20,7 @@ class MaskTransformer(nn.Module):
 
     def __init__(self, *, features: int, width: int, depth: int, heads: int, mlp: int, classes: int, eps: float = 1e-5):
         super().__init__()
+        self.outputs = classes
         self.dec_proj = nn.Linear(features, width)
         self.cls_emb = nn.Parameter(torch.empty(1, classes, width))
         self.layers = nn.ModuleList(Block(width, heads, mlp, eps) for _ in range(depth))

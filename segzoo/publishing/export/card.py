@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from segzoo.evidence.receipt import check_of, facts_of
 from segzoo.layouts import OWN
-from segzoo.manifest.entries import Backbone, Dataset, Model
+from segzoo.manifest.entries import THRESHOLD, Backbone, Dataset, Model
 from segzoo.publishing.export.forms import Made
 from segzoo.zoo.likeness import Matched
 
@@ -29,7 +29,7 @@ def card(matched: Matched, sha256: str, made: Made, dataset: Dataset | None, pro
         _what(matched, made),
         "## Use",
         _use(matched, made),
-        *(["## Input and output", *_protocol(matched.entry, dataset)] if isinstance(matched.entry, Model) else []),
+        *(["## Input and output", *_protocol(matched, matched.entry, dataset)] if isinstance(matched.entry, Model) else []),
         "## Origin",
         _list(_origin(matched, sha256)),
         "## Conversion",
@@ -101,7 +101,8 @@ def _what(matched: Matched, made: Made) -> str:
         what = f"A Vision Transformer with a classifier of {made.classes} classes" if made.classes else "A Vision Transformer without a classifier"
     else:
         what = f"A Segmenter with a {matched.entry.head.kind} head, from an image to scores of {matched.entry.head.classes} classes of pixels"
-    named = f"{code(matched.like)} of segzoo's zoo" if matched.fetched else f"a file like {code(matched.like)} of segzoo's zoo"
+    like = f"a file like {code(matched.like)} of segzoo's zoo" if matched.like else "a file of somebody's own"
+    named = f"{code(matched.like)} of segzoo's zoo" if matched.fetched and matched.like else like
     return f"{what}: {named}, written by segzoo {made.version} for {_LIBRARY[made.form]}. {sizes[0].upper()}{sizes[1:]}"
 
 
@@ -118,7 +119,11 @@ def _use(matched: Matched, made: Made) -> str:
     return f"```python\n{shown.strip()}\n```" + "".join(f"\n\n{remark}" for remark in made.remarks)
 
 
-def _protocol(entry: Model, dataset: Dataset | None) -> Iterator[str]:
+def _sides(sides: tuple[int, int]) -> str:
+    return str(sides[0]) if sides[0] == sides[1] else f"{sides[0]} x {sides[1]}"
+
+
+def _protocol(matched: Matched, entry: Model, dataset: Dataset | None) -> Iterator[str]:
     protocol = entry.protocol
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (protocol.mean, protocol.std))
     yield (
@@ -126,13 +131,18 @@ def _protocol(entry: Model, dataset: Dataset | None) -> Iterator[str]:
         "size of the input, before any softmax; their arg-max is the class."
     )
     by = {"mmseg": "MMSegmentation", "rstrudel": "rstrudel/segmenter, which enlarges images until a window fits"}[protocol.by]
-    scale, crop = protocol.scale, protocol.crop
-    yield (
-        f"Its figures are measured by the protocol of {by}: on images resized to fit {scale[0]} x {scale[1]}, seen through windows of "
-        f"{crop} pixels every {protocol.stride}, whose scores are averaged where they overlap. One window is one input here."
+    crop, stride = protocol.windows
+    sized = f"on images resized to fit {protocol.scale[0]} x {protocol.scale[1]}" if protocol.scale else "on images of their own size"
+    seen = (
+        "in one piece"
+        if not crop or not stride
+        else f"through windows of {_sides(crop)} pixels every {_sides(stride)}, whose scores are averaged where they overlap"
     )
-    if dataset is not None:
-        yield f"Classes, of {prose(dataset.title)}: {', '.join(prose(name) for name in dataset.classes)}. config.json has them with their colours."
+    yield f"Its figures are measured by the protocol of {by}: {sized}, seen {seen}." + (" One window is one input here." if crop else "")
+    if entry.head.classes == 1:
+        yield f"Its one score is that of the foreground: a pixel is foreground where the sigmoid of it is above {protocol.threshold or THRESHOLD:g}."
+    whose = f", of {prose(dataset.title)}" if dataset is not None else ""
+    yield f"Classes{whose}: {', '.join(prose(name) for name in matched.classes)}. config.json has them with their colours."
 
 
 def _origin(matched: Matched, sha256: str) -> Iterator[str]:
@@ -141,7 +151,8 @@ def _origin(matched: Matched, sha256: str) -> Iterator[str]:
     yield f"File: {code(matched.file.weights.path.name if fetched is None else artifact.name)}, layout {code(matched.file.found.layout.name)}"
     yield f"SHA-256: {code(sha256)}"
     if fetched is None:
-        yield f"A file of somebody's own. Heads, eps and protocol, which no tensor shows, are those of {code(matched.like)}."
+        whose = f"are those of {code(matched.like)}, where the file does not say otherwise" if matched.like else "are as the file says"
+        yield f"A file of somebody's own. Heads, eps and protocol, which no tensor shows, {whose}."
         return
     yield f"Held to: {prose(fetched.evidence)}" + (f" ({prose(artifact.provenance)})" if artifact.provenance else "")
     for mirror in artifact.urls:

@@ -44,7 +44,7 @@ class Publication:
     folder: Path
     form: str
     name: str
-    like: str
+    like: str | None
     files: tuple[File, ...]
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -71,7 +71,8 @@ def publish(
         raise UsageError(f"no form '{form}'; there are {', '.join(WRITERS)}")
     with whole_folder(folder) as part:  # an existing folder is refused before anything is fetched
         matched = match_entry(source, zoo, zoo.manifest.entries, like, said)
-        dataset = zoo.manifest.datasets[matched.entry.protocol.dataset] if isinstance(matched.entry, Model) else None
+        named = matched.entry.protocol.dataset if isinstance(matched.entry, Model) else None
+        dataset = zoo.manifest.datasets[named] if named is not None else None
         if form in _SLOW:
             note(_SLOW[form])
         manifest = _zoo(zoo)
@@ -91,7 +92,7 @@ def publish(
 
 def _receipt(zoo: Zoo, matched: Matched, sha256: str) -> tuple[Mapping[str, Any] | None, str | None]:
     """The entry's receipt; if it is of something other than these bytes, None and what it is of."""
-    receipt = read_receipt(zoo.receipt_of(matched.like))
+    receipt = read_receipt(zoo.receipt_of(matched.like)) if matched.like else None
     other = _other(receipt, sha256, matched.entry) if receipt else None
     return (None if other else receipt), other
 
@@ -123,7 +124,7 @@ def _verify(matched: Matched, manifest: str, file: str) -> str:
 
 
 def _like(matched: Matched) -> str:
-    return "" if matched.fetched else f" --like {matched.like}"
+    return f" --like {matched.like}" if matched.like and not matched.fetched else ""
 
 
 def _sha256(path: Path) -> str:

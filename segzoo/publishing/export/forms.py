@@ -175,10 +175,10 @@ def _weights(matched: Matched, folder: Path, to: str | Layout, said: ByteProgres
 
 def _more(matched: Matched, dataset: Dataset | None) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
-    if not isinstance(matched.entry, Model) or dataset is None:
+    if not isinstance(matched.entry, Model):
         return {}
-    protocol = matched.entry.protocol.model_dump(mode="json", include={"by", "scale", "crop", "stride"})
-    return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in dataset.classes.items()]}
+    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "threshold")}
+    return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}
 
 
 def _json(path: Path, facts: Mapping[str, Any]) -> None:

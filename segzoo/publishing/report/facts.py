@@ -14,7 +14,7 @@ from segzoo.evaluation.interval import interval
 from segzoo.evaluation.verdict import tolerance
 from segzoo.evidence.keeping import changed
 from segzoo.evidence.receipt import command
-from segzoo.manifest.entries import Backbone, Dataset, Entry
+from segzoo.manifest.entries import Backbone, Entry
 from segzoo.vocabulary import RUNGS
 
 _CONFUSIONS = 10
@@ -108,10 +108,12 @@ class Section:
 
 
 def gather(
-    name: str, entry: Entry, dataset: Dataset | None, record: Mapping[str, Any] | None, zoo_option: str = "", broken: Sequence[str] = ()
+    name: str, entry: Entry, classes: Sequence[str], record: Mapping[str, Any] | None, zoo_option: str = "", broken: Sequence[str] = ()
 ) -> Section:
-    """The facts of an entry from its receipt. `record` is None where there is no valid receipt. `zoo_option` goes into the command
-    that reproduces the receipt. `broken` says what is wrong with an invalid receipt.
+    """The facts of an entry from its receipt. `classes` are the names of a model's classes.
+
+    `record` is None where there is no valid receipt. `zoo_option` goes into the command that reproduces the receipt. `broken` says what is
+    wrong with an invalid receipt.
     """
     figures = None if isinstance(entry, Backbone) else entry.reported
     reported = {mode: figure for mode in ("ss", "ms+flip") if figures and (figure := figures.of(mode)) is not None}
@@ -125,7 +127,6 @@ def gather(
     parity: dict[str, list[tuple[str, float]]] = {}
     for one in numbers.get("facts", {}).get("intermediates", ()):
         parity.setdefault(one["dtype"], []).append((one["name"], one["relative"]))
-    classes = list(dataset.classes) if dataset else []
     return Section(
         name,
         entry.title,

@@ -20,7 +20,7 @@ from segzoo.publishing.report.examples import PANELS, extremes, see_again
 from segzoo.publishing.report.facts import Section, gather
 from segzoo.publishing.report.page import GENERATOR, Example, Illustrated, Picture, render
 from segzoo.text import legible
-from segzoo.zoo.data import all_samples
+from segzoo.zoo.data import all_samples, data_set_of
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import Zoo
 
@@ -52,9 +52,9 @@ def refuse_other_page(folder: Path) -> None:
 def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str) -> Section:
     """The facts of an entry from its receipt. An invalid receipt gives no facts, and is called broken."""
     models = zoo.manifest.models
-    dataset = zoo.manifest.datasets[models[name].protocol.dataset] if name in models else None
+    classes = list(zoo.manifest.classes_of(models[name])) if name in models else []
     record, broken = _checked(zoo.receipt_of(name))
-    return gather(name, entry, dataset, record, zoo_option, broken)
+    return gather(name, entry, classes, record, zoo_option, broken)
 
 
 def _checked(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
@@ -85,16 +85,16 @@ def illustrate(section: Section, zoo: Zoo, data: Path | None, device: str | None
 def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None) -> list[Example]:
     """The best, the median and the worst image of the section's first mode, predicted again."""
     entry, score = zoo.manifest.models[section.name], section.scores[0]
-    dataset = zoo.manifest.datasets[entry.protocol.dataset]
-    folder, everything = all_samples(entry.protocol.dataset, dataset, zoo.base, zoo.store, data)
+    named, classes = data_set_of(zoo.manifest, entry), zoo.manifest.classes_of(entry)
+    folder, everything = all_samples(named, zoo.manifest.datasets[named], zoo.base, zoo.store, data)
     samples = {sample.name: sample for sample in everything}
     model = loaded(section.name, zoo).module
-    evaluator = Evaluator(model, entry.protocol, entry.head.classes, device_of(device or best_device()), section.precision)
+    evaluator = Evaluator(model, entry.protocol, entry.labels, device_of(device or best_device()), section.precision)
     examples = []
     for which, image in extremes(score.per_image).items():
         if image not in samples:
             raise Skip("no data", f"{folder} has no {image}: it is another data set than the receipt's")
-        again = see_again(evaluator, samples[image], which, score.per_image[image], dataset.classes, score.mode)
+        again = see_again(evaluator, samples[image], which, score.per_image[image], classes, score.mode)
         caption = f"{which}: {image}, mIoU {again.iou:.2f} over the classes in it, {again.wrong:.2f} % of its pixels wrong"
         caption += "" if again.same else "; seen again, its counts are not quite those of the receipt"
         files = [f"{section.name}-{which}-{panel}.jpg" for panel in PANELS]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.datasets.arrangement import Arrangement, arranged
+from segzoo.datasets.classes import described
 from segzoo.datasets.listing import ABSENT, fault_of
 from segzoo.datasets.loaders import loader
 from segzoo.datasets.pairs import found_in
-from segzoo.datasets.palette import colours
 from segzoo.datasets.sample import IGNORED, Meaning, Sample
 from segzoo.datasets.survey import survey
 from segzoo.errors import EnvironmentFault
@@ -98,16 +98,12 @@ def _rule(values: list[int]) -> tuple[dict[str, Any], dict[str, tuple[int, int, 
     if rest == [0] and voids == [IGNORED]:
         return (
             {"values": {0: "class 0", 255: "class 1"}},
-            _classes(2),
+            described(2),
             "0 and 255 are taken for two classes; `from: 0` and `ignore: [255]` is the other way",
         )
     ignore = {"ignore": voids} if voids else {}
     first = min(rest[0], 1)
     if (number := rest[-1] + 1 - first) > 2 * len(rest):
-        return {"values": {value: f"class {index}" for index, value in enumerate(rest)}, **ignore}, _classes(len(rest)), "the values that occur"
+        return {"values": {value: f"class {index}" for index, value in enumerate(rest)}, **ignore}, described(len(rest)), "the values that occur"
     note = "if 0 is unlabelled: {from: 1, ignore: [0, 255]}, and one class less" if first == 0 else "0 does not occur"
-    return {"from": first, **ignore}, _classes(number), note
-
-
-def _classes(number: int) -> dict[str, tuple[int, int, int]]:
-    return {f"class {index}": colour for index, colour in enumerate(colours(number))}
+    return {"from": first, **ignore}, described(number), note

@@ -1,0 +1,267 @@
+"""What a file of one's own is, in a manifest's words: each fact from the caller, else from the file, else from an entry of the zoo like it.
+
+Whatever is not measured has a note that says where it comes from. Where the file and the entry differ, `apart` says so.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segzoo.conversion.checkpoint import Checkpoint
+from segzoo.conversion.said import plain, shown
+from segzoo.datasets.classes import described, fits
+from segzoo.errors import ConversionError, NotFoundError, UsageError
+from segzoo.layouts import HEADS
+from segzoo.manifest.built import BACKBONE, SIZES
+from segzoo.manifest.document import Manifest
+from segzoo.manifest.entries import Backbone, Model
+from segzoo.zoo.own.kin import chosen_backbone, chosen_model, same_width
+
+_WORDS = {"heads": "attention heads"}
+_PROTOCOL = ("scale", "crop", "stride", "mean", "std")
+_PAIRS = ("crop", "stride")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller says about a file: attention heads, data set, the entry of the zoo that it is like, name, title, its config.
+
+    A `strict` caller accepts as `like` only an entry of the same geometry, but for the number of classes.
+    """
+
+    heads: int | None = None
+    dataset: str | None = None
+    like: str | None = None
+    name: str | None = None
+    title: str | None = None
+    config: Path | None = None
+    strict: bool = False
+
+
+@dataclass
+class Description:
+    """The fields of an entry but for its artifact and title, in plain form; `like` is the entry that facts were taken from, if any.
+
+    `notes` say for each section where its facts come from. `apart` has the contradictions.
+    """
+
+    like: str | None
+    plain: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    apart: list[str] = field(default_factory=list)
+
+
+class _Facts:
+    """Takes facts for one section, and remembers where each comes from."""
+
+    def __init__(self, file: Checkpoint, section: str, like: str | None, into: Description):
+        self.said, self.section, self.like, self.into = file.said, section, like, into
+        self.of_file: dict[str, list[str]] = {}
+        self.assumed: dict[str, list[str]] = {}
+
+    def take(self, name: str, entrys: Any, otherwise: Any = None, why: str = "") -> Any:
+        """A fact: what the file says, else what the entry has, else `otherwise`, for the reason `why`. None where none of them knows."""
+        key = f"{self.section}.{name}"
+        if key in self.said:
+            fact = self.said.facts[key]
+            value = _one(fact.value) if name in _PAIRS else fact.value
+            if entrys is not None and plain(entrys) != plain(value):
+                self.into.apart.append(f"{key}: {shown(value)} by {fact.source}, but {shown(entrys)} in {self.like}: the file's own is used")
+            self.of_file.setdefault(fact.source.split(": ")[0], []).append(name)
+            return value
+        value, source = (entrys, f"as in {self.like}") if entrys is not None else (otherwise, why)
+        if value is not None:
+            self.assumed.setdefault(source, []).append(name)
+        return value
+
+    def note(self) -> None:
+        """Write down where the facts of this section come from."""
+        names = [name for some in self.assumed.values() for name in some]
+        each = [source if len(self.assumed) == 1 else f"{_list(some)} {source}" for source, some in self.assumed.items()]
+        parts = [f"{_list(names)} {'is' if len(names) == 1 and names != ['heads'] else 'are'} assumed: {', '.join(each)}"] if names else []
+        parts += [f"{_list(some)} as {source} says" for source, some in self.of_file.items()]
+        if parts:
+            self.into.notes[self.section] = "; ".join(parts)
+
+
+def _list(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _one(value: Any) -> Any:
+    """Two equal sides as one number."""
+    return value[0] if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1] else value
+
+
+def describe_backbone(file: Checkpoint, path: Path, entries: Mapping[str, Backbone], wishes: Wishes, known: str | None = None) -> Description:
+    """A backbone's geometry and eps. `known` names the entry whose own file this is.
+
+    Raises UsageError where nobody says what no tensor shows, and where the entries like it differ; NotFoundError for an unknown --like.
+    """
+    if wishes.dataset:
+        raise UsageError(f"{path}: it is a backbone, and a backbone has no data set", hint="leave --dataset out")
+    geometry = file.family.describe(file.geometry)
+    like = chosen_backbone(file, path, entries, geometry, wishes.like, wishes.strict, known)
+    entry = entries[like] if like else None
+    made = Description(like)
+    facts = _Facts(file, "backbone", like, made)
+    for side in [side for side, value in geometry.items() if value is None]:
+        geometry[side] = facts.take(side, getattr(entry.geometry, side, None) if entry else None)
+        if geometry[side] is None:
+            said = f"{path}: {file.geometry}: no tensor shows its {_WORDS.get(side, side)}"
+            raise UsageError(said, hint=f"say --{side} N, --config FILE of its training, or --like NAME of a backbone with the same number")
+    facts.note()
+    if "backbone" in made.notes:
+        made.notes["geometry"] = made.notes.pop("backbone")
+    facts = _Facts(file, "backbone", like, made)
+    eps = facts.take("eps", entry.eps if entry else None, file.family.eps, f"that of {file.family.eps_of}")
+    if not file.recorded.eps:
+        made.notes["eps"] = f"as {next(iter(facts.of_file))} says" if facts.of_file else f"assumed: {next(iter(facts.assumed))}"
+    family = {} if file.family.name == SIZES.default else {SIZES.tag: file.family.name}
+    made.plain = {"geometry": family | geometry, "eps": eps}
+    return made
+
+
+def describe_model(file: Checkpoint, path: Path, manifest: Manifest, wishes: Wishes, known: str | None = None) -> Description:
+    """A model's backbone, head, protocol and classes. `known` names the entry whose own file this is.
+
+    Raises UsageError where nobody says what no tensor shows, and where the entries like it differ; NotFoundError for an unknown --like or
+    --dataset; ConversionError where the file's config says that its program does what segzoo does not.
+    """
+    if file.said.unlike:
+        raise ConversionError(
+            f"{path}: {'; '.join(file.said.unlike)}; segzoo does otherwise, so its pictures and figures would be wrong",
+            hint="where this does not hold for the file, give a whole config that says so with --config",
+        )
+    like = chosen_model(file, path, manifest, wishes.like, wishes.strict, known)
+    model = manifest.models[like] if like else None
+    made = Description(like)
+    backbone = _backbone(file, path, model, wishes, made)
+    head = _head(file, path, model, wishes, backbone, made)
+    protocol, classes = _protocol(file, path, model, wishes, made), _classes(file, path, manifest, model, wishes, made)
+    dataset = classes.pop("dataset", None)
+    made.plain = {"backbone": backbone, "head": head, "protocol": ({"dataset": dataset} if dataset else {}) | protocol, **classes}
+    return made
+
+
+def _lacks(path: Path, file: Checkpoint, what: str, hint: str) -> UsageError:
+    """The error for a fact that neither the caller, nor the file, nor an entry of the zoo says."""
+    notes = "".join(f"; {note}" for note in file.said.notes)
+    return UsageError(f"{path}: {file.geometry}: {what}{notes}", hint)
+
+
+def _backbone(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, made: Description) -> dict[str, Any]:
+    backbone = file.family.describe_model(file.geometry)
+    like = model if model and same_width(file, model) else None
+    facts = _Facts(file, "backbone", made.like, made)
+    if (fact := file.said.facts.get("backbone.heads")) and backbone.get("heads") not in (None, fact.value):
+        made.apart.append(f"backbone.heads: {fact.value} by {fact.source}, but {backbone['heads']} as given or shown by the tensors, which is used")
+    for side in [side for side, value in backbone.items() if value is None]:
+        backbone[side] = facts.take(side, model and model.eps if side == "eps" else like and getattr(like.backbone, side, None))
+        if backbone[side] is None:
+            what = f"no tensor shows its {_WORDS.get(side, side)}" + (f", and {made.like} is of another width" if model else _ALONE)
+            raise _lacks(path, file, what, f"say {_way(side, model is None, wishes)}")
+    facts.note()
+    return ({} if file.family.name == BACKBONE.default else {BACKBONE.tag: file.family.name}) | backbone
+
+
+_ALONE = ", its file does not say, and it is like no model of this zoo"
+
+
+def _way(side: str, alone: bool, wishes: Wishes) -> str:
+    """How a caller says a fact."""
+    ways = ["--heads N"] if side == "heads" and not wishes.strict else []
+    ways += ["--config FILE of its training"]
+    return " or ".join([*ways, *(["--like NAME of a model that shares its eps and protocol"] if alone and not wishes.strict else [])])
+
+
+def _head(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, backbone: Mapping[str, Any], made: Description) -> dict[str, Any]:
+    decoder = file.geometry.decoder
+    assert decoder is not None
+    kind = HEADS[decoder.kind]
+    head = kind.describe(decoder)
+    same_kind = model is not None and model.head.named == kind.name
+    same = model if model and same_kind and same_width(file, model) else None
+    facts = _Facts(file, "head", made.like, made)
+    for side in [side for side, value in head.items() if value is None]:
+        if side == "eps":
+            head[side] = facts.take(side, (model and same_kind and model.head_eps) or None, kind.eps, f"as in every {kind.name} head known")
+        else:
+            head[side] = facts.take(side, getattr(same.head, side) if same else None, backbone.get(side), "as those of the backbone")
+        if head[side] is None:
+            raise _lacks(path, file, f"no tensor shows the {side} of its head", f"say {_way(side, True, wishes)}")
+    facts.note()
+    return {"kind": kind.name} | head
+
+
+def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, made: Description) -> dict[str, Any]:
+    """The protocol without its data set. Equal channels are written as one number."""
+    facts = _Facts(file, "protocol", made.like, made)
+    layouts = "rstrudel" if file.found.layout.name == "segmenter" else "mmseg"
+    by = facts.take("by", model and model.protocol.by, layouts, f"that of layout {file.found.layout.name}")
+    found: dict[str, Any] = {} if by == "mmseg" else {"by": by}
+    for side in _PROTOCOL:
+        value = facts.take(side, model and getattr(model.protocol, side))
+        if value is None and f"protocol.{side}" not in file.said and (model is None or getattr(model.protocol, side) is not None):
+            raise _lacks(path, file, f"nothing says the {side} of its protocol", f"say {_way(side, True, wishes)}")
+        found[side] = value[0] if side in ("mean", "std") and len(set(value)) == 1 else value
+    if (threshold := file.said.get("protocol.threshold")) is not None and file.geometry.decoder and file.geometry.decoder.classes == 1:
+        found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
+    facts.note()
+    return found
+
+
+def _classes(file: Checkpoint, path: Path, manifest: Manifest, model: Model | None, wishes: Wishes, made: Description) -> dict[str, Any]:
+    """The data set, or the classes themselves where the file names others than any data set has."""
+    decoder = file.geometry.decoder
+    assert decoder is not None
+    outputs, datasets = decoder.classes, manifest.datasets
+    names = file.said.get("classes")
+    source = file.said.facts["classes"].source if names else ""
+    if names and not fits(outputs, len(names)):
+        made.apart.append(f"classes: {source} names {len(names)}, but the head has {outputs}: the names are not used")
+        names = None
+    if wishes.dataset:
+        _check(path, wishes.dataset, manifest, outputs)
+        theirs = tuple(datasets[wishes.dataset].classes)
+        if names and tuple(names) != theirs:
+            made.apart.append(f"classes: {shown(names)} by {source}, but {shown(theirs)} in {wishes.dataset}, which you name")
+        if "protocol" in made.notes:
+            made.notes["protocol"] += ", but for the data set"
+        return {"dataset": wishes.dataset}
+    likes = model and model.protocol.dataset
+    if names:
+        ordered = [*([likes] if likes else []), *datasets]
+        if same := next((one for one in ordered if tuple(datasets[one].classes) == tuple(names)), None):
+            made.notes["classes"] = f"as {source} says, those of data set {same}"
+            return {"dataset": same}
+        theirs = tuple(manifest.classes_of(model)) if model else ()
+        if len(theirs) == len(names):
+            made.apart.append(f"classes: {shown(names)} by {source}, but {shown(theirs)} in {made.like}: the file's own are used")
+        colours = file.said.get("palette")
+        colours = colours if colours and len(colours) == len(names) else None
+        made.notes["classes"] = f"as {source} says" + ("" if colours else "; it has no colour for each, so these are made up")
+        return {"classes": described(outputs, names, colours)}
+    if model and made.like and len(own := manifest.classes_of(model)) == max(outputs, 2):
+        made.notes["classes"] = f"assumed: as in {made.like}"
+        return {"dataset": likes} if likes else {"classes": own}
+    made.notes["classes"] = "nothing names them, so they are numbered" if outputs > 1 else "nothing names them"
+    return {"classes": described(outputs)}
+
+
+def _check(path: Path, name: str, manifest: Manifest, outputs: int) -> None:
+    """Raises NotFoundError for a data set that is not in the zoo, UsageError for one with another number of classes."""
+    datasets = manifest.datasets
+    fitting = [one for one, dataset in datasets.items() if fits(outputs, len(dataset.classes))]
+    hint = f"say --dataset NAME; data sets with {outputs} classes: {', '.join(fitting)}" if fitting else "describe the data set in the manifest first"
+    if name not in datasets:
+        raise NotFoundError(f"--dataset {name}: no such data set; there are {', '.join(datasets)}", hint)
+    if name not in fitting:
+        raise UsageError(f"{path}: {outputs} classes, but data set {name} has {len(datasets[name].classes)}", hint)
+
+
+def notes_of(file: Checkpoint, made: Description) -> Iterator[str]:
+    """All that is assumed, each in a sentence, and what of the file's own words could not be read."""
+    yield from (f"{section}: {note}" for section, note in made.notes.items() if section)
+    yield from file.said.notes

@@ -1,0 +1,96 @@
+"""A file of one's own that is verified without a manifest: its entry, and the zoo with that entry and with the data set of a folder."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from segzoo.conversion.checkpoint import identify
+from segzoo.errors import UsageError
+from segzoo.formats import naming
+from segzoo.manifest.artifact import Mirror
+from segzoo.manifest.entries import Dataset, Entry, Model
+from segzoo.zoo.likeness import known_entry
+from segzoo.zoo.names import resolve
+from segzoo.zoo.own.entry import Wishes
+from segzoo.zoo.own.folder import data_set_in, holds
+from segzoo.zoo.own.propose import propose
+from segzoo.zoo.own.take import Taken, take
+from segzoo.zoo.zoo import ByteProgress, Zoo
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The entries to verify, and the zoo that has them all. `assumed` says of a file what its entry takes for granted, by its hash."""
+
+    zoo: Zoo
+    entries: dict[str, Entry]
+    assumed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def chosen(zoo: Zoo, names: Iterable[str], every: bool, data: Path | None, wishes: Wishes, said: ByteProgress) -> Chosen:
+    """What a caller names: entries of the zoo, and files of the caller's own.
+
+    A file that the zoo knows by its hash is that entry. Raises what `resolve` and `propose` raise, and EnvironmentFault for a folder
+    `data` in which no data set is found.
+    """
+    entries: dict[str, Entry] = {}
+    assumed: dict[str, tuple[str, ...]] = {}
+    names = list(dict.fromkeys(names))
+    among = zoo.manifest.entries
+    if every or not names or all(name in among for name in names):
+        if wishes.config or wishes.like:
+            raise UsageError("--config and --like are for a file of your own, and no file is named", hint="leave them out")
+        return Chosen(zoo, resolve(zoo, names, every, among))
+    for name in names:
+        if name in among or not Path(name).is_file():
+            entries |= resolve(zoo, [name], False, among)
+            continue
+        taken = take(name, zoo.base, zoo, said)
+        own, entry, notes, dataset = _own(zoo, taken, data, wishes)
+        entries[own] = entry
+        assumed[taken.sha256] = notes
+        zoo = _with(zoo, own, entry, dataset)
+    return Chosen(zoo, entries, assumed)
+
+
+def _own(zoo: Zoo, taken: Taken, data: Path | None, wishes: Wishes) -> tuple[str, Entry, tuple[str, ...], Dataset | None]:
+    """The name and the entry of a file, what is assumed in it, and the data set that the folder `data` holds, if the zoo has none for it."""
+    manifest = zoo.manifest
+    with naming(taken.path):
+        file = identify(taken.path, heads=wishes.heads, config=wishes.config)
+        known = None if wishes.like or wishes.config else known_entry(file, taken.path, manifest.entries)
+    if known is not None:
+        entry = manifest.entries[known]
+        here = Mirror(url=taken.path.resolve().as_uri())
+        artifact = entry.artifact.model_copy(update={"urls": (here, *entry.artifact.urls)})
+        there = entry.model_copy(update={"checkpoint" if isinstance(entry, Model) else "source": artifact})
+        return known, there, (f"{taken.path.name} is {known} by its sha256",), None
+    proposal = propose(taken, manifest, wishes)
+    name, entry = _free(proposal.name, zoo, taken), proposal.entry
+    notes = tuple(f"{section}: {note}" for section, note in proposal.notes.items() if section) + tuple(proposal.apart)
+    if not isinstance(entry, Model) or data is None:
+        return name, entry, notes, None
+    classes = manifest.classes_of(entry)
+    named = entry.protocol.dataset
+    if named is not None and holds(data, manifest.datasets[named]):
+        return name, entry, (*notes, f"data: {data} is data set {named}"), None
+    dataset, told = data_set_in(data, classes, file.said)
+    update: dict[str, Any] = {"protocol": entry.protocol.model_copy(update={"dataset": f"{name}.data"[-64:].lstrip("._-")}), "classes": classes}
+    return name, entry.model_copy(update=update), (*notes, f"data: {told}"), dataset
+
+
+def _free(name: str, zoo: Zoo, taken: Taken) -> str:
+    """A name that no entry has."""
+    manifest = zoo.manifest
+    return name if name not in manifest.entries and name not in manifest.datasets else f"{name[:55]}-{taken.sha256[:8]}"
+
+
+def _with(zoo: Zoo, name: str, entry: Entry, dataset: Dataset | None) -> Zoo:
+    """The zoo with one more entry, and with its data set. The receipt of the entry belongs to the first manifest."""
+    manifest = zoo.manifest
+    kind = "models" if isinstance(entry, Model) else "backbones"
+    update: dict[str, Any] = {kind: {**getattr(manifest, kind), name: entry}}
+    if dataset is not None and isinstance(entry, Model):
+        update["datasets"] = {**manifest.datasets, str(entry.protocol.dataset): dataset}
+    return replace(zoo, manifest=manifest.model_copy(update=update), origins={name: zoo.parts[0], **zoo.origins})

@@ -1,0 +1,201 @@
+"""Files of one's own: what they say of themselves outranks the zoo's model of the same sizes, and every assumption is said."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from support import GOLDEN, MINI
+
+from segzoo.cli import main
+from segzoo.datasets.classes import colour
+from segzoo.datasets.decode import read_image
+from segzoo.errors import ConversionError, UsageError
+from segzoo.evaluation.evaluator import Evaluator
+from segzoo.zoo.loading import loaded
+from segzoo.zoo.zoo import open_zoo
+
+LINEAR, MASK = (next(MINI.glob(f"segmenter_mini_{head}-*.pth")) for head in ("linear", "mask"))
+IMAGES = MINI / "ade_mini" / "images" / "validation"
+FIRST = IMAGES / "ADE_val_00000001.jpg"
+GIVEN = json.loads((GOLDEN / "binary_head.json").read_text())["config"]
+
+
+def own(folder, source=LINEAR, classes=None, **meta):
+    """A checkpoint made of one of the mini zoo's, with another meta, and with another number of classes."""
+    whole = torch.load(source, weights_only=False)
+    if classes is not None:
+        state = whole["state_dict"]
+        for name in [name for name in state if re.search("conv_seg|cls_emb|mask_norm", name)]:
+            axis = 1 if "cls_emb" in name else 0
+            state[name] = state[name].repeat_interleave(-(-classes // 8), axis).narrow(axis, 0, classes).clone()
+    whole["meta"] = meta
+    torch.save(whole, folder / "own.pth")
+    return folder / "own.pth"
+
+
+def run(*arguments, zoo="mini"):
+    return CliRunner().invoke(main, ["--zoo", zoo, *map(str, arguments)])
+
+
+def pixels(model, image):
+    at = Evaluator(model.module, model.protocol, len(model.classes), torch.device("cpu"))
+    return np.bincount(at.label_map(read_image(image)).ravel(), minlength=8).tolist()
+
+
+@pytest.mark.parametrize("how", ["in the file", "beside it"])
+def test_the_files_own_config_is_followed(how, tmp_path):
+    """Pixels by the real mmseg 1.2.2 with that config, in the text that mmengine writes: 4 heads, another mean, windows of 64 x 48."""
+    (tmp_path / "given.py").write_text(GIVEN["text"])
+    path = own(tmp_path, **({"cfg": GIVEN["text"]} if how == "in the file" else {}))
+    model = loaded(path, open_zoo("mini"), config=None if how == "in the file" else tmp_path / "given.py")
+    for name, expected in GIVEN["pixels"].items():
+        assert pixels(model, IMAGES / name) == expected
+    assert expected != pixels(loaded(own(tmp_path), open_zoo("mini")), IMAGES / name)
+    source = "meta.cfg" if how == "in the file" else "given.py"
+    assert f"backbone.heads: 4 by {source}: model.backbone.num_heads, but 2 in mini-linear: the file's own is used" in model.apart
+    assert any(note == f"protocol: by is assumed: as in mini-linear; scale, crop, stride, mean and std as {source} says" for note in model.assumed)
+
+
+def test_no_model_of_the_zoo_is_needed_where_the_file_says_all(tmp_path):
+    model = loaded(own(tmp_path, cfg=GIVEN["text"], CLASSES=tuple("abcdefgh")), open_zoo("shipped"))
+    assert (model.like, model.apart) == (None, ())
+    assert list(model.classes) == list("abcdefgh")
+    assert pixels(model, FIRST) == GIVEN["pixels"][FIRST.name]
+    with pytest.raises(UsageError, match="its file does not say, and it is like no model of this zoo") as raised:
+        loaded(own(tmp_path), open_zoo("shipped"))
+    assert "--config FILE" in raised.value.hint
+
+
+@pytest.mark.parametrize("key", ["CLASSES", "dataset_meta"])
+def test_classes_are_called_as_the_file_calls_them(key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, palette = list("abcdefgh"), [[index, 2 * index, 3 * index] for index in range(8)]
+    meta = {"CLASSES": names, "PALETTE": palette} if key == "CLASSES" else {key: {"classes": names, "palette": palette}}
+    path = own(tmp_path, MASK, **meta)
+    done = run("predict", path, FIRST, "-o", "out", "--json")
+    (record,) = json.loads(done.stdout)["result"]
+    assert set(record["shares"]) <= set(names)
+    assert any("the file's own are used" in note for note in record["assumed"][str(path)])
+    assert "(a, b, c, ...) by meta" in done.stderr
+    assert Image.open("out/ADE_val_00000001.labels.png").getpalette()[:24] == [value for row in palette for value in row]
+    added = run("manifest", "add", path, "--to", "own.yaml")
+    assert added.exit_code == 0, added.stderr
+    assert run("predict", "own", FIRST, "-o", "again", zoo="own.yaml").stdout == run("predict", path, FIRST, "-o", "out").stdout
+    facts = json.loads(run("inspect", path, "--json").stdout)["result"]["said"]
+    assert facts["classes"]["value"] == names
+
+
+@pytest.mark.parametrize("source", [LINEAR, MASK])
+@pytest.mark.parametrize("classes", [2, 19, 300])
+def test_any_number_of_classes(classes, source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = own(tmp_path, source, classes)
+    model = loaded(path, open_zoo("mini"))
+    assert list(model.classes) == [f"class {index}" for index in range(classes)]
+    assert len(set(model.classes.values())) == classes
+    assert "classes: nothing names them, so they are numbered" in model.assumed
+    name = f"mini-{'linear' if source is LINEAR else 'mask'}"
+    assert loaded(path, open_zoo("mini"), like=name).like == name
+    with pytest.raises(ConversionError, match="not like mini-"):
+        loaded(path, open_zoo("mini"), like="mini-mask" if source is LINEAR else "mini-linear")
+    done = run("manifest", "add", path, "--to", "own.yaml")
+    assert done.exit_code == 0, done.stderr
+    checked = run("verify", "own", "--json", zoo="own.yaml")
+    (receipt,) = json.loads(checked.stdout)["result"]
+    assert [check["short"] for check in receipt["checks"]][-1] == "no data"
+    assert "names no data set" in receipt["checks"][-1]["detail"]
+
+
+def test_names_for_another_number_of_classes_are_not_used(tmp_path):
+    model = loaded(own(tmp_path, classes=3, CLASSES=("a", "b")), open_zoo("mini"))
+    assert list(model.classes) == ["class 0", "class 1", "class 2"]
+    assert "classes: meta: CLASSES names 2, but the head has 3: the names are not used" in model.apart
+
+
+def test_made_up_colours_differ():
+    assert len({colour(index) for index in range(70000)}) == 70000
+
+
+def test_what_segzoo_does_otherwise_is_refused(tmp_path):
+    text = GIVEN["text"].replace("bgr_to_rgb=True", "bgr_to_rgb=False")
+    assert text != GIVEN["text"]
+    done = run("predict", own(tmp_path, cfg=text), FIRST)
+    assert (done.exit_code, "feeds blue before red" in done.stderr) == (5, True)
+
+
+def test_what_does_not_fit_together_is_refused(tmp_path):
+    text = GIVEN["text"].replace("        48,\n        32,\n", "        480,\n        320,\n")
+    assert text != GIVEN["text"]
+    done = run("predict", own(tmp_path, cfg=text), FIRST)
+    assert (done.exit_code, "stride is larger than crop" in done.stderr) == (2, True)
+
+
+def test_an_entry_whose_file_says_otherwise(tmp_path, monkeypatch):
+    """The manifest is what the user says. The difference is said, by predict and in the receipt."""
+    monkeypatch.chdir(tmp_path)
+    own(tmp_path, cfg=GIVEN["text"])
+    assert run("manifest", "add", "own.pth", "--to", "own.yaml").exit_code == 0
+    text = (tmp_path / "own.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text.replace("heads: 4", "heads: 2"))
+    said = "backbone.heads: 2 in the manifest, which is used, but 4 by meta.cfg: model.backbone.num_heads"
+    assert said in run("predict", "own", FIRST, zoo="own.yaml").stderr
+    (receipt,) = json.loads(run("verify", "own", "--json", zoo="own.yaml").stdout)["result"]
+    assert said in receipt["checks"][1]["facts"]["apart"]
+
+
+# verify FILE --data DIR
+
+
+def test_a_file_is_verified_on_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = own(tmp_path, CLASSES=tuple("abcdefgh"))
+    done = run("verify", path, "--data", MINI / "ade_mini", "--images", "all", "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.stderr
+    (receipt,) = json.loads(done.stdout)["result"]
+    assert receipt["name"] == "own"
+    facts = receipt["checks"][4]["facts"]
+    assert facts["modes"]["ss"]["measured"]["mIoU"] == 86.71  # by mmseg's own test loop
+    assert list(facts["modes"]["ss"]["per_class"]) == list("abcdefgh")
+    assumed = receipt["checks"][1]["facts"]["assumed"]
+    assert "data: read as ade20k, split validation, 40 images; in its labels 0 is no class" in assumed
+    assert any(note.startswith("backbone: heads and eps are assumed: as in mini-linear") for note in assumed)
+
+
+def test_a_file_that_the_zoo_knows_is_called_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "copy.pth").write_bytes(LINEAR.read_bytes())
+    done = run("verify", "copy.pth", "--data", MINI, "--images", "2", "--device", "cpu", "--json")
+    (receipt,) = json.loads(done.stdout)["result"]
+    assert receipt["name"] == "mini-linear"
+    assert receipt["checks"][4]["facts"]["modes"]["ss"]["stored_counts"]["equal"] is True
+    assert "copy.pth is mini-linear by its sha256" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "meta", "code", "said"),
+    [
+        ("empty", {}, 8, "no images with labels found in the folders of a known data set"),
+        ("nowhere", {}, 8, "no such folder"),
+        (MINI / "ade_mini", {"dataset_meta": {"classes": tuple("abcdefgh"), "reduce_zero_label": False}}, 8, "0 is a class by meta"),
+    ],
+)
+def test_a_folder_that_cannot_be_used(data, meta, code, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    meta = meta or {"CLASSES": tuple("abcdefgh")}
+    done = run("verify", own(tmp_path, **meta), "--data", data)
+    assert (done.exit_code, said in done.stderr) == (code, True), done.stderr
+
+
+def test_a_config_is_for_a_file_of_ones_own(tmp_path):
+    (tmp_path / "given.py").write_text(GIVEN["text"])
+    for command in (
+        ("predict", "--config", tmp_path / "given.py", "mini-linear", FIRST),
+        ("verify", "mini-linear", "--config", tmp_path / "given.py"),
+    ):
+        done = run(*command)
+        assert (done.exit_code, "--config" in done.stderr) == (2, True)
