@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzoo.errors import AccuracyError, EnvironmentFault, SegzooError, UsageError, of_code, one_of
+from segzoo.extras import named
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from segzoo.publishing.export.export import Publication
 
 
+@named
 def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
     """The path of a verified file in the store, as `segzoo fetch` gets it; `name` is a backbone, model, data set or file of the zoo.
 
@@ -34,6 +36,7 @@ def fetch(name: str, *, zoo: Zoos = None, offline: bool = False) -> Path:
     return opened.fetch(artifact, lambda done, whole: None).path
 
 
+@named
 def export(name: str | Path, folder: str | Path, *, form: str, zoo: Zoos = None, like: str | None = None) -> Publication:
     """Write a model as a folder that another library loads, as `segzoo export` does; `name` is a backbone or model of the zoo, or a file.
 
@@ -47,6 +50,7 @@ def export(name: str | Path, folder: str | Path, *, form: str, zoo: Zoos = None,
     return publish(name, Path(folder), form, open_zoo(zoo), like)
 
 
+@named
 def evaluate(
     name: str,
     *,
@@ -93,6 +97,7 @@ def _failure(name: str, check: Check) -> SegzooError:
     return of_code(check.code)(said)
 
 
+@named
 def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn.Module:
     """A Segmenter as a torch module, ready to run. A model of the zoo is fetched and checked; a file is read.
 
@@ -107,6 +112,7 @@ def load(source: str | Path, *, zoo: Zoos = None, like: str | None = None) -> nn
     return loaded(source, open_zoo(zoo), like).module
 
 
+@named
 def backbone(name: str, layout: str = "timm", *, zoo: Zoos = None) -> dict[str, Tensor]:
     """The tensors of a backbone in a layout, as a state dict that the library of this layout loads; `name` is a backbone or model of the zoo.
 

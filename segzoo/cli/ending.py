@@ -12,6 +12,7 @@ from segzoo.cli.terminal.answer import answers, command_words, show_failure
 from segzoo.cli.terminal.failure import show_error
 from segzoo.cli.terminal.interrupt import said
 from segzoo.errors import EnvironmentFault, Interrupted, SegzooError, UsageError
+from segzoo.extras import missing
 
 
 def end(error: BaseException, group: click.Group, words: Sequence[str]) -> None:
@@ -26,7 +27,7 @@ def end(error: BaseException, group: click.Group, words: Sequence[str]) -> None:
         show_failure(command_words(group, words), fault)
     if isinstance(error, KeyboardInterrupt):
         click.echo(f"\n{fault.message}", err=True)
-    elif isinstance(error, (SegzooError, OSError)):
+    elif isinstance(error, (SegzooError, OSError)) or isinstance(fault, EnvironmentFault):
         if not fault.elsewhere:
             show_error(fault)
     elif isinstance(error, click.NoSuchOption) and fault.hint:
@@ -47,6 +48,8 @@ def fault_of(error: BaseException, group: click.Group, words: Sequence[str]) -> 
             return UsageError(error.format_message(), misplaced(group, error.option_name, command_words(group, words)))
         case click.ClickException():
             return UsageError(error.format_message())
+        case ImportError() if fault := missing(error):
+            return fault
         case OSError() if error.errno == errno.EPIPE or error.filename is None:
             return None
         case OSError():  # no command foresees a name that is too long, or a folder that may not be entered

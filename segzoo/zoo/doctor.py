@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from segzoo.errors import SegzooError
+from segzoo.extras import install, installed
 from segzoo.store.http import Client, Patience
 from segzoo.store.trouble import Trouble, without_passwords
 from segzoo.zoo.zoo import Zoo
@@ -60,7 +61,7 @@ def _packages() -> Iterator[Diagnosis]:
         lacking = [str(one).split(";")[0] for one in mine if (version := found[one.name]) is None or version not in one.specifier]
         name = f"extra {extra}" if extra else "packages"
         if lacking:
-            fix = f"pip install 'segzoo[{extra}]'" if extra else "pip install --force-reinstall segzoo"
+            fix = install(extra) if extra else "pip install --force-reinstall segzoo"
             yield Diagnosis(name, "missing" if extra else "wrong", f"not here: {', '.join(lacking)}" + (f" ({purpose})" if extra else ""), fix)
         else:
             yield Diagnosis(name, "ok", ", ".join(f"{package} {version}" for package, version in found.items()))
@@ -74,8 +75,8 @@ def _version(package: str) -> str | None:
 
 
 def _device() -> Diagnosis:
-    if _version("torch") is None:
-        return Diagnosis("device", "missing", "no torch, so no device to evaluate on", "pip install 'segzoo[eval]'")
+    if _version("torch") is None or not installed("torch"):
+        return Diagnosis("device", "missing", "no torch, so no device to evaluate on", install("eval"))
     import torch
 
     build = f"torch {torch.__version__}, " + (f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA")

@@ -15,7 +15,7 @@ from segzoo.errors import ConversionError, IntegrityError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.merge import ZooPart, Zoos, merged, parts_of
-from segzoo.store.store import LOCK_NAME, Store, home
+from segzoo.store.store import LOCK_NAME, Store, home, receipts
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
@@ -44,7 +44,7 @@ class Zoo:
 
     def receipts_of(self, name: str) -> Path:
         """The folder of an entry's receipt. It belongs to the manifest that has the entry, also where several are in use."""
-        return self.store.home / "receipts" / self.origins[name].label
+        return receipts() / self.origins[name].label
 
     def receipt_of(self, name: str) -> Path:
         return self.receipts_of(name) / f"{name}.json"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group(short_help="Check receipts again, offline; print one for signing.")
 def receipt() -> None:
-    """Receipts of `segzoo verify`: JSON files under $SEGZOO_HOME/receipts; segzoo/receipt.schema.json says what is in them."""
+    """Receipts of `segzoo verify`: JSON files under $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts; segzoo/receipt.schema.json says what is in them."""
 
 
 @receipt.command(short_help="Check receipts against themselves and the files that are here.")
@@ -107,8 +107,9 @@ def _path(zoo: Zoo, source: str) -> Path:
 def none_yet(zoo: Zoo) -> NotFoundError:
     """The error for a zoo without receipts; its hint names the zoos that have some."""
     from segzoo.manifest.merge import PACKAGED
+    from segzoo.store.store import receipts
 
-    everywhere = zoo.store.home / "receipts"
+    everywhere = receipts()
     others = sorted(folder.name for folder in everywhere.glob("*") if any(folder.glob("*.json")))
     known = [f"--zoo {other}" for other in others if other in PACKAGED]
     hint = "segzoo verify NAME writes one"

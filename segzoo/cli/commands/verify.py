@@ -11,6 +11,7 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.errors import EnvironmentFault, UsageError
+from segzoo.extras import require
 from segzoo.vocabulary import MODES, PRECISIONS, RUNGS
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ class Images(click.ParamType[int]):
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, if it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
-@click.option("--smoke", type=click.IntRange(min=1), metavar="N", help="Compare N images with the counts in the receipt; write no receipt.")
+@click.option(
+    "--smoke",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Compare N images with the counts in the receipt; write no receipt. Implies --require mIoU.",
+)
 @click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
-@click.option("--require", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
+@click.option("--require", "require_rungs", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
 @network_options
 @click.pass_obj
@@ -56,7 +62,7 @@ def verify(
     every: bool,
     images: int | None,
     smoke: int | None,
-    require: tuple[str, ...],
+    require_rungs: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -73,8 +79,8 @@ def verify(
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
                 measured its published figures; ms+flip-1.x is that of 1.x
 
-    A receipt for each entry is written to $SEGZOO_HOME/receipts, unless a fault of network, disk or data
-    set cut the run short. A rung that passed with the same bytes, data, settings and versions is not
+    A receipt for each entry is written to $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts, unless a fault of
+    network, disk or data set cut the run short. A rung that passed with the same bytes, data, settings and versions is not
     climbed again, so a run that was cut short goes on where it was.
     Under torchrun the processes share the images, with the same result. Exit 0 when nothing failed.
 
@@ -104,13 +110,14 @@ def verify(
         setting = setting_for(zoo, images=images, smoke=smoke, world=world, said=board.said, **options)
     if first and not choice.offline:
         _announce(to_fetch(zoo, entries.values()))
+    required = {*require_rungs, "mIoU"} if smoke else {*require_rungs}  # a smoke run that compares nothing proves nothing
     records = []
     with board.live():
         for step in run(zoo, entries, setting):
             board.show(step)
             if isinstance(step, Ended):
                 records.append(step.receipt)
-    unproved = [(name, check) for name, checks in board.checks.items() for check in checks if check.status == "skipped" and check.rung in require]
+    unproved = [(name, check) for name, checks in board.checks.items() for check in checks if check.status == "skipped" and check.rung in required]
     board.notes += [f"{name}: {check.rung} is required, but was {board.word(check)}" for name, check in unproved]
     code = _exit_code(board.checks, bool(unproved))
     if first and as_json:
@@ -122,12 +129,9 @@ def verify(
 
 def _world() -> World | None:
     """The processes that torchrun started; None if this process is alone."""
-    from importlib.util import find_spec
-
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
-    if find_spec("torch") is None:
-        raise EnvironmentFault("WORLD_SIZE is set, but torch is not installed: pip install 'segzoo[eval]'")
+    require("torch")
     from segzoo.evaluation.processes import join, leave
 
     click.get_current_context().call_on_close(leave)
