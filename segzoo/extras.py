@@ -72,10 +72,10 @@ def missing(error: ImportError) -> EnvironmentFault | None:
     way = install(known.extra) if known else "segzoo doctor says what is missing"
     title = known.title if known else library
     if isinstance(error, ModuleNotFoundError):
-        return EnvironmentFault(f"{title} is not installed", hint=way).with_traceback(error.__traceback__)
-    return EnvironmentFault(f"{title} cannot be loaded: {error}", hint=f"{way} --force-reinstall" if known else way).with_traceback(
-        error.__traceback__
-    )
+        fault = EnvironmentFault(f"{title} is not installed", hint=way)
+    else:
+        fault = EnvironmentFault(f"{title} cannot be loaded: {error}", hint=f"{way} --force-reinstall" if known else way)
+    return fault.with_traceback(error.__traceback__)
 
 
 def named(function: Callable[P, T]) -> Callable[P, T]:

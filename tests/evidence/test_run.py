@@ -53,9 +53,8 @@ def test_a_run_yields_each_check_and_then_what_became_of_the_receipt(zoo):
 
 def test_receipts_may_lie_elsewhere_than_in_a_store_that_nobody_may_write(zoo, tmp_path, monkeypatch):
     (zoo.store.home / "receipts").write_text("in the way")
-    with pytest.raises(EnvironmentFault, match="cannot write here") as caught:
+    with pytest.raises(EnvironmentFault, match="cannot write here"):
         list(run(zoo, entries(zoo), setting(zoo, images=2)))
-    assert "SEGZOO_RECEIPTS where the receipts are" in caught.value.hint
     monkeypatch.setenv("SEGZOO_RECEIPTS", str(tmp_path / "mine"))
     *_, end = run(zoo, entries(zoo), setting(zoo, images=2))
     assert end.folder == tmp_path / "mine" / "mini" == zoo.receipt_of(ENTRY).parent

@@ -47,7 +47,7 @@ class Images(click.ParamType[int]):
     "--smoke",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Compare N images with the counts in the receipt; write no receipt. Implies --require mIoU.",
+    help="Compare N images with the receipt's counts; write none. Implies --require mIoU.",
 )
 @click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
