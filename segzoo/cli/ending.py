@@ -20,11 +20,9 @@ def end(error: BaseException, group: click.Group, words: Sequence[str]) -> None:
 
     Returns where click or Python shows the error itself: a wrong call, a bug, a closed pipe.
     """
-    fault = fault_of(error, group, words)
+    fault = answer_of(error, group, words)
     if fault is None:
         return
-    if "--json" in words and answers(words[0]):
-        show_failure(command_words(group, words), fault)
     if isinstance(error, KeyboardInterrupt):
         click.echo(f"\n{fault.message}", err=True)
     elif isinstance(error, (SegzooError, OSError)) or isinstance(fault, EnvironmentFault):
@@ -37,6 +35,14 @@ def end(error: BaseException, group: click.Group, words: Sequence[str]) -> None:
     sys.exit(fault.exit_code)
 
 
+def answer_of(error: BaseException, group: click.Group, words: Sequence[str]) -> SegzooError | None:
+    """The fault that an error is. If the words ask for JSON, it is printed."""
+    fault = fault_of(error, group, words)
+    if fault and "--json" in words and answers(words[0]):
+        show_failure(command_words(group, words), fault)
+    return fault
+
+
 def fault_of(error: BaseException, group: click.Group, words: Sequence[str]) -> SegzooError | None:
     """The branch of the error tree that an error belongs to; None for a closed pipe, which is no fault."""
     match error:
@@ -45,7 +51,7 @@ def fault_of(error: BaseException, group: click.Group, words: Sequence[str]) -> 
         case KeyboardInterrupt():
             return Interrupted(said(words))
         case click.NoSuchOption():
-            return UsageError(error.format_message(), misplaced(group, error.option_name, command_words(group, words)))
+            return UsageError(error.format_message(), misplaced(error.option_name, command_words(group, words)))
         case click.ClickException():
             return UsageError(error.format_message())
         case ImportError() if fault := missing(error):
@@ -58,10 +64,8 @@ def fault_of(error: BaseException, group: click.Group, words: Sequence[str]) -> 
             return SegzooError(f"a bug in segzoo: {error!r}", hint="report the traceback on stderr")
 
 
-def misplaced(group: click.Group, option: str, words: str) -> str | None:
-    """The place of an option that a command does not have: before the command, or for -o of `convert` the last argument."""
+def misplaced(option: str, words: str) -> str | None:
+    """What to type in place of an option that a command does not have, but another program's command has."""
     if option in ("-o", "--output") and words == "convert":
         return "where to write is the last argument: segzoo convert SRC DST"
-    if not any(option in parameter.opts for parameter in group.params):
-        return None
-    return f"{option} stands before the command: segzoo {option}{' mini' if option == '--zoo' else ''} {words} ..."
+    return None

@@ -96,14 +96,14 @@ def predict(
     models = [_loaded(name, zoo, like) for name in names]
     evaluators = [_evaluator(model, at, precision) for model in models]
     records: list[dict[str, Any]] = []
-    codes: list[int] = []
+    errors: list[EnvironmentFault] = []
     with work_progress("images", len(paths)) as done:
         for path in paths:
             try:
                 image, found = _segmented(path, models, evaluators, mode)
             except EnvironmentFault as error:
                 fault = error if str(path) in error.message else EnvironmentFault(f"{path}: {error.message}", error.hint)
-                codes.append(fault.exit_code)
+                errors.append(fault)
                 records.append({"image": str(path), "error": problem(fault)})
                 show_error(fault)
             else:
@@ -112,10 +112,10 @@ def predict(
                     show(f"{path.name}: {_in_words(records[-1])}")
             done()
     if as_json:
-        show_json(records, min(codes, default=0))
-    _tell_the_end(len(paths), len(codes), output, as_json)
-    if codes:
-        raise SystemExit(min(codes))
+        show_json(records, *errors)
+    _tell_the_end(len(paths), len(errors), output, as_json)
+    if errors:
+        raise SystemExit(EnvironmentFault.exit_code)
 
 
 def _named(arguments: tuple[str, ...], compare: tuple[str, str] | None) -> tuple[tuple[str, ...], list[Path]]:

@@ -65,13 +65,13 @@ def report(
             illustrated.append(illustrate(section, zoo, data, device, images=not no_images))
             done()
     files = write_page(illustrated, zoo.label, output)
-    code = IntegrityError.exit_code if any(section.broken for section in sections) else 0
+    errors = [IntegrityError(f"{section.name}: {sentence}") for section in sections for sentence in section.broken]
     if as_json:
         verdicts = {section.name: section.verdict for section in sections}
-        show_json({"page": str(files.html), "markdown": str(files.markdown), "verdicts": verdicts}, code)
+        show_json({"page": str(files.html), "markdown": str(files.markdown), "verdicts": verdicts}, *errors)
     else:
         _show(illustrated, files.html, no_images)
-    raise SystemExit(code)
+    raise SystemExit(IntegrityError.exit_code if errors else 0)
 
 
 def _show(illustrated: Sequence[Illustrated], page: Path, no_images: bool) -> None:

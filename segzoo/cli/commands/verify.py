@@ -10,7 +10,7 @@ import click
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
-from segzoo.errors import EnvironmentFault, UsageError
+from segzoo.errors import EnvironmentFault, SegzooError, UsageError, of_code
 from segzoo.extras import require
 from segzoo.vocabulary import MODES, PRECISIONS, RUNGS
 
@@ -108,7 +108,7 @@ def verify(
         _refuse_smoke(smoke, images, world)
         board = Board(entries, silent=not first, summed=first and not as_json)
         setting = setting_for(zoo, images=images, smoke=smoke, world=world, said=board.said, **options)
-    if first and not choice.offline:
+    if first and not zoo.offline:
         _announce(to_fetch(zoo, entries.values()))
     required = {*require_rungs, "mIoU"} if smoke else {*require_rungs}  # a smoke run that compares nothing proves nothing
     records = []
@@ -119,12 +119,12 @@ def verify(
                 records.append(step.receipt)
     unproved = [(name, check) for name, checks in board.checks.items() for check in checks if check.status == "skipped" and check.rung in required]
     board.notes += [f"{name}: {check.rung} is required, but was {board.word(check)}" for name, check in unproved]
-    code = _exit_code(board.checks, bool(unproved))
+    errors = _errors(board.checks, unproved)
     if first and as_json:
-        show_json(records, code)
+        show_json(records, *errors)
     elif first:
         board.summary(perf_counter() - started)
-    raise SystemExit(code)
+    raise SystemExit(min((error.exit_code for error in errors), default=0))
 
 
 def _world() -> World | None:
@@ -157,7 +157,8 @@ def _announce(missing: Sequence[Artifact]) -> None:
         tell(f"to fetch: {' and '.join(parts)}")
 
 
-def _exit_code(checks: Mapping[str, Sequence[Check]], unproved: bool) -> int:
-    """The lowest code of what failed; 8 where only a required rung was skipped."""
-    codes = [check.code for some in checks.values() for check in some if check.code]
-    return min(codes) if codes else EnvironmentFault.exit_code if unproved else 0
+def _errors(checks: Mapping[str, Sequence[Check]], unproved: Sequence[tuple[str, Check]]) -> Sequence[SegzooError]:
+    """What failed; where nothing failed, which required rungs were skipped."""
+    failed = [(name, check) for name, some in checks.items() for check in some if check.code]
+    lacking = [EnvironmentFault(f"{name}: {check.rung} is required, but was skipped: {check.detail}") for name, check in unproved]
+    return [of_code(check.code or 1)(f"{name}: {check.rung}: {check.detail}") for name, check in failed] or lacking
