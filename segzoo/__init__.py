@@ -22,11 +22,12 @@ _PUBLIC = {
     "open": "segzoo.formats",
     "fetch": "segzoo.api",
     "load": "segzoo.api",
+    "predict": "segzoo.api",
     "backbone": "segzoo.api",
     "evaluate": "segzoo.api",
     "export": "segzoo.api",
 }
-__all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open"]
+__all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open", "predict"]
 
 
 def __dir__() -> list[str]:

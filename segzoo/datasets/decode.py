@@ -35,13 +35,18 @@ def read_image(path: Path) -> np.ndarray:
             image.load()  # a PNG's EXIF may come after its pixels; a TIFF is turned here
             turn = 0 if image.format == "TIFF" else _orientation(image.info.get("exif", b""))
             turned = image.transpose(_TURNS[turn]) if turn in _TURNS else image
-            if turned.mode == "CMYK" and image.format in ("JPEG", "MPO"):
-                return _from_cmyk(np.array(turned))
-            if turned.mode.startswith("I"):  # 16 bits, which older versions of Pillow keep in 32
-                return np.repeat((np.array(turned).clip(0, 65535) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(turned.convert("RGB"))
+            return rgb_of(turned, image.format)
     except _UNREADABLE as error:
         raise _unreadable(path, "image", error) from error
+
+
+def rgb_of(image: Image.Image, kind: str | None = None) -> np.ndarray:
+    """The pixels of a loaded image as RGB uint8 (h, w, 3). `kind` is the format of its file, where the image itself does not know it."""
+    if image.mode == "CMYK" and (kind or image.format) in ("JPEG", "MPO"):
+        return _from_cmyk(np.array(image))
+    if image.mode.startswith("I"):  # 16 bits, which older versions of Pillow keep in 32
+        return np.repeat((np.array(image).clip(0, 65535) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"))
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> EnvironmentFault:

@@ -89,10 +89,15 @@ class Evaluator:
         with torch.inference_mode(), arithmetic("fp32"):
             return torch.cat(list(self.bands(self.scored([self.views(image, mode)])[0]))).transpose(0, 1)
 
-    def label_map(self, image: np.ndarray, mode: str = "ss") -> np.ndarray:
-        """The class of each pixel of an RGB image uint8 (h, w, 3), as uint8 (h, w)."""
+    def label_map(self, image: np.ndarray, mode: str = "ss", keep: Callable[[Tensor], None] | None = None) -> np.ndarray:
+        """The class of each pixel of an RGB image uint8 (h, w, 3), as uint8 (h, w). `keep` gets the scores of each band; see `bands`."""
         with torch.inference_mode(), arithmetic("fp32"):
-            return self.labels(self.scored([self.views(image, mode)])[0]).to(torch.uint8).cpu().numpy()
+            found = []
+            for band in self.bands(self.scored([self.views(image, mode)])[0]):
+                found.append(band.max(1).indices.to(torch.uint8))
+                if keep:
+                    keep(band)
+            return torch.cat(found).cpu().numpy()
 
     # a data set
 

@@ -1,6 +1,6 @@
 """A segmentation model: a backbone and a head, from an image to class scores at the image's size."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,10 @@ class Segmenter(nn.Module):
     def stride(self) -> int:
         """Pixels from one score to the next."""
         return int(self.backbone.stride)  # type: ignore[arg-type]
+
+    def features(self, image: Tensor, layers: Sequence[int] = (2, 5, 8, 11)) -> tuple[Tensor, ...]:
+        """The backbone's grids after these blocks, before the head."""
+        return self.backbone.features(image, layers)  # type: ignore[operator]
 
     def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         """Scores of the patches, (b, classes, H/p, W/p): what `forward` resizes."""

@@ -1,39 +1,15 @@
-"""What a model sees in an image: a label map, the share of each class, and a picture that a person can read."""
+"""What a model sees in an image, as pictures: a label map, and an overlay that a person can read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segzoo.evaluation.evaluator import Evaluator
-
-Classes = Mapping[str, tuple[int, int, int]]
+from segzoo.evaluation.prediction import Classes, Prediction
 
 _OPACITY = 0.6
 _LEGEND = 260  # pixels beside the picture
 _ROW = 22
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label map (h, w) uint8 of class indices, and the share of each class in percent, the largest first."""
-
-    labels: np.ndarray
-    shares: dict[str, float]
-
-
-def predict(evaluator: Evaluator, image: np.ndarray, classes: Classes, mode: str = "ss") -> Prediction:
-    """The classes of an RGB image uint8 (h, w, 3), by the same protocol as the model's figures."""
-    labels = evaluator.label_map(image, mode)
-    return Prediction(labels, _shares(labels, classes))
-
-
-def _shares(labels: np.ndarray, classes: Classes) -> dict[str, float]:
-    pixels = np.bincount(labels.ravel(), minlength=len(classes))
-    names = list(classes)
-    order = sorted(np.flatnonzero(pixels), key=lambda index: (-pixels[index], index))
-    return {names[index]: round(100 * float(pixels[index]) / labels.size, 2) for index in order}
 
 
 def index_map(labels: np.ndarray, classes: Classes) -> Image.Image:

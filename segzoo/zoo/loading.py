@@ -20,7 +20,7 @@ from segzoo.formats.arrays import refuse_not_finite
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Entry, Model, Protocol
 from segzoo.models.segmentor import build
-from segzoo.zoo.likeness import match_entry
+from segzoo.zoo.likeness import Matched, match_entry
 from segzoo.zoo.zoo import ByteProgress, Zoo
 
 
@@ -54,7 +54,11 @@ def loaded(source: str | Path, zoo: Zoo, like: str | None = None, said: ByteProg
     manifest = zoo.manifest
     if isinstance(source, str) and source in manifest.backbones:
         raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(manifest.models)}")
-    matched = match_entry(source, zoo, manifest.models, like, said)
-    entry = manifest.models[matched.like]
-    classes = manifest.datasets[entry.protocol.dataset].classes
+    return loaded_of(match_entry(source, zoo, manifest.models, like, said), zoo)
+
+
+def loaded_of(matched: Matched, zoo: Zoo) -> Loaded:
+    """The Segmenter in a file that is matched already."""
+    entry = zoo.manifest.models[matched.like]
+    classes = zoo.manifest.datasets[entry.protocol.dataset].classes
     return Loaded(matched.name, matched.like, module(matched.file, entry), entry.protocol, classes)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
     from segzoo.evaluation.evaluator import Evaluator
-    from segzoo.publishing.overlay import Prediction
+    from segzoo.evaluation.prediction import Prediction
     from segzoo.zoo.loading import Loaded
     from segzoo.zoo.zoo import Zoo
 
@@ -153,7 +153,7 @@ def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
 def _segmented(path: Path, models: Sequence[Loaded], evaluators: Sequence[Evaluator], mode: str) -> tuple[ndarray, list[Prediction]]:
     """An image, and what each model sees in it. Raises EnvironmentFault for an image that cannot be read or does not fit in memory."""
     from segzoo.datasets.decode import read_image
-    from segzoo.publishing.overlay import predict as segment
+    from segzoo.evaluation.prediction import predict as segment
 
     image = read_image(path)
     return image, [segment(evaluator, image, model.classes, mode) for evaluator, model in zip(evaluators, models, strict=True)]

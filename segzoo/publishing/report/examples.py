@@ -16,7 +16,8 @@ from segzoo.datasets.sample import IGNORED, Sample
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of, mean_iou
 from segzoo.evaluation.evaluator import Evaluator
-from segzoo.publishing.overlay import Classes, tinted
+from segzoo.evaluation.prediction import Classes
+from segzoo.publishing.overlay import tinted
 
 PANELS = ("image", "label", "prediction", "disagreement")
 _WIDEST = 420
