@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN, MINI
+from support import GOLDEN, MINI, slow_after
 
 import segzoo
 from segzoo.cli import main
@@ -47,7 +47,7 @@ def test_labels_shares_and_scores_are_mmsegs(name, model):
     assert sum(found.shares.values()) == pytest.approx(100, abs=0.1)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", slow_after(1, MODES))
 def test_the_library_and_the_command_find_the_same(mode, model, tmp_path):
     options = ["--mode", mode, "--device", "cpu", "-o", str(tmp_path), "--json"]
     done = CliRunner().invoke(main, ["--zoo", "mini", "predict", "mini-mask", *map(str, PHOTOS[:2]), *options])
@@ -234,8 +234,7 @@ def test_a_held_model_can_be_copied_and_saved(model, tmp_path):
     assert np.array_equal(segzoo.predict(twin, PHOTOS[0]).labels, segzoo.predict(model, PHOTOS[0]).labels)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (65, 90)])
-@pytest.mark.parametrize("name", ["mini-mask", "mini-vit"])
+@pytest.mark.parametrize(("name", "size"), slow_after(1, [("mini-mask", (65, 90)), ("mini-mask", (64, 64)), ("mini-vit", (65, 90))]))
 def test_a_network_is_traced_at_a_size(name, size):
     network = segzoo.load(name, zoo="mini")
     example, image = torch.randn(1, 3, *size), torch.randn(1, 3, *size)

@@ -22,7 +22,7 @@ BACKBONE = "segzoo.backbone('mini-vit', zoo='mini')"
 EXPORTED = "segzoo.export('mini-linear', 'onnx', form='onnx', zoo='mini')"
 NEEDED = {
     "torch": ([PREDICT, SMOKE, REPORT, ONNX], [PREDICTED, LOADED, EVALUATED, BACKBONE, EXPORTED]),
-    "PIL": ([PREDICT, SMOKE, REPORT], [PREDICTED, EVALUATED]),
+    "PIL": ([PREDICT, SMOKE, REPORT], [PREDICTED]),
     "jax": ([["verify", "mini-vit", "--require", "numbers"]], []),
     "matplotlib": ([REPORT], []),
     "jinja2": ([REPORT], []),

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from segzoo.errors import SegzooError
 from segzoo.extras import install, installed
 from segzoo.store.http import Client, Patience
+from segzoo.store.store import receipts
 from segzoo.store.trouble import Trouble, without_passwords
 from segzoo.zoo.zoo import Zoo
 
@@ -103,7 +104,8 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
         with part_file(home, "doctor"):
             pass
     except SegzooError as error:
-        yield Diagnosis("store", "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
+        only_read = home not in receipts().parents  # receipts go elsewhere, so what is in the store can be used
+        yield Diagnosis("store", "missing" if only_read else "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
         return
     free = shutil.disk_usage(home).free
     held = sum(path.stat().st_size for path in zoo.store.blobs.glob("*")) if zoo.store.blobs.is_dir() else 0

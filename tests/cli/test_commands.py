@@ -642,7 +642,10 @@ def test_a_terminal_gets_a_live_table():
     assert b"\x1b[" in shown
 
 
-@pytest.mark.parametrize("words", [("list",), ("info", "mini-vit"), ("verify", "mini-linear", "--images", "2"), ("fetch", "--all")])
+PLAIN = [("list",), ("fetch", "--all"), ("info", "mini-vit"), ("verify", "mini-linear", "--images", "2")]
+
+
+@pytest.mark.parametrize("words", slow_after(2, PLAIN))
 def test_with_no_color_a_terminal_gets_plain_lines(words):
     shown = on_a_terminal("--zoo", "mini", *words, NO_COLOR="1")
     assert b"mini-" in shown
