@@ -234,8 +234,9 @@ def test_a_held_model_can_be_copied_and_saved(model, tmp_path):
     assert np.array_equal(segzoo.predict(twin, PHOTOS[0]).labels, segzoo.predict(model, PHOTOS[0]).labels)
 
 
-@pytest.mark.parametrize(("name", "size"), slow_after(1, [("mini-mask", (65, 90)), ("mini-mask", (64, 64)), ("mini-vit", (65, 90))]))
-def test_a_network_is_traced_at_a_size(name, size):
+@pytest.mark.parametrize("case", slow_after(1, [("mini-mask", (65, 90)), ("mini-mask", (64, 64)), ("mini-vit", (65, 90))]))
+def test_a_network_is_traced_at_a_size(case):
+    name, size = case
     network = segzoo.load(name, zoo="mini")
     example, image = torch.randn(1, 3, *size), torch.randn(1, 3, *size)
     with torch.no_grad():
