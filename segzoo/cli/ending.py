@@ -14,6 +14,9 @@ from segzoo.cli.terminal.interrupt import said
 from segzoo.errors import EnvironmentFault, Interrupted, SegzooError, UsageError
 from segzoo.extras import missing
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says of an output, such as a redirected stdout, that takes no more. `segzoo.__main__` tells it."""
+
 
 def end(error: BaseException, group: click.Group, words: Sequence[str]) -> None:
     """Show what ended a command and exit with its code. `words` are the command and all that was typed after it.
@@ -25,7 +28,7 @@ def end(error: BaseException, group: click.Group, words: Sequence[str]) -> None:
         return
     if isinstance(error, KeyboardInterrupt):
         click.echo(f"\n{fault.message}", err=True)
-    elif isinstance(error, (SegzooError, OSError)) or isinstance(fault, EnvironmentFault):
+    elif error is fault or isinstance(fault, EnvironmentFault):
         if not fault.elsewhere:
             show_error(fault)
     elif isinstance(error, click.NoSuchOption) and fault.hint:
@@ -44,7 +47,7 @@ def answer_of(error: BaseException, group: click.Group, words: Sequence[str]) ->
 
 
 def fault_of(error: BaseException, group: click.Group, words: Sequence[str]) -> SegzooError | None:
-    """The branch of the error tree that an error belongs to; None for a closed pipe, which is no fault."""
+    """The branch of the error tree that an error belongs to; None for a closed pipe, and for an output that cannot be written."""
     match error:
         case SegzooError():
             return error
@@ -53,12 +56,13 @@ def fault_of(error: BaseException, group: click.Group, words: Sequence[str]) -> 
         case click.NoSuchOption():
             return UsageError(error.format_message(), misplaced(error.option_name, command_words(group, words)))
         case click.ClickException():
-            return UsageError(error.format_message())
+            message, _, hint = error.format_message().partition("\nhint: ")
+            return UsageError(message, hint or None)
         case ImportError() if fault := missing(error):
             return fault
-        case OSError() if error.errno == errno.EPIPE or error.filename is None:
+        case OSError() if error.errno == errno.EPIPE or (error.filename is None and error.errno in FULL):
             return None
-        case OSError():  # no command foresees a name that is too long, or a folder that may not be entered
+        case OSError() if error.filename is not None:  # no command foresees a name that is too long, or a folder that may not be entered
             return EnvironmentFault(f"{error.filename}: {error.strerror}").with_traceback(error.__traceback__)
         case _:
             return SegzooError(f"a bug in segzoo: {error!r}", hint="report the traceback on stderr")

@@ -107,6 +107,7 @@ def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
         (("cache", "frob"), "cache", 2, "No such command 'frob'."),
         (("frob",), "", 2, "No such command 'frob'."),
         (("--frob", "cache", "ls"), "cache ls", 2, "No such option '--frob'."),
+        (("--offline", "fetch", "mini-vit"), "fetch", 2, "No such option '--offline'."),
         (("explain", "99"), "explain", 7, "never exits with 99"),
     ],
 )
@@ -162,6 +163,16 @@ def test_a_bug_is_said_and_raised(monkeypatch):
     done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
     assert isinstance(done.exception, ZeroDivisionError)
     assert json.loads(done.stdout)["error"]["message"].startswith("a bug in segzoo: ZeroDivisionError")
+
+
+def test_what_the_system_says_of_no_file_is_an_error_too(monkeypatch):
+    def short(*arguments):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("segzoo.store.store.Store.find", short)
+    done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
+    assert isinstance(done.exception, OSError)
+    assert "Cannot allocate memory" in json.loads(done.stdout)["error"]["message"]
 
 
 def test_an_interruption_is_of_the_same_shape(monkeypatch):
