@@ -47,6 +47,8 @@ def lacking(*libraries: str) -> EnvironmentFault | None:
     if not missing:
         return None
     titles, extras = [one.title for one in missing], dict.fromkeys(one.extra for one in missing)
+    if "export" in extras:  # it brings the other
+        extras.pop("eval", None)
     return EnvironmentFault(f"{' and '.join(titles)} {'is' if len(missing) == 1 else 'are'} not installed", hint=install(*extras))
 
 
