@@ -6,17 +6,14 @@ same calls do the same.
 
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 import segzoo
-from segzoo.datasets.decode import read_image
 from segzoo.manifest.document import packaged
 
 ZOO = "mini"
 OUTPUT = Path("quickstart")
 IMAGE = packaged("mini/ade_mini") / "images" / "validation" / "ADE_val_00000001.jpg"
-CLASSES = ("sky", "grass", "sand", "disc", "box", "triangle", "ring", "stripes")
 
 
 def main() -> None:
@@ -27,14 +24,11 @@ def main() -> None:
     report = segzoo.convert(source, OUTPUT / "vit.safetensors", to="timm", force=True)  # read back and compared before it appears
     print(f"converted to {report.target_layout}: {report.written} tensors, {report.made}")
 
-    model = segzoo.load("mini-mask", zoo=ZOO)  # an ordinary torch module
-    pixels = torch.from_numpy(read_image(IMAGE)).permute(2, 0, 1)[None].float()
-    with torch.inference_mode():
-        labels = model((pixels - 127.5) / 127.5).argmax(1)[0]
-    shares = torch.bincount(labels.flatten(), minlength=len(CLASSES)) / labels.numel()
-    found = ", ".join(f"{CLASSES[index]} {100 * shares[index]:.0f} %" for index in shares.argsort(descending=True)[:3])
+    model = segzoo.load("mini-mask", zoo=ZOO)  # a torch module that knows its protocol and its classes
+    seen = segzoo.predict(model, IMAGE)
+    found = ", ".join(f"{name} {share:.0f} %" for name, share in list(seen.shares.items())[:3])
     print(f"predicted {IMAGE.name}: {found}")
-    Image.fromarray(labels.to(torch.uint8).numpy()).save(OUTPUT / "labels.png")
+    Image.fromarray(seen.labels).save(OUTPUT / "labels.png")
 
     facts = segzoo.evaluate("mini-mask", images=10, zoo=ZOO)  # the whole protocol, with windows
     figures = facts["modes"]["ss"]

@@ -3,6 +3,7 @@
 The rooms, in the order in which one may use another (docs/architecture.md walks through them):
 
     vocabulary, errors, spec, atomic, text     the ground: words, faults, shapes, files that appear when right
+    extras, environment                        the ground too: libraries that may lack, what variables say
     layouts, formats, datasets                 what each tensor is called; arrays in files; images with labels
     models, manifest, conversion               the networks; zoo.yaml as a document; one layout to another
     store, evaluation                          bytes by content, and how they come; images to counts to a verdict
@@ -22,11 +23,12 @@ _PUBLIC = {
     "open": "segzoo.formats",
     "fetch": "segzoo.api",
     "load": "segzoo.api",
+    "predict": "segzoo.api",
     "backbone": "segzoo.api",
     "evaluate": "segzoo.api",
     "export": "segzoo.api",
 }
-__all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open"]
+__all__ = ["backbone", "convert", "evaluate", "export", "fetch", "load", "open", "predict"]
 
 
 def __dir__() -> list[str]:

@@ -1,12 +1,9 @@
 """`python -m segzoo` and the `segzoo` command."""
 
-import errno
 import io
 import os
 import sys
 from contextlib import suppress
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
@@ -31,9 +28,12 @@ def main() -> None:
             if code != Interrupted.exit_code:
                 sys.stderr.write(f"\n{interrupt.said(sys.argv)}\n")
             interrupt.exit_now()
-        if not isinstance(end, OSError) or end.errno not in FULL or end.filename is not None:
-            raise
-        give_up_output(end)  # an error of one of our own files names it
+        if isinstance(end, OSError) and end.filename is None:  # an error of one of our own files names it
+            from segzoo.cli.ending import FULL
+
+            if end.errno in FULL:
+                give_up_output(end)
+        raise
 
 
 def give_up_output(error: OSError) -> None:

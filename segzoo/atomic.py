@@ -60,7 +60,10 @@ def _remove(part: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def write_hint(error: OSError, otherwise: str = "write to another folder; SEGZOO_HOME sets where the store and its receipts are") -> str:
+_ELSEWHERE = "write to another folder; SEGZOO_HOME sets where the store is, SEGZOO_RECEIPTS where the receipts are"
+
+
+def write_hint(error: OSError, otherwise: str = _ELSEWHERE) -> str:
     """What to do about a failed write: the disk may be full, or the folder may belong to somebody else."""
     return f"free some space, or {otherwise}" if error.errno in _FULL else otherwise
 

@@ -24,8 +24,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it f
 def _clean(monkeypatch, tmp_path_factory):
     """A store of one's own, and nothing of the caller's environment that changes output or network."""
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path_factory.mktemp("home")))
-    for name in ("XDG_CACHE_HOME", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "FORCE_COLOR"):
+    for name in ("XDG_CACHE_HOME", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("RECEIPTS", "ZOO", "OFFLINE", "MIRROR"):
+        monkeypatch.delenv(f"SEGZOO_{name}", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import click
 
-from segzoo.cli.completion import ManifestPath
 from segzoo.cli.guarded import Guarded
-from segzoo.cli.options import Choice
+from segzoo.cli.options import program_options
 
 EPILOG = """\b
 Exit codes: 0 ok, 1 a bug, 2 usage, 3 network, 4 integrity (hash, damaged or
@@ -24,24 +23,13 @@ Start here:
 """
 
 
-@click.group(cls=Guarded, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--zoo",
-    type=ManifestPath(),
-    multiple=True,
-    metavar="PATH|mini|shipped",
-    envvar="SEGZOO_ZOO",
-    help="Manifest to use: a zoo.yaml, 'mini' for the embedded one, or 'shipped', the default. May be given several times; where two "
-    "manifests use the same name, the earlier manifest wins. SEGZOO_ZOO, a list like PATH, stands for it.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Results and errors only: no progress.")
-@click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
+@click.group(cls=Guarded, params=program_options(hidden=False), epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="segzoo")
-@click.pass_context
-def main(ctx: click.Context, zoo: tuple[str, ...], quiet: bool, verbose: int) -> None:
+def main() -> None:
     """Turn published ViT weights into segmentation models one can trust.
 
     segzoo fetches weights by content, converts them by a table that reads both ways, and proves the
     result by bytes, by numbers and by mIoU.
+
+    --zoo, -q and -v may stand behind the command too. With --json every command prints one JSON object.
     """
-    ctx.obj = Choice(zoo)

@@ -28,14 +28,14 @@ class ZooName(click.ParamType[str]):
         from segzoo.zoo.zoo import open_zoo
 
         try:
-            manifest = open_zoo(ctx.find_root().params.get("zoo")).manifest
+            manifest = open_zoo(getattr(ctx.obj, "zoo", ())).manifest
         except SegzooError:  # a completing shell has no place to show an error
             return []
         return [(name, entry.title) for kind in self.kinds for name, entry in getattr(manifest, kind).items()]
 
 
 class ManifestPath(click.Path):
-    """A manifest: one that comes with segzoo, or a file. In the environment several are separated like the folders of PATH."""
+    """A manifest: one that comes with segzoo, or a file."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from segzoo.manifest.merge import PACKAGED

@@ -16,13 +16,24 @@ class Guarded(Tabled):
         given = [*args]
         try:
             return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            owners = [name for name, command in self.commands.items() if any(error.option_name in one.opts for one in command.params)]
-            if not owners:
-                raise
-            named = next((word for word in given if word in owners), "COMMAND")
-            hint = f"{error.option_name} stands after the command: segzoo {named} ..."
-            raise click.UsageError(f"No such option '{error.option_name}'.\nhint: {hint}", ctx) from None
+        except click.UsageError as error:
+            wrong = self._placed(error, given, ctx)
+            if "--json" in given:
+                from segzoo.cli.ending import answer_of
+
+                answer_of(wrong, self, given)
+            raise wrong from None
+
+    def _placed(self, error: click.UsageError, given: list[str], ctx: click.Context) -> click.UsageError:
+        """The error; for an option of a command that stands before it, one that says its place."""
+        if not isinstance(error, click.NoSuchOption):
+            return error
+        owners = [name for name, command in self.commands.items() if any(error.option_name in one.opts for one in command.params)]
+        if not owners:
+            return error
+        named = next((word for word in given if word in owners), "COMMAND")
+        hint = f"{error.option_name} stands after the command: segzoo {named} ..."
+        return click.UsageError(f"No such option '{error.option_name}'.\nhint: {hint}", ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         arguments = [*ctx.args]

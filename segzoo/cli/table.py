@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
+
+from segzoo.cli.options import with_program_options
 
 
 class Row(NamedTuple):
@@ -45,12 +48,17 @@ TABLE = {
 }
 
 
+@cache
+def _command(name: str) -> click.Command:
+    row = TABLE[name]
+    return with_program_options(getattr(import_module(f"segzoo.cli.commands.{row.module}"), row.attribute))
+
+
 class Commands(Mapping[str, click.Command]):
     """The commands of the table. A command is imported when it is taken."""
 
     def __getitem__(self, name: str) -> click.Command:
-        row = TABLE[name]
-        return getattr(import_module(f"segzoo.cli.commands.{row.module}"), row.attribute)
+        return _command(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(TABLE)

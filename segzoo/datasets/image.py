@@ -109,10 +109,10 @@ def _decoded(file: Any, path: Path) -> np.ndarray:
         if image.mode == "F":
             raise _Unfit("its values are floating-point numbers", _TO_EIGHT)
         exif = b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else (image.info.get("exif") or b"")
-        return _turned(_rgb(image, lower), _orientation(exif))
+        return _turned(rgb_of(image, lower), _orientation(exif))
 
 
-def _rgb(image: Image.Image, lower: Image.Image | None) -> np.ndarray:
+def rgb_of(image: Image.Image, lower: Image.Image | None = None) -> np.ndarray:
     """The pixels of a loaded image as RGB uint8 (h, w, 3), converted a few rows at a time. `lower` has the lower bytes of 16 bits."""
     found = np.empty((image.height, image.width, 3), np.uint8)
     convert = _converter(image)

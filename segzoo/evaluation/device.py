@@ -2,12 +2,12 @@
 
 import os
 
+from segzoo.extras import installed
+
 
 def best_device() -> str:
     """An NVIDIA or Apple GPU if there is one, else the CPU. Under torchrun each process has its own GPU."""
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
+    if not installed("torch"):
         return "cpu"
     import torch
 

@@ -96,14 +96,16 @@ class Evaluator:
         with torch.inference_mode(), arithmetic("fp32"):
             return torch.cat(list(self.bands(self.scored([self.views(image, mode)])[0]))).transpose(0, 1)
 
-    def label_map(self, image: np.ndarray, mode: str = "ss") -> np.ndarray:
-        """The class of each pixel of an RGB image uint8 (h, w, 3), as uint16 (h, w)."""
+    def label_map(self, image: np.ndarray, mode: str = "ss", keep: Callable[[Tensor], None] | None = None) -> np.ndarray:
+        """The class of each pixel of an RGB image uint8 (h, w, 3), as uint16 (h, w). `keep` gets the scores of each band; see `bands`."""
         found, top = np.empty(image.shape[:2], np.uint16), 0
         try:
             with torch.inference_mode(), arithmetic("fp32"):
                 for band in self.bands(self.scored([self.views(image, mode)])[0]):
                     found[top : top + len(band)] = band.max(1).indices.cpu().numpy()
                     top += len(band)
+                    if keep:
+                        keep(band)
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise

@@ -3,8 +3,9 @@
 The reference is float32 with TF32 off, for matrix products and for convolutions. For convolutions PyTorch has TF32 on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Condition, local
 from typing import Any
 
 import torch
@@ -42,6 +43,52 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
 def arithmetic(precision: str) -> Iterator[None]:
     """Matrix products and convolutions in this precision and no other; afterwards the earlier settings are put back.
 
+    The settings are those of the whole process. Threads that need the same ones work side by side; a thread that needs others waits.
+    """
+    fast = precision == "tf32"
+    outer = getattr(_MINE, "fast", None)
+    if outer not in (None, fast):  # a thread that waited for others while it holds its own turn would wait for ever
+        _TURN.give_back()
+    _TURN.take(fast)
+    _MINE.fast = fast
+    try:
+        yield
+    finally:
+        _TURN.give_back()
+        if outer not in (None, fast):
+            _TURN.take(outer)
+        _MINE.fast = outer
+
+
+class _Turn:
+    """Who computes now: how many blocks of all threads are open, all with TF32 or all without it."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._open, self._fast = 0, False
+        self._before: list[tuple[Any, Any]] = []
+
+    def take(self, fast: bool) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._open == 0 or self._fast == fast)
+            if self._open == 0:
+                self._fast, self._before = fast, _set(fast)
+            self._open += 1
+
+    def give_back(self) -> None:
+        with self._changed:
+            self._open -= 1
+            if self._open == 0:
+                _put_back(self._before)
+                self._changed.notify_all()
+
+
+_TURN, _MINE = _Turn(), local()
+
+
+def _set(fast: bool) -> list[tuple[Any, Any]]:
+    """Turn TF32 on or off. Returns the switches with what they were.
+
     From torch 2.9 on each setting has two names. Once a program has set the newer one, the older one cannot be read. So
     the newer name is read, and both are set. From then on a CPU has settings of its own too;
     `torch.set_float32_matmul_precision("medium")` turns them to bfloat16.
@@ -49,17 +96,19 @@ def arithmetic(precision: str) -> Iterator[None]:
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     gpu, processor, name = _switches()
     before = [(switch, getattr(switch, name)) for switch in (*gpu, *processor)]
-    fast = precision == "tf32"
-    try:
-        matmul.allow_tf32 = cudnn.allow_tf32 = fast
-        if name == "fp32_precision":
-            for switch, _ in before:
-                switch.fp32_precision = "tf32" if fast and switch in gpu else "ieee"
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = (value in (True, "tf32") for _, value in before[:2])
-        for switch, value in before:
-            setattr(switch, name, value)
+    matmul.allow_tf32 = cudnn.allow_tf32 = fast
+    if name == "fp32_precision":
+        for switch, _ in before:
+            switch.fp32_precision = "tf32" if fast and switch in gpu else "ieee"
+    return before
+
+
+def _put_back(before: Sequence[tuple[Any, Any]]) -> None:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    matmul.allow_tf32, cudnn.allow_tf32 = (value in (True, "tf32") for _, value in before[:2])
+    _, _, name = _switches()
+    for switch, value in before:
+        setattr(switch, name, value)
 
 
 def _switches() -> tuple[tuple[Any, ...], tuple[Any, ...], str]:

@@ -16,6 +16,7 @@ from segzoo.evidence.rungs.miou import check_miou
 from segzoo.evidence.rungs.names import check_names
 from segzoo.evidence.rungs.numbers import check_numbers
 from segzoo.evidence.rungs.round_trip import check_round_trip
+from segzoo.extras import missing
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.entries import Entry, Model
 from segzoo.text import legible
@@ -51,6 +52,10 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
             check = Check(rung, "skipped", skip.short, skip.detail, skip.facts)
         except LostProcess:
             raise
+        except ImportError as error:
+            if (fault := missing(error)) is None:
+                raise
+            check = Check(rung, "skipped", "a library lacks", f"{fault.message}: {fault.hint}")
         except SegzooError as error:
             joint = "\nhint: " if "\n" in error.message else "; "  # a list of addresses has a line for each
             said = legible(joint.join(filter(None, [error.message, error.hint])))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from segzoo.evidence.climb import artifacts_of, verify
 from segzoo.evidence.keeping import changed, of_other_data, outweighed, settled
 from segzoo.evidence.ladder import IMAGES_ON_CPU, Setting
 from segzoo.evidence.receipt import proved_before, read_receipt, receipt, unfinished, write_receipt, write_unfinished
+from segzoo.extras import installed
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.entries import Entry
 from segzoo.zoo.zoo import Zoo
@@ -56,7 +56,7 @@ def setting_for(
     not here.
     """
     device = device or best_device()
-    if not world and find_spec("torch") is not None:  # several processes each check their own device later
+    if not world and installed("torch"):  # several processes each check their own device later
         from segzoo.evaluation.precision import device_of
 
         device_of(device)

@@ -1,6 +1,6 @@
 """A segmentation model: a backbone and a head, from an image to class scores at the image's size."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class Segmenter(nn.Module):
     def outputs(self) -> int:
         """Scores of a patch: one for each class, or a single one that tells foreground from background."""
         return int(self.decode_head.outputs)  # type: ignore[arg-type]
+
+    def features(self, image: Tensor, layers: Sequence[int] = (2, 5, 8, 11)) -> tuple[Tensor, ...]:
+        """The backbone's grids after these blocks, before the head."""
+        return self.backbone.features(image, layers)  # type: ignore[operator]
 
     def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         """Scores of the patches, (b, classes, H/p, W/p): what `forward` resizes."""

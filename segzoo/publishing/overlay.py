@@ -1,47 +1,15 @@
-"""What a model sees in an image: a label map, the share of each class, and a picture that a person can read."""
+"""What a model sees in an image, as pictures: a label map, and an overlay that a person can read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
-from segzoo.evaluation.evaluator import Evaluator
-from segzoo.publishing.legend import Classes, legend
+from segzoo.evaluation.prediction import Classes, Prediction
+from segzoo.publishing.legend import legend
 from segzoo.publishing.reduced import bands, reduced, reduced_labels, reduction
 
 _OPACITY = 0.6
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label map (h, w) uint16 of class indices; the share of each class in percent, the largest first; and the pixels of each class."""
-
-    labels: np.ndarray
-    shares: dict[str, float]
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-
-
-def predict(evaluator: Evaluator, image: np.ndarray, classes: Classes, mode: str = "ss") -> Prediction:
-    """The classes of an RGB image uint8 (h, w, 3), by the same protocol as the model's figures."""
-    labels = evaluator.label_map(image, mode)
-    pixels = pixels_of(labels, len(classes))
-    return Prediction(labels, shares(pixels, classes), pixels)
-
-
-def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:
-    """How many pixels of a label map each class has, int64 (classes,)."""
-    found = np.zeros(classes, np.int64)
-    for rows in bands(*labels.shape):
-        found += np.bincount(labels[rows].ravel(), minlength=classes)
-    return found
-
-
-def shares(pixels: np.ndarray, classes: Classes) -> dict[str, float]:
-    """The share in percent of each class that has pixels, the largest first."""
-    names, whole = list(classes), int(pixels.sum())
-    order = sorted(np.flatnonzero(pixels), key=lambda index: (-pixels[index], index))
-    return {names[index]: round(100 * float(pixels[index]) / whole, 2) for index in order}
 
 
 def overlay(image: np.ndarray, prediction: Prediction, classes: Classes, original: bool = False) -> Image.Image:

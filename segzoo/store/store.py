@@ -29,6 +29,12 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segzoo"
 
 
+def receipts() -> Path:
+    """The folder of receipts: `$SEGZOO_RECEIPTS`, else `receipts` in the store's folder. A store that cannot be written needs the former."""
+    named = os.environ.get("SEGZOO_RECEIPTS")
+    return Path(named).expanduser().absolute() if named else home() / "receipts"
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Blobs under `home`, named by their SHA-256; pins in the file `lock`."""

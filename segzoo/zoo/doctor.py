@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from segzoo.errors import SegzooError
+from segzoo.extras import install, installed
 from segzoo.store.http import Client, Patience
+from segzoo.store.store import receipts
 from segzoo.store.trouble import Trouble, without_passwords
 from segzoo.zoo.zoo import Zoo
 
@@ -60,7 +62,7 @@ def _packages() -> Iterator[Diagnosis]:
         lacking = [str(one).split(";")[0] for one in mine if (version := found[one.name]) is None or version not in one.specifier]
         name = f"extra {extra}" if extra else "packages"
         if lacking:
-            fix = f"pip install 'segzoo[{extra}]'" if extra else "pip install --force-reinstall segzoo"
+            fix = install(extra) if extra else "pip install --force-reinstall segzoo"
             yield Diagnosis(name, "missing" if extra else "wrong", f"not here: {', '.join(lacking)}" + (f" ({purpose})" if extra else ""), fix)
         else:
             yield Diagnosis(name, "ok", ", ".join(f"{package} {version}" for package, version in found.items()))
@@ -74,8 +76,8 @@ def _version(package: str) -> str | None:
 
 
 def _device() -> Diagnosis:
-    if _version("torch") is None:
-        return Diagnosis("device", "missing", "no torch, so no device to evaluate on", "pip install 'segzoo[eval]'")
+    if _version("torch") is None or not installed("torch"):
+        return Diagnosis("device", "missing", "no torch, so no device to evaluate on", install("eval"))
     import torch
 
     build = f"torch {torch.__version__}, " + (f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA")
@@ -102,7 +104,8 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
         with part_file(home, "doctor"):
             pass
     except SegzooError as error:
-        yield Diagnosis("store", "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
+        only_read = home not in receipts().parents  # receipts go elsewhere, so what is in the store can be used
+        yield Diagnosis("store", "missing" if only_read else "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
         return
     free = shutil.disk_usage(home).free
     held = sum(path.stat().st_size for path in zoo.store.blobs.glob("*")) if zoo.store.blobs.is_dir() else 0

@@ -20,7 +20,7 @@ from segzoo.formats.arrays import refuse_not_finite
 from segzoo.layouts import OWN
 from segzoo.manifest.entries import Entry, Model, Protocol
 from segzoo.models.segmentor import build
-from segzoo.zoo.likeness import match_entry
+from segzoo.zoo.likeness import Matched, match_entry
 from segzoo.zoo.zoo import ByteProgress, Zoo
 
 
@@ -61,7 +61,11 @@ def loaded(
     manifest = zoo.manifest
     if isinstance(source, str) and source in manifest.backbones:
         raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(manifest.models)}")
-    matched = match_entry(source, zoo, manifest.models, like, said, config)
+    return loaded_of(match_entry(source, zoo, manifest.models, like, said, config))
+
+
+def loaded_of(matched: Matched) -> Loaded:
+    """The Segmenter in a file that is matched already."""
     entry = matched.entry
     assert isinstance(entry, Model)  # it is among the models, or it has a head
     return Loaded(matched.name, matched.like, module(matched.file, entry), entry.protocol, matched.classes, matched.assumed, matched.apart)

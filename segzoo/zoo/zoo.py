@@ -6,16 +6,17 @@ The modules that download are imported by the functions that use them, since `li
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segzoo import environment
 from segzoo.errors import ConversionError, IntegrityError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.merge import ZooPart, Zoos, merged, parts_of
-from segzoo.store.store import LOCK_NAME, Store, home
+from segzoo.store.store import LOCK_NAME, Store, home, receipts
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
@@ -44,7 +45,7 @@ class Zoo:
 
     def receipts_of(self, name: str) -> Path:
         """The folder of an entry's receipt. It belongs to the manifest that has the entry, also where several are in use."""
-        return self.store.home / "receipts" / self.origins[name].label
+        return receipts() / self.origins[name].label
 
     def receipt_of(self, name: str) -> Path:
         return self.receipts_of(name) / f"{name}.json"
@@ -83,18 +84,21 @@ class Zoo:
         return fetch(artifact, self.store, self.base, said, policy=self.policy())
 
 
-def open_zoo(manifest: Zoos = None, offline: bool = False, mirrors: tuple[str, ...] = ()) -> Zoo:
+def open_zoo(manifest: Zoos = None, offline: bool | None = None, mirrors: str | Sequence[str] | None = None) -> Zoo:
     """Open one manifest or several: paths, `mini` or `shipped`. Without a name it is `shipped`; the working folder's manifest is
-    used only where it is named. If several manifests use the same name, the earlier one wins.
+    used only where it is named.
 
-    Pins are kept beside the first manifest of one's own, else in the store's folder.
+    What is left open, SEGZOO_ZOO, SEGZOO_OFFLINE and SEGZOO_MIRROR decide. If several manifests use the same name, the earlier one
+    wins. Pins are kept beside the first manifest of one's own, else in the store's folder.
     """
-    parts = parts_of(manifest)
+    parts = parts_of(manifest if isinstance(manifest, str | Path) else manifest or environment.zoos())
     whole = merged(parts)
     label = "+".join(dict.fromkeys(part.label for part in parts))
-    if wrong := [url for url in mirrors if not url.startswith(("http://", "https://"))]:
+    tried = (mirrors,) if isinstance(mirrors, str) else tuple(mirrors or environment.mirrors())
+    if wrong := [url for url in tried if not url.startswith(("http://", "https://"))]:
         raise UsageError(f"mirror '{wrong[0]}' is no http or https address")
-    return Zoo(whole.manifest, parts[0].folder, store_of(parts), label, offline, mirrors, tuple(parts), whole.origins, whole.hidden)
+    alone = environment.offline() if offline is None else offline
+    return Zoo(whole.manifest, parts[0].folder, store_of(parts), label, alone, tried, tuple(parts), whole.origins, whole.hidden)
 
 
 def store_of(parts: Iterable[ZooPart]) -> Store:

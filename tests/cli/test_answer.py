@@ -1,6 +1,7 @@
 """What commands print with --json: one published shape, on failure too."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -64,12 +65,25 @@ WORKING = {
     "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
     "doctor": [("--offline",)],
     "explain": [(), ("4",)],
+    "cache dir": [()],
+    "completion": [("bash",)],
+    "manifest init": [("begun.yaml",)],
+    "receipt show": [("mini-vit",), ("mini-vit", "--in-toto")],
 }
 
 
-def test_every_command_with_json_is_tried_and_published():
+def leaves(command, words=()):
+    """The words of every command."""
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            yield from leaves(one, (*words, name))
+    else:
+        yield " ".join(words)
+
+
+def test_every_command_has_json_and_is_tried_and_published():
     published = {one["properties"]["command"]["const"] for one in SCHEMA["then"]["oneOf"]}
-    assert set(with_json(main)) == set(WORKING) == published
+    assert set(leaves(main)) == set(with_json(main)) == set(WORKING) == published
 
 
 def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
@@ -96,12 +110,46 @@ def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
         (("verify", "--images", "none"), "verify", 2, "neither a positive number nor 'all'"),
         (("inspect", MINI / "zoo.yaml"), "inspect", 4, "zoo.yaml"),
         (("inspect", "x" * 300), "inspect", 8, "File name too long"),
+        (("list", "--frob"), "list", 2, "No such option '--frob'."),
+        (("list", "--zoo", "none.yaml"), "list", 7, "none.yaml: no such manifest"),
+        (("cache", "frob"), "cache", 2, "No such command 'frob'."),
+        (("frob",), "", 2, "No such command 'frob'."),
+        (("--frob", "cache", "ls"), "cache ls", 2, "No such option '--frob'."),
+        (("--offline", "fetch", "mini-vit"), "fetch", 2, "No such option '--offline'."),
+        (("explain", "99"), "explain", 7, "never exits with 99"),
     ],
 )
 def test_a_failure_is_of_the_same_shape(arguments, command, code, said):
     answer = segzoo("--zoo", "mini", *arguments, "--json")
     assert (answer["command"], answer["exit_code"], answer["error"]["code"], answer["result"]) == (command, code, code, None)
     assert said in answer["error"]["message"]
+
+
+def test_what_was_found_wrong_is_the_error_and_the_result_says_all_of_it(tmp_path, monkeypatch):
+    """Of commands that end as they should, with an exit code that says what they found."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong.yaml").write_text("version: 1\nmodel: {}\n")
+    answer = segzoo("manifest", "check", "wrong.yaml", "--json")
+    assert answer["result"]["errors"][0]["message"] in answer["error"]["message"]
+    assert answer["exit_code"] == 2
+    segzoo("convert", TAME, "rounded.safetensors", "--to", "timm", "--dtype", "bfloat16", "--json")
+    answer = segzoo("diff", TAME, "rounded.safetensors", "--json")
+    assert answer["error"]["message"].startswith("different weights: ")
+    assert (answer["exit_code"], answer["result"]["same"]) == (5, False)
+    segzoo("--zoo", "mini", "fetch", "mini-vit", "--json")
+    (blob,) = (Path(os.environ["SEGZOO_HOME"]) / "blobs").iterdir()
+    blob.chmod(0o644)
+    blob.write_bytes(b"changed")
+    answer = segzoo("--zoo", "mini", "cache", "verify", "--json")
+    assert (answer["error"]["message"], answer["result"][0]["right"]) == ("1 file of 1 changed on disk", False)
+    monkeypatch.setenv("SSL_CERT_FILE", "none.pem")
+    answer = segzoo("--zoo", "mini", "doctor", "--offline", "--json")
+    assert answer["error"]["message"].endswith(": no such file")
+    answer = segzoo("--zoo", "mini", "verify", "mini-linear", "--smoke", "1", "--json")
+    assert "no receipt has the counts of each image" in answer["error"]["message"]
+    assert answer["result"][0]["passed"] is False
+    answer = segzoo("--zoo", "mini", "verify", "mini-linear", "--data", tmp_path, "--json", "--images", "1")
+    assert answer["error"]["code"] == answer["exit_code"] == 8
 
 
 def test_a_failure_among_several_keeps_the_others(tmp_path):
@@ -123,6 +171,16 @@ def test_a_bug_is_said_and_raised(monkeypatch):
     done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
     assert isinstance(done.exception, ZeroDivisionError)
     assert json.loads(done.stdout)["error"]["message"].startswith("a bug in segzoo: ZeroDivisionError")
+
+
+def test_what_the_system_says_of_no_file_is_an_error_too(monkeypatch):
+    def short(*arguments):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("segzoo.store.store.Store.find", short)
+    done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
+    assert isinstance(done.exception, OSError)
+    assert "Cannot allocate memory" in json.loads(done.stdout)["error"]["message"]
 
 
 def test_an_interruption_is_of_the_same_shape(monkeypatch):

@@ -51,6 +51,16 @@ def test_a_run_yields_each_check_and_then_what_became_of_the_receipt(zoo):
     assert to_fetch(zoo, entries(zoo).values()) == []
 
 
+def test_receipts_may_lie_elsewhere_than_in_a_store_that_nobody_may_write(zoo, tmp_path, monkeypatch):
+    (zoo.store.home / "receipts").write_text("in the way")
+    with pytest.raises(EnvironmentFault, match="cannot write here"):
+        list(run(zoo, entries(zoo), setting(zoo, images=2)))
+    monkeypatch.setenv("SEGZOO_RECEIPTS", str(tmp_path / "mine"))
+    *_, end = run(zoo, entries(zoo), setting(zoo, images=2))
+    assert end.folder == tmp_path / "mine" / "mini" == zoo.receipt_of(ENTRY).parent
+    assert (end.folder / f"{ENTRY}.json").is_file()
+
+
 def test_a_smoke_run_writes_nothing(zoo, finished):
     before = (finished.folder / f"{ENTRY}.json").read_bytes()
     *_, end = run(zoo, entries(zoo), setting(zoo, images=None, smoke=30))

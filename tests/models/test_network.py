@@ -34,6 +34,20 @@ def test_every_intermediate_is_mmsegs(head, crop):
         assert np.abs(seen[name].numpy() - expected[name]).max() <= TOLERANCE, name
 
 
+@pytest.mark.parametrize("crop", CROPS)
+def test_features_are_mmsegs_blocks_and_the_norm_is_in_the_last_alone(crop):
+    golden = np.load(GOLDEN / "mmseg" / "expected" / "mini_intermediates.npz")
+    names = {0: "block0", 2: "block2", -1: "final_norm", -3: "block1"}
+    image = torch.from_numpy(golden[f"mask/{crop}/normalised"])
+    with torch.inference_mode():
+        grids = golden_model("mask").features(image, tuple(names))
+    side = [-(-length // 16) for length in image.shape[-2:]]
+    for grid, name in zip(grids, names.values(), strict=True):
+        expected = golden[f"mask/{crop}/{name}"][:, 1:].transpose(0, 2, 1).reshape(1, 64, *side)
+        assert grid.shape == expected.shape
+        assert np.abs(grid.numpy() - expected).max() <= TOLERANCE
+
+
 @pytest.mark.parametrize("head", ["mask", "linear"])
 def test_an_official_checkpoint_gives_the_official_logits(head):
     """rstrudel's model and ours, decoder included; with MMSegmentation's eps in the backbone they part, as the note says."""

@@ -431,7 +431,7 @@ def test_folders_for_other_libraries_are_made_without_torch(tmp_path):
 
 
 def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr("segzoo.publishing.export.forms.find_spec", lambda package: None)
+    monkeypatch.setattr("segzoo.extras.find_spec", lambda package: None)
     done = CliRunner().invoke(main, ["--zoo", "mini", "export", "mini-mask", "-o", str(tmp_path / "out"), "--as", "onnx"])
     assert done.exit_code == 8
     assert "pip install 'segzoo[export]'" in done.stderr

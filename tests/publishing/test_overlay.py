@@ -257,7 +257,7 @@ def test_the_library_gives_modules_and_state_dicts():
     with pytest.raises(NotFoundError, match="did you mean mini-vit"):
         segzoo.backbone("mini-vot", zoo="mini")
     with pytest.raises(UsageError, match="is a backbone"):
-        segzoo.load("mini-vit", zoo="mini")
+        loaded("mini-vit", open_zoo("mini"))
 
 
 def test_a_legend_of_many_classes_counts_what_does_not_fit():
@@ -268,8 +268,10 @@ def test_a_legend_of_many_classes_counts_what_does_not_fit():
 
 
 def test_other_names_for_other_numbers_agree():
+    from segzoo.evaluation.prediction import Prediction
+
     one, other = {"a": (0, 0, 0), "b": (9, 9, 9)}, {"b": (9, 9, 9), "a": (0, 0, 0)}
-    pair = [Prediction(np.array([[0, 1]], np.uint8), {}), Prediction(np.array([[1, 0]], np.uint8), {})]
+    pair = [Prediction(np.array([[0, 1]], np.uint8), {}, {}), Prediction(np.array([[1, 0]], np.uint8), {}, {})]
     assert disagreement(pair, [one, other]) == 0
     assert disagreement(pair, [one, one]) == 100
     assert index_map(pair[0].labels, one).getpalette()[:6] == [0, 0, 0, 9, 9, 9]

@@ -54,6 +54,12 @@ def test_a_store_that_cannot_be_written(tmp_path):
     assert "SEGZOO_HOME" in found["store"]["fix"]
 
 
+def test_a_store_that_is_only_read_is_no_fault_where_receipts_go_elsewhere(tmp_path):
+    (tmp_path / "store").write_text("a file: nothing can be written in it")
+    code, found = findings("--zoo", "mini", SEGZOO_HOME=str(tmp_path / "store"), SEGZOO_RECEIPTS=str(tmp_path / "mine"))
+    assert (code, found["store"]["status"]) == (0, "missing")
+
+
 def test_proxies_are_shown_without_their_passwords_and_certificates_must_be_there():
     _, found = findings("--zoo", "mini", HTTPS_PROXY="http://me:secret@proxy:3128")
     assert found["proxies"]["detail"] == "HTTPS_PROXY=http://proxy:3128"

@@ -62,7 +62,7 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
         show_hint(unknown[0])
     code = min((error.exit_code for error in errors), default=0)
     if as_json:
-        show_json(results, code)
+        show_json(results, *errors)
     elif len(files) > 1:
         counts = {"of no file in this zoo": len(unknown), "failed": len(errors) - len(unknown)}
         show(", ".join([f"{len(files) - len(errors)} adopted", *(f"{count} {what}" for what, count in counts.items() if count)]))

@@ -20,12 +20,16 @@ def cache() -> None:
 
 
 @cache.command("dir", short_help="Print where the store is.")
-@click.pass_obj
-def dir_(choice: Choice) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def dir_(as_json: bool) -> None:
     """Print where the store is."""
+    from segzoo.cli.terminal.answer import show_json
     from segzoo.store.store import home
 
-    click.echo(str(home()))
+    if as_json:
+        show_json({"path": str(home())})
+    else:
+        click.echo(str(home()))
 
 
 @cache.command("ls", short_help="List what is in the store.")
@@ -72,15 +76,16 @@ def verify(choice: Choice, as_json: bool) -> None:
                 row["right"] = hashlib.file_digest(file, "sha256").hexdigest() == row["sha256"]
             said("hashing", done := done + row["size"], whole)
     wrong = [row for row in rows if not row["right"]]
+    hint = f"segzoo cache rm {' '.join(row['sha256'][:12] for row in wrong)} removes {'it' if len(wrong) == 1 else 'them'}; then fetch anew"
+    errors = [IntegrityError(f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint)] if wrong else []
     if as_json:
-        show_json(rows, 4 if wrong else 0)
+        show_json(rows, *errors)
     for row in wrong:
         if not as_json:
             show(f"changed on disk: {row['sha256']}  {', '.join(row['names'])}", style="bold red")
-    if wrong:
-        hint = f"segzoo cache rm {' '.join(row['sha256'][:12] for row in wrong)} removes {'it' if len(wrong) == 1 else 'them'}; then fetch anew"
-        show_error(fault := IntegrityError(f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint))
-        raise SystemExit(fault.exit_code)
+    for error in errors:
+        show_error(error)
+        raise SystemExit(error.exit_code)
     if not as_json:
         show(f"{counted(len(rows), 'file')}: all are what their names say")
 

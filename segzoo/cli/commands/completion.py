@@ -8,8 +8,9 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 @click.command(short_help="Print the shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def completion(context: click.Context, shell: str) -> None:
+def completion(context: click.Context, shell: str, as_json: bool) -> None:
     """Print the script that makes a shell complete segzoo's commands, options and names.
 
     \b
@@ -17,8 +18,14 @@ def completion(context: click.Context, shell: str) -> None:
     zsh   eval "$(segzoo completion zsh)"     in ~/.zshrc
     fish  segzoo completion fish | source     in ~/.config/fish/config.fish
     """
+    from segzoo.cli.terminal.answer import show_json
+
     kind = {"bash": Bash, "zsh": Zsh, "fish": Fish}[shell]
-    click.echo(kind(context.find_root().command, {}, "segzoo", "_SEGZOO_COMPLETE").source())
+    script = kind(context.find_root().command, {}, "segzoo", "_SEGZOO_COMPLETE").source()
+    if as_json:
+        show_json({"shell": shell, "script": script})
+    else:
+        click.echo(script)
 
 
 class Bash(BashComplete):

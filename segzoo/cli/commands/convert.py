@@ -102,7 +102,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
     options["resample"] = options["resample"] or "mmseg"
     sources, target, folder = _arguments(choice, paths, every)
     results: list[dict[str, Any]] = []
-    codes: list[int] = []
+    errors: list[SegzooError] = []
     last: Report | None = None
     taken: dict[Path, str] = {}
     for source in sources:
@@ -113,7 +113,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
         except SegzooError as error:
             if not folder or isinstance(error, EnvironmentFault):
                 raise
-            codes.append(error.exit_code)
+            errors.append(error)
             results.append({"source": source, "error": problem(error)})
             show_error(error)
             continue
@@ -121,11 +121,11 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
         if not as_json:
             _show(source, last)
     if as_json:
-        show_json(results, min(codes, default=0))
+        show_json(results, *errors)
     elif last and options["to"] == "mmseg" and last.geometry.decoder is None:
         _tell_of_patch_bias()
-    if codes:
-        raise SystemExit(min(codes))
+    if errors:
+        raise SystemExit(min(error.exit_code for error in errors))
 
 
 def _arguments(choice: Choice, paths: tuple[str, ...], every: bool) -> tuple[list[str], Path, bool]:

@@ -51,13 +51,13 @@ def check(choice: Choice, source: str, like: str | None, split: str | None, pict
         from segzoo.publishing.pairs import draw_pairs
 
         facts["pictures"] = [str(path) for path in draw_pairs(pairs, named.dataset.classes, pictures)]
-    code = EnvironmentFault.exit_code if facts["wrong"] else 0
+    errors = [EnvironmentFault(f"{named.folder}: {one['message']}", one["hint"]) for one in facts["wrong"]]
     if as_json:
-        show_json(facts, code)
+        show_json(facts, *errors)
     else:
         _show(facts)
         _tell(facts, pictures)
-    raise SystemExit(code)
+    raise SystemExit(EnvironmentFault.exit_code if errors else 0)
 
 
 def _show(facts: Mapping[str, Any]) -> None:

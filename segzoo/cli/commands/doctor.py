@@ -3,6 +3,7 @@
 import click
 
 from segzoo.cli.options import Choice, network_options
+from segzoo.errors import EnvironmentFault
 
 
 @click.command(short_help="Look at Python, packages, GPU, store and network, and say what to mend.")
@@ -29,7 +30,7 @@ def doctor(choice: Choice, as_json: bool) -> None:
             show(f"{finding.status:8}{finding.what}: {finding.detail}", style=styles[finding.status])
             if finding.fix:
                 show(f"        -> {finding.fix}")
-    code = 8 if any(finding.status == "wrong" for finding in findings) else 0
+    errors = [EnvironmentFault(f"{finding.what}: {finding.detail}", finding.fix) for finding in findings if finding.status == "wrong"]
     if as_json:
-        show_json([asdict(finding) for finding in findings], code)
-    raise SystemExit(code)
+        show_json([asdict(finding) for finding in findings], *errors)
+    raise SystemExit(EnvironmentFault.exit_code if errors else 0)

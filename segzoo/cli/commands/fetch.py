@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, from where and how large; fetch nothing.")
 @click.option("--require-hashes", is_flag=True, help="Refuse a file without a full sha256, in the manifest or pinned.")
 @click.option("--pin", metavar="SHA256", help="Accept the one NAME with this sha256, and pin it.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
 @network_options
 @click.pass_obj
@@ -39,7 +38,6 @@ def fetch(
     dry_run: bool,
     require_hashes: bool,
     pin: str | None,
-    quiet: bool,
     as_json: bool,
 ) -> None:
     """Download backbones, models or data sets by name, and verify them by hash while they arrive.
@@ -73,16 +71,16 @@ def fetch(
         plan = [_planned(zoo, name, artifact) for name, artifact in wanted.items()]
         if as_json:
             show_json(plan)
-        elif not quiet:
+        else:
             _show_plan(plan)
         return
-    outcomes = dict(_fetched(zoo, wanted, output, require_hashes, quiet))
+    outcomes = dict(_fetched(zoo, wanted, output, require_hashes))
     errors = [outcome for outcome in outcomes.values() if isinstance(outcome, SegzooError)]
     code = min((error.exit_code for error in errors), default=0)
     ordered = [(name, outcomes[name]) for name in wanted]
     if as_json:
-        show_json([{"name": name, "error": problem(one)} if isinstance(one, SegzooError) else one for name, one in ordered], code)
-    elif not quiet:
+        show_json([{"name": name, "error": problem(one)} if isinstance(one, SegzooError) else one for name, one in ordered], *errors)
+    else:
         for _, one in ordered:
             if not isinstance(one, SegzooError):
                 _show(one)
@@ -90,19 +88,17 @@ def fetch(
     if errors:
         raise SystemExit(code)
     first = next((name for name in wanted if name in zoo.manifest.entries), None)
-    if first and not as_json and not quiet and on_terminal():
+    if first and not as_json and on_terminal():
         tell(f"next: segzoo {choice.option}verify {first}", style="dim")
 
 
-def _fetched(
-    zoo: Zoo, wanted: dict[str, Artifact], output: Path | None, require_hashes: bool, quiet: bool
-) -> Iterator[tuple[str, dict[str, Any] | SegzooError]]:
+def _fetched(zoo: Zoo, wanted: dict[str, Artifact], output: Path | None, require_hashes: bool) -> Iterator[tuple[str, dict[str, Any] | SegzooError]]:
     """Fetch several files at a time. Yields each name with its facts, or with its error, in the order in which the downloads end."""
     from segzoo.cli.terminal.progress import many_progress
     from segzoo.store.fetch import fetch_many
 
     labels = {name: artifact.name for name, artifact in wanted.items()}
-    with many_progress(quiet) as said:
+    with many_progress() as said:
         policy = zoo.policy(require_hashes=require_hashes)
         for name, outcome in fetch_many(wanted, zoo.store, zoo.base, lambda name, *done: said(labels[name], *done), policy=policy):
             try:

@@ -9,6 +9,7 @@ import click
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, config_option, network_options
+from segzoo.errors import ConversionError
 
 if TYPE_CHECKING:
     from segzoo.formats import Weights
@@ -100,10 +101,15 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     from segzoo.conversion.compare import compare
 
     found = compare(_opened(choice, left), _opened(choice, right))
+    verdict = "same weights" if found.same else "different weights"
+    missing = len(found.only_left) + len(found.only_right)
+    said = f"{verdict}: {found.equal} tensors equal bit for bit, {len(found.unequal)} differ, {missing} on one side only"
+    errors = [] if found.same else [ConversionError(said)]
+    code = 0 if found.same else ConversionError.exit_code
     if as_json:
         unequal = [{**asdict(one), "largest": one.largest if one.largest == one.largest else None} for one in found.unequal]
-        show_json({**asdict(found), "unequal": unequal, "same": found.same}, 0 if found.same else 5)
-        raise SystemExit(0 if found.same else 5)
+        show_json({**asdict(found), "unequal": unequal, "same": found.same}, *errors)
+        raise SystemExit(code)
     for side, names in (("A", found.only_left), ("B", found.only_right)):
         for name in names:
             show(f"only in {side}: {name}")
@@ -112,10 +118,8 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
         show(f"differs: {one.key}: {one.why}{at}")
     if found.beyond:
         show(f"not compared, in a section that the other layout has not: {', '.join(found.beyond)}")
-    verdict = "same weights" if found.same else "different weights"
-    missing = len(found.only_left) + len(found.only_right)
-    show(f"{verdict}: {found.equal} tensors equal bit for bit, {len(found.unequal)} differ, {missing} on one side only")
-    raise SystemExit(0 if found.same else 5)
+    show(said)
+    raise SystemExit(code)
 
 
 def _opened(choice: Choice, source: str) -> Weights:

@@ -22,9 +22,8 @@ def list_(choice: Choice, as_json: bool) -> None:
     The last column says which files are in the store. Each manifest has its own table. A name that an earlier
     manifest has too is shown in the table of the earlier one only.
     """
-    from rich.console import Console
-
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.console import console
 
     zoo = choice.open()
     manifest, store = zoo.manifest, zoo.store
@@ -41,12 +40,12 @@ def list_(choice: Choice, as_json: bool) -> None:
     if as_json:
         show_json(rows)
         return
-    console = Console(highlight=False)
+    drawn_on = console()
     for part in zoo.parts:
         mine = [row for row in rows if row["manifest"] == part.given]
         if len(zoo.parts) > 1:
-            console.print(f"from {part.given}", style="bold", markup=False)
-        console.print(_table(mine))
+            drawn_on.print(f"from {part.given}", style="bold", markup=False)
+        drawn_on.print(_table(mine))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -38,17 +38,22 @@ def manifest() -> None:
 
 @manifest.command(short_help="Begin a manifest.")
 @click.argument("path", type=click.Path(path_type=Path), default=USUAL)
-def init(path: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def init(path: Path, as_json: bool) -> None:
     """Write a small manifest whose comments say how to go on, and beside it a schema with which editors complete and check it.
 
     PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. No file is ever overwritten.
     """
+    from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show, tell
 
     path = path / USUAL if path.is_dir() else path
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path}: exists already", hint=f"segzoo manifest add FILE_OR_URL --to {path} adds to it")
     made = begin(path)
+    if as_json:
+        show_json({"manifest": str(path), "schema": str(path.with_name("zoo.schema.json")), "schema_written": made})
+        return
     show(f"{path}: a manifest without entries; zoo.schema.json beside it {'is for editors' if made else 'was there, and stays'}")
     tell(f"next: segzoo manifest add FILE_OR_URL --to {path}", style="dim")
 
@@ -78,10 +83,9 @@ def check(choice: Choice, paths: tuple[str, ...], as_json: bool) -> None:
         whole, store = united(parts), store_of(parts)
         errors = list(misfits(parts, whole))
         warnings = [remark for part in _own(parts) for remark in review(part, whole, store)]
-    code = UsageError.exit_code if errors else 0
     if as_json:
         found = {"errors": [_facts(one) for one in errors], "warnings": [_facts(one) for one in warnings]}
-        show_json({"manifests": [str(part.path) for part in parts], **found}, code)
+        show_json({"manifests": [str(part.path) for part in parts], **found}, *(one.error for one in errors))
     else:
         for kind, complaints, style in (("error", errors, "red"), ("warning", warnings, "yellow")):
             for one in complaints:
@@ -89,7 +93,7 @@ def check(choice: Choice, paths: tuple[str, ...], as_json: bool) -> None:
         show(f"{', '.join(part.given for part in parts)}: {counted(len(errors), 'error')}, {counted(len(warnings), 'warning')}")
         for hint in dict.fromkeys(one.hint for one in (*errors, *warnings) if one.hint):
             tell(f"hint: {hint}")
-    raise SystemExit(code)
+    raise SystemExit(UsageError.exit_code if errors else 0)
 
 
 @manifest.command(short_help="Pin what has no full hash.")
@@ -128,7 +132,7 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     code = min((error.exit_code for error in errors.values()), default=0)
     if as_json:
         files = [row | ({"error": problem(errors[row["file"]])} if row["file"] in errors else {}) for row in rows]
-        show_json({"lock": str(used.store.lock), "files": files}, code)
+        show_json({"lock": str(used.store.lock), "files": files}, *errors.values())
     elif not rows:
         show("nothing to pin: every file has its full sha256 in the manifest")
     else:

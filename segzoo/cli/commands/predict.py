@@ -170,7 +170,7 @@ def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
 def _segment(path: Path, target: Path, evaluators: Sequence[Evaluator], mode: str, wanted: Wanted, told: Told) -> None:
     """Segment one image and save what is wanted of it. What fails is told, and does not keep the next image from being segmented."""
     from segzoo.datasets.image import read_image
-    from segzoo.publishing.overlay import predict as segment
+    from segzoo.evaluation.prediction import predict as segment
     from segzoo.publishing.pictures import save
 
     try:

@@ -9,7 +9,7 @@ import click
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
-from segzoo.errors import IntegrityError, NotFoundError
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 
 if TYPE_CHECKING:
     from segzoo.zoo.zoo import Zoo
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group(short_help="Check receipts again, offline; print one for signing.")
 def receipt() -> None:
-    """Receipts of `segzoo verify`: JSON files under $SEGZOO_HOME/receipts; segzoo/receipt.schema.json says what is in them."""
+    """Receipts of `segzoo verify`: JSON files under $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts; segzoo/receipt.schema.json says what is in them."""
 
 
 @receipt.command(short_help="Check receipts against themselves and the files that are here.")
@@ -58,29 +58,31 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
             found[path] = list(recheck(path, zoo.store, data, roots))
         except IntegrityError as error:  # go on: the other receipts may hold
             found[path] = [Rechecked("receipt", "broken", f"{error.message}; {error.hint}")]
-    said = {(one.what, one.status) for findings in found.values() for one in findings}
-    code = 4 if any(status == "broken" for _, status in said) else 8 if ("data", "not here") in said else 0
+    all_of_them = [(path, one) for path, findings in found.items() for one in findings]
+    errors: list[SegzooError] = [IntegrityError(f"{path}: {one.what}: {one.detail}") for path, one in all_of_them if one.status == "broken"]
+    errors += [EnvironmentFault(f"{path}: data: {one.detail}") for path, one in all_of_them if (one.what, one.status) == ("data", "not here")]
     if as_json:
-        show_json([{"receipt": str(path), **asdict(one)} for path, findings in found.items() for one in findings], code)
+        show_json([{"receipt": str(path), **asdict(one)} for path, one in all_of_them], *errors)
     else:
         styles = {"holds": "green", "broken": "bold red", "not here": "yellow"}
-        for path, findings in found.items():
-            for one in findings:
-                show(f"{path.stem}: {one.what}: {one.status}: {one.detail}", style=styles[one.status])
-    raise SystemExit(code)
+        for path, one in all_of_them:
+            show(f"{path.stem}: {one.what}: {one.status}: {one.detail}", style=styles[one.status])
+    raise SystemExit(min((error.exit_code for error in errors), default=0))
 
 
 @receipt.command(short_help="Print a receipt, or the statement to sign.")
 @click.argument("name", metavar="NAME", type=ZooName("backbones", "models"))
 @click.option("--in-toto", "in_toto", is_flag=True, help="As an in-toto statement about the weights, which existing tools can sign.")
+@click.option("--json", "as_json", is_flag=True, help="Print it within segzoo's own JSON.")
 @click.pass_obj
-def show(choice: Choice, name: str, in_toto: bool) -> None:
+def show(choice: Choice, name: str, in_toto: bool, as_json: bool) -> None:
     """Print the receipt of an entry: the file itself, or an in-toto statement (v1) of it, ready to be signed.
 
     \b
     Example:
       segzoo receipt show vit-t-mask --in-toto > vit-t-mask.statement.json
     """
+    from segzoo.cli.terminal.answer import show_json
     from segzoo.evidence.in_toto import statement
     from segzoo.evidence.receipt import dumps, read_receipt
 
@@ -91,7 +93,11 @@ def show(choice: Choice, name: str, in_toto: bool) -> None:
         raise IntegrityError(f"{path}: not a receipt that can be read", hint=f"segzoo {choice.option}receipt check {name} says why")
     if record is None:
         raise NotFoundError(f"{path}: no receipt", hint=f"segzoo {choice.option}verify {name} writes one")
-    click.echo(dumps(statement(record) if in_toto else record), nl=False)
+    shown = statement(record) if in_toto else record
+    if as_json:
+        show_json(shown)
+    else:
+        click.echo(dumps(shown), nl=False)
 
 
 def _path(zoo: Zoo, source: str) -> Path:
@@ -107,8 +113,9 @@ def _path(zoo: Zoo, source: str) -> Path:
 def none_yet(zoo: Zoo) -> NotFoundError:
     """The error for a zoo without receipts; its hint names the zoos that have some."""
     from segzoo.manifest.merge import PACKAGED
+    from segzoo.store.store import receipts
 
-    everywhere = zoo.store.home / "receipts"
+    everywhere = receipts()
     others = sorted(folder.name for folder in everywhere.glob("*") if any(folder.glob("*.json")))
     known = [f"--zoo {other}" for other in others if other in PACKAGED]
     hint = "segzoo verify NAME writes one"

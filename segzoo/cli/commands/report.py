@@ -10,7 +10,8 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.cli.output import OutputFolder
-from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.errors import IntegrityError
+from segzoo.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ def report(
     from segzoo.cli.terminal.progress import work_progress
     from segzoo.zoo.names import resolve
 
-    _need("matplotlib", "jinja2", "torch")
+    require("matplotlib", "jinja2", "torch", "PIL")  # before anything is read; jinja2 is needed at the very end
     from segzoo.publishing.report.make import illustrate, refuse_other_page, section_of, write_page
 
     zoo = choice.open()
@@ -64,22 +65,13 @@ def report(
             illustrated.append(illustrate(section, zoo, data, device, images=not no_images))
             done()
     files = write_page(illustrated, zoo.label, output)
-    code = IntegrityError.exit_code if any(section.broken for section in sections) else 0
+    errors = [IntegrityError(f"{section.name}: {sentence}") for section in sections for sentence in section.broken]
     if as_json:
         verdicts = {section.name: section.verdict for section in sections}
-        show_json({"page": str(files.html), "markdown": str(files.markdown), "verdicts": verdicts}, code)
+        show_json({"page": str(files.html), "markdown": str(files.markdown), "verdicts": verdicts}, *errors)
     else:
         _show(illustrated, files.html, no_images)
-    raise SystemExit(code)
-
-
-def _need(*modules: str) -> None:
-    """Raises EnvironmentFault for a library that is not installed."""
-    from importlib.util import find_spec
-
-    for module in modules:
-        if find_spec(module) is None:
-            raise EnvironmentFault(f"{module} is not installed", hint="pip install 'segzoo[eval,report]'")
+    raise SystemExit(IntegrityError.exit_code if errors else 0)
 
 
 def _show(illustrated: Sequence[Illustrated], page: Path, no_images: bool) -> None:

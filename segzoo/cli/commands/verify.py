@@ -10,7 +10,8 @@ import click
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, config_option, network_options
-from segzoo.errors import EnvironmentFault, UsageError
+from segzoo.errors import EnvironmentFault, SegzooError, UsageError, of_code
+from segzoo.extras import require
 from segzoo.vocabulary import MODES, PRECISIONS, RUNGS
 
 if TYPE_CHECKING:
@@ -47,10 +48,15 @@ class Images(click.ParamType[int]):
 @config_option
 @click.option("--device", help="cpu, cuda, cuda:N or mps.  [default: a GPU if there is one]")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
-@click.option("--smoke", type=click.IntRange(min=1), metavar="N", help="Compare N images with the counts in the receipt; write no receipt.")
+@click.option(
+    "--smoke",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Compare N images with the receipt's counts; write none. Implies --require mIoU.",
+)
 @click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
-@click.option("--require", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
+@click.option("--require", "require_rungs", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
 @network_options
 @click.pass_obj
@@ -61,7 +67,7 @@ def verify(
     every: bool,
     images: int | None,
     smoke: int | None,
-    require: tuple[str, ...],
+    require_rungs: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -81,8 +87,8 @@ def verify(
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
                 measured its published figures; ms+flip-1.x is that of 1.x
 
-    A receipt for each entry is written to $SEGZOO_HOME/receipts, unless a fault of network, disk or data
-    set cut the run short. A rung that passed with the same bytes, data, settings and versions is not
+    A receipt for each entry is written to $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts, unless a fault of
+    network, disk or data set cut the run short. A rung that passed with the same bytes, data, settings and versions is not
     climbed again, so a run that was cut short goes on where it was.
     Under torchrun the processes share the images, with the same result. Exit 0 when nothing failed.
 
@@ -111,22 +117,23 @@ def verify(
         _refuse_smoke(smoke, images, world)
         board = Board(entries, silent=not first, summed=first and not as_json)
         setting = setting_for(zoo, images=images, smoke=smoke, world=world, said=board.said, assumed=assumed, **options)
-    if first and not choice.offline:
+    if first and not zoo.offline:
         _announce(to_fetch(zoo, entries.values()))
+    required = {*require_rungs, "mIoU"} if smoke else {*require_rungs}  # a smoke run that compares nothing proves nothing
     records = []
     with board.live():
         for step in run(zoo, entries, setting):
             board.show(step)
             if isinstance(step, Ended):
                 records.append(step.receipt)
-    unproved = [(name, check) for name, checks in board.checks.items() for check in checks if check.status == "skipped" and check.rung in require]
+    unproved = [(name, check) for name, checks in board.checks.items() for check in checks if check.status == "skipped" and check.rung in required]
     board.notes += [f"{name}: {check.rung} is required, but was {board.word(check)}" for name, check in unproved]
-    code = _exit_code(board.checks, bool(unproved))
+    errors = _errors(board.checks, unproved)
     if first and as_json:
-        show_json(records, code)
+        show_json(records, *errors)
     elif first:
         board.summary(perf_counter() - started)
-    raise SystemExit(code)
+    raise SystemExit(min((error.exit_code for error in errors), default=0))
 
 
 def _chosen(
@@ -147,12 +154,9 @@ def _chosen(
 
 def _world() -> World | None:
     """The processes that torchrun started; None if this process is alone."""
-    from importlib.util import find_spec
-
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
-    if find_spec("torch") is None:
-        raise EnvironmentFault("WORLD_SIZE is set, but torch is not installed: pip install 'segzoo[eval]'")
+    require("torch")
     from segzoo.evaluation.processes import join, leave
 
     click.get_current_context().call_on_close(leave)
@@ -178,7 +182,8 @@ def _announce(missing: Sequence[Artifact]) -> None:
         tell(f"to fetch: {' and '.join(parts)}")
 
 
-def _exit_code(checks: Mapping[str, Sequence[Check]], unproved: bool) -> int:
-    """The lowest code of what failed; 8 where only a required rung was skipped."""
-    codes = [check.code for some in checks.values() for check in some if check.code]
-    return min(codes) if codes else EnvironmentFault.exit_code if unproved else 0
+def _errors(checks: Mapping[str, Sequence[Check]], unproved: Sequence[tuple[str, Check]]) -> Sequence[SegzooError]:
+    """What failed; where nothing failed, which required rungs were skipped."""
+    failed = [(name, check) for name, some in checks.items() for check in some if check.code]
+    lacking = [EnvironmentFault(f"{name}: {check.rung} is required, but was skipped: {check.detail}") for name, check in unproved]
+    return [of_code(check.code or 1)(f"{name}: {check.rung}: {check.detail}") for name, check in failed] or lacking

@@ -13,18 +13,26 @@ SCHEMA = "segzoo-output/1"
 _TOGETHER = ("verify",)  # commands that several processes may run together
 
 
-def show_json(result: Any, code: int = 0) -> None:
-    """The result of the running command on stdout, as `output.schema.json` describes it; `code` is the exit code that follows."""
+def show_json(result: Any, *errors: SegzooError) -> None:
+    """The result of the running command on stdout, as `output.schema.json` describes it.
+
+    `errors` are what failed of several things. The one with the lowest exit code is the command's own.
+    """
     context = click.get_current_context()
     words: list[str] = []
     while context.parent is not None:
         words, context = [context.info_name or "", *words], context.parent
-    _show(" ".join(words), code, None, result)
+    _show(" ".join(words), worst(errors), result)
+
+
+def worst(errors: Iterable[SegzooError]) -> SegzooError | None:
+    """The error that decides the exit code of a command; None if there is none."""
+    return min(errors, key=lambda error: error.exit_code, default=None)
 
 
 def show_failure(command: str, error: SegzooError) -> None:
     """The same for a command that failed."""
-    _show(command, error.exit_code, problem(error), None)
+    _show(command, error, None)
 
 
 def answers(command: str | None) -> bool:
@@ -40,8 +48,9 @@ def problem(error: SegzooError) -> dict[str, Any]:
     return {"code": error.exit_code, "message": error.message, "hint": error.hint}
 
 
-def _show(command: str, code: int, error: dict[str, Any] | None, result: Any) -> None:
-    click.echo(json_text({"schema": SCHEMA, "command": command, "exit_code": code, "error": error, "result": result}))
+def _show(command: str, error: SegzooError | None, result: Any) -> None:
+    code, said = (error.exit_code, problem(error)) if error else (0, None)
+    click.echo(json_text({"schema": SCHEMA, "command": command, "exit_code": code, "error": said, "result": result}))
 
 
 def command_words(group: click.Group, arguments: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -17,15 +16,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from segzoo.cli.terminal.console import console
 from segzoo.cli.terminal.show import above, printable
 
 
 @contextmanager
 def _drawn(*columns: ProgressColumn) -> Iterator[Progress]:
     """Bars that disappear when the block ends. Lines that are shown meanwhile appear above the bars."""
-    console = Console(stderr=True, highlight=False)
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        above.append(lambda text, style: console.print(Text(text, style=style), soft_wrap=True))
+    drawn_on = console(err=True)
+    with Progress(*columns, console=drawn_on, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
+        above.append(lambda text, style: drawn_on.print(Text(text, style=style), soft_wrap=True))
         try:
             yield progress
         finally:

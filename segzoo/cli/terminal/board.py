@@ -7,12 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from segzoo.cli.terminal.show import on_terminal, show, tell, verbosity
+from segzoo.cli.terminal.console import console
+from segzoo.cli.terminal.loudness import verbosity
+from segzoo.cli.terminal.show import redraws, show, tell
 from segzoo.evidence.check import NOT_TRIED
 from segzoo.evidence.run import Climbed, Ended
 from segzoo.vocabulary import RUNGS
@@ -40,13 +41,13 @@ class Board:
         self._marks = {"passed": "\u2713 ", "failed": "\u2717 "} if utf else {"passed": "ok ", "failed": "X "}
         self._silent = silent
         self._summed = summed
-        self._lively = on_terminal() and not silent
+        self._lively = redraws() and not silent
 
     def live(self) -> Any:
         """On a terminal the table, redrawn as it fills. Elsewhere nothing: `show` then prints lines."""
         if not self._lively:
             return nullcontext()
-        return Live(get_renderable=self.table, console=Console(stderr=True), transient=True, refresh_per_second=4)
+        return Live(get_renderable=self.table, console=console(err=True), transient=True, refresh_per_second=4)
 
     def said(self, doing: str, done: int, whole: int | None) -> None:
         """Progress within a rung."""
@@ -107,7 +108,7 @@ class Board:
 
     def summary(self, seconds: float) -> None:
         """The finished table, the checks that need a word, the totals, and where the receipts are."""
-        Console(highlight=False).print(self.table())
+        console().print(self.table())
         show()
         self._explain()
         words = [self.word(check) for checks in self.checks.values() for check in checks]

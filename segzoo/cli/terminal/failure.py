@@ -3,7 +3,8 @@
 import traceback
 from collections.abc import Iterable
 
-from segzoo.cli.terminal.show import show, verbosity
+from segzoo.cli.terminal.loudness import verbosity
+from segzoo.cli.terminal.show import show
 from segzoo.errors import SegzooError
 
 

@@ -13,7 +13,7 @@ from segzoo.cli.terminal.failure import show_error
 from segzoo.cli.terminal.show import counted, show, tell
 from segzoo.datasets.inputs import Inputs
 from segzoo.errors import SegzooError
-from segzoo.publishing.overlay import Prediction
+from segzoo.evaluation.prediction import Prediction
 from segzoo.publishing.totals import ALL, HEADER, Totals, as_csv, rows
 
 _FIRST = 5  # classes in a line
@@ -25,7 +25,7 @@ class Told:
     def __init__(self, totals: Totals, assumed: Mapping[str, Sequence[str]], json: bool, csv: bool):
         self.totals, self.assumed, self.json, self.csv = totals, assumed, json, csv
         self.records: list[dict[str, Any]] = []
-        self.codes: list[int] = []
+        self.errors: list[SegzooError] = []
         self.images = 0
         if csv:
             click.echo(as_csv([HEADER]))
@@ -53,7 +53,7 @@ class Told:
             show(f"{path.name}: {_in_words(facts)}")
 
     def _fault(self, error: SegzooError) -> None:
-        self.codes.append(error.exit_code)
+        self.errors.append(error)
         show_error(error)
 
     def end(self, found: Inputs, output: Path) -> None:
@@ -74,11 +74,11 @@ class Told:
             if found.hint:
                 tell(f"hint: {found.hint}")
         if self.json:
-            show_json(self.records, min(self.codes, default=0))
+            show_json(self.records, *self.errors)
         place = f"; pictures in {output}{'' if str(output).endswith('/') else '/'}"
-        if self.codes:
+        if self.errors:
             tell(f"{totals.images} of {counted(self.images, 'image')} done{place if totals.images else ''}")
-            raise SystemExit(min(self.codes))
+            raise SystemExit(min(error.exit_code for error in self.errors))
         if not self.json:
             tell(f"{counted(self.images, 'image')} segmented{place}")
 

@@ -4,18 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from segzoo.cli.terminal.show import megabytes, on_terminal, tell
+from segzoo.cli.terminal.show import megabytes, redraws, tell
 
 Said = Callable[[int, int | None], None]
 
 
 @contextmanager
-def many_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+def many_progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Progress over the bytes of several files: bars on a terminal, elsewhere a line every 10 % of a slow file or every 30 s."""
-    if quiet:
-        yield lambda label, done, whole: None
-        return
-    if on_terminal():
+    if redraws():
         from segzoo.cli.terminal.bars import bars
 
         with bars() as said:
@@ -43,7 +40,7 @@ def byte_progress(label: str) -> Iterator[Said]:
 @contextmanager
 def work_progress(label: str, whole: int) -> Iterator[Callable[[], None]]:
     """Progress over a number of things: a bar on a terminal, elsewhere a line every 10 % of slow work or every 30 s."""
-    if on_terminal():
+    if redraws():
         from segzoo.cli.terminal.bars import counting
 
         with counting(label, whole) as done:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from segzoo.cli.terminal.loudness import quiet
 from segzoo.text import legible
 
 above: list[Callable[[str, str], None]] = []  # while bars are drawn: prints a line above them
@@ -46,18 +47,6 @@ def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def quiet() -> bool:
-    """Whether -q was given: only results and errors are shown."""
-    context = click.get_current_context(silent=True)
-    return bool(context and context.find_root().params.get("quiet"))
-
-
-def verbosity() -> int:
-    """How often -v was given."""
-    context = click.get_current_context(silent=True)
-    return int(context.find_root().params.get("verbose", 0)) if context else 0
-
-
 def tell(text: str, style: str = "") -> None:
     """A line about the work, on stderr."""
     if not quiet():
@@ -67,6 +56,11 @@ def tell(text: str, style: str = "") -> None:
 def on_terminal() -> bool:
     """Whether a person watches the work."""
     return sys.stderr.isatty() and not quiet()
+
+
+def redraws() -> bool:
+    """Whether bars and tables are drawn over what stood there. NO_COLOR asks for plain lines."""
+    return on_terminal() and not os.environ.get("NO_COLOR")
 
 
 def counted(number: int, noun: str, many: str | None = None) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.rungs.labels import labels_fit
 from segzoo.evidence.rungs.outcome import outcome, wrong
 from segzoo.evidence.rungs.question import KnownCounts, Question, ask, basis_of, counts_known, kept_of
+from segzoo.extras import lacking
 from segzoo.manifest.entries import Backbone
 from segzoo.zoo.data import data_set_of
 
@@ -42,8 +42,8 @@ def check_miou(climb: Climb) -> Check:
     if isinstance(entry, Backbone):
         return Check("mIoU", "n/a", "n/a", "a backbone has no mIoU")
     for module in ("torch", "PIL"):
-        if find_spec(module) is None:
-            raise Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[eval]'")
+        if fault := lacking(module):
+            raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
     from segzoo.evaluation.processes import World
 
     world = setting.world or World()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.util import find_spec
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, Skip
 from segzoo.evidence.check import Check, proved
 from segzoo.evidence.ladder import Climb
+from segzoo.extras import lacking
 from segzoo.layouts import LAYOUTS, OWN, head_of
 from segzoo.layouts.layout import Layout
 
@@ -25,9 +25,9 @@ def check_numbers(climb: Climb) -> Check:
     file, reference = climb.file, climb.file.family.reference
     if reference is None:
         return Check("numbers", "n/a", "n/a", f"there is no independent reference of the family '{file.family.name}'")
-    for module, extra in (("torch", "eval"), (reference.library, reference.library)):
-        if find_spec(module) is None:
-            raise Skip(f"no {module}", f"{module} is not installed: pip install 'segzoo[{extra}]'")
+    for module in ("torch", reference.library):
+        if fault := lacking(module):
+            raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
     if refusal(file.found, LAYOUTS[file.family.name][reference.layout]):
         return Check("numbers", "n/a", "n/a", reference.limit)
     basis = climb.basis

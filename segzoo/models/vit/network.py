@@ -5,18 +5,20 @@ checkpoints have. Tokens are (b, n, d). The class token is the first. Two of rst
 DeiT's distillation token as the second. These tokens are not among the features that come out.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from threading import Lock
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.errors import ConversionError
+from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.models.seen import Seen
 
 _KEPT = 64  # how many resized position tables are remembered
+_KEEPING = Lock()  # several threads may use one network
 
 
 class Attention(nn.Module):
@@ -32,7 +34,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, n, d = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = qkv.view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d))
 
 
@@ -114,27 +116,47 @@ class VisionTransformer(nn.Module):
         return x
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
+        return self._grid(self.tokens(image, seen), image)
+
+    def features(self, image: Tensor, layers: Sequence[int] = (2, 5, 8, 11)) -> tuple[Tensor, ...]:
+        """The grids (b, d, H/p, W/p) after these blocks, in this order; 0 is the first block, -1 the last.
+
+        The final norm is in the last block's grid only, as in mmseg's `out_indices`. Raises UsageError for a block that there is not.
+        """
+        depth = len(self.layers)
+        if wrong := [layer for layer in layers if not -depth <= layer < depth]:
+            raise UsageError(f"layer {wrong[0]}: there are {depth} blocks, 0 to {depth - 1}")
+        seen: Seen = {}
+        self.tokens(image, seen)
+        return tuple(self._grid(seen["final_norm" if layer % depth == depth - 1 else f"block{layer % depth}"], image) for layer in layers)
+
+    def _grid(self, tokens: Tensor, image: Tensor) -> Tensor:
+        """Tokens (b, n, d) of an image as a grid (b, d, H/p, W/p), rounded up."""
         p = self.patch_embed.patch
         h, w = (image.shape[-2] + p - 1) // p, (image.shape[-1] + p - 1) // p  # not -(-H // p): ONNX rounds a division towards zero
-        return self.tokens(image, seen)[:, self.extra :].transpose(1, 2).unflatten(2, (h, w))
+        return tokens[:, self.extra :].transpose(1, 2).unflatten(2, (h, w))
 
     def positions(self, h: int, w: int) -> Tensor:
         """Position embeddings for a grid of h x w: as stored if the number of tokens fits, else resized.
 
         Like MMSegmentation, this looks at the number only: a grid of another shape with as many tokens keeps the stored table.
-        A resized table is remembered by size, but not where gradients are wanted, or where torch does not tell that the table has changed.
+        A resized table is remembered by size, but not where gradients are wanted, where the network is traced, or where torch does not tell
+        that the table has changed.
         """
         table = self.pos_embed
         if h * w + self.extra == table.shape[1]:
             return table
-        if table.is_inference() or (torch.is_grad_enabled() and table.requires_grad):
+        if table.is_inference() or (torch.is_grad_enabled() and table.requires_grad) or _traced():
             return self._resize(h, w)
         key = (h, w, table.device, table.dtype, table.data_ptr(), table._version)
-        if key not in self._resized:
-            if len(self._resized) == _KEPT:  # windows need a few; images in one piece nearly one each
-                del self._resized[next(iter(self._resized))]
-            self._resized[key] = self._resize(h, w)
-        return self._resized[key]
+        found = self._resized.get(key)
+        if found is None:
+            found = self._resize(h, w)
+            with _KEEPING:
+                while len(self._resized) >= _KEPT:  # windows need a few; images in one piece nearly one each
+                    del self._resized[next(iter(self._resized))]
+                self._resized[key] = found
+        return found
 
     def _resize(self, h: int, w: int) -> Tensor:
         first, table = self.pos_embed[:, : self.extra], self.pos_embed[:, self.extra :]
@@ -142,6 +164,10 @@ class VisionTransformer(nn.Module):
         exact = table.to(torch.promote_types(table.dtype, torch.float32))  # in half precision torch would round the interpolation weights too
         table = F.interpolate(exact, size=(h, w), mode=self.resample, align_corners=False).to(table.dtype)
         return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)
+
+
+def _traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def vision_transformer(

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from segzoo.conversion.convert import convert
 from segzoo.conversion.plan import Dropped, Plan, plan
-from segzoo.errors import ConversionError, EnvironmentFault
+from segzoo.errors import ConversionError
+from segzoo.extras import require
 from segzoo.formats import naming
 from segzoo.formats.arrays import not_finite
 from segzoo.layouts import OWN
@@ -85,8 +85,7 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
 
 
 def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
-    if lacking := [package for package in ("torch", "onnx", "onnxscript") if find_spec(package) is None]:
-        raise EnvironmentFault(f"{' and '.join(lacking)}: not installed, and needed to write ONNX", hint="pip install 'segzoo[export]'")
+    require("torch", "onnx", "onnxscript")
     from segzoo.publishing.export.onnx import AnySize, compare_with_torch, write_graph
     from segzoo.zoo.loading import module
 

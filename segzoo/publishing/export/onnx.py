@@ -8,13 +8,13 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, EnvironmentFault
+from segzoo.extras import install, installed
 from segzoo.models.vit.network import VisionTransformer
 
 OPSET = 20  # the first with Gelu; ONNX Runtime has it since 1.17
@@ -57,7 +57,7 @@ def write_graph(model: nn.Module, path: Path, patch: int, output: str, *, channe
         except (torch.onnx.errors.OnnxExporterError, ImportError) as error:
             raise EnvironmentFault(
                 f"{path.name}: torch {torch.__version__} could not export it: {str(error).splitlines()[0]}",
-                hint="these versions of torch, onnx and onnxscript do not fit together: pip install -U 'segzoo[export]'",
+                hint=f"these versions of torch, onnx and onnxscript do not fit together: {install('export')} -U",
             ) from error
         assert program is not None  # with dynamo=True there always is one
         for node in program.model.graph.all_nodes():  # the metadata holds paths of this machine's source files
@@ -87,7 +87,7 @@ def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[in
 
     Raises ConversionError where they differ by more than TOLERANCE of the largest value.
     """
-    if find_spec("onnxruntime") is None:
+    if not installed("onnxruntime"):
         return "It was not compared with torch: onnxruntime was not installed."
     import onnxruntime
 

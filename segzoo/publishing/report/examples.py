@@ -16,7 +16,7 @@ from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of, mean_iou
 from segzoo.evaluation.evaluator import Evaluator
-from segzoo.publishing.legend import Classes
+from segzoo.evaluation.prediction import Classes
 from segzoo.publishing.overlay import tinted
 
 PANELS = ("image", "label", "prediction", "disagreement")
