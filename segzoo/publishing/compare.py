@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from segzoo.errors import UsageError
-from segzoo.evaluation.prediction import Prediction
-from segzoo.publishing.legend import Classes, legend, titled
+from segzoo.evaluation.prediction import Classes, Prediction
+from segzoo.publishing.legend import legend, titled
 from segzoo.publishing.overlay import beside, tinted
 from segzoo.publishing.reduced import bands, reduced, reduced_labels, reduction
 

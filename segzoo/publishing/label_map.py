@@ -9,7 +9,7 @@ from PIL import Image
 from segzoo.datasets.loaders.cityscapes import CITYSCAPES_IDS, CITYSCAPES_NAMES
 from segzoo.datasets.sample import IGNORED
 from segzoo.errors import UsageError
-from segzoo.publishing.legend import Classes
+from segzoo.evaluation.prediction import Classes
 
 
 def index_map(labels: np.ndarray, classes: Classes) -> Image.Image:

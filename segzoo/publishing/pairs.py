@@ -10,7 +10,8 @@ from segzoo.atomic import replacing
 from segzoo.datasets.decode import read_pair
 from segzoo.datasets.sample import Sample, ignored
 from segzoo.datasets.subset import subset
-from segzoo.publishing.legend import Classes, legend
+from segzoo.evaluation.prediction import Classes
+from segzoo.publishing.legend import legend
 from segzoo.publishing.overlay import beside, tinted
 
 PICTURES = 12

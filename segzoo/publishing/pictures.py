@@ -10,10 +10,9 @@ from PIL import Image
 
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, SegzooError
-from segzoo.evaluation.prediction import Prediction
+from segzoo.evaluation.prediction import Classes, Prediction
 from segzoo.publishing.compare import disagreement, side_by_side
 from segzoo.publishing.label_map import index_map, server_map
-from segzoo.publishing.legend import Classes
 from segzoo.publishing.overlay import overlay
 from segzoo.publishing.reduced import reduction
 

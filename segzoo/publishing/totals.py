@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from segzoo.evaluation.prediction import Prediction, shares
-from segzoo.publishing.legend import Classes
+from segzoo.evaluation.prediction import Classes, Prediction, shares
 
 HEADER = ("image", "model", "index", "class", "pixels", "percent")
 ALL = "all images"
