@@ -12,6 +12,7 @@ Printed are the commands as they are typed, the pixels that differ from mmseg's,
 import argparse
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ CLASSES = {
     "ponds": ["land", "water"],
     "cells": ["background", "cell"],
 }
-COLOURS = {"ponds": [[200, 140, 60], [30, 90, 220]]}
+COLOURS = [[200, 140, 60], [30, 90, 220]]
+SETS = ("values", "colours")
 
 
 def pictures(folder: Path) -> None:
@@ -33,7 +35,7 @@ def pictures(folder: Path) -> None:
     from PIL import Image
 
     random = np.random.default_rng(11)
-    for name in ("pictures", "masks", "colours"):
+    for name in ("pictures", *(f"{kind}/{part}" for kind in SETS for part in ("photos", "labels"))):
         (folder / name).mkdir(parents=True)
     for index in range(20):
         height, width = (int(side) for side in random.integers(40, 200, 2))
@@ -52,10 +54,11 @@ def pictures(folder: Path) -> None:
             (image if kind == "RGB" else image.convert(kind)).save(path)
         blobs = Image.fromarray(random.integers(0, 2, (height // 25 + 2, width // 25 + 2), np.uint8))
         labels = np.array(blobs.resize((width, height), Image.Resampling.NEAREST))
-        coloured = np.array(COLOURS["ponds"], np.uint8)[labels]
+        coloured = np.array(COLOURS, np.uint8)[labels]
         labels[: height // 12] = 255
-        Image.fromarray(labels).save(folder / "masks" / f"{path.stem}.png")
-        Image.fromarray(coloured).save(folder / "colours" / f"{path.stem}.png")
+        for kind, picture in (("values", labels), ("colours", coloured)):
+            Image.fromarray(picture).save(folder / kind / "labels" / f"{path.stem}.png")
+            shutil.copy(path, folder / kind / "photos")
 
 
 def peer(folder: Path) -> None:
@@ -86,7 +89,8 @@ def peer(folder: Path) -> None:
             model.decode_head.conv_seg.bias.data -= scores.median() + 0.85  # of a grey picture, half is above the threshold
         state = {f"module.{key}" if name == "ponds" else key: value for key, value in model.state_dict().items()}
         meta = {"epoch": 1, "iter": 4000, "mmseg_version": "1.2.2", "cfg": config.pretty_text}
-        meta["dataset_meta"] = {"classes": classes, "palette": [[10 * index, 255 - 10 * index, 40] for index in range(len(classes))]}
+        palette = COLOURS if len(classes) == 2 else [[10 * index, 255 - 10 * index, 40] for index in range(len(classes))]
+        meta["dataset_meta"] = {"classes": classes, "palette": palette}
         torch.save({"meta": meta, "state_dict": state, "optimizer": {"state": {}, "param_groups": []}}, folder / f"{name}.pth")
         pipeline = Compose(config.test_pipeline)
         out = folder / "mmseg" / name
@@ -100,7 +104,7 @@ def peer(folder: Path) -> None:
             Image.fromarray(labels).save(out / f"{path.stem}.png")
             kept.append((path.stem, labels))
         if name != "street":
-            figures[name] = {kind: _score(IoUMetric, folder / kind, kept, classes) for kind in ("masks", "colours")}
+            figures[name] = {kind: _score(IoUMetric, folder / kind / "labels", kept, classes) for kind in SETS}
     (folder / "mmseg.json").write_text(json.dumps(figures))
 
 
@@ -110,7 +114,7 @@ def _score(metric_class, folder: Path, kept, classes) -> dict[str, float]:
 
     metric = metric_class(iou_metrics=["mIoU"])
     metric.dataset_meta = {"classes": classes}
-    colours = np.array(COLOURS["ponds"])
+    colours = np.array(COLOURS)
     for stem, labels in kept:
         truth = np.array(Image.open(folder / f"{stem}.png"))
         truth = truth if truth.ndim == 2 else (truth[..., None, :] == colours).all(-1).argmax(-1)
@@ -171,10 +175,14 @@ def main() -> None:
             typed(folder, f"segzoo predict {name}.pth pictures -o {name}")
             wrong, pixels = differing(folder, name, folder / name)
             print(f"  {wrong} of {pixels:,} pixels differ from mmseg's")
+        for kind in SETS:
+            typed(folder, f"segzoo data check {kind}")
         for name, kinds in theirs.items():
             for kind, figures in kinds.items():
-                shown = typed(folder, f"segzoo verify {name}.pth --data . --labels {kind} --json")
-                print(f"  mmseg {figures}\n  segzoo {shown}")
+                answer = json.loads(typed(folder, f"segzoo verify {name}.pth --data {kind} --images all --json"))
+                (check,) = (one for one in answer["result"][0]["checks"] if one["rung"] == "mIoU")
+                print(f"  mmseg  {figures}\n  segzoo {check['facts']['modes']['ss']['measured']}")
+        typed(folder, "segzoo report -o report")
 
 
 if __name__ == "__main__":

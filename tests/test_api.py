@@ -51,7 +51,8 @@ def test_labels_shares_and_scores_are_mmsegs(name, model):
 def test_the_library_and_the_command_find_the_same(mode, model, tmp_path):
     options = ["--mode", mode, "--device", "cpu", "-o", str(tmp_path), "--json"]
     done = CliRunner().invoke(main, ["--zoo", "mini", "predict", "mini-mask", *map(str, PHOTOS[:2]), *options])
-    records = json.loads(done.stdout)["result"]
+    *records, totals = json.loads(done.stdout)["result"]
+    assert totals["images"] == 2
     for one, record in zip(segzoo.predict(model, PHOTOS[:2], mode=mode), records, strict=True):
         with Image.open(record["labels"]) as labels:
             assert np.array_equal(one.labels, np.array(labels))

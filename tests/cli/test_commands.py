@@ -368,7 +368,6 @@ def test_verify_names_the_rung_that_a_bad_file_breaks(name, tmp_path):
         (("verify", "ade-mini"), 7, "'ade-mini' is a data set, not a model"),
         (("fetch", "ade-mini"), 7, "it lies beside the manifest"),
         (("verify", "vit-t"), 7, "segzoo --zoo shipped ..., or zoo='shipped' in Python"),
-        (("verify", TAME), 7, "segzoo manifest add"),
         (
             ("verify", "https://weights.example/vit.npz"),
             7,

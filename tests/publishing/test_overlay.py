@@ -571,11 +571,11 @@ def test_a_legend_grows_with_its_picture_and_never_beyond_it(size, original):
     assert column.height == size[0]
     assert column.width <= size[1]
     image = np.zeros((*size, 3), np.uint8)
-    drawn = overlay(image, Prediction(np.zeros(size, np.uint16), shares), named, original)
+    drawn = overlay(image, Prediction(np.zeros(size, np.uint16), shares, named), named, original)
     k = reduction(size, 1 + original)
     assert drawn.height == size[0] // k
     assert drawn.width <= (2 + original) * (size[1] // k) + 12
-    compared = side_by_side(image, [Prediction(np.zeros(size, np.uint16), shares)] * 2, ["a" * 99, "b"], [named, named])
+    compared = side_by_side(image, [Prediction(np.zeros(size, np.uint16), shares, named)] * 2, ["a" * 99, "b"], [named, named])
     assert compared.width <= 4 * size[1] + 18
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from segzoo.cli import main
 from segzoo.datasets.classes import colour
 from segzoo.datasets.decode import read_image
 from segzoo.errors import ConversionError, UsageError
+from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_zoo
@@ -165,6 +167,54 @@ def test_a_file_is_verified_on_a_folder(tmp_path, monkeypatch):
     assert any(note.startswith("backbone: heads and eps are assumed: as in mini-linear") for note in assumed)
 
 
+SHADES = np.array([[9, 200, 40 + 20 * index] for index in range(8)], np.uint8)
+WRITTEN = {
+    "from one": (lambda raw: raw, {}, "from 1, ignore [0]"),
+    "from zero": (lambda raw: np.where(raw == 0, 255, raw - 1).astype(np.uint8), {}, "from 0, ignore [255]"),
+    "as the file says": (lambda raw: raw, {"reduce_zero_label": True}, "from 1, ignore [0]"),
+    "colours": (lambda raw: np.concatenate([[[0, 0, 0]], SHADES]).astype(np.uint8)[raw], {"palette": SHADES.tolist()}, "colours true"),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_a_file_is_verified_on_folders_of_any_names(case, tmp_path, monkeypatch):
+    """The mini zoo's labels written in other ways, in other folders: mmseg's own figure for five images comes out of each."""
+    monkeypatch.chdir(tmp_path)
+    write, meta, rule = WRITTEN[case]
+    for part in ("photos", "truth"):
+        (tmp_path / "mine" / part).mkdir(parents=True)
+    chosen = sorted(IMAGES.iterdir())[:5]
+    for image in chosen:
+        shutil.copy(image, tmp_path / "mine" / "photos")
+        raw = np.array(Image.open(IMAGES.parents[1] / "annotations" / "validation" / f"{image.stem}.png"))
+        Image.fromarray(write(raw)).save(tmp_path / "mine" / "truth" / f"{image.stem}.png")
+    path = own(tmp_path, dataset_meta={"classes": tuple("abcdefgh"), **meta})
+    done = run("verify", path, "--data", "mine", "--images", "all", "--device", "cpu", "--json")
+    if case == "colours":  # black is no class of the file's
+        assert done.exit_code == 8
+        assert "#000000" in done.stdout
+        return
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)["result"][0]["checks"][4]["facts"]
+    stored = json.loads((MINI / "expected" / "metrics.json").read_text())["linear/ss"]["per_image"]
+    for image in chosen:
+        counts = Counts.from_sparse(facts["modes"]["ss"]["per_image"][image.name], 8)
+        for kind in ("intersect", "pred", "label"):
+            assert getattr(counts, kind).tolist() == [int(value) for value in stored[image.name][kind]]
+    assert "labels in truth, 5 of split " in done.stderr
+    assert rule in done.stderr
+
+
+def test_a_report_shows_the_receipt_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = own(tmp_path, CLASSES=tuple("abcdefgh"))
+    assert run("verify", path, "--data", MINI / "ade_mini", "--images", "2", "--device", "cpu").exit_code == 0
+    done = run("report", path, "--data", MINI / "ade_mini", "--device", "cpu")
+    assert done.exit_code == 0, done.stderr
+    assert "own: passed; mIoU measured, none reported" in done.stdout
+    assert list((tmp_path / "report" / "pictures").glob("own-best-*.jpg"))
+
+
 def test_a_file_that_the_zoo_knows_is_called_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "copy.pth").write_bytes(LINEAR.read_bytes())
@@ -178,7 +228,7 @@ def test_a_file_that_the_zoo_knows_is_called_by_its_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "meta", "code", "said"),
     [
-        ("empty", {}, 8, "no images with labels found in the folders of a known data set"),
+        ("empty", {}, 8, "no images below it"),
         ("nowhere", {}, 8, "no such folder"),
         (MINI / "ade_mini", {"dataset_meta": {"classes": tuple("abcdefgh"), "reduce_zero_label": False}}, 8, "0 is a class by meta"),
     ],

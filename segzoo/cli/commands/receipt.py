@@ -117,6 +117,6 @@ def none_yet(zoo: Zoo) -> NotFoundError:
 
     everywhere = receipts()
     others = sorted(folder.name for folder in everywhere.glob("*") if any(folder.glob("*.json")))
-    known = [f"--zoo {other}" for other in others if other in PACKAGED]
-    hint = "segzoo verify NAME writes one"
+    known = [f"--zoo {other}" for other in others if other in PACKAGED and other != zoo.label]
+    hint = "segzoo verify NAME writes one, and segzoo report FILE --data DIR shows that of a file of your own"
     return NotFoundError(f"{everywhere}: no receipts of this zoo", hint=f"{hint}; there are some of {', '.join(known)}" if known else hint)

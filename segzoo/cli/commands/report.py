@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Make a page of receipts: verdicts, plots, classes, images, provenance.")
-@click.argument("names", nargs=-1, metavar="[NAME]...", type=ZooName("backbones", "models"))
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...", type=ZooName("backbones", "models", or_file=True))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo, also those not verified yet.")
 @click.option("-o", "--output", type=OutputFolder(), metavar="DIR", default=Path("report"), show_default=True, help="Folder for the page.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, if it is not beside the manifest.")
@@ -43,21 +43,25 @@ def report(
     Examples:
       segzoo --zoo mini verify --all && segzoo --zoo mini report
       segzoo report vit-t-mask vit-s-mask --data ADEChallengeData2016 -o report/
+      segzoo verify own.pth --data scenes/ && segzoo report own.pth --data scenes/
     """
     from segzoo.cli.commands.receipt import none_yet
     from segzoo.cli.terminal.answer import show_json
-    from segzoo.cli.terminal.progress import work_progress
-    from segzoo.zoo.names import resolve
+    from segzoo.cli.terminal.progress import byte_progress, work_progress
 
     require("matplotlib", "jinja2", "torch", "PIL")  # before anything is read; jinja2 is needed at the very end
     from segzoo.publishing.report.make import illustrate, refuse_other_page, section_of, write_page
+    from segzoo.zoo.own.entry import Wishes
+    from segzoo.zoo.own.verified import chosen
 
     zoo = choice.open()
     kept = [name for name in zoo.manifest.entries if zoo.receipt_of(name).is_file()]
     if not (names or every or kept):
         raise none_yet(zoo)
-    entries = resolve(zoo, names or (() if every else kept), every, zoo.manifest.entries)
     refuse_other_page(output)
+    with byte_progress("files") as said:
+        found = chosen(zoo, names or (() if every else kept), every, data, Wishes(), said)
+    zoo, entries = found.zoo, found.entries
     sections = [section_of(name, entry, zoo, choice.option) for name, entry in entries.items()]
     illustrated = []
     with work_progress("entries", len(sections)) as done:
