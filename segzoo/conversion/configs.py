@@ -83,13 +83,12 @@ def pair(value: Any) -> tuple[int, int]:
     return (sides[0], sides[1])
 
 
-def channels(value: Any) -> tuple[float, float, float]:
+def channels(value: Any) -> tuple[float, ...]:
     values = content(value)
     values = (values,) if _number(values) else values
-    if not isinstance(values, list | tuple) or len(values) not in (1, 3) or not all(map(_number, values)):
-        raise ValueError("one number, or one each for red, green and blue")
-    values = tuple(map(float, values)) * (3 // len(values))
-    return (values[0], values[1], values[2])
+    if not isinstance(values, list | tuple) or not values or not all(map(_number, values)):
+        raise ValueError("one number, or one for each channel")
+    return tuple(map(float, values)) * (3 if len(values) == 1 else 1)
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -393,5 +392,5 @@ def _of_images(images: Mapping[str, Any], source: str) -> dict[str, Fact]:
     return reader.facts
 
 
-def _of_255(values: tuple[float, float, float]) -> tuple[float, ...]:
+def _of_255(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(255 * value for value in values)

@@ -53,6 +53,35 @@ def read_image(path: Path) -> np.ndarray:
         raise unreadable(path, "image", error) from error
 
 
+def read_bands(path: Path, channels: int) -> np.ndarray:
+    """The bands of an image as its file stores them, uint8 (h, w, channels), turned as its EXIF says: for models that take no RGB.
+
+    Raises EnvironmentFault for an image of another number of bands, or not of 8 bits.
+    """
+    try:
+        with opened(path) as image:
+            bands = image.getbands()
+            if image.mode not in _OF_BYTES or len(bands) != channels:
+                raise EnvironmentFault(
+                    f"{path}: {image.mode}, {len(bands)} {'band' if len(bands) == 1 else 'bands'}; the model takes {channels}, of 8 bits each",
+                    hint=f"give it pictures of just {'one band, such as grey PNGs' if channels == 1 else f'{channels} bands, such as TIFFs'}",
+                )
+            image.load()
+            pixels = np.array(image).reshape(image.height, image.width, channels)
+            exif = b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else (image.info.get("exif") or b"")
+            return _turned(pixels, _orientation(exif))
+    except UNREADABLE as error:
+        raise unreadable(path, "image", error) from error
+
+
+_OF_BYTES = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
+
+
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Pixels uint8 (h, w, channels) as a person is shown them, (h, w, 3): the first three bands, or the only one as grey."""
+    return pixels if pixels.shape[2] == 3 else pixels[..., :3] if pixels.shape[2] > 3 else np.repeat(pixels[..., :1], 3, axis=2)
+
+
 def pixels_of(path: Path) -> int:
     """The number of pixels of an image, from its header."""
     try:

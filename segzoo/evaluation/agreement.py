@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from segzoo.datasets.decode import read_pair
-from segzoo.datasets.image import read_image
 from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.evaluator import Evaluator
@@ -24,7 +23,7 @@ def explained(evaluator: Evaluator, sample: Sample, found: Counts, expected: Cou
     another number of windows at once already rounds otherwise. A pixel that goes to another class changes each kind of count
     by at most two in sum.
     """
-    image, label = read_pair(sample, evaluator.classes)
+    image, label = read_pair(sample, evaluator.classes, evaluator.channels)
     best = evaluator.scores(image, mode).topk(2, dim=0).values.cpu()
     margin = _MARGINS.get(evaluator.precision, MARGIN)
     close = int(((best[0] - best[1] < margin).numpy() & (label != ignored(evaluator.classes))).sum())
@@ -36,7 +35,7 @@ def agreement(one: Evaluator, other: Evaluator, chosen: Sequence[Sample], mode: 
     """The share of pixels to which two evaluators give the same class."""
     same = pixels = 0
     for sample in chosen:
-        image = read_image(sample.image)
+        image = one.read(sample.image)
         mine, theirs = (evaluator.scores(image, mode).argmax(0).cpu() for evaluator in (one, other))
         same, pixels = same + int((mine == theirs).sum()), pixels + mine.numel()
     return {"images": len(chosen), "pixels_percent": round(100 * same / pixels, 4)}

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segzoo.datasets.decode import read_pair
+from segzoo.datasets.image import read_bands, read_image
 from segzoo.datasets.sample import Sample
 from segzoo.errors import EnvironmentFault
 from segzoo.evaluation import protocols
@@ -53,6 +55,8 @@ class Evaluator:
                 raise
             raise EnvironmentFault(f"out of memory: the model does not fit on {self.device}", hint="--device cpu, or another GPU") from error
         self.patch: int = self.model.stride  # type: ignore[assignment]
+        self.channels: int = getattr(self.model, "channels", 3)
+        self.protocol = protocols.of_channels(self.protocol, self.channels)
         self.binary: bool = getattr(self.model, "outputs", self.classes) == 1
         self.threshold = self.protocol.threshold or THRESHOLD
         self.tokens = _TOKENS.get(self.device.type, _TOKENS_ELSEWHERE)
@@ -60,8 +64,16 @@ class Evaluator:
 
     # an image
 
+    def read(self, path: Path) -> np.ndarray:
+        """An image from its file as the model takes it: RGB uint8 (h, w, 3), or as many bands as it has channels. Raises EnvironmentFault."""
+        return read_image(path) if self.channels == 3 else read_bands(path, self.channels)
+
     def views(self, image: np.ndarray, mode: str) -> list[View]:
-        """What the model sees of an RGB image uint8 (h, w, 3). Raises EnvironmentFault for one that is too thin, UsageError for a mode."""
+        """What the model sees of an image uint8 (h, w, channels), mostly RGB. Raises EnvironmentFault for one that is too thin or has other
+        channels, UsageError for a mode.
+        """
+        if image.shape[2] != self.channels:
+            raise EnvironmentFault(f"the image has {image.shape[2]} channels, and the model takes {self.channels}")
         protocols.refuse_mode(mode, 1 if self.binary else self.classes)
         return protocols.views(_sent(image, self.device), self.protocol, mode, self.patch)
 
@@ -123,7 +135,7 @@ class Evaluator:
         """
         together = max(self.together // protocols.views_per_image(mode), 1)
         groups = [chosen[start : start + together] for start in range(0, len(chosen), together)][shard[0] :: shard[1]]
-        pairs = _ahead(lambda sample: read_pair(sample, self.classes), [sample for group in groups for sample in group])
+        pairs = _ahead(lambda sample: read_pair(sample, self.classes, self.channels), [sample for group in groups for sample in group])
         for group in groups:
             yield from zip(group, self._counted(group, [next(pairs) for _ in group], mode), strict=True)
 

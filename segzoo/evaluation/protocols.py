@@ -86,6 +86,18 @@ def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[Vie
     return found
 
 
+def of_channels(protocol: Protocol, channels: int) -> Protocol:
+    """The protocol with mean and deviation for so many channels. Raises EnvironmentFault where it has those of another number."""
+    if len(protocol.mean) == len(protocol.std) == channels:
+        return protocol
+    if len({*protocol.mean}) > 1 or len({*protocol.std}) > 1:
+        raise EnvironmentFault(
+            f"the model takes {channels} {'channel' if channels == 1 else 'channels'}, and the protocol has mean and std of {len(protocol.mean)}",
+            hint="mean and std in a manifest are one number for all channels, or one each",
+        )
+    return protocol.model_copy(update={"mean": protocol.mean[:1] * channels, "std": protocol.std[:1] * channels})
+
+
 def seen(image: Tensor, protocol: Protocol) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The pixels of a resized image uint8 (h, w, 3), and what makes the model's input of windows of them; see `View`.
 
@@ -112,7 +124,7 @@ def _first(windows: Tensor) -> Tensor:
 
 
 @lru_cache(64)
-def _channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device)  # once a device: a copy to a GPU waits for the network
 
 

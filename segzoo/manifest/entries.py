@@ -108,7 +108,7 @@ def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-Channels = Annotated[tuple[float, float, float], BeforeValidator(_channels, json_schema_input_type=float | tuple[float, float, float])]
+Channels = Annotated[tuple[float, ...], Field(min_length=1), BeforeValidator(_channels, json_schema_input_type=float | tuple[float, ...])]
 
 
 class Protocol(Record):

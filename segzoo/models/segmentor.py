@@ -32,6 +32,11 @@ class Segmenter(nn.Module):
         return int(self.backbone.stride)  # type: ignore[arg-type]
 
     @property
+    def channels(self) -> int:
+        """The channels of its images."""
+        return int(getattr(self.backbone, "channels", 3))
+
+    @property
     def outputs(self) -> int:
         """Scores of a patch: one for each class, or a single one that tells foreground from background."""
         return int(self.decode_head.outputs)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ class Ready(Segmenter):
     def _predicted(self, evaluator: Evaluator, number: int, given: Picture, mode: str, scores: bool) -> Prediction:
         where = str(given) if isinstance(given, str | Path) else f"image {number}"
         try:
-            return predict(evaluator, picture(given), self.classes, mode, scores)
+            return predict(evaluator, picture(given, evaluator.channels), self.classes, mode, scores)
         except (EnvironmentFault, UsageError) as error:
             if where in error.message:
                 raise

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from support import GOLDEN, MINI
 
+import segzoo
 from segzoo.cli import main
 from segzoo.datasets.classes import colour
 from segzoo.datasets.decode import read_image
@@ -249,3 +250,62 @@ def test_a_config_is_for_a_file_of_ones_own(tmp_path):
     ):
         done = run(*command)
         assert (done.exit_code, "--config" in done.stderr) == (2, True)
+
+
+def other_channels(folder, channels):
+    """The mini linear Segmenter for grey pictures, or with a fourth channel that it ignores: what it sees in RGB is what it must see in these."""
+    path = own(folder)
+    whole = torch.load(path, weights_only=False)
+    name = "backbone.patch_embed.projection.weight"
+    weight = whole["state_dict"][name]
+    whole["state_dict"][name] = weight.sum(1, keepdim=True) if channels == 1 else torch.cat([weight, torch.zeros_like(weight[:, :1])], 1)
+    text = re.sub(r"mean=\[.*?\]", f"mean={[127.5] * channels}", GIVEN["text"], flags=re.S)
+    text = re.sub(r"std=\[.*?\]", f"std={[127.5] * channels}", text, flags=re.S)
+    whole["meta"] = {"cfg": text, "CLASSES": tuple("abcdefgh")}
+    torch.save(whole, path)
+    return path
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_pictures_of_other_channels_are_fed_as_they_are_stored(channels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.array(Image.open(FIRST).convert("L" if channels == 1 else "RGBA"))
+    picture = tmp_path / ("grey.png" if channels == 1 else "bands.tif")
+    Image.fromarray(pixels).save(picture)
+    Image.fromarray(pixels).convert("RGB").save(tmp_path / "rgb.png")
+    path = other_channels(tmp_path, channels)
+    done = run("predict", path, picture, "-o", "out", "--device", "cpu")
+    assert done.exit_code == 0, done.stderr
+    (tmp_path / "plain").mkdir()
+    text = re.sub(r"(mean|std)=\[.*?\]", r"\1=[127.5, 127.5, 127.5]", GIVEN["text"], flags=re.S)
+    plain = own(tmp_path / "plain", cfg=text, CLASSES=tuple("abcdefgh"))
+    assert run("predict", plain, "rgb.png", "-o", "out", "--device", "cpu").exit_code == 0
+    mine, theirs = (np.array(Image.open(tmp_path / "out" / f"{stem}.labels.png")) for stem in (picture.stem, "rgb"))
+    assert (mine != theirs).mean() < 1e-3  # the convolution adds up in another order
+    assert len(np.unique(theirs)) > 1
+    model = segzoo.load(path, zoo="mini")
+    assert np.array_equal(model.predict([picture])[0].labels, mine)
+    assert np.array_equal(model.predict([pixels.reshape(*pixels.shape[:2], channels)])[0].labels, mine)
+
+
+@pytest.mark.parametrize(
+    ("channels", "picture", "said"), [(1, "rgb.png", "RGB, 3 bands; the model takes 1"), (4, "grey.png", "L, 1 band; the model takes 4")]
+)
+def test_what_cannot_be_fed_is_said(channels, picture, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.open(FIRST).convert("L" if "grey" in picture else "RGB").save(tmp_path / picture)
+    done = run("predict", other_channels(tmp_path, channels), picture, "-o", "out", "--device", "cpu")
+    assert done.exit_code == 8
+    assert said in done.stderr
+    assert "hint: give it pictures of just" in done.stderr
+
+
+def test_mean_and_std_of_another_number_of_channels_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = other_channels(tmp_path, 4)
+    whole = torch.load(path, weights_only=False)
+    whole["meta"]["cfg"] = GIVEN["text"]
+    torch.save(whole, path)
+    Image.open(FIRST).convert("RGBA").save(tmp_path / "bands.tif")
+    done = run("predict", path, "bands.tif", "-o", "out", "--device", "cpu")
+    assert (done.exit_code, "the model takes 4 channels, and the protocol has mean and std of 3" in done.stderr) == (8, True)

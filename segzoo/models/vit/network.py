@@ -90,7 +90,7 @@ class VisionTransformer(nn.Module):
         resample: str = "bicubic",
     ):
         super().__init__()
-        self.width, self.stride, self.grid = width, patch, grid
+        self.width, self.stride, self.grid, self.channels = width, patch, grid, channels
         self.resample = resample
         self.extra = 1 + distilled
         self.patch_embed = PatchEmbedding(width, patch, channels)

@@ -10,7 +10,7 @@ from typing import Any
 from segzoo.errors import ConversionError
 from segzoo.layouts.vit.geometry import Geometry
 
-PerChannel = tuple[float, float, float]
+PerChannel = tuple[float, ...]
 _TIMM_EPS = 1e-6
 
 

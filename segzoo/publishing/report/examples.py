@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from segzoo.datasets.decode import read_pair
+from segzoo.datasets.image import as_rgb
 from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of, mean_iou
@@ -51,11 +52,12 @@ def extremes(per_image: Mapping[str, Counts]) -> dict[str, str]:
 
 def see_again(evaluator: Evaluator, sample: Sample, which: str, expected: Counts, classes: Classes, mode: str) -> SeenAgain:
     """Run one image through the model again, and draw it. Raises EnvironmentFault for an image that cannot be read."""
-    image, label = read_pair(sample, evaluator.classes)
+    image, label = read_pair(sample, evaluator.classes, evaluator.channels)
     found = evaluator.label_map(image, mode)
+    shown = as_rgb(image)
     labelled = label != ignored(evaluator.classes)
     wrong = labelled & (found != label)
-    panels = [Image.fromarray(image), _true(image, label, labelled, classes), tinted(image, found, classes), _apart(image, wrong, labelled)]
+    panels = [Image.fromarray(shown), _true(shown, label, labelled, classes), tinted(shown, found, classes), _apart(shown, wrong, labelled)]
     occurring = sorted({*np.unique(label[labelled]).tolist(), *np.unique(found).tolist()})
     names = list(classes)
     return SeenAgain(
