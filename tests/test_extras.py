@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from support import MINI
+from support import MINI, slow_after
 
 from segzoo.errors import EnvironmentFault
 from segzoo.extras import LIBRARIES, installed, lacking, missing
@@ -52,7 +52,7 @@ for call in calls:
 """
 
 
-@pytest.mark.parametrize("library", NEEDED)
+@pytest.mark.parametrize("library", slow_after(2, NEEDED))
 def test_without_a_library_the_line_to_type_is_said(library, tmp_path):
     commands, calls = NEEDED[library]
     given = json.dumps([library, commands, calls])

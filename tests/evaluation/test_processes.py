@@ -166,7 +166,7 @@ def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"WORLD_SIZE": 2}, "RANK is not"),
+        pytest.param({"WORLD_SIZE": 2}, "RANK is not", marks=pytest.mark.slow),
         pytest.param({"WORLD_SIZE": 2, "RANK": 0}, "the 2 processes of this run do not reach each other", marks=pytest.mark.slow),
     ],
 )

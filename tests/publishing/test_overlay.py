@@ -185,6 +185,7 @@ def test_an_image_too_thin_to_be_seen_is_one_that_is_left_out(folder):
     assert alone.stderr.endswith("0 of 1 image done\n")
 
 
+@pytest.mark.slow
 def test_on_a_terminal_results_stand_above_the_bar(folder):
     mine, theirs = pty.openpty()
     for number in range(4):

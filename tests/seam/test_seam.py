@@ -150,6 +150,7 @@ def test_a_wrong_index_is_refused(lab, tmp_path):
     assert not (tmp_path / "x.npz").exists()
 
 
+@pytest.mark.slow
 def test_verify_predict_and_a_manifest_of_ones_own(lab, tmp_path):
     shown = segzoo(lab, "--zoo", "zoo.yaml", "-v", "verify", "joiner", "--images", "4", "--device", "cpu")
     assert "widths 8 and 12" in shown

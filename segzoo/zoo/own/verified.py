@@ -43,7 +43,7 @@ def chosen(zoo: Zoo, names: Iterable[str], every: bool, data: Path | None, wishe
             raise UsageError("--config and --like are for a file of your own, and no file is named", hint="leave them out")
         return Chosen(zoo, resolve(zoo, names, every, among))
     for name in names:
-        if name in among or not Path(name).is_file():
+        if name in among or not Path(name).is_file() or name.endswith(".json"):  # the error calls a receipt one
             entries |= resolve(zoo, [name], False, among)
             continue
         taken = take(name, zoo.base, zoo, said)
