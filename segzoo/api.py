@@ -52,19 +52,21 @@ def export(
     form: str,
     zoo: Zoos = None,
     like: str | None = None,
+    config: str | Path | None = None,
     offline: bool | None = None,
     mirror: Mirrors = None,
 ) -> Publication:
     """Write a model as a folder that another library loads, as `segzoo export` does; `name` is a backbone or model of the zoo, or a file.
 
-    `form` is `safetensors`, `hf`, `timm` or `onnx`; `like` names the entry that a file is like, where its tensors leave that open.
+    `form` is `safetensors`, `hf`, `timm` or `onnx`; `like` names the entry that a file is like, where its tensors leave that open;
+    `config` is the config that the file was trained with, where it has none in it.
     Raises UsageError where the folder exists already, ConversionError where the form cannot hold the model, NotFoundError,
     EnvironmentFault, and what fetching raises.
     """
     from segzoo.publishing.export.export import publish
     from segzoo.zoo.zoo import open_zoo
 
-    return publish(name, Path(folder), form, open_zoo(zoo, offline, mirror), like)
+    return publish(name, Path(folder), form, open_zoo(zoo, offline, mirror), like, config=Path(config) if config else None)
 
 
 @named
@@ -133,6 +135,7 @@ def load(
     train: bool = False,
     zoo: Zoos = None,
     like: str | None = None,
+    config: str | Path | None = None,
     offline: bool | None = None,
     mirror: Mirrors = None,
 ) -> nn.Module:
@@ -141,12 +144,13 @@ def load(
     It takes RGB (b, 3, H, W) float32, from 0 to 255 and normalised by (x - mean) / std of its protocol. A Segmenter returns scores
     (b, classes, H, W), and has `classes`, `protocol` and `predict`, which runs whole pictures. A backbone returns a grid (b, d, H/p, W/p).
     Both have `features(image, layers)`. With `train` the module is in training mode and its weights want gradients. `like` names the entry
-    that a file is like, where its geometry alone does not tell. Raises NotFoundError, ConversionError, and what fetching raises.
+    that a file is like, where its geometry alone does not tell; `config` is the config that it was trained with, where it has none in it.
+    Raises NotFoundError, ConversionError, and what fetching raises.
     """
     from segzoo.zoo.ready import ready
     from segzoo.zoo.zoo import open_zoo
 
-    module = ready(source, open_zoo(zoo, offline, mirror), like)
+    module = ready(source, open_zoo(zoo, offline, mirror), like, Path(config) if config else None)
     return module.train().requires_grad_(True) if train else module
 
 
@@ -161,6 +165,7 @@ def predict(
     precision: str | None = None,
     zoo: Zoos = None,
     like: str | None = None,
+    config: str | Path | None = None,
     offline: bool | None = None,
     mirror: Mirrors = None,
 ) -> Prediction | list[Prediction]:
@@ -179,7 +184,7 @@ def predict(
     one_of("mode", mode, MODES)
     if isinstance(model, str | Path):
         at = device_of(device or best_device())
-        running = segmenter(load(model, zoo=zoo, like=like, offline=offline, mirror=mirror)).to(at)
+        running = segmenter(load(model, zoo=zoo, like=like, config=config, offline=offline, mirror=mirror)).to(at)
     else:
         running = segmenter(model)
         if device is not None and device_of(device) != running.device:

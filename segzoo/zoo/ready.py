@@ -68,12 +68,14 @@ class Ready(Segmenter):
         return Evaluator(model, self.protocol, len(self.classes), weight.device, precision)
 
 
-def ready(source: str | Path, zoo: Zoo, like: str | None = None, said: ByteProgress = lambda done, whole: None) -> nn.Module:
-    """A model or a backbone of the zoo by name, or one in a file of one's own, in any layout.
+def ready(
+    source: str | Path, zoo: Zoo, like: str | None = None, config: Path | None = None, said: ByteProgress = lambda done, whole: None
+) -> nn.Module:
+    """A model or a backbone of the zoo by name, or one in a file of one's own, in any layout; `config` is that of the file.
 
     Raises UsageError where several entries fit a file and they differ; NotFoundError, ConversionError, and what fetching raises.
     """
-    matched = match_entry(source, zoo, zoo.manifest.entries, like, said)
+    matched = match_entry(source, zoo, zoo.manifest.entries, like, said, config)
     if isinstance(matched.entry, Model):
         return Ready(loaded_of(matched))
     return module(matched.file, matched.entry)

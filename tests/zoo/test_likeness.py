@@ -309,3 +309,20 @@ def test_mean_and_std_of_another_number_of_channels_are_refused(tmp_path, monkey
     Image.open(FIRST).convert("RGBA").save(tmp_path / "bands.tif")
     done = run("predict", path, "bands.tif", "-o", "out", "--device", "cpu")
     assert (done.exit_code, "the model takes 4 channels, and the protocol has mean and std of 3" in done.stderr) == (8, True)
+
+
+def test_a_config_is_given_in_python_and_to_export(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "given.py").write_text(GIVEN["text"])
+    path = own(tmp_path, CLASSES=tuple("abcdefgh"))
+    model = segzoo.load(path, zoo="mini", config="given.py")
+    assert (model.protocol.windows, model.backbone.layers[0].attn["attn"].heads) == (((64, 48), (48, 32)), 4)
+    assert list(model.predict([FIRST])[0].classes) == list("abcdefgh")
+    found = segzoo.predict(path, FIRST, zoo="mini", config="given.py", device="cpu")
+    assert np.bincount(found.labels.ravel(), minlength=8).tolist() == GIVEN["pixels"][FIRST.name]
+    done = run("export", path, "-o", "out", "--as", "safetensors", "--config", "given.py")
+    assert done.exit_code == 0, done.stderr
+    assert "taken for None" not in done.stderr
+    told = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (told["heads"], told["mean"], [one["name"] for one in told["classes"]]) == (4, [123.675, 116.28, 103.53], list("abcdefgh"))
+    assert told["protocol"]["crop"] == [64, 48]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from segzoo.cli.completion import ZooName
-from segzoo.cli.options import Choice, network_options
+from segzoo.cli.options import Choice, config_option, network_options
 from segzoo.cli.output import OutputFolder
 from segzoo.vocabulary import FORMS
 
@@ -17,10 +17,11 @@ from segzoo.vocabulary import FORMS
 @click.option("-o", "--output", required=True, type=OutputFolder(), metavar="DIR", help="The folder to write; it must not exist yet.")
 @click.option("--as", "form", required=True, type=click.Choice(FORMS), help="The library that is to load it.")
 @click.option("--like", metavar="NAME", type=ZooName("backbones", "models"), help="The entry of the zoo that your own file is like.")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the files with their hashes as JSON.")
 @network_options
 @click.pass_obj
-def export(choice: Choice, name: str, output: Path, form: str, like: str | None, as_json: bool) -> None:
+def export(choice: Choice, name: str, output: Path, form: str, like: str | None, config: Path | None, as_json: bool) -> None:
     """Write a backbone or model as a folder that another library loads as it is, with a model card.
 
     \b
@@ -46,14 +47,14 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     from segzoo.publishing.export.export import publish
 
     with byte_progress(name) as said:
-        made = publish(name, output, form, choice.open(), like, said, tell)
+        made = publish(name, output, form, choice.open(), like, said, tell, config)
     if as_json:
         facts = asdict(made)
         show_json({"as": facts.pop("form"), **facts, "folder": str(made.folder)})
     else:
         for file in made.files:
             show(f"{output / file.name}  {megabytes(file.size)}")
-    if made.like != name:
+    if made.like not in (None, name):
         tell(f"{name}: taken for {made.like}, whose geometry it has")
     for section in made.left_out:
         tell(f"left out: {section}, for which the form '{form}' has no place")

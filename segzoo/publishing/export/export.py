@@ -60,9 +60,10 @@ def publish(
     like: str | None = None,
     said: ByteProgress = lambda done, whole: None,
     note: Callable[[str], None] = lambda text: None,
+    config: Path | None = None,
 ) -> Publication:
     """Write an entry of the zoo, or a file that is like one, as a folder of this form, one of `WRITERS`. `note` is called before slow work,
-    with a text for the user.
+    with a text for the user. `config` is that of a file of one's own.
 
     Raises UsageError (the folder exists already, no such form), ConversionError (the form cannot hold the model), EnvironmentFault (disk,
     a missing extra), NotFoundError, and what fetching raises.
@@ -70,7 +71,7 @@ def publish(
     if form not in WRITERS:
         raise UsageError(f"no form '{form}'; there are {', '.join(WRITERS)}")
     with whole_folder(folder) as part:  # an existing folder is refused before anything is fetched
-        matched = match_entry(source, zoo, zoo.manifest.entries, like, said)
+        matched = match_entry(source, zoo, zoo.manifest.entries, like, said, config)
         named = matched.entry.protocol.dataset if isinstance(matched.entry, Model) else None
         dataset = zoo.manifest.datasets[named] if named is not None else None
         if form in _SLOW:

@@ -78,7 +78,7 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
     whole = not _plan(matched, own).filled and "distilled stem" not in matched.file.found.sections
     to = "mmseg" if whole else own  # both are the same, except for a distillation token, and for biases that a file may lack
     facts = _facts(matched, _plan(matched, to))
-    _json(folder / _CONFIG, configs.of_loader(facts, _more(matched, dataset)))
+    _json(folder / _CONFIG, configs.of_loader(facts, _more(matched)))
     loader = folder / ("segmenter.py" if isinstance(matched.entry, Model) else "vit.py")
     loader.write_text(Path(__file__).with_name("standalone.py").read_text(encoding="utf-8"), encoding="utf-8")
     return replace(_weights(matched, folder, to, said), form="safetensors", **_pixels(facts))
@@ -92,7 +92,7 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     own = OWN[matched.file.family.name]
     steps = _plan(matched, own)
     facts = _facts(matched, steps)
-    _json(folder / _CONFIG, configs.of_loader(facts, _more(matched, dataset)))
+    _json(folder / _CONFIG, configs.of_loader(facts, _more(matched)))
     model = module(matched.file, matched.entry, network=AnySize)
     output = "scores" if isinstance(matched.entry, Model) else "features"
     write_graph(model, folder / "model.onnx", facts.geometry.patch, output, channels=facts.geometry.channels)
@@ -172,7 +172,7 @@ def _weights(matched: Matched, folder: Path, to: str | Layout, said: ByteProgres
     return Made("", report.target_layout, report.read, report.written, report.dropped)
 
 
-def _more(matched: Matched, dataset: Dataset | None) -> dict[str, Any]:
+def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
