@@ -95,3 +95,23 @@ def test_a_name_that_is_blocked_counts_as_not_here(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert not installed("jinja2")
     assert installed("click")
+
+
+BASE = """
+import sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "PIL", "jax", "matplotlib", "jinja2", "onnx", "onnxruntime", "onnxscript"):
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+sys.meta_path.insert(0, Refused())
+from click.testing import CliRunner
+from segzoo.cli import main
+for words in ("fetch --all", "convert mini-vit vit.pth", "inspect vit.pth", "verify --all", "receipt check mini-vit", "manifest check"):
+    done = CliRunner().invoke(main, ["--zoo", "mini", *words.split()])
+    assert done.exit_code == 0, (words, done.output)
+"""
+
+
+def test_the_base_install_is_enough_for_all_but_pictures_and_numbers(tmp_path):
+    done = subprocess.run([sys.executable, "-c", BASE], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

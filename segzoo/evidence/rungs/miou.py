@@ -17,7 +17,6 @@ from segzoo.evaluation.counts import Counts, accuracy, counts_of, iou, metrics, 
 from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import Check
 from segzoo.evidence.ladder import Climb, Setting
-from segzoo.evidence.rungs.labels import labels_fit
 from segzoo.evidence.rungs.outcome import outcome, wrong
 from segzoo.evidence.rungs.question import KnownCounts, Question, ask, basis_of, counts_known, kept_of
 from segzoo.extras import lacking
@@ -45,6 +44,7 @@ def check_miou(climb: Climb) -> Check:
         if fault := lacking(module):
             raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
     from segzoo.evaluation.processes import World
+    from segzoo.evidence.rungs.labels import labels_fit
 
     world = setting.world or World()
     with world.together():

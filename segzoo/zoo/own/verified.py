@@ -13,7 +13,6 @@ from segzoo.manifest.entries import Dataset, Entry, Model
 from segzoo.zoo.likeness import known_entry
 from segzoo.zoo.names import resolve
 from segzoo.zoo.own.entry import Wishes
-from segzoo.zoo.own.folder import data_set_in, holds
 from segzoo.zoo.own.propose import propose
 from segzoo.zoo.own.take import Taken, take
 from segzoo.zoo.zoo import ByteProgress, Zoo
@@ -71,6 +70,8 @@ def _own(zoo: Zoo, taken: Taken, data: Path | None, wishes: Wishes) -> tuple[str
     notes = tuple(f"{section}: {note}" for section, note in proposal.notes.items() if section) + tuple(proposal.apart)
     if not isinstance(entry, Model) or data is None:
         return name, entry, notes, None
+    from segzoo.zoo.own.folder import data_set_in, holds  # Pillow, which nothing but a folder needs
+
     classes = manifest.classes_of(entry)
     named = entry.protocol.dataset
     if named is not None and holds(data, manifest.datasets[named]):
