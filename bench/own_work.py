@@ -2,11 +2,11 @@
 
     python bench/own_work.py --peer PYTHON [--keep FOLDER]
 
-PYTHON is that of an environment with mmseg 1.2.2 (bench/evaluate.py says which packages). In it mmseg builds three models of small size with
+PYTHON is that of an environment with mmseg 1.2.2 (bench/evaluate.py says which packages). In it mmseg builds four models of small size with
 random weights, and saves them as its runner does: a Segmenter of 19 classes by the stock config of 1.2 (no patch bias), one of 2 classes
-under a wrapper's `module.`, and a binary one with a single output. Then it labels twenty pictures of all kinds and sizes, and scores two
-sets of labels: values from 0 with 255 to ignore, and colours. segzoo is given the same files on its command line, without a manifest.
-Printed are the commands as they are typed, the pixels that differ from mmseg's, and both sides' figures.
+under a wrapper's `module.`, a binary one with a single output, and one whose 144 positions are 8 x 18. Then it labels twenty pictures of
+all kinds and sizes, and scores two sets of labels: values from 0 with 255 to ignore, and colours. segzoo is given the same files on its
+command line, without a manifest. Printed are the commands as they are typed, the pixels that differ from mmseg's, and both sides' figures.
 """
 
 import argparse
@@ -25,6 +25,7 @@ CLASSES = {
     "street": [f"kind {number}" for number in range(19)],
     "ponds": ["land", "water"],
     "cells": ["background", "cell"],
+    "wide": ["left", "middle", "right"],
 }
 COLOURS = [[200, 140, 60], [30, 90, 220]]
 SETS = ("values", "colours")
@@ -62,7 +63,7 @@ def pictures(folder: Path) -> None:
 
 
 def peer(folder: Path) -> None:
-    """The part of mmseg: three checkpoints, the labels of every picture, and the figures of its own metric."""
+    """The part of mmseg: four checkpoints, the labels of every picture, and the figures of its own metric."""
     import mmcv_stand_in
 
     mmcv_stand_in.install()
@@ -81,8 +82,9 @@ def peer(folder: Path) -> None:
         config = Config(_config(name, len(classes)))
         torch.manual_seed(number)
         model = build_segmentor(config.model).eval()
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
+        for key, parameter in model.named_parameters():
+            norm = parameter.dim() == 1 and key.endswith("weight")
+            torch.nn.init.normal_(parameter, 1.0 if norm else 0.0, 0.3)
         if name == "cells":  # foreground and background in about equal parts
             with torch.inference_mode():
                 scores = model.encode_decode(torch.zeros(1, 3, 64, 64), [{"img_shape": (64, 64), "ori_shape": (64, 64)}])
@@ -103,7 +105,7 @@ def peer(folder: Path) -> None:
             labels = sample.pred_sem_seg.data[0].to(torch.uint8).numpy()
             Image.fromarray(labels).save(out / f"{path.stem}.png")
             kept.append((path.stem, labels))
-        if name != "street":
+        if len(classes) == 2:
             figures[name] = {kind: _score(IoUMetric, folder / kind / "labels", kept, classes) for kind in SETS}
     (folder / "mmseg.json").write_text(json.dumps(figures))
 
@@ -136,6 +138,9 @@ def _config(name: str, classes: int) -> dict:
     preprocessor = {"type": "SegDataPreProcessor", "mean": MEAN, "std": STD, "bgr_to_rgb": True, "pad_val": 0, "seg_pad_val": 255}
     model = {"type": "EncoderDecoder", "data_preprocessor": preprocessor, "pretrained": None, "backbone": backbone, "decode_head": head}
     model["test_cfg"] = {"mode": "slide", "crop_size": (64, 64), "stride": (40, 40)}
+    if name == "wide":  # 8 x 18 positions, as many as 12 x 12; windows of another size, so that the table is resized
+        backbone["img_size"] = (64, 144)
+        model["test_cfg"] = {"mode": "slide", "crop_size": (64, 128), "stride": (40, 80)}
     pipeline = [{"type": "LoadImageFromFile"}, {"type": "Resize", "scale": (256, 64), "keep_ratio": True}, {"type": "PackSegInputs"}]
     return {"model": model, "test_pipeline": pipeline}
 
@@ -149,15 +154,17 @@ def typed(folder: Path, command: str, code: int = 0) -> str:
     return done.stdout
 
 
-def differing(folder: Path, name: str, out: Path) -> tuple[int, int]:
-    """How many pixels have another label than mmseg's, of how many."""
+def differing(folder: Path, name: str, out: Path) -> tuple[int, int, int]:
+    """How many pixels have another label than mmseg's, of how many, and how many classes mmseg sees."""
     from PIL import Image
 
     wrong = pixels = 0
+    seen: set[int] = set()
     for path in sorted((folder / "mmseg" / name).iterdir()):
         theirs, ours = (np.array(Image.open(one)) for one in (path, out / f"{path.stem}.labels.png"))
         wrong, pixels = wrong + int((theirs != ours).sum()), pixels + theirs.size
-    return wrong, pixels
+        seen |= set(np.unique(theirs).tolist())
+    return wrong, pixels, len(seen)
 
 
 def main() -> None:
@@ -173,8 +180,8 @@ def main() -> None:
         for name in CLASSES:
             typed(folder, f"segzoo inspect {name}.pth")
             typed(folder, f"segzoo predict {name}.pth pictures -o {name}")
-            wrong, pixels = differing(folder, name, folder / name)
-            print(f"  {wrong} of {pixels:,} pixels differ from mmseg's")
+            wrong, pixels, seen = differing(folder, name, folder / name)
+            print(f"  {wrong} of {pixels:,} pixels differ from mmseg's, which sees {seen} of {len(CLASSES[name])} classes")
         for kind in SETS:
             typed(folder, f"segzoo data check {kind}")
         for name, kinds in theirs.items():
@@ -182,7 +189,7 @@ def main() -> None:
                 answer = json.loads(typed(folder, f"segzoo verify {name}.pth --data {kind} --images all --json"))
                 (check,) = (one for one in answer["result"][0]["checks"] if one["rung"] == "mIoU")
                 print(f"  mmseg  {figures}\n  segzoo {check['facts']['modes']['ss']['measured']}")
-        typed(folder, "segzoo report -o report")
+        typed(folder, "segzoo report ponds.pth cells.pth --data values -o report")
 
 
 if __name__ == "__main__":
