@@ -4,6 +4,7 @@ The names of the files pair them up, and their pixels say which of two is the la
 """
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,10 +119,10 @@ def _keys(files: Sequence[str], tree: str) -> Iterator[tuple[str | None, Keys]]:
 
 
 def _ends(name: str) -> Iterator[str]:
-    """How a name ends: its suffix, and this with one to three words before it."""
+    """How a name ends: its suffix, and this with one to three words before it. A number alone is no word: it tells pictures apart."""
     stem, dot, suffix = name.rpartition(".")
     yield dot + suffix
-    cuts = [place for place, character in enumerate(stem) if character in "_-." and place > 0]
+    cuts = [place for place, character in enumerate(stem) if character in "_-." and place > 0 and re.search("[^\\W\\d_]", stem[place:])]
     for place in cuts[::-1][:3]:
         yield name[place:]
 

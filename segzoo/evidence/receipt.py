@@ -83,6 +83,12 @@ def read_receipt(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("schema") == RECEIPT else None
 
 
+def free_for(path: Path, sha256: str) -> bool:
+    """Whether a receipt of these bytes may have this path: there is none, or one of the same bytes."""
+    record = read_receipt(path)
+    return record is None or facts_of(record, "bytes").get("sha256") in (None, sha256)
+
+
 def check_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
     """The check of a rung; an empty, skipped one where the rung was not climbed."""
     return next((check for check in record["checks"] if check["rung"] == rung), {"status": "skipped", "facts": {}, "basis": {}})

@@ -80,9 +80,13 @@ def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int], at: s
     if not nests:
         raise IntegrityError(f"{path}: no tensors found by name in this checkpoint; at its top: {some(map(_text, top)) or 'no keys'}")
     if len(nests) > 1:
-        raise ConversionError(f"{path}: {_counts(nests)}; which is meant cannot be known", hint=WHICH)
+        raise ConversionError(f"{path}: {_no_such(at)}{_counts(nests)}; which is meant cannot be known", hint=WHICH)
     (place,) = nests
     return place, _nest(top, place)
+
+
+def _no_such(at: str | None) -> str:
+    return f"nothing at '{at}', but " if at else ""
 
 
 def _nest(top: dict[Any, Any], place: Place) -> dict[Any, Any]:

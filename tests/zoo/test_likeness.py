@@ -1,5 +1,6 @@
 """Files of one's own: what they say of themselves outranks the zoo's model of the same sizes, and every assumption is said."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from segzoo.datasets.decode import read_image
 from segzoo.errors import ConversionError, UsageError
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.evaluator import Evaluator
+from segzoo.store.store import home
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_zoo
 
@@ -326,3 +328,116 @@ def test_a_config_is_given_in_python_and_to_export(tmp_path, monkeypatch):
     told = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (told["heads"], told["mean"], [one["name"] for one in told["classes"]]) == (4, [123.675, 116.28, 103.53], list("abcdefgh"))
     assert told["protocol"]["crop"] == [64, 48]
+
+
+# what a student found
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Five pictures with labels from zero, in folders of one's own, and a file that knows its classes and colours."""
+    monkeypatch.chdir(tmp_path)
+    for part in ("photos", "truth"):
+        (tmp_path / "mine" / part).mkdir(parents=True)
+    for image in sorted(IMAGES.iterdir())[:5]:
+        shutil.copy(image, tmp_path / "mine" / "photos")
+        raw = np.array(Image.open(IMAGES.parents[1] / "annotations" / "validation" / f"{image.stem}.png"))
+        Image.fromarray(np.where(raw == 0, 255, raw - 1).astype(np.uint8)).save(tmp_path / "mine" / "truth" / f"{image.stem}.png")
+    return own(tmp_path, dataset_meta={"classes": tuple("abcdefgh"), "palette": SHADES.tolist()})
+
+
+def verified(*arguments):
+    done = run("verify", *arguments, "--device", "cpu", "--images", "all")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    return done
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stored(name="own"):
+    return json.loads((home() / "receipts" / "mini" / f"{name}.json").read_text())
+
+
+def test_a_run_without_data_leaves_the_figure_of_a_run_with_data(mine):
+    verified(mine, "--data", "mine")
+    before = stored()
+    assert "the receipt stays as it was: it has the mIoU on a folder" in verified(mine).stdout
+    assert stored() == before
+
+
+def test_two_files_of_one_name_have_two_receipts(mine, tmp_path):
+    verified(mine, "--data", "mine")
+    (tmp_path / "other").mkdir()
+    other = own(tmp_path / "other", dataset_meta={"classes": tuple("hgfedcba")})
+    verified(other, "--data", "mine")
+    assert stored()["checks"][0]["facts"]["sha256"] == sha256(mine)
+    assert stored(f"own-{sha256(other)[:8]}")["checks"][0]["facts"]["sha256"] == sha256(other)
+
+
+def test_a_report_never_shows_one_data_set_under_the_figures_of_another(mine, tmp_path):
+    verified(mine, "--data", "mine")
+    shutil.copytree("mine", "moved")
+    for path in sorted((tmp_path / "moved" / "truth").iterdir()):
+        Image.fromarray(np.rot90(np.array(Image.open(path)), 2)).save(path)
+    done = run("report", mine, "--data", "moved", "--device", "cpu")
+    assert "is another data set than the receipt's" in done.stderr
+    assert not list((tmp_path / "report" / "pictures").glob("own-best-*"))
+
+
+def test_an_entry_without_a_data_set_is_measured_on_a_folder(mine, tmp_path):
+    assert run("manifest", "add", mine, "--to", "own.yaml").exit_code == 0
+    done = run("verify", "own", "--data", "mine", "--images", "all", "--device", "cpu", "--json", zoo="own.yaml")
+    assert done.exit_code == 0, done.stderr
+    assert list(json.loads(done.stdout)["result"][0]["checks"][4]["facts"]["modes"]) == ["ss"]
+
+
+@pytest.mark.parametrize("what", ["names", "colours"])
+def test_classes_in_another_order_are_refused(what, mine, tmp_path):
+    colours = SHADES[::-1] if what == "colours" else np.arange(24).reshape(8, 3)
+    names = "hgfedcba" if what == "names" else [f"class {index}" for index in range(8)]
+    classes = {name: list(map(int, colour)) for name, colour in zip(names, colours, strict=True)}
+    dataset = {"title": "x", "loader": "ade20k", "root": "x", "path": "x", "split": "validation", "images": 5, "classes": classes}
+    (tmp_path / "nz.yaml").write_text(json.dumps({"version": 1, "datasets": {"scenes": dataset}}))
+    done = run("manifest", "add", mine, "--to", "nz.yaml", "--dataset", "scenes", "--zoo", "mini", zoo="nz.yaml")
+    assert (done.exit_code, f"its classes are those of scenes in another order, by their {what}" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("values", [(0, 128, 255), (3, 7, 255)])
+def test_values_that_nobody_explains_are_refused(values, mine, tmp_path):
+    for path in sorted((tmp_path / "mine" / "truth").iterdir()):
+        Image.fromarray(np.array(values, np.uint8)[np.array(Image.open(path)) % 3]).save(path)
+    two = own(tmp_path, classes=2, dataset_meta={"classes": ("a", "b")})
+    done = run("verify", two, "--data", "mine", "--images", "all", "--device", "cpu")
+    assert (done.exit_code, "nothing says which of them is class 0" in done.stderr) == (8, True), done.stderr
+
+
+@pytest.mark.parametrize("where", ["mine/photos", "pictures"])
+def test_pictures_without_label_maps_are_no_data_set(where, mine, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        shutil.copy(FIRST, tmp_path / "pictures" / f"photo_0{number}.jpg")
+        Image.new("P", (20, 20), number).save(tmp_path / "pictures" / f"photo_1{number}.png")
+    for command in (("verify", mine, "--data", where), ("data", "check", where)):
+        done = run(*command)
+        assert (done.exit_code, "no images with label maps of the same names below it" in done.stderr) == (8, True), done.stderr
+
+
+def test_labels_beside_their_images(mine, tmp_path):
+    (tmp_path / "flat").mkdir()
+    for image in sorted((tmp_path / "mine" / "photos").iterdir()):
+        shutil.copy(image, tmp_path / "flat")
+        shutil.copy(tmp_path / "mine" / "truth" / f"{image.stem}.png", tmp_path / "flat" / f"{image.stem}_mask.png")
+    assert "labels in ., 5 of split" in verified(mine, "--data", "flat").stderr
+
+
+def test_the_card_of_a_model_with_one_output_has_the_threshold(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = own(tmp_path, classes=1, dataset_meta={"classes": ("background", "sky")})
+    done = run("export", path, "-o", "out", "--as", "safetensors", "--like", "mini-linear")
+    assert done.exit_code == 0, done.stderr
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "labels = scores[:, 0] > -0.84729786" in card  # log(0.3 / 0.7)
+    assert "arg" not in card.split("## Input and output")[1].split("##")[0]
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["protocol"]["threshold"] == 0.3

@@ -50,6 +50,7 @@ def report(
     from segzoo.cli.terminal.progress import byte_progress, work_progress
 
     require("matplotlib", "jinja2", "torch", "PIL")  # before anything is read; jinja2 is needed at the very end
+    from segzoo.evidence.receipt import free_for
     from segzoo.publishing.report.make import illustrate, refuse_other_page, section_of, write_page
     from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.verified import chosen
@@ -60,7 +61,7 @@ def report(
         raise none_yet(zoo)
     refuse_other_page(output)
     with byte_progress("files") as said:
-        found = chosen(zoo, names or (() if every else kept), every, data, Wishes(), said)
+        found = chosen(zoo, names or (() if every else kept), every, data, Wishes(), said, free_for)
     zoo, entries = found.zoo, found.entries
     sections = [section_of(name, entry, zoo, choice.option) for name, entry in entries.items()]
     illustrated = []

@@ -4,6 +4,7 @@ A manifest may be written by a stranger. Its texts reach the card as text, never
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -109,7 +110,7 @@ def _what(matched: Matched, made: Made) -> str:
 def _use(matched: Matched, made: Made) -> str:
     segmenter = isinstance(matched.entry, Model)
     output, module = ("scores", "segmenter") if segmenter else ("features", "vit")
-    before, after = _PIXELS if made.pixels else _NO_PIXELS, _LABELS if segmenter else ""
+    before, after = _PIXELS if made.pixels else _NO_PIXELS, _labels(matched.entry) if isinstance(matched.entry, Model) else ""
     shown = {
         "hf": _TRANSFORMERS if made.classes else _TRANSFORMERS_FEATURES,
         "timm": _TIMM,
@@ -128,7 +129,7 @@ def _protocol(matched: Matched, entry: Model, dataset: Dataset | None) -> Iterat
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (protocol.mean, protocol.std))
     yield (
         f"Input: RGB, float32, (b, 3, H, W), from 0 to 255, minus the mean ({mean}), divided by the deviation ({std}). Output: scores at the "
-        "size of the input, before any softmax; their arg-max is the class."
+        f"size of the input, before any softmax{'; their arg-max is the class' if entry.head.classes > 1 else ''}."
     )
     by = {"mmseg": "MMSegmentation", "rstrudel": "rstrudel/segmenter, which enlarges images until a window fits"}[protocol.by]
     crop, stride = protocol.windows
@@ -269,3 +270,12 @@ from {module} import load  # the file in this folder; needs torch and safetensor
 {output} = load()(torch.tensor(image))
 """
 _LABELS = "labels = scores.argmax(1)  # (b, H, W), in the order of the classes\n"
+
+
+def _labels(entry: Model) -> str:
+    """The line that makes labels of scores. The sigmoid is above a threshold where the score is above the threshold's logit."""
+    if entry.head.classes > 1:
+        return _LABELS
+    threshold = entry.protocol.threshold or THRESHOLD
+    logit = math.log(threshold / (1 - threshold))
+    return f"labels = scores[:, 0] > {logit:.9g}  # (b, H, W): foreground, where the sigmoid is above {threshold:g}\n"

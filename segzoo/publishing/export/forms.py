@@ -16,7 +16,7 @@ from segzoo.layouts import OWN
 from segzoo.layouts.heads.mask import Decoder
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.vit.geometry import Geometry
-from segzoo.manifest.entries import Dataset, Model
+from segzoo.manifest.entries import THRESHOLD, Dataset, Model
 from segzoo.publishing.export import configs
 from segzoo.publishing.export.configs import ModelFacts
 from segzoo.zoo.likeness import Matched
@@ -176,7 +176,9 @@ def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
-    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "threshold")}
+    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride")}
+    if matched.entry.head.classes == 1:
+        protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}
 
 

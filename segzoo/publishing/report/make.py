@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.atomic import replacing
+from segzoo.datasets.pairs import digest
 from segzoo.errors import IntegrityError, SegzooError, Skip, UsageError
 from segzoo.evaluation.device import best_device
 from segzoo.evaluation.evaluator import Evaluator
@@ -87,6 +88,9 @@ def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None)
     entry, score = zoo.manifest.models[section.name], section.scores[0]
     named, classes = data_set_of(zoo.manifest, entry), zoo.manifest.classes_of(entry)
     folder, everything = all_samples(named, zoo.manifest.datasets[named], zoo.base, zoo.store, data)
+    basis = section.checks["mIoU"]["basis"]
+    if digest(everything) != basis["data_digest"]:
+        raise Skip("no data", f"{folder} is another data set than the receipt's, or another state of it")
     samples = {sample.name: sample for sample in everything}
     model = loaded(section.name, zoo).module
     evaluator = Evaluator(model, entry.protocol, entry.labels, device_of(device or best_device()), section.precision)

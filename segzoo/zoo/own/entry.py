@@ -225,6 +225,7 @@ def _classes(file: Checkpoint, path: Path, manifest: Manifest, model: Model | No
     if wishes.dataset:
         _check(path, wishes.dataset, manifest, outputs)
         theirs = tuple(datasets[wishes.dataset].classes)
+        _refuse_other_order(path, file, names, wishes.dataset, datasets[wishes.dataset].classes)
         if names and tuple(names) != theirs:
             made.apart.append(f"classes: {shown(names)} by {source}, but {shown(theirs)} in {wishes.dataset}, which you name")
         if "protocol" in made.notes:
@@ -248,6 +249,17 @@ def _classes(file: Checkpoint, path: Path, manifest: Manifest, model: Model | No
         return {"dataset": likes} if likes else {"classes": own}
     made.notes["classes"] = "nothing names them, so they are numbered" if outputs > 1 else "nothing names them"
     return {"classes": described(outputs)}
+
+
+def _refuse_other_order(path: Path, file: Checkpoint, names: Any, dataset: str, classes: Mapping[str, tuple[int, int, int]]) -> None:
+    """Raises UsageError if a file has the classes of a data set in another order, by their names or by their colours."""
+    colours = [tuple(colour) for colour in file.said.get("palette") or ()]
+    for what, mine, theirs in (("names", list(names or ()), list(classes)), ("colours", colours, list(classes.values()))):
+        if mine != theirs and len(set(mine)) == len(mine) and sorted(mine) == sorted(theirs):
+            hint = "give the data set's classes in the manifest the order of the file's: label i of the file is class i"
+            raise UsageError(
+                f"{path}: its classes are those of {dataset} in another order, by their {what}: {shown(mine)}, not {shown(theirs)}", hint
+            )
 
 
 def _check(path: Path, name: str, manifest: Manifest, outputs: int) -> None:

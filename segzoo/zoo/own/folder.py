@@ -55,8 +55,10 @@ def _described(data: Path, classes: Mapping[str, tuple[int, int, int]], reduce: 
     """The data set in two folders of any names, with these classes. `reduce` says whether 0 is no class, if that is known."""
     found = describe(data)
     labels, number = dict(found.plain["labels"]), len(found.plain["classes"])
-    if "values" in labels and len(labels["values"]) != len(classes):
-        raise EnvironmentFault(f"{data}: {found.doubt(len(classes) - 1)}", hint=f"segzoo data check {data} shows them, and proposes a manifest entry")
+    if "values" in labels and (len(labels["values"]) != len(classes) or found.doubt(len(classes) - 1)):
+        values = ", ".join(map(str, list(labels["values"])[:6]))
+        said = found.doubt(len(classes) - 1) or f"the labels have the values {values}, and the file {len(classes)} classes"
+        raise EnvironmentFault(f"{data}: {said}", hint=f"segzoo data check {data} shows them, and proposes a manifest entry")
     if "values" in labels:
         labels["values"] = dict(zip(labels["values"], classes, strict=True))
     elif "from" in labels:
@@ -66,7 +68,8 @@ def _described(data: Path, classes: Mapping[str, tuple[int, int, int]], reduce: 
     plain = {**found.plain, "labels": {**labels, "ignore": tuple(labels.get("ignore", ()))}, "classes": dict(classes)}
     rule = ", ".join(f"{key} {'true' if value is True else value}" for key, value in labels.items() if value != [])
     folders = found.plain["folders"]
-    told = f"images in {folders['images']}, labels in {folders['labels']}, {plain['images']} of split {plain['split']}; labels: {rule}"
+    where = f"images in {folders['images']}, labels in {folders.get('labels', folders['images'])}"
+    told = f"{where}, {plain['images']} of split {plain['split']}; labels: {rule}"
     return Dataset.model_validate(plain), told
 
 
