@@ -40,6 +40,14 @@ class Checkpoint:
         return getattr(self.geometry, "grid", None)
 
     @property
+    def square(self) -> str | None:
+        """In words, that its positions are taken for a square; None where the file says how they lie, or they cannot be a square."""
+        rows, columns = self.grid or (0, 1)
+        if rows != columns or isinstance(self.recorded.positions, tuple) or "backbone.image" in self.said:
+            return None
+        return f"{rows * columns} positions are taken for {rows} x {columns}"
+
+    @property
     def family(self) -> Family:
         return self.found.layout.family
 

@@ -216,11 +216,9 @@ def _eps_note(steps: Plan, known: float | None) -> list[str]:
 
 def _square_note(read: Checkpoint, positions: Positions | None) -> list[str]:
     """That positions are taken for a square, where nobody says how they lie."""
-    rows, columns = read.grid or (0, 0)
-    if rows != columns or isinstance(positions or read.recorded.positions, tuple) or "backbone.image" in read.said:
+    if read.square is None or isinstance(positions, tuple):
         return []
-    taken = f"{rows * columns} positions are taken for {rows} x {columns}: no tensor shows how they lie"
-    return [f"{taken}; if they lie otherwise, say so with --positions HxW"]
+    return [f"{read.square}: no tensor shows how they lie; if they lie otherwise, say so with --positions HxW"]
 
 
 def _filled_note(steps: Plan) -> list[str]:

@@ -432,6 +432,20 @@ def test_labels_beside_their_images(mine, tmp_path):
     assert "labels in ., 5 of split" in verified(mine, "--data", "flat").stderr
 
 
+def test_a_square_is_assumed_aloud_unless_the_file_says_how_its_positions_lie(tmp_path, monkeypatch):
+    """Of 64 positions: 8 x 8 is assumed; a config says so, or that they are 4 x 16."""
+    monkeypatch.chdir(tmp_path)
+    said = "64 positions are taken for 8 x 8"
+    assert said in run("predict", own(tmp_path), FIRST, "-o", "out", "--device", "cpu").stderr
+    assert said not in run("predict", own(tmp_path, cfg=GIVEN["text"]), FIRST, "-o", "out", "--device", "cpu").stderr
+    wide = re.sub(r"img_size=\[.*?\]", "img_size=[32, 128]", GIVEN["text"], flags=re.S)
+    path = own(tmp_path, cfg=wide)
+    assert said not in run("predict", path, FIRST, "-o", "out", "--device", "cpu").stderr
+    assert segzoo.load(path, zoo="mini").backbone.grid == (4, 16)
+    done = run("export", path, "-o", "wide", "--as", "safetensors")
+    assert json.loads((tmp_path / "wide" / "config.json").read_text())["grid"] == [4, 16], done.stderr
+
+
 def test_the_card_of_a_model_with_one_output_has_the_threshold(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = own(tmp_path, classes=1, dataset_meta={"classes": ("background", "sky")})

@@ -112,6 +112,7 @@ def describe_backbone(file: Checkpoint, path: Path, entries: Mapping[str, Backbo
             said = f"{path}: {file.geometry}: no tensor shows its {_WORDS.get(side, side)}"
             raise UsageError(said, hint=f"say --{side} N, --config FILE of its training, or --like NAME of a backbone with the same number")
     facts.note()
+    _note_square(file, made)
     if "backbone" in made.notes:
         made.notes["geometry"] = made.notes.pop("backbone")
     facts = _Facts(file, "backbone", like, made)
@@ -145,6 +146,12 @@ def describe_model(file: Checkpoint, path: Path, manifest: Manifest, wishes: Wis
     return made
 
 
+def _note_square(file: Checkpoint, made: Description) -> None:
+    """A note that the positions are taken for a square, if nobody says how they lie."""
+    if file.square:
+        made.notes["backbone"] = "; ".join(filter(None, (made.notes.get("backbone"), file.square)))
+
+
 def _lacks(path: Path, file: Checkpoint, what: str, hint: str) -> UsageError:
     """The error for a fact that neither the caller, nor the file, nor an entry of the zoo says."""
     notes = "".join(f"; {note}" for note in file.said.notes)
@@ -163,6 +170,7 @@ def _backbone(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
             what = f"no tensor shows its {_WORDS.get(side, side)}" + (f", and {made.like} is of another width" if model else _ALONE)
             raise _lacks(path, file, what, f"say {_way(side, model is None, wishes)}")
     facts.note()
+    _note_square(file, made)
     return ({} if file.family.name == BACKBONE.default else {BACKBONE.tag: file.family.name}) | backbone
 
 
