@@ -182,7 +182,7 @@ with torch.inference_mode():
     return np.load(folder.parent / "out.npy")
 
 
-@pytest.mark.parametrize("crop", ["crop33x64", "crop64x64"])
+@pytest.mark.parametrize("crop", slow_after(1, ["crop33x64", "crop64x64"]))
 @pytest.mark.parametrize("head", slow_after(1, ["mask", "linear"]))
 def test_the_loader_gives_mmsegs_scores_and_just_those_of_segzoo(head, crop, tmp_path, zoo):
     golden = np.load(GOLDEN / "mmseg" / "expected" / "mini_intermediates.npz")
@@ -200,6 +200,7 @@ def ours(name, zoo, image):
         return module(matched.file, matched.entry)(torch.from_numpy(image)).numpy()
 
 
+@pytest.mark.slow
 def test_the_loader_has_the_distillation_token_and_the_bilinear_positions_of_the_authors(tmp_path, zoo):
     segzoo.export("distilled", tmp_path / "out", form="safetensors", zoo=zoo)
     image = np.random.default_rng(0).standard_normal((2, 3, 37, 90), np.float32)
@@ -210,6 +211,7 @@ def test_the_loader_has_the_distillation_token_and_the_bilinear_positions_of_the
     assert told["classes"][7] == {"name": "class 7", "colour": [7, 0, 0]}
 
 
+@pytest.mark.slow
 def test_a_backbones_loader_gives_flaxs_tokens(tmp_path):
     segzoo.export("mini-vit", tmp_path / "out", form="safetensors", zoo="mini")
     image = np.load(GOLDEN / "augreg" / "mini.input.npy").transpose(0, 3, 1, 2).astype(np.float32)
@@ -244,6 +246,7 @@ def test_a_graph_of_other_channels_and_grids(odd, tmp_path):
     assert "at 1 x 4 x 8 x 32, 2 x 4 x 11 x 12" in (tmp_path / "onnx" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_loader_is_strict(tmp_path, zoo):
     segzoo.export("linear", tmp_path / "out", form="safetensors", zoo=zoo)
     told = config(tmp_path / "out")

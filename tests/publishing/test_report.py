@@ -269,6 +269,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_page_needs_no_jax(verified, tmp_path):
     command = [sys.executable, "-c", WITHOUT_JAX, "--zoo", "mini", "report", "--device", "cpu", "-o", tmp_path / "page"]
     done = subprocess.run(command, capture_output=True, text=True)

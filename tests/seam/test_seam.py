@@ -107,6 +107,7 @@ def test_diff(lab, tmp_path):
     assert "differs: backbone.stage1.merge.weight" in segzoo(lab, "diff", "joiner.pth", tmp_path / "other.npz", code=5)
 
 
+@pytest.mark.slow
 def test_another_width_is_another_model(lab, tmp_path):
     """Widths are compared under the family's own name for them. Facts that no tensor shows are not taken from a model of another width."""
     make(tmp_path / "wide.pth", 8, 24)
@@ -171,6 +172,7 @@ def test_verify_predict_and_a_manifest_of_ones_own(lab, tmp_path):
     segzoo(lab, "--zoo", tmp_path / "own.yaml", "--zoo", "zoo.yaml", "verify", "mine", "--images", "4", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_what_another_family_cannot_be_is_refused(lab, tmp_path):
     said = segzoo(lab, "convert", "joiner.pth", tmp_path / "x.pth", "--to", "timm", "--json", code=5)
     assert "Toy has no layout 'timm', only toy, upstream" in said
