@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from segzoo.datasets.image import UNREADABLE, opened, read_bands, read_image, unreadable
+from segzoo.datasets.image import UNREADABLE, opened, read_image, unreadable
 from segzoo.datasets.indices import indices
 from segzoo.datasets.sample import IGNORED, NO_CLASS, Meaning, Sample
 from segzoo.errors import EnvironmentFault
@@ -107,8 +107,7 @@ def _colours(image: Image.Image, sample: Sample) -> np.ndarray:
 
 def read_pair(sample: Sample, classes: int, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """An image and its label map, of the same size. The image is RGB, or has as many bands as a model's other number of `channels`."""
-    image = read_image(sample.image) if channels == 3 else read_bands(sample.image, channels)
-    label = read_label(sample, classes)
+    image, label = read_image(sample.image, channels), read_label(sample, classes)
     same_size(sample, image.shape, label.shape)
     return image, label
 

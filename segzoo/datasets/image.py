@@ -40,9 +40,14 @@ _TURNS = {
 }
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image as RGB uint8 (h, w, 3). Raises EnvironmentFault if it cannot be read, as all functions here do."""
+def read_image(path: Path, channels: int = 3) -> np.ndarray:
+    """An image as RGB uint8 (h, w, 3), or for a model of other channels its bands as the file stores them, uint8 (h, w, channels).
+
+    Raises EnvironmentFault if it cannot be read, as all functions here do, or if it does not have these bands.
+    """
     try:
+        if channels != 3:
+            return _bands(path, channels)
         try:
             return _decoded(path, path)
         except (ValueError, SyntaxError, OSError):
@@ -53,25 +58,17 @@ def read_image(path: Path) -> np.ndarray:
         raise unreadable(path, "image", error) from error
 
 
-def read_bands(path: Path, channels: int) -> np.ndarray:
-    """The bands of an image as its file stores them, uint8 (h, w, channels), turned as its EXIF says: for models that take no RGB.
-
-    Raises EnvironmentFault for an image of another number of bands, or not of 8 bits.
-    """
-    try:
-        with opened(path) as image:
-            bands = image.getbands()
-            if image.mode not in _OF_BYTES or len(bands) != channels:
-                raise EnvironmentFault(
-                    f"{path}: {image.mode}, {len(bands)} {'band' if len(bands) == 1 else 'bands'}; the model takes {channels}, of 8 bits each",
-                    hint=f"give it pictures of just {'one band, such as grey PNGs' if channels == 1 else f'{channels} bands, such as TIFFs'}",
-                )
-            image.load()
-            pixels = np.array(image).reshape(image.height, image.width, channels)
-            exif = b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else (image.info.get("exif") or b"")
-            return _turned(pixels, _orientation(exif))
-    except UNREADABLE as error:
-        raise unreadable(path, "image", error) from error
+def _bands(path: Path, channels: int) -> np.ndarray:
+    """The bands of an image, turned as its EXIF says. Raises EnvironmentFault for another number of bands, or others than of 8 bits."""
+    with opened(path) as image:
+        bands = image.getbands()
+        if image.mode not in _OF_BYTES or len(bands) != channels:
+            raise EnvironmentFault(
+                f"{path}: {image.mode}, {len(bands)} {'band' if len(bands) == 1 else 'bands'}; the model takes {channels}, of 8 bits each",
+                hint=f"give it pictures of just {'one band, such as grey PNGs' if channels == 1 else f'{channels} bands, such as TIFFs'}",
+            )
+        image.load()
+        return _turned(np.array(image).reshape(image.height, image.width, channels), _turn_of(image, path))
 
 
 _OF_BYTES = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
@@ -137,8 +134,7 @@ def _decoded(file: Any, path: Path) -> np.ndarray:
         image.load()  # which turns a TIFF
         if image.mode == "F":
             raise _Unfit("its values are floating-point numbers", _TO_EIGHT)
-        exif = b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else (image.info.get("exif") or b"")
-        return _turned(rgb_of(image, lower), _orientation(exif))
+        return _turned(rgb_of(image, lower), _turn_of(image, path))
 
 
 def rgb_of(image: Image.Image, lower: Image.Image | None = None) -> np.ndarray:
@@ -174,6 +170,11 @@ def _turned(pixels: np.ndarray, turn: int) -> np.ndarray:
     across, down, right = _TURNS[turn]
     seen = pixels.transpose(1, 0, 2) if across else pixels
     return np.ascontiguousarray(seen[:: -1 if down else 1, :: -1 if right else 1])
+
+
+def _turn_of(image: Image.Image, path: Path) -> int:
+    """The orientation of a loaded image; 0 for a TIFF, which Pillow turns itself."""
+    return _orientation(b"" if image.format == "TIFF" else png.exif(path) if image.format == "PNG" else (image.info.get("exif") or b""))
 
 
 def _orientation(exif: bytes) -> int:

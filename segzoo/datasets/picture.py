@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segzoo.datasets.image import read_bands, read_image, rgb_of
+from segzoo.datasets.image import read_image, rgb_of
 from segzoo.errors import EnvironmentFault, UsageError
 
 Picture = str | Path | Image.Image | np.ndarray
@@ -27,7 +27,7 @@ def picture(given: Any, channels: int = 3) -> np.ndarray:
     if isinstance(given, str | Path):
         if Path(given).is_dir():
             raise UsageError(f"{given}: a folder; give its images as a list", hint="sorted(Path(folder).glob('*.jpg'))")
-        return read_image(Path(given)) if channels == 3 else read_bands(Path(given), channels)
+        return read_image(Path(given), channels)
     if isinstance(given, Image.Image) and channels == 3:
         try:
             given.load()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from segzoo.datasets.decode import read_pair
+from segzoo.datasets.image import read_image
 from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.evaluator import Evaluator
@@ -35,7 +36,7 @@ def agreement(one: Evaluator, other: Evaluator, chosen: Sequence[Sample], mode: 
     """The share of pixels to which two evaluators give the same class."""
     same = pixels = 0
     for sample in chosen:
-        image = one.read(sample.image)
+        image = read_image(sample.image, one.channels)
         mine, theirs = (evaluator.scores(image, mode).argmax(0).cpu() for evaluator in (one, other))
         same, pixels = same + int((mine == theirs).sum()), pixels + mine.numel()
     return {"images": len(chosen), "pixels_percent": round(100 * same / pixels, 4)}

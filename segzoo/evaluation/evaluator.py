@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from segzoo.datasets.decode import read_pair
-from segzoo.datasets.image import read_bands, read_image
 from segzoo.datasets.sample import Sample
 from segzoo.errors import EnvironmentFault
 from segzoo.evaluation import protocols
@@ -63,10 +61,6 @@ class Evaluator:
         self.together = _TOGETHER.get(self.device.type, _TOGETHER_ELSEWHERE)
 
     # an image
-
-    def read(self, path: Path) -> np.ndarray:
-        """An image from its file as the model takes it: RGB uint8 (h, w, 3), or as many bands as it has channels. Raises EnvironmentFault."""
-        return read_image(path) if self.channels == 3 else read_bands(path, self.channels)
 
     def views(self, image: np.ndarray, mode: str) -> list[View]:
         """What the model sees of an image uint8 (h, w, channels), mostly RGB. Raises EnvironmentFault for one that is too thin or has other

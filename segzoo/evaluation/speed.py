@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from segzoo.datasets.image import read_image
 from segzoo.datasets.sample import Sample
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.precision import arithmetic
@@ -21,7 +22,7 @@ def speed(evaluator: Evaluator, chosen: Sequence[Sample], images: int = 200, war
     seconds = []
     with torch.inference_mode(), arithmetic("fp32"):
         for index in range(images if evaluator.device.type == "cuda" else min(images, len(chosen) + warmup)):
-            views = evaluator.views(evaluator.read(chosen[index % len(chosen)].image), "ss")
+            views = evaluator.views(read_image(chosen[index % len(chosen)].image, evaluator.channels), "ss")
             _finish(evaluator.device)
             started = perf_counter()
             evaluator.labels(evaluator.scored([views])[0])

@@ -169,17 +169,17 @@ def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
 
 def _segment(path: Path, target: Path, evaluators: Sequence[Evaluator], mode: str, wanted: Wanted, told: Told) -> None:
     """Segment one image and save what is wanted of it. What fails is told, and does not keep the next image from being segmented."""
-    from segzoo.datasets.image import as_rgb
+    from segzoo.datasets.image import as_rgb, read_image
     from segzoo.evaluation.prediction import predict as segment
     from segzoo.publishing.pictures import save
 
     try:
-        images = [evaluator.read(path) for evaluator in evaluators]
-        models = zip(evaluators, images, wanted.models, strict=True)
-        found = [segment(evaluator, image, classes, mode) for evaluator, image, (_, classes) in models]
+        images = {channels: read_image(path, channels) for channels in dict.fromkeys(evaluator.channels for evaluator in evaluators)}
+        models = zip(evaluators, wanted.models, strict=True)
+        found = [segment(evaluator, images[evaluator.channels], classes, mode) for evaluator, (_, classes) in models]
     except MemoryError:
         told.failed(path, EnvironmentFault(f"{path}: out of memory", hint="make it smaller, or cut it into pieces"))
     except EnvironmentFault as error:
         told.failed(path, error if str(path) in error.message else EnvironmentFault(f"{path}: {error.message}", error.hint))
     else:
-        told.saved(path, found, *save(as_rgb(images[0]), found, target, wanted))
+        told.saved(path, found, *save(as_rgb(next(iter(images.values()))), found, target, wanted))
