@@ -39,7 +39,9 @@ def check_numbers(climb: Climb) -> Check:
 
     climb.setting.said(f"comparing with {reference.title}", 0, None)
     eps, theirs = climb.entry.eps, REFERENCES[file.family.name]
-    own = {**_in_layout(OWN[file.family.name], file), **_in_layout(reference.network, file)}  # the first has the biases that a file may lack
+    own = _in_layout(reference.network, file)
+    if file.found.absent:  # biases, which the network always has
+        own = {**_in_layout(OWN[file.family.name], file), **own}
     model = build_backbone(file.family, file.geometry, own, eps=eps)
     tensors, image = _in_layout(reference.layout, file), probe(file.family.image(file.geometry))
     found = differences(model, theirs.intermediates, tensors, image, eps)
