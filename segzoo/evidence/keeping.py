@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from segzoo.evidence.receipt import SAME, check_of, facts_of, receipt
+from segzoo.evidence.receipt import SAME, check_of, facts_of, geometry_in, receipt
 from segzoo.evidence.rungs.outcome import outcome, same_question
 from segzoo.manifest.entries import Entry, Model, geometry_of
 
@@ -79,10 +79,10 @@ def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
 
 
 def _changed_file(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:
-    sha256, geometry = entry.artifact.sha256, _as_json(asdict(geometry_of(entry)))
+    sha256, geometry = entry.artifact.sha256, geometry_of(entry)
     if sha256 and facts_of(record, "bytes").get("sha256", sha256) != sha256:
         yield "bytes"
-    if facts_of(record, "names").get("geometry", geometry) != geometry:
+    if (then := facts_of(record, "names").get("geometry")) is not None and geometry_in(then, geometry) != _as_json(asdict(geometry)):
         yield "geometry"
     if check_of(record, "numbers")["basis"].get("eps", entry.eps) != entry.eps:
         yield "eps"
@@ -92,8 +92,11 @@ def _changed_question(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:
     basis = check_of(record, "mIoU")["basis"]
     if not basis or not isinstance(entry, Model):
         return
+    protocol = entry.protocol.plain
+    if protocol["dataset"] is None:  # the folder of a run is no part of such an entry
+        protocol["dataset"] = basis["protocol"]["dataset"]
     now = {
-        "protocol": entry.protocol.plain,
+        "protocol": protocol,
         "eps": [entry.eps, entry.head_eps],
         "reported": entry.reported.model_dump(mode="json") if entry.reported else None,
     }

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,13 @@ def read_receipt(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and record.get("schema") == RECEIPT else None
+
+
+def geometry_in(facts: Mapping[str, Any], geometry: Any) -> dict[str, Any]:
+    """The geometry among a receipt's facts, as JSON. Fields of `geometry` that came after the receipt's version have their defaults."""
+    later = {one.name: one.default for one in fields(geometry) if one.default is not MISSING}
+    whole: dict[str, Any] = json.loads(json.dumps({**later, **facts}))
+    return whole
 
 
 def free_for(path: Path, sha256: str) -> bool:

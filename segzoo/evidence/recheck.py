@@ -6,7 +6,7 @@ Nothing is proved anew. The check shows that a receipt contradicts neither itsel
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Segzo
 from segzoo.evaluation.counts import Counts, metrics, total
 from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import NOT_TRIED, possible
+from segzoo.evidence.receipt import geometry_in
 from segzoo.evidence.record import CheckRecord, Receipt
 from segzoo.evidence.rungs.outcome import outcome
 from segzoo.layouts.family import told
@@ -127,8 +128,7 @@ def _file(checks: Mapping[str, CheckRecord], store: Store) -> Iterator[Rechecked
         yield Rechecked("names", "broken", error.message)
         return
     measured, layout = asdict(told(file.geometry, expected)), file.found.layout.name
-    later = {one.name: one.default for one in fields(file.geometry) if one.default is not MISSING}  # which a receipt of an older version lacks
-    holds = layout == names.facts["layout"] and json.loads(json.dumps(measured)) == json.loads(json.dumps({**later, **expected}))
+    holds = layout == names.facts["layout"] and json.loads(json.dumps(measured)) == geometry_in(expected, file.geometry)
     yield Rechecked("names", "holds" if holds else "broken", f"{layout}, {len(file.weights)} tensors")
 
 

@@ -17,7 +17,7 @@ from segzoo.evidence.ladder import IMAGES_ON_CPU, Setting
 from segzoo.evidence.receipt import proved_before, read_receipt, receipt, unfinished, write_receipt, write_unfinished
 from segzoo.extras import installed
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.entries import Entry, Model
+from segzoo.manifest.entries import Entry
 from segzoo.zoo.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -109,11 +109,7 @@ def keep(record: dict[str, Any], entry: Entry, folder: Path) -> Ended:
     """Write the receipt of a finished run into this folder, unless the one that is there proves more."""
     name = record["name"]
     earlier = read_receipt(folder / f"{name}.json")  # read now: another run may have written it meanwhile
-    if earlier is not None and (differs := changed(earlier, entry)):
-        unmeasured = isinstance(entry, Model) and entry.protocol.dataset is None and differs == ["protocol"]
-        if unmeasured and outweighed(record, earlier):  # the same file, which nobody asks to measure now
-            unfinished(name, folder).unlink(missing_ok=True)
-            return Ended(name, record, note=f"{name}: the receipt stays as it was: it has the mIoU on a folder, and this run had none")
+    if earlier is not None and changed(earlier, entry):
         earlier = None
     record = settled(record, earlier)
     if earlier and (more := outweighed(record, earlier)):

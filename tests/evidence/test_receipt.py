@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ from support import MINI, slow_after
 import segzoo
 from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, total
+from segzoo.evidence.keeping import changed
 from segzoo.evidence.receipt import dumps
+from segzoo.manifest.document import load_manifest
+from segzoo.manifest.entries import geometry_of
 from segzoo.store.store import home
 
 ENTRY = "mini-linear"
@@ -600,3 +604,14 @@ def test_a_receipt_as_an_in_toto_statement():
     done = show("--in-toto")
     assert done.exit_code == 4
     assert "its first rung failed" in done.stderr
+
+
+def test_a_receipt_from_before_a_field_of_the_geometry_is_of_the_same_geometry():
+    entry = load_manifest(MINI / "zoo.yaml").models["mini-mask"]
+    geometry = json.loads(json.dumps(asdict(geometry_of(entry))))
+    later = {"channels": 3, "rows": None, "absent": []}
+    assert later.items() <= geometry.items()
+    older = {name: value for name, value in geometry.items() if name not in later}
+    for then, said in ((geometry, []), (older, []), ({**older, "depth": 4}, ["geometry"]), ({**older, "channels": 4}, ["geometry"])):
+        checks = [{"rung": "names", "status": "passed", "facts": {"geometry": then}, "basis": {}}]
+        assert changed({"checks": checks}, entry) == said

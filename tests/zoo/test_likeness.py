@@ -363,7 +363,7 @@ def stored(name="own"):
 def test_a_run_without_data_leaves_the_figure_of_a_run_with_data(mine):
     verified(mine, "--data", "mine")
     before = stored()
-    assert "the receipt stays as it was: it has the mIoU on a folder" in verified(mine).stdout
+    assert "own: the receipt stays as it was, since it has the mIoU of 5 images" in verified(mine).stdout
     assert stored() == before
 
 
