@@ -10,7 +10,7 @@ from segzoo.conversion.metadata import Recorded, recorded, said_by, said_of
 from segzoo.conversion.said import Said
 from segzoo.errors import ConversionError, UsageError
 from segzoo.formats import Weights, open_weights
-from segzoo.layouts.family import Family, Geometry, told
+from segzoo.layouts.family import Family, Geometry
 
 Positions = int | tuple[int, int]
 
@@ -97,8 +97,10 @@ def measured(weights: Weights, found: Found, heads: int | None = None, positions
     _refuse_quantised(weights, found)
     geometry, sizes = measure(found, weights.specs, heads or known.heads)
     said = _said(weights, geometry, config)
-    grid = positions if isinstance(positions, tuple) else known.positions if isinstance(known.positions, tuple) else _grid(said, geometry)
-    return Checkpoint(weights, known, found, lying(geometry, grid), sizes, said)
+    grid = next((one for one in (positions, known.positions) if isinstance(one, tuple)), None)
+    if grid is None and (image := said.get("backbone.image")) is not None:
+        grid = found.layout.family.grid_of(geometry, image)
+    return Checkpoint(weights, known, found, found.layout.family.lying(geometry, grid) if grid else geometry, sizes, said)
 
 
 def _said(weights: Weights, geometry: Geometry, config: Path | None) -> Said:
@@ -115,15 +117,6 @@ def _said(weights: Weights, geometry: Geometry, config: Path | None) -> Said:
     return said
 
 
-def _grid(said: Said, geometry: Geometry) -> tuple[int, int] | None:
-    """Rows and columns of the grid by the image size that is said; None where it has another number of positions, since they can be resized."""
-    image, patch = said.get("backbone.image"), getattr(geometry, "patch", None)
-    if image is None or not isinstance(patch, int) or getattr(geometry, "residual", None) is not None:
-        return None
-    rows, columns = (side // patch for side in image)
-    return (rows, columns) if rows * columns == getattr(geometry, "positions", None) else None
-
-
 def _refuse_quantised(weights: Weights, found: Found) -> None:
     """Raises ConversionError for weights in integers: they stand for numbers that only their scales tell."""
     dtypes = {key: weights.specs[key].dtype for key, rule in found.rules.items() if rule.native}
@@ -132,16 +125,6 @@ def _refuse_quantised(weights: Weights, found: Found) -> None:
             f"{wrong}: its dtype is {dtypes[wrong]}, expected floats",
             hint="integers are no weights without their scales: save the model before it is quantised",
         )
-
-
-def lying(geometry: Geometry, positions: Positions | None) -> Geometry:
-    """The geometry with the rows of its grid, if rows and columns are known. Raises ConversionError if they are not those of the tensors."""
-    if not isinstance(positions, tuple) or not hasattr(geometry, "positions"):
-        return geometry
-    rows, columns = positions
-    if rows * columns != geometry.positions:
-        raise ConversionError(f"the grid has {geometry.positions} positions, and {rows} x {columns} are {rows * columns}")
-    return told(geometry, {"rows": rows if rows != columns else None})
 
 
 def _of_these(said: Said, geometry: Geometry) -> Said:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from segzoo.conversion.axes import measure
-from segzoo.conversion.checkpoint import Checkpoint, Positions, identified, lying
+from segzoo.conversion.checkpoint import Checkpoint, Positions, identified
 from segzoo.conversion.computed import cast, regridded
 from segzoo.conversion.metadata import METADATA_KEY
 from segzoo.conversion.misfit import needed
@@ -102,7 +102,8 @@ def convert(
         computing, computed = _computing(read, grid, resample, dtype)
         heads_said = read.geometry.heads or read.said.get("backbone.heads")
         steps = plan(computing.specs, to, found=read.found, heads=heads_said, drop=sections, prefix=prefix)
-        made = lying(measure(steps.target, steps.specs, steps.geometry.heads)[0], grid or read.grid)
+        made, _ = measure(steps.target, steps.specs, steps.geometry.heads)
+        made = read.family.lying(made, lies) if (lies := grid or read.grid) else made
     eps = eps or read.said.get("backbone.eps")
     with naming(opened.path):
         written = write(target, steps, computing, _metadata(steps, made, eps, computed), digests, progress or (lambda doing, done, whole: None))

@@ -125,6 +125,8 @@ class Family:
     `aside` maps patterns of names that belong to training to what they are; no layout has them, and no forward pass needs them.
     `asked` maps the axes that only some tables show to what they are, in words, and to a hint: how a caller says their size.
     `positions` is the canonical name of the position table, if it can be resampled; the geometry then has `grid`, its rows and columns.
+    `grid_of` makes rows and columns of a geometry and an image's height and width; None if the geometry has another number of positions.
+    `lying` is a geometry whose positions lie in rows and columns; it raises ConversionError if the numbers do not fit.
 
     Sizes:
     `measure` makes a geometry of the axes' sizes, checks it, and takes the caller's number of attention heads.
@@ -168,6 +170,8 @@ class Family:
     image: Callable[[Any], tuple[int, ...]] = lambda geometry: (64, 64, 3)
     confirm: Callable[[Any], str | None] = lambda geometry: None
     positions: str | None = None
+    grid_of: Callable[[Any, tuple[int, int]], tuple[int, int] | None] = lambda geometry, image: None
+    lying: Callable[[Any, tuple[int, int]], Any] = lambda geometry, grid: geometry
     reference: Reference | None = None
     eps: float = 1e-6
 

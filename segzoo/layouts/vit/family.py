@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from segzoo.layouts.family import Family, Reference
 from segzoo.layouts.rule import Rule
-from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, described, described_model, measured
+from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, described, described_model, grid_of, lying, measured
 from segzoo.layouts.vit.variants import ASIDE, VARIANTS
 from segzoo.spec import Spec
 
@@ -91,5 +91,7 @@ VIT = Family(
     confirm=_confirm,
     image=lambda geometry: (*(geometry.patch * side for side in geometry.grid or (1, 1)), geometry.channels),
     positions="pos.grid",
+    grid_of=grid_of,
+    lying=lying,
     reference=Reference("jax", "JAX", "augreg", "mmseg", "the JAX reference is of AugReg's models, which have no distillation token"),
 )

@@ -1,7 +1,7 @@
 """What size a plain ViT has: as its tensors show it, and as a person writes it in a manifest."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
@@ -138,6 +138,20 @@ def _geometry(sizes: Sizes | ModelBackbone, grid: tuple[int, int], head: HeadGeo
         rows=rows if rows != columns else None,
         absent=sizes.absent,
     )
+
+
+def grid_of(geometry: Geometry, image: tuple[int, int]) -> tuple[int, int] | None:
+    """Rows and columns of the positions for an image of this height and width; None for another number of positions, since they can be resized."""
+    rows, columns = (side // geometry.patch for side in image)
+    return (rows, columns) if geometry.residual is None and rows * columns == geometry.positions else None
+
+
+def lying(geometry: Geometry, grid: tuple[int, int]) -> Geometry:
+    """The geometry with its positions in these rows and columns. Raises ConversionError if there are not so many."""
+    rows, columns = grid
+    if rows * columns != geometry.positions:
+        raise ConversionError(f"the grid has {geometry.positions} positions, and {rows} x {columns} are {rows * columns}")
+    return replace(geometry, rows=rows if rows != columns else None)
 
 
 def described(geometry: Geometry) -> dict[str, Any]:
