@@ -60,7 +60,7 @@ RULES = {
 
 def binary_state():
     """The linear Segmenter's tensors, with one score: that of sky less the mean of the others."""
-    state = torch.load(next(MINI.glob("segmenter_mini_linear-*.pth")), map_location="cpu", weights_only=False)["state_dict"]
+    state = torch.load(next(MINI.glob("segmenter_mini_linear-*.pth")), map_location="cpu", weights_only=True)["state_dict"]
     weight, bias = state["decode_head.conv_seg.weight"], state["decode_head.conv_seg.bias"]
     state["decode_head.conv_seg.weight"] = weight[:1] - weight[1:].mean(0, keepdim=True)
     state["decode_head.conv_seg.bias"] = bias[:1] - bias[1:].mean(0, keepdim=True)
@@ -130,7 +130,7 @@ def configured():
     config.model.decode_head.pop("out_channels")
     config.model.test_cfg = {"mode": "slide", "crop_size": (64, 48), "stride": (48, 32)}
     network = build_segmentor(config.model)
-    state = torch.load(next(MINI.glob("segmenter_mini_linear-*.pth")), map_location="cpu", weights_only=False)["state_dict"]
+    state = torch.load(next(MINI.glob("segmenter_mini_linear-*.pth")), map_location="cpu", weights_only=True)["state_dict"]
     network.load_state_dict(state, strict=True)
     data = BaseSegDataset(data_prefix={"img_path": str(MINI / "ade_mini/images/validation")}, img_suffix=".jpg", test_mode=True,
                           pipeline=[SS[0], SS[1], SS[3]], metainfo={"classes": tuple("abcdefgh")})  # fmt: skip

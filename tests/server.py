@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
-from threading import Event, Lock, Thread
+from threading import Barrier, Event, Lock, Thread
 from time import sleep
 
 Send = Callable[[BaseHTTPRequestHandler], None]
@@ -97,6 +97,16 @@ def body(data: bytes, *, length: int | str | None = None, **headers: str) -> Sen
         handler.send_header("Connection", "close")  # the end of a body without a length is that of the connection
         handler.end_headers()
         handler.wfile.write(data)
+
+    return send
+
+
+def together(barrier: Barrier, data: bytes) -> Send:
+    """200 and `data`, once as many clients are here as the barrier waits for."""
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        barrier.wait(timeout=30)
+        body(data)(handler)
 
     return send
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 Colour = tuple[int, int, int]
+Classes = Mapping[str, Colour]
+"""The colour of each class, in the order of the indices."""
 BACKGROUND: tuple[str, Colour] = ("background", (0, 0, 0))
 
 

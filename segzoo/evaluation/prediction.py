@@ -1,15 +1,13 @@
 """What a model sees in an image: a label map, the share of each class, and, where they are asked for, the scores."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from segzoo.datasets.classes import Classes
 from segzoo.evaluation.evaluator import Evaluator
 
-Classes = Mapping[str, tuple[int, int, int]]
-"""The colour of each class, in the order of the indices."""
 _AT_ONCE = 1 << 20  # pixels that are counted at a time
 
 

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from segzoo.errors import ConversionError, IntegrityError
-from segzoo.formats.several import WHICH, alike
+from segzoo.formats.several import MODULE, WHICH, alike
 
 T = TypeVar("T")
 Place = tuple[str, ...]
 
 _NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-_MODULE = "module."
 _DEPTH = 4
 _MOST = 6
 
@@ -33,9 +32,9 @@ def state_dict(path: Path, root: Any, kind: type[T], at: str | None = None) -> t
         notes.append(f"left out, being no tensors: {', '.join(others)}")
     if beside := {other: number for other, number in nests.items() if other not in ((), place)}:
         notes.append(f"{_counts(beside)} passed over")
-    if all(name.startswith(_MODULE) for name in tensors):
-        tensors = {name.removeprefix(_MODULE): tensor for name, tensor in tensors.items()}
-        notes.append(f"prefix '{_MODULE}' removed from all names")
+    if all(name.startswith(MODULE) for name in tensors):
+        tensors = {name.removeprefix(MODULE): tensor for name, tensor in tensors.items()}
+        notes.append(f"prefix '{MODULE}' removed from all names")
     return tensors, notes, ".".join(place)
 
 

@@ -9,7 +9,7 @@ from segzoo.formats.weights import Weights
 PLAIN = "plain"
 WHICH = "segzoo convert FILE DST --at NAME takes one of them out, and at= in Python"
 _EMA = "ema_"
-_MODULE = "module."
+MODULE = "module."
 _ALIKE = 0.9  # of the names: a copy may lack a buffer, or have one more
 _FEWEST = 8  # names: `head.weight` and `head_dist.weight` are no two models
 _DEPTH = 4
@@ -39,7 +39,7 @@ def chosen(opened: Weights, at: str | None) -> Weights:
 
 def alike(some: Collection[str], others: Collection[str]) -> bool:
     """Whether two sets of names are those of one model and a copy of it. A wrapper's prefix does not count."""
-    first, second = ({name.removeprefix(_MODULE) for name in names} for names in (some, others))
+    first, second = ({name.removeprefix(MODULE) for name in names} for names in (some, others))
     return len(first & second) >= _ALIKE * max(len(first), len(second))
 
 
@@ -66,7 +66,7 @@ def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names
     for name in names:
         word, dot, rest = name.removeprefix(start).partition(".")
         if name.startswith(start) and dot:
-            groups.setdefault(word, {})[rest.removeprefix(_MODULE)] = name
+            groups.setdefault(word, {})[rest.removeprefix(MODULE)] = name
     large = {word: group for word, group in groups.items() if len(group) >= _FEWEST and not word[-1:].isdigit()}  # blocks are numbered
     for word, group in large.items():
         copies = {other for other in large if other != word and alike(large[other], group)}
@@ -83,7 +83,7 @@ def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names
 
 def _under(at: str, names: Collection[str]) -> Names:
     """The names that begin with `at` and a dot, without these."""
-    return {name.removeprefix(f"{at}.").removeprefix(_MODULE): name for name in names if name.startswith(f"{at}.")}
+    return {name.removeprefix(f"{at}.").removeprefix(MODULE): name for name in names if name.startswith(f"{at}.")}
 
 
 def _listed(models: Mapping[str, Names]) -> str:

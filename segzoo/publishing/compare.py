@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from segzoo.datasets.classes import Classes
 from segzoo.errors import UsageError
-from segzoo.evaluation.prediction import Classes, Prediction
+from segzoo.evaluation.prediction import Prediction
 from segzoo.publishing.legend import legend, titled
 from segzoo.publishing.overlay import beside, tinted
 from segzoo.publishing.reduced import bands, reduced, reduced_labels, reduction

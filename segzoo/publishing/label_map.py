@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from segzoo.datasets.classes import Classes
 from segzoo.datasets.loaders.cityscapes import CITYSCAPES_IDS, CITYSCAPES_NAMES
 from segzoo.datasets.sample import IGNORED
 from segzoo.errors import UsageError
-from segzoo.evaluation.prediction import Classes
 
 
 def index_map(labels: np.ndarray, classes: Classes) -> Image.Image:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from segzoo.evaluation.prediction import Classes
+from segzoo.datasets.classes import Classes
 
 _LETTERS = 13  # pixels of a letter beside a picture whose shorter side has _BESIDE pixels
 _BESIDE = 512

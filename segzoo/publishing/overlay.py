@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from segzoo.evaluation.prediction import Classes, Prediction
+from segzoo.datasets.classes import Classes
+from segzoo.evaluation.prediction import Prediction
 from segzoo.publishing.legend import legend
 from segzoo.publishing.reduced import bands, reduced, reduced_labels, reduction
 
@@ -33,6 +34,12 @@ def tinted(image: np.ndarray, labels: np.ndarray, classes: Classes) -> Image.Ima
     for rows in bands(*labels.shape):
         found[rows] = (image[rows] * np.float32(1 - _OPACITY) + colours[labels[rows]]).round()
     return Image.fromarray(found)
+
+
+def labelled(image: np.ndarray, label: np.ndarray, counts: np.ndarray, classes: Classes) -> Image.Image:
+    """The image tinted by its labels. Pixels that do not count keep their colour: `counts` (h, w) says which do."""
+    coloured = np.asarray(tinted(image, np.where(counts, label, 0), classes))
+    return Image.fromarray(np.where(counts[..., None], coloured, image))
 
 
 def beside(panels: Sequence[Image.Image], column: Image.Image) -> Image.Image:

@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from segzoo.atomic import replacing
+from segzoo.datasets.classes import Classes
 from segzoo.datasets.decode import read_pair
 from segzoo.datasets.sample import Sample, ignored
 from segzoo.datasets.subset import subset
-from segzoo.evaluation.prediction import Classes
 from segzoo.publishing.legend import legend
-from segzoo.publishing.overlay import beside, tinted
+from segzoo.publishing.overlay import beside, labelled
 
 PICTURES = 12
 _WIDEST = 640
@@ -39,8 +39,7 @@ def _drawn(sample: Sample, classes: Classes) -> Image.Image:
     names = list(classes)
     indices, pixels = np.unique(label[counts], return_counts=True)
     shares = {names[index]: [100 * count / label.size] for index, count in zip(indices.tolist(), pixels.tolist(), strict=True)}
-    coloured = np.asarray(tinted(image, np.where(counts, label, 0), classes))
-    panels = [Image.fromarray(image), Image.fromarray(np.where(counts[..., None], coloured, image))]
+    panels = [Image.fromarray(image), labelled(image, label, counts, classes)]
     for panel in panels:
         panel.thumbnail((_WIDEST, _WIDEST))
     return beside(panels, legend(shares, classes, panels[0].height))

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from segzoo.atomic import replacing
+from segzoo.datasets.classes import Classes
 from segzoo.errors import EnvironmentFault, SegzooError
-from segzoo.evaluation.prediction import Classes, Prediction
+from segzoo.evaluation.prediction import Prediction
 from segzoo.publishing.compare import disagreement, side_by_side
 from segzoo.publishing.label_map import index_map, server_map
 from segzoo.publishing.overlay import overlay

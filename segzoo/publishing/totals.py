@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from segzoo.evaluation.prediction import Classes, Prediction, shares
+from segzoo.datasets.classes import Classes
+from segzoo.evaluation.prediction import Prediction, shares
 
 HEADER = ("image", "model", "index", "class", "pixels", "percent")
 ALL = "all images"

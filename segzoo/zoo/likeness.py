@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segzoo.conversion.checkpoint import Checkpoint, identify
 from segzoo.conversion.said import shown
+from segzoo.datasets.classes import Classes
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming
 from segzoo.manifest.entries import Backbone, Entry, Model
@@ -21,8 +22,6 @@ from segzoo.zoo.zoo import ByteProgress, Zoo
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
-
-Classes = Mapping[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True)

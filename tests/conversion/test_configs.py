@@ -173,7 +173,7 @@ class HistoryBuffer:  # of mmengine, by its name: opened as data, never called
     ],
 )
 def test_the_meta_of_mmcv_and_of_mmengine(meta, count, legacy, tmp_path):
-    whole = torch.load(MASK, weights_only=False)
+    whole = torch.load(MASK, weights_only=True)
     whole["meta"] = meta
     torch.save(whole, tmp_path / "own.pth", _use_new_zipfile_serialization=not legacy)
     found = identify(tmp_path / "own.pth").said
@@ -185,7 +185,7 @@ def test_the_meta_of_mmcv_and_of_mmengine(meta, count, legacy, tmp_path):
 
 
 def own(folder, **meta):
-    whole = torch.load(MASK, weights_only=False)
+    whole = torch.load(MASK, weights_only=True)
     whole["meta"] = meta
     torch.save(whole, folder / "own.pth")
     return folder / "own.pth"

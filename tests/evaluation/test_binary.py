@@ -30,7 +30,7 @@ RULES = {
 
 def binary(folder: Path, **meta) -> Path:
     """The mini zoo's linear Segmenter with one score: that of sky less the mean of the others."""
-    whole = torch.load(next(MINI.glob("segmenter_mini_linear-*.pth")), weights_only=False)
+    whole = torch.load(next(MINI.glob("segmenter_mini_linear-*.pth")), weights_only=True)
     state = whole["state_dict"]
     for kind in ("weight", "bias"):
         eight = state[f"decode_head.conv_seg.{kind}"]

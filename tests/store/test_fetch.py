@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from server import body, endless, raw, redirect, serve, stalling, status
+from server import body, endless, raw, redirect, serve, stalling, status, together
 from support import MINI, TAME
 
 from segzoo.cli import main
@@ -64,18 +64,7 @@ SAFE = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
 SAFE = len(SAFE).to_bytes(8, "little") + SAFE + bytes(8)
 TAME_SHA = hashlib.sha256(TAME.read_bytes()).hexdigest()
 
-TOGETHER = threading.Barrier(2)
-
-
-def together(data):
-    """Both of two clients are here before either gets its first byte."""
-
-    def send(handler):
-        TOGETHER.wait(timeout=20)
-        body(data)(handler)
-
-    return send
-
+BOTH = threading.Barrier(2)
 
 TABLE = {
     "/good": body(GOOD),
@@ -113,8 +102,8 @@ TABLE = {
     "/gzip-truncated": body(gzip.compress(GOOD, 1)[:-1000], length="", Content_Encoding="gzip"),
     "/gzip-wrong": body(gzip.compress(WRONG, 1), Content_Encoding="gzip"),
     "/gzip-bomb": body(gzip.compress(bytes(50_000_000), 1), Content_Encoding="gzip"),
-    "/together": together(GOOD),
-    "/together-tame": together(TAME.read_bytes()),
+    "/together": together(BOTH, GOOD),
+    "/together-tame": together(BOTH, TAME.read_bytes()),
 }
 
 

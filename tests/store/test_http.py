@@ -21,7 +21,7 @@ import fastcrc
 import pytest
 import trustme
 import yaml
-from server import Ranged, body, endless, raw, redirect, serve, stalling, status
+from server import Ranged, body, endless, raw, redirect, serve, stalling, status, together
 from support import slow_after
 
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError
@@ -479,16 +479,7 @@ def test_many_files_come_at_once(store, tmp_path):
     contents = {f"f{number}": random.Random(number).randbytes(1000) for number in range(24)}
     eight = threading.Barrier(8)
 
-    def together(content):
-        """Eight clients are here before any of them gets its first byte."""
-
-        def send(handler):
-            eight.wait(timeout=30)
-            body(content)(handler)
-
-        return send
-
-    with serve({f"/{name}": together(content) for name, content in contents.items()}) as server:
+    with serve({f"/{name}": together(eight, content) for name, content in contents.items()}) as server:
         artifacts = {
             name: Artifact(name=name, urls=(f"{server.base}/{name}",), sha256=hashlib.sha256(content).hexdigest())
             for name, content in contents.items()

@@ -31,7 +31,7 @@ GIVEN = json.loads((GOLDEN / "binary_head.json").read_text())["config"]
 
 def own(folder, source=LINEAR, classes=None, **meta):
     """A checkpoint made of one of the mini zoo's, with another meta, and with another number of classes."""
-    whole = torch.load(source, weights_only=False)
+    whole = torch.load(source, weights_only=True)
     if classes is not None:
         state = whole["state_dict"]
         for name in [name for name in state if re.search("conv_seg|cls_emb|mask_norm", name)]:
@@ -257,7 +257,7 @@ def test_a_config_is_for_a_file_of_ones_own(tmp_path):
 def other_channels(folder, channels):
     """The mini linear Segmenter for grey pictures, or with a fourth channel that it ignores: what it sees in RGB is what it must see in these."""
     path = own(folder)
-    whole = torch.load(path, weights_only=False)
+    whole = torch.load(path, weights_only=True)
     name = "backbone.patch_embed.projection.weight"
     weight = whole["state_dict"][name]
     whole["state_dict"][name] = weight.sum(1, keepdim=True) if channels == 1 else torch.cat([weight, torch.zeros_like(weight[:, :1])], 1)
@@ -305,7 +305,7 @@ def test_what_cannot_be_fed_is_said(channels, picture, said, tmp_path, monkeypat
 def test_mean_and_std_of_another_number_of_channels_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = other_channels(tmp_path, 4)
-    whole = torch.load(path, weights_only=False)
+    whole = torch.load(path, weights_only=True)
     whole["meta"]["cfg"] = GIVEN["text"]
     torch.save(whole, path)
     Image.open(FIRST).convert("RGBA").save(tmp_path / "bands.tif")

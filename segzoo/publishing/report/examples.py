@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from segzoo.datasets.classes import Classes
 from segzoo.datasets.decode import read_pair
 from segzoo.datasets.image import as_rgb
 from segzoo.datasets.sample import Sample, ignored
 from segzoo.evaluation.confusion import confusion
 from segzoo.evaluation.counts import Counts, counts_of, mean_iou
 from segzoo.evaluation.evaluator import Evaluator
-from segzoo.evaluation.prediction import Classes
-from segzoo.publishing.overlay import tinted
+from segzoo.publishing.overlay import labelled, tinted
 
 PANELS = ("image", "label", "prediction", "disagreement")
 _WIDEST = 420
@@ -55,31 +55,25 @@ def see_again(evaluator: Evaluator, sample: Sample, which: str, expected: Counts
     image, label = read_pair(sample, evaluator.classes, evaluator.channels)
     found = evaluator.label_map(image, mode)
     shown = as_rgb(image)
-    labelled = label != ignored(evaluator.classes)
-    wrong = labelled & (found != label)
-    panels = [Image.fromarray(shown), _true(shown, label, labelled, classes), tinted(shown, found, classes), _apart(shown, wrong, labelled)]
-    occurring = sorted({*np.unique(label[labelled]).tolist(), *np.unique(found).tolist()})
+    counted = label != ignored(evaluator.classes)
+    wrong = counted & (found != label)
+    panels = [Image.fromarray(shown), labelled(shown, label, counted, classes), tinted(shown, found, classes), _apart(shown, wrong, counted)]
+    occurring = sorted({*np.unique(label[counted]).tolist(), *np.unique(found).tolist()})
     names = list(classes)
     return SeenAgain(
         which=which,
         name=sample.name,
         iou=mean_iou(expected),
-        wrong=100 * float(wrong.sum() / max(labelled.sum(), 1)),
+        wrong=100 * float(wrong.sum() / max(counted.sum(), 1)),
         same=counts_of(confusion(torch.from_numpy(found).long(), label, evaluator.classes).numpy()) == expected,
         panels=[_jpeg(panel) for panel in panels],
         classes={names[index]: classes[names[index]] for index in occurring},
     )
 
 
-def _true(image: np.ndarray, label: np.ndarray, labelled: np.ndarray, classes: Classes) -> Image.Image:
-    """The image tinted by its labels. Pixels without a label keep their colour."""
-    coloured = np.asarray(tinted(image, np.where(labelled, label, 0), classes))
-    return Image.fromarray(np.where(labelled[..., None], coloured, image))
-
-
-def _apart(image: np.ndarray, wrong: np.ndarray, labelled: np.ndarray) -> Image.Image:
+def _apart(image: np.ndarray, wrong: np.ndarray, counted: np.ndarray) -> Image.Image:
     """Wrong pixels in red on the faded image. Pixels without a label are darker; they are not counted."""
-    grey = image.astype(np.float32).mean(2, keepdims=True) * 0.3 + 178 * np.where(labelled, 1.0, 0.6)[..., None].astype(np.float32)
+    grey = image.astype(np.float32).mean(2, keepdims=True) * 0.3 + 178 * np.where(counted, 1.0, 0.6)[..., None].astype(np.float32)
     return Image.fromarray(np.where(wrong[..., None], _WRONG, grey.repeat(3, 2)).clip(0, 255).astype(np.uint8))
 
 

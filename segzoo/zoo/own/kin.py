@@ -1,6 +1,6 @@
 """The entries of the zoo that a file of weights is like, or is: those of its geometry, and those with its hash."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,13 +77,8 @@ def chosen_model(file: Checkpoint, path: Path, manifest: Manifest, like: str | N
     """
     models = manifest.models
     close = alike(file, models, any_classes=True)
-    if like is not None:
-        _refuse_unknown(like, models, "model")
-        if strict and like not in close:
-            raise ConversionError(f"{path}: {file.geometry}: not like {like}", hint=f"segzoo info {like} shows its sizes")
-        return like
-    if known is not None:
-        return known
+    if (chosen := _named(file, path, like, known, models, close, "model", strict)) is not None:
+        return chosen
     fitting = of_the_layout(file, alike(file, models) or close)
     refuse_differing(file, path, fitting)
     return next(iter(fitting), None)
@@ -98,20 +93,23 @@ def chosen_backbone(
         for name, entry in entries.items()
         if family_of(entry) is file.family and all(getattr(entry.geometry, side) == sizes[side] for side in file.family.kin)
     }
-    if like is not None:
-        _refuse_unknown(like, entries, "backbone")
-        if strict and like not in kin:
-            raise ConversionError(f"{path}: {file.geometry}: not like {like}", hint=f"segzoo info {like} shows its sizes")
-        return like
-    if known is not None:
-        return known
+    if (chosen := _named(file, path, like, known, entries, kin, "backbone", strict)) is not None:
+        return chosen
     refuse_differing(file, path, kin)
     return next(iter(kin), None)
 
 
-def _refuse_unknown(like: str, among: Iterable[str], what: str) -> None:
-    if like not in (names := list(among)):
-        raise NotFoundError(f"--like {like}: no such {what}; there are {', '.join(names) or 'none'}")
+def _named(
+    file: Checkpoint, path: Path, like: str | None, known: str | None, among: Collection[str], fitting: Collection[str], what: str, strict: bool
+) -> str | None:
+    """The entry that the caller names, else the one whose file this is. If `strict`, a named one must be among the `fitting`."""
+    if like is None:
+        return known
+    if like not in among:
+        raise NotFoundError(f"--like {like}: no such {what}; there are {', '.join(among) or 'none'}")
+    if strict and like not in fitting:
+        raise ConversionError(f"{path}: {file.geometry}: not like {like}", hint=f"segzoo info {like} shows its sizes")
+    return like
 
 
 def same_width(file: Checkpoint, model: Model) -> bool:
