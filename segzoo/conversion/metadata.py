@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segzoo.conversion.config_json import of_json
+from segzoo.conversion.config_openmmlab import of_meta, of_openmmlab
 from segzoo.conversion.config_text import read_config
-from segzoo.conversion.configs import of_json, of_meta, of_openmmlab
 from segzoo.conversion.said import Fact, Said
 from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
 from segzoo.formats import Weights

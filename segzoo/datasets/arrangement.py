@@ -31,7 +31,8 @@ Keys = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The settings of the loader `folders`; the splits, the first of which is to be evaluated; whether the label maps are in colours.
+    """A folder's arrangement: settings for the loader `folders`, and the splits. The first split is for evaluation. `colours` says that the
+    label maps are pictures in colours.
 
     `rivals` are endings of other label maps of the same images.
     """

@@ -1,4 +1,4 @@
-"""Saved predictions: which label map in a folder is that of which image, and its class indices."""
+"""Saved predictions: the label map of each image in a folder, and its class indices."""
 
 from collections.abc import Sequence
 from dataclasses import replace

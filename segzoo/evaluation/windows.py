@@ -137,7 +137,7 @@ def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
 
 
 class _Wide:
-    """The scores of a view's patch rows at full width: of all rows where that is little, else of those that a band of pixels reaches."""
+    """A view's scores at full width, by patch rows. A small view gives all its rows at once, a large one only those that a band needs."""
 
     def __init__(self, view: Scored):
         self.grid = view.grid

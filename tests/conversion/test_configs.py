@@ -9,8 +9,9 @@ import torch
 from support import MINI
 
 from segzoo.conversion.checkpoint import identify
+from segzoo.conversion.config_json import of_json
+from segzoo.conversion.config_openmmlab import of_meta, of_openmmlab
 from segzoo.conversion.config_text import UNREAD, read_config
-from segzoo.conversion.configs import of_json, of_meta, of_openmmlab
 from segzoo.errors import NotFoundError, UsageError
 
 MASK = MINI / "segmenter_mini_mask-6a6bc5f4.pth"

@@ -20,7 +20,7 @@ _FIRST = 5  # classes in a line
 
 
 class Told:
-    """The images that are done and those that failed, told as they come. `assumed` is what is assumed of each model, for --json."""
+    """Tells of each image when it is done or has failed. `assumed` lists the assumptions about each model, for --json."""
 
     def __init__(self, totals: Totals, assumed: Mapping[str, Sequence[str]], json: bool, csv: bool):
         self.totals, self.assumed, self.json, self.csv = totals, assumed, json, csv
@@ -31,7 +31,7 @@ class Told:
             click.echo(as_csv([HEADER]))
 
     def failed(self, path: Path, error: SegzooError) -> None:
-        """An image of which there is nothing."""
+        """Tell of an image that was not segmented."""
         self.images += 1
         self.records.append({"image": str(path), "error": problem(error)})
         self._fault(error)

@@ -1,0 +1,92 @@
+"""What a config.json says of its model: that of transformers, of timm, and of `segzoo export`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from segzoo.conversion.config_openmmlab import of_openmmlab
+from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, eps, names, number, pair, take_rows, whole
+from segzoo.conversion.said import Fact, Said
+
+_TRANSFORMERS: Rows = (
+    ("backbone.heads", whole, "num_attention_heads"),
+    ("backbone.width", whole, "hidden_size"),
+    ("backbone.depth", whole, "num_hidden_layers"),
+    ("backbone.patch", whole, "patch_size"),
+    ("backbone.image", pair, "image_size"),
+    ("backbone.eps", eps, "layer_norm_eps"),
+)
+_TIMM: Rows = (
+    ("backbone.heads", whole, "model_args.num_heads"),
+    ("backbone.width", whole, "model_args.embed_dim"),
+    ("backbone.depth", whole, "model_args.depth"),
+    ("backbone.patch", whole, "model_args.patch_size"),
+    ("backbone.image", pair, "model_args.img_size"),
+)
+_TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
+_EXPORT: Rows = (
+    *((f"backbone.{name}", whole, name) for name in ("heads", "width", "depth", "patch")),
+    ("backbone.eps", eps, "eps"),
+    ("head.heads", whole, "head.heads"),
+    ("head.eps", eps, "head.eps"),
+    ("protocol.by", str, "protocol.by"),
+    ("protocol.scale", pair, "protocol.scale"),
+    ("protocol.crop", pair, "protocol.crop"),
+    ("protocol.stride", pair, "protocol.stride"),
+    ("protocol.threshold", eps, "protocol.threshold"),
+    ("protocol.mean", channels, "mean"),
+    ("protocol.std", channels, "std"),
+)
+
+
+def of_json(nest: Any, source: str, images: Any = None) -> Said:
+    """What the config.json of transformers, of timm or of `segzoo export` says; `images` is transformers' preprocessor_config.json."""
+    reader = Reader(nest, source)
+    if isinstance(reader.nest, dict) and isinstance(reader.nest.get("model"), dict):
+        return of_openmmlab(nest, source)
+    if reader.at("architecture")[0] is not ABSENT:
+        _of_timm(reader)
+    elif reader.at("gelu")[0] is not ABSENT:
+        _of_export(reader)
+    else:
+        take_rows(reader, _TRANSFORMERS)
+        if isinstance(images, dict):
+            reader.facts |= _of_images(images, source.replace("config.json", "preprocessor_config.json"))
+    return reader.said
+
+
+def _of_timm(reader: Reader) -> None:
+    take_rows(reader, _TIMM)
+    architecture = reader.at("architecture")[0]
+    kind, _, size = architecture.partition("_") if isinstance(architecture, str) else ("", "", "")
+    if kind in ("vit", "deit", "deit3"):
+        reader.facts["backbone.eps"] = Fact(1e-6, f"{reader.source}: architecture is timm's {architecture}")
+        if "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
+            reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
+            reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
+    for side, name in (("mean", "protocol.mean"), ("std", "protocol.std")):
+        reader.take(name, lambda value: _of_255(channels(value)), f"pretrained_cfg.{side}", side)
+
+
+def _of_export(reader: Reader) -> None:
+    take_rows(reader, _EXPORT)
+    listed = reader.at("classes")[0]
+    if isinstance(listed, list) and all(isinstance(one, dict) for one in listed):
+        reader.put("classes", names, [one.get("name") for one in listed], f"{reader.source}: classes")
+        reader.put("palette", colours, [one.get("colour") for one in listed], f"{reader.source}: classes")
+
+
+def _of_images(images: Mapping[str, Any], source: str) -> dict[str, Fact]:
+    """Mean and deviation for pixels from 0 to 255."""
+    reader = Reader(dict(images), source)
+    factor = reader.at("rescale_factor")[0] if images.get("do_rescale", True) is not False else 1
+    factor = factor if number(factor) and factor > 0 else 1 / 255
+    for side, name, none in (("mean", "protocol.mean", 0.0), ("std", "protocol.std", 1.0)):
+        if images.get("do_normalize", True) is False:
+            reader.facts[name] = Fact((none / factor,) * 3, f"{source}: do_normalize is False")
+        else:
+            reader.take(name, lambda value: tuple(one / factor for one in channels(value)), f"image_{side}")
+    return reader.facts
+
+
+def _of_255(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(255 * value for value in values)

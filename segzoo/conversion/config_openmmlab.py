@@ -1,0 +1,197 @@
+"""What a config of MMSegmentation says of its model, 0.x and 1.x, and what mmengine and mmcv write into a checkpoint beside it.
+
+What the program's own default is counts as said, but only where the config is whole.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, eps, names, pair, truth, whole
+from segzoo.conversion.config_text import UNREAD
+from segzoo.conversion.said import Fact, Said
+from segzoo.formats.pickled import content
+
+_MODEL: Rows = (
+    ("backbone.heads", whole, "model.backbone.num_heads"),
+    ("backbone.width", whole, "model.backbone.embed_dims"),
+    ("backbone.depth", whole, "model.backbone.num_layers"),
+    ("backbone.patch", whole, "model.backbone.patch_size"),
+    ("backbone.image", pair, "model.backbone.img_size"),
+    ("backbone.eps", eps, "model.backbone.norm_cfg.eps"),
+    ("head.heads", whole, "model.decode_head.num_heads"),
+    ("head.eps", eps, "model.decode_head.norm_cfg.eps"),
+    ("protocol.threshold", eps, "model.decode_head.threshold"),
+)
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
+    "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
+}
+"""What mmseg 1.2.2 takes where a config says nothing, by the type of the part. torch's LayerNorm has eps 1e-5."""
+_MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+    ("model.decode_head.align_corners", (False,), "resizes scores with aligned corners"),
+    ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
+    ("model.backbone.pre_norm", (False,), "normalises before the first block"),
+)
+"""What must stand at a place, if anything stands there, and what the model does else, which segzoo does not do."""
+_STEPS = {
+    *("LoadImageFromFile", "LoadAnnotations", "PackSegInputs", "Resize", "Normalize", "MultiScaleFlipAug", "RandomFlip"),
+    *("ImageToTensor", "DefaultFormatBundle", "Collect", "TestTimeAug"),
+}
+"""Steps of a pipeline that are followed here, or that change nothing at a single scale."""
+
+
+def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
+    """What a config of MMSegmentation says. `bases` are the files that it builds on: with them its own defaults say nothing."""
+    reader = Reader(nest, source)
+    kinds = {part: _kind(reader.at(f"model.{part}.type")[0]) for part in ("backbone", "decode_head")}
+    defaults = {} if bases else {name: value for kind in kinds.values() for name, value in _DEFAULTS.get(kind, {}).items()}
+    for name, check, place in _MODEL:
+        if reader.at(place)[0] is not None:  # None is mmseg's word for its default
+            reader.take(name, check, place, default=defaults.get(name, ABSENT))
+    reader.take("head.outputs", whole, "model.decode_head.out_channels", "model.decode_head.num_classes")
+    for place, right, what in _MUST:
+        value = reader.at(place)[0]
+        if value is UNREAD:
+            reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
+        elif value is not ABSENT and value not in right:
+            reader.unlike.append(f"{source}: {place} is {value!r}: the model's program {what}")
+    steps = _pipeline(reader)
+    _windows(reader)
+    _scale(reader, steps, bases)
+    _pixels(reader, steps, bases)
+    _classes(reader, steps)
+    missing = [name for name in ("backbone.heads", "backbone.eps", "protocol.scale", "protocol.crop", "protocol.mean") if name not in reader.facts]
+    if bases and missing:
+        reader.notes.append(f"{source}: builds on {', '.join(bases)}, which is not read, and may say {', '.join(missing)}")
+    return reader.said
+
+
+def _kind(value: Any) -> str:
+    """The last part of a type's name."""
+    return value.rpartition(".")[2] if isinstance(value, str) else ""
+
+
+def _datasets(reader: Reader) -> Iterator[str]:
+    """The places of the data sets that a config speaks of; wrapped ones too."""
+    for part in ("test_dataloader.dataset", "val_dataloader.dataset", "data.test", "data.val", "train_dataloader.dataset", "data.train"):
+        for place in (part, f"{part}.dataset"):
+            if isinstance(reader.at(place)[0], dict):
+                yield place
+
+
+def _pipeline(reader: Reader) -> list[Mapping[str, Any]] | None:
+    """The steps of the pipeline for testing, those inside MultiScaleFlipAug too; None where there is none that can be read."""
+    places = [f"{place}.pipeline" for place in _datasets(reader) if "train" not in place]
+    value, place = reader.at(*places, "test_pipeline", "val_pipeline")
+    if value is UNREAD:
+        reader.notes.append(f"{reader.source}: {place} would have to be computed, and is not read")
+    if not isinstance(value, list | tuple):
+        return None
+    steps: list[Mapping[str, Any]] = []
+    left = list(value)
+    while left and len(steps) < 1000:
+        step = content(left.pop(0))
+        if not isinstance(step, dict):
+            reader.notes.append(f"{reader.source}: a step of {place} would have to be computed, and is not read")
+            return None
+        steps.append(step)
+        inner = content(step.get("transforms"))
+        if _kind(step.get("type")) == "MultiScaleFlipAug" and isinstance(inner, list | tuple):
+            left = [*inner, *left]
+    for name in dict.fromkeys(_kind(step.get("type")) for step in steps):
+        if name not in _STEPS:
+            reader.unlike.append(f"{reader.source}: {place} has the step {name or 'without a name'}: the model's program prepares images by it")
+    return steps
+
+
+def _windows(reader: Reader) -> None:
+    """Crop and stride of the windows; None each where an image is seen in one piece."""
+    for place in ("model.test_cfg", "test_cfg"):
+        mode = reader.at(f"{place}.mode")[0]
+        if mode == "slide":
+            reader.take("protocol.crop", pair, f"{place}.crop_size")
+            reader.take("protocol.stride", pair, f"{place}.stride")
+        elif mode == "whole":
+            for name in ("protocol.crop", "protocol.stride"):
+                reader.facts[name] = Fact(None, f"{reader.source}: {place}.mode is whole")
+        elif mode is not ABSENT:
+            reader.notes.append(f"{reader.source}: {place}.mode: expected slide or whole, and is not read")
+        if mode is not ABSENT:
+            return
+
+
+def _scale(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Sequence[str]) -> None:
+    """The size that images are resized to; None where no step resizes them."""
+    if steps is None:
+        return
+    sizes = [(step, key) for step in steps for key in ("scale", "img_scale") if content(step.get(key)) is not None]
+    resizing = [step for step in steps if _kind(step.get("type")) == "Resize"]
+    if any(step.get("scale_factor") is not None for step in resizing):
+        reader.unlike.append(f"{reader.source}: the pipeline resizes images by a factor")
+    for step in resizing:
+        modern = "scale" in step or "scale_factor" in step  # keep_ratio is True by default in 0.x, and False in 1.x
+        if step.get("keep_ratio", not modern) is not True:
+            reader.unlike.append(f"{reader.source}: the pipeline's Resize does not keep the ratio of an image's sides")
+    if sizes:
+        step, key = sizes[0]
+        where = f"{reader.source}: {key} of {_kind(step.get('type'))} in the pipeline"
+        if step[key] is UNREAD:
+            reader.notes.append(f"{where} would have to be computed, and is not read")
+        else:
+            reader.put("protocol.scale", pair, content(step[key]), where)
+    elif not resizing:
+        reader.facts["protocol.scale"] = Fact(None, f"{reader.source}: the pipeline resizes no image")
+
+
+def _pixels(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Sequence[str]) -> None:
+    """Mean and deviation: of 1.x's data_preprocessor, of 0.x's Normalize, or of the variable that both are usually made of."""
+    normalize = next((step for step in steps or () if _kind(step.get("type")) == "Normalize"), None)
+    if normalize is not None:
+        inner = Reader(normalize, f"{reader.source}: Normalize in the pipeline")
+        for side, name in (("mean", "protocol.mean"), ("std", "protocol.std")):
+            inner.take(name, channels, side)
+        if inner.at("to_rgb")[0] is False:
+            reader.unlike.append(f"{inner.source}: to_rgb is False: the model's program feeds blue before red")
+        reader.facts |= inner.facts
+        reader.notes += inner.notes
+        return
+    processor = reader.at("model.data_preprocessor", "data_preprocessor")[0]
+    for side, none in (("mean", 0.0), ("std", 1.0)):
+        places = (f"model.data_preprocessor.{side}", f"data_preprocessor.{side}", f"img_norm_cfg.{side}")
+        value = reader.at(*places)[0]
+        unscaled = isinstance(processor, dict) and not bases and (value is None or value is ABSENT)
+        if unscaled:
+            reader.facts[f"protocol.{side}"] = Fact((none,) * 3, f"{reader.source}: data_preprocessor has no {side}")
+        else:
+            reader.take(f"protocol.{side}", channels, *places)
+    if isinstance(processor, dict) and not bases and reader.at("model.data_preprocessor.bgr_to_rgb", "data_preprocessor.bgr_to_rgb")[0] is ABSENT:
+        reader.unlike.append(f"{reader.source}: data_preprocessor.bgr_to_rgb is not there, so False: the model's program feeds blue before red")
+
+
+def _classes(reader: Reader, steps: Sequence[Mapping[str, Any]] | None) -> None:
+    """Names and colours of the classes, and whether 0 is no class in the labels."""
+    places = list(_datasets(reader))
+    for name, check, keys in (
+        ("classes", names, ("metainfo.classes", "metainfo.CLASSES", "classes")),
+        ("palette", colours, ("metainfo.palette", "metainfo.PALETTE", "palette")),
+        ("labels.reduce_zero", truth, ("reduce_zero_label",)),
+    ):
+        if found := [f"{place}.{key}" for place in places for key in keys if reader.at(f"{place}.{key}")[0] not in (ABSENT, None)]:
+            reader.take(name, check, found[0])
+    reduce = next((step["reduce_zero_label"] for step in steps or () if isinstance(step.get("reduce_zero_label"), bool)), None)
+    if "labels.reduce_zero" not in reader.facts and reduce is not None:
+        reader.facts["labels.reduce_zero"] = Fact(reduce, f"{reader.source}: LoadAnnotations in the pipeline")
+
+
+def of_meta(meta: Mapping[str, Any]) -> Said:
+    """What mmengine and mmcv themselves write into a checkpoint, beside the config's text."""
+    reader = Reader(dict(meta), "meta")
+    reader.take("classes", names, *_given(reader, "dataset_meta.classes", "dataset_meta.CLASSES", "CLASSES", "classes"))
+    reader.take("palette", colours, *_given(reader, "dataset_meta.palette", "dataset_meta.PALETTE", "PALETTE", "palette"))
+    reader.take("labels.reduce_zero", truth, "dataset_meta.reduce_zero_label")
+    return reader.said
+
+
+def _given(reader: Reader, *places: str) -> tuple[str, ...]:
+    """The places where something stands, or the first of all."""
+    return tuple(place for place in places if reader.at(place)[0] not in (ABSENT, None)) or places[:1]
