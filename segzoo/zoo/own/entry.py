@@ -110,7 +110,7 @@ def describe_backbone(file: Checkpoint, path: Path, entries: Mapping[str, Backbo
         geometry[side] = facts.take(side, getattr(entry.geometry, side, None) if entry else None)
         if geometry[side] is None:
             said = f"{path}: {file.geometry}: no tensor shows its {_WORDS.get(side, side)}"
-            raise UsageError(said, hint=f"say --{side} N, --config FILE of its training, or --like NAME of a backbone with the same number")
+            raise UsageError(said, hint=f"say --config FILE of its training, --like NAME of a backbone with the same number, or {_adding(side)}")
     facts.note()
     _note_square(file, made)
     if "backbone" in made.notes:
@@ -179,9 +179,14 @@ _ALONE = ", its file does not say, and it is like no model of this zoo"
 
 def _way(side: str, alone: bool, wishes: Wishes) -> str:
     """How a caller says a fact."""
-    ways = ["--heads N"] if side == "heads" and not wishes.strict else []
-    ways += ["--config FILE of its training"]
-    return " or ".join([*ways, *(["--like NAME of a model that shares its eps and protocol"] if alone and not wishes.strict else [])])
+    ways = ["--config FILE of its training"]
+    ways += ["--like NAME of a model that shares its eps and protocol"] if alone and not wishes.strict else []
+    return " or ".join([*ways, *([_adding(side)] if side == "heads" else [])])
+
+
+def _adding(side: str) -> str:
+    """The one command that takes the number itself."""
+    return f"--{side} N to segzoo manifest add"
 
 
 def _head(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, backbone: Mapping[str, Any], made: Description) -> dict[str, Any]:
