@@ -54,7 +54,7 @@ def fetch(
             expectation = store.expectation(artifact)
         if here := _from_store(artifact, expectation, store):
             return here
-        with nullcontext(client) if client else Client(policy.patience) as shared:
+        with nullcontext(client) if client else policy.client() as shared:
             return deliver(Order(artifact, expectation, store, base, said, policy, shared), urls)
 
 
@@ -75,7 +75,7 @@ def fetch_many(
 ) -> Iterator[tuple[str, Fetched | SegzooError]]:
     """Several artifacts at once, each as it comes or fails. `progress` gets (name, bytes done, bytes in all or None)."""
     policy = policy or Policy()
-    client = Client(policy.patience)
+    client = policy.client()
     waiting: SimpleQueue[str | None] = SimpleQueue()
     done: SimpleQueue[tuple[str, Fetched | BaseException]] = SimpleQueue()
 

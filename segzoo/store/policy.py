@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.manifest.artifact import Artifact
-from segzoo.store.http import Patience
+from segzoo.store.http import Client, Patience
 
 Look = Callable[[Artifact, Path], None]
 UNSEEN = (
@@ -37,7 +37,7 @@ def opens(artifact: Artifact, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the user allows. `mirrors` are tried first; the published file name is put behind each.
+    """What the user allows. `mirrors` are tried first; the published file name is put behind each. `netrc` allows credentials from ~/.netrc.
 
     A file without a known hash must pass `look`, which raises IntegrityError, before its hash is pinned.
     """
@@ -45,5 +45,9 @@ class Policy:
     offline: bool = False
     require_hashes: bool = False
     mirrors: tuple[str, ...] = ()
+    netrc: bool = False
     patience: Patience = field(default_factory=Patience)
     look: Look = opens
+
+    def client(self) -> Client:
+        return Client(self.patience, self.netrc)

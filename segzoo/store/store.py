@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +15,12 @@ from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
+from segzoo.store.lock import LOCK_NAME as LOCK_NAME
+from segzoo.store.lock import read_pins
 
+NOT_BY_A_PIN = "a pin stands in for a hash that the manifest does not have; where the manifest has a wrong one, mend it there"
 Progress = Callable[[int, int | None], None]
 """Gets the bytes done so far, and the bytes in all, if they are known."""
-LOCK_NAME = "segzoo.lock"
 
 
 def home() -> Path:
@@ -78,19 +79,8 @@ class Store:
             raise EnvironmentFault(f"{self.home}: {free:,} bytes free, {size:,} needed", hint="free some space, or set SEGZOO_HOME")
 
     def pins(self) -> dict[str, Pin]:
-        """What is pinned: the published file name, with sha256, size and the address that the file came from."""
-        if not self.lock.is_file():
-            return {}
-        try:
-            pins = json.loads(self.lock.read_text(encoding="utf-8"))["pins"]
-            for name, pin in pins.items():
-                if not re.fullmatch("[0-9a-f]{64}", pin["sha256"]):  # it becomes the name of a file
-                    raise ValueError(f"{name}: no sha256")
-            return dict(pins)
-        except OSError as error:
-            raise EnvironmentFault(f"{self.lock}: not readable: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise IntegrityError(f"{self.lock}: not a lock file that segzoo wrote: {error!r}", hint="restore it, or remove it to pin anew") from error
+        """What is pinned, by the published file name. Raises EnvironmentFault, IntegrityError."""
+        return read_pins(self.lock)
 
     def pin(self, artifact: Artifact, sha256: str, size: int, url: str) -> None:
         """Pin the hash of a first download. Raises IntegrityError where another hash is pinned already."""
@@ -101,14 +91,15 @@ class Store:
             pins[artifact.name] = {**pins.get(artifact.name, {}), "sha256": sha256, "size": size, "url": url}
 
     def pin_by_hand(self, artifact: Artifact, sha256: str) -> None:
-        """Accept this hash and no other from now on. It replaces an earlier pin, and counts for more than a third party's hash.
+        """Accept this hash and no other from now on. It replaces an earlier pin.
 
-        Raises IntegrityError where it contradicts the digits in the published file name, or the publisher's own hash.
+        Raises IntegrityError where it contradicts the manifest: the digits in the published file name, or the full hash.
         """
         if artifact.sha256_prefix and not sha256.startswith(artifact.sha256_prefix):
             raise IntegrityError(f"{artifact.name}: its publisher named it for a sha256 that begins {artifact.sha256_prefix}, not {sha256}")
-        if artifact.sha256 and artifact.sha256 != sha256 and not artifact.third_party:
-            raise IntegrityError(f"{artifact.name}: the manifest's sha256 is the publisher's own, {artifact.sha256}, not {sha256}")
+        if artifact.sha256 and artifact.sha256 != sha256:
+            whose = "from a third party" if artifact.third_party else "the publisher's own"
+            raise IntegrityError(f"{artifact.name}: the manifest's sha256 is {whose}, {artifact.sha256}, not {sha256}", hint=NOT_BY_A_PIN)
         with self._pinning(artifact) as pins:
             pins[artifact.name] = {"sha256": sha256, "by": Origin.HAND.value}
 

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from segzoo.errors import SegzooError
 from segzoo.extras import install, installed
 from segzoo.store.http import Client, Patience
+from segzoo.store.proxy import fault_of
 from segzoo.store.store import receipts
 from segzoo.store.trouble import Trouble, without_passwords
 from segzoo.zoo.zoo import Zoo
@@ -117,9 +118,13 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
 
 
 def _proxies() -> Diagnosis:
-    """The proxies that the environment names, without their passwords."""
+    """The proxies that the environment names, without their passwords, and whether they can be used as they are written."""
     spellings = [spelling for name in _PROXIES for spelling in (name, name.lower())]
-    return Diagnosis("proxies", "ok", _named(spellings) or "none")
+    said = _named(spellings) or "none"
+    for name in spellings:
+        if not name.lower().startswith("no_") and (wrong := fault_of(os.environ.get(name, ""))):
+            return Diagnosis("proxies", "wrong", f"{said}; {name}: {wrong[0]}", wrong[1])
+    return Diagnosis("proxies", "ok", said)
 
 
 def _certificates() -> Diagnosis:
@@ -144,7 +149,7 @@ def _addresses(zoo: Zoo) -> Iterator[Diagnosis]:
     if not first:
         yield Diagnosis("network", "ok", "this zoo has no addresses on the network")
     away = 0
-    with Client(Patience(connect=5, stall=5, tries=1)) as client, ThreadPoolExecutor(8) as pool:
+    with Client(Patience(connect=5, head=5), zoo.netrc) as client, ThreadPoolExecutor(8) as pool:
         for host, reason in zip(first, pool.map(lambda url: _reason(client, url), first.values()), strict=True):
             away += reason is not None
             if reason is None:

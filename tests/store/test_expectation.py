@@ -42,7 +42,8 @@ def write_pins(store, **pin):
         ({"sha256_prefix": "11111111"}, {}, None, None),
         ({"sha256": ONE}, {}, ONE, Origin.MANIFEST),
         ({"sha256": ONE}, {"sha256": TWO}, ONE, Origin.MANIFEST),
-        ({"sha256": ONE}, {"sha256": TWO, "by": "hand"}, TWO, Origin.HAND),
+        ({"sha256": ONE}, {"sha256": TWO, "by": "hand"}, ONE, Origin.MANIFEST),  # whoever wrote the lock
+        ({"sha256": ONE, "provenance": "third-party: one project"}, {"sha256": TWO, "by": "hand"}, ONE, Origin.MANIFEST),
         ({"sha256_prefix": "11111111"}, {"sha256": ONE}, ONE, Origin.FIRST_USE),
         ({}, {"sha256": TWO}, TWO, Origin.FIRST_USE),
         ({}, {"sha256": TWO, "by": "hand"}, TWO, Origin.HAND),
@@ -98,7 +99,7 @@ def readings(store, monkeypatch):
     ("known", "pin", "number"),
     [
         ({"sha256": SHA}, {}, 1),
-        ({"sha256": TWO}, {"sha256": SHA, "by": "hand"}, 1),
+        (PREFIX, {"sha256": SHA, "by": "hand"}, 2),
         (PREFIX, {"sha256": SHA}, 2),
         (PREFIX, {}, 3),  # once more where another process may have pinned it meanwhile
     ],

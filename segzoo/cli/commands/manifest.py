@@ -116,7 +116,7 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     from segzoo.zoo.own.review import placed
     from segzoo.zoo.zoo import open_zoo
 
-    used = open_zoo(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors)
+    used = open_zoo(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors, choice.deadline)
     mine = _own(used.parts)
     artifacts = {one.name: one for where, one in placed(used.manifest) if not one.sha256 and used.origins[str(where[1])] in mine}
     before = used.store.pins()

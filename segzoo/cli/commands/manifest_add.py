@@ -146,7 +146,7 @@ def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[ZooPart]]:
     names = [*([str(to)] if to else []), *(part.given for part in chosen)]
     names += [] if "shipped" in names else ["shipped"]
     together = any(Path(zoo).resolve() == target for zoo in choice.zoo)
-    return open_zoo(names, choice.offline, choice.mirrors), chosen if together else []
+    return open_zoo(names, choice.offline, choice.mirrors, choice.deadline), chosen if together else []
 
 
 def _additions(proposals: Sequence[Proposal], used: Zoo, to: Path | None, others: list[ZooPart]) -> list[Addition]:
