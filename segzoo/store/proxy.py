@@ -1,7 +1,7 @@
 """The proxy that the environment names for an address: whether it can be used as it is written."""
 
-import importlib.util
 import re
+from importlib.util import find_spec
 from urllib.request import getproxies
 
 from requests.utils import get_environ_proxies, select_proxy
@@ -26,6 +26,6 @@ def fault_of(proxy: str) -> tuple[str, str] | None:
     if "@" in rest[len(host) :]:  # the rest of a password
         sign = rest[len(host)]
         return f"'{sign}' in the user name or password ends the address there", f"write %{ord(sign):02X} for '{sign}' there"
-    if scheme.lower().startswith("socks") and importlib.util.find_spec("socks") is None:
+    if scheme.lower().startswith("socks") and find_spec("socks") is None:
         return "a SOCKS proxy needs PySocks, which is not installed", PYSOCKS
     return None

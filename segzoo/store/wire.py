@@ -7,6 +7,7 @@ import http.client
 import io
 import math
 import socket
+from contextlib import suppress
 from functools import cache
 from time import monotonic
 from typing import Any
@@ -15,6 +16,7 @@ import truststore
 from requests.adapters import HTTPAdapter
 
 _HEAD = 1 << 17  # bytes: a status line and headers, those of interim answers too, and what is read ahead of the body
+_BETWEEN = 1 << 21  # bytes that may come before the next ones of the file, and with them: the sizes of chunks, compressed blocks of nothing
 
 
 class _Bounded(io.RawIOBase):
@@ -22,27 +24,27 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, connection: socket.socket):
         self.connection, self.raw = connection, connection.makefile("rb", buffering=0)
-        self.left: float = _HEAD
-        self.within(connection.gettimeout() or math.inf)
+        self.bound(connection.gettimeout() or math.inf, _HEAD)
 
-    def within(self, seconds: float) -> None:
-        """Everything that is read from now on must come within so many seconds."""
+    def bound(self, seconds: float, most: int) -> None:
+        """Read no longer than so many seconds from now on, and no more than so many bytes."""
         self.seconds, self.until = seconds, monotonic() + seconds
+        self.most = self.left = most
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        try:
-            if (seconds := self.until - monotonic()) <= 0:
-                raise TimeoutError
+        seconds, number = self.until - monotonic(), None
+        if seconds > 0:
             self.connection.settimeout(None if seconds == math.inf else seconds)
-            number = self.raw.readinto(buffer)
-        except TimeoutError as error:
-            raise TimeoutError(f"timed out: what was awaited did not come within {self.seconds:.3g} s") from error
-        self.left -= number or 0
+            with suppress(TimeoutError):
+                number = self.raw.readinto(buffer)
+        if number is None:
+            raise TimeoutError(f"timed out: what was awaited did not come within {self.seconds:.3g} s")
+        self.left -= number
         if self.left < 0:
-            raise http.client.HTTPException(f"more than {_HEAD:,} bytes of headers")
+            raise http.client.HTTPException(f"more than {self.most:,} bytes that are nothing of the file")
         return number
 
     def close(self) -> None:
@@ -64,13 +66,15 @@ class Response(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        self._bounded.left = math.inf
+        lengths = ",".join(self.headers.get_all("Content-Length", ())).split(",")
+        if len({length.strip() for length in lengths}) > 1:  # urllib3 refuses them too, but leaves the connection open
+            raise http.client.HTTPException("Content-Length: two that differ")
         if self.chunked:
             self.will_close = True
 
     def within(self, seconds: float) -> None:
         """The next bytes of the body must come within so many seconds, whatever else comes meanwhile."""
-        self._bounded.within(seconds)
+        self._bounded.bound(seconds, _BETWEEN)
 
     def _read_and_discard_trailer(self) -> None:
         pass

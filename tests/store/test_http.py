@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -19,7 +18,6 @@ from pathlib import Path
 
 import fastcrc
 import pytest
-import trustme
 import yaml
 from server import Ranged, body, endless, raw, redirect, serve, stalling, status, together
 from support import slow_after
@@ -508,22 +506,6 @@ def test_the_password_of_a_proxy_is_in_no_message(store, monkeypatch):
     with pytest.raises(NetworkError) as caught:
         download.fetch(artifact, store, store.home, policy=Policy(patience=HASTE))
     assert "secret" not in caught.value.message
-
-
-@pytest.fixture
-def secure(monkeypatch, tmp_path):
-    """Makes servers speak TLS with a certificate of an authority that the user has named."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-
-    def encrypt(server):
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)  # each in its own thread
-        return server.base.replace("http:", "https:")
-
-    return encrypt
 
 
 def test_https_by_an_authority_that_the_user_names(secure, store):

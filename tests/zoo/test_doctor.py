@@ -63,6 +63,9 @@ def test_a_store_that_is_only_read_is_no_fault_where_receipts_go_elsewhere(tmp_p
 def test_proxies_are_shown_without_their_passwords_and_certificates_must_be_there():
     _, found = findings("--zoo", "mini", HTTPS_PROXY="http://me:secret@proxy:3128")
     assert found["proxies"]["detail"] == "HTTPS_PROXY=http://proxy:3128"
+    code, found = findings("--zoo", "mini", HTTPS_PROXY="http://me:se#cret@proxy:3128")
+    assert (code, found["proxies"]["status"], found["proxies"]["fix"]) == (8, "wrong", "write %23 for '#' there")
+    assert "cret" not in found["proxies"]["detail"]
     code, found = findings("--zoo", "mini", REQUESTS_CA_BUNDLE="/nowhere.pem")
     assert code == 8
     assert found["proxies"]["detail"] == "none"
