@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
@@ -17,6 +17,7 @@ from segzoo.store.arrival import Order, family_of, remote
 from segzoo.store.delivery import deliver
 from segzoo.store.expectation import Expectation
 from segzoo.store.fetched import Fetched
+from segzoo.store.guard import file_lock
 from segzoo.store.http import Client
 from segzoo.store.partial import arrived
 from segzoo.store.policy import Policy
@@ -121,19 +122,17 @@ def _from_store(artifact: Artifact, expectation: Expectation, store: Store) -> F
 @contextmanager
 def _alone(store: Store, artifact: Artifact, expectation: Expectation, said: Progress) -> Iterator[None]:
     """Wait for a process that fetches the same, and show its progress. Where locks do not work, both fetch it, which costs only time."""
-    lock = FileLock(store.home / "locks" / f"{artifact.name}.lock")
-    until = time.monotonic() + _LONGEST_WAIT
-    try:
+    lock, until = None, time.monotonic() + _LONGEST_WAIT
+    with suppress(OSError):
         (store.home / "locks").mkdir(parents=True, exist_ok=True)
-        while not lock.is_locked and time.monotonic() < until:
+        lock = file_lock(store.home / "locks" / f"{artifact.name}.lock")
+        while lock and not lock.is_locked and time.monotonic() < until:
             with suppress(Timeout):
                 lock.acquire(timeout=0.5, poll_interval=0.1)
                 continue
             said(arrived(store.partials, family_of(artifact, expectation)), artifact.size)
-    except (OSError, NotImplementedError):
-        yield
-        return
     try:
         yield
     finally:
-        lock.release()
+        if lock:
+            lock.release()

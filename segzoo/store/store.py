@@ -4,20 +4,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
+from segzoo.store.guard import file_lock
 from segzoo.store.lock import LOCK_NAME as LOCK_NAME
 from segzoo.store.lock import read_pins
 
+_LONGEST_WAIT = 60  # seconds for another process that pins
 NOT_BY_A_PIN = "a pin stands in for a hash that the manifest does not have; where the manifest has a wrong one, mend it there"
 Progress = Callable[[int, int | None], None]
 """Gets the bytes done so far, and the bytes in all, if they are known."""
@@ -108,10 +108,11 @@ class Store:
         """The pins, to be changed in the block and then written. No other process changes them meanwhile."""
         try:
             self.lock.parent.mkdir(parents=True, exist_ok=True)
-            guard = FileLock(f"{self.lock}.guard").acquire()
+            guard = file_lock(self.lock.with_name(f"{self.lock.name}.guard"))
+            held = guard.acquire(timeout=_LONGEST_WAIT) if guard else nullcontext()
         except OSError as error:
-            raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror}") from error
-        with guard:
+            raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror or error}") from error
+        with held:
             pins = self.pins()
             yield pins
             with replacing(self.lock) as part:

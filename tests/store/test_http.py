@@ -1,6 +1,7 @@
 """Faults on the way, each by a real server and, where a process must die, a real process: right bytes, or none and a reason."""
 
 import base64
+import errno
 import hashlib
 import json
 import random
@@ -128,6 +129,26 @@ NO_LOCKS = "import fcntl; fcntl.flock = lambda *_: None\nfrom segzoo.__main__ im
 def process(zoo, *more, locks=True):
     command = [sys.executable, *(["-m", "segzoo"] if locks else ["-c", NO_LOCKS]), "--zoo", str(zoo), "fetch", "vit", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+WITHOUT_LOCKS = """
+import fcntl, os, warnings
+def flock(*_): raise OSError({0}, os.strerror({0}))
+fcntl.flock = flock
+warnings.simplefilter("error")
+from segzoo.__main__ import main; main()
+"""
+
+
+@pytest.mark.parametrize("number", slow_after(1, [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL]), ids=errno.errorcode.get)
+def test_a_file_system_without_locks(number, store, tmp_path):
+    """As Lustre, or NFS without its daemon: fetched and pinned, without a warning."""
+    with serve({"/x": Ranged(GOOD)}) as running:
+        zoo = zoo_of(tmp_path, running.base + "/x", **PREFIX)
+        command = [sys.executable, "-c", WITHOUT_LOCKS.format(number), "--zoo", str(zoo), "fetch", "vit"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / LOCK_NAME).read_text())["pins"]["vit.npz"]["sha256"] == SHA
 
 
 def ended(running):
