@@ -159,7 +159,7 @@ class Client:
             if not response.is_redirect:
                 return response
             response.close()
-            url = _judged(url, response.headers["Location"])
+            url = judged(url, response.headers["Location"])
             if url in asked:
                 raise Trouble(Kind.REFUSED, f"redirects in a circle: again to {url}")
             asked.append(url)
@@ -178,10 +178,11 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _judged(url: str, location: str) -> str:
-    """The address that `url` redirects to. Raises Trouble where it may not be asked."""
-    target = urljoin(url, requote_uri(location.encode("latin-1").decode("utf-8")))
-    scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
+def judged(url: str, location: str) -> str:
+    """The address that `url` redirects to. Raises Trouble where it may not be asked, or is none."""
+    with _network():
+        target = urljoin(url, requote_uri(location.encode("latin-1").decode("utf-8")))
+        scheme, host, _ = _origin(target)
     if scheme not in ("http", "https"):
         raise Trouble(Kind.REFUSED, f"redirects to a {scheme}: address")
     if url.startswith("https:") and scheme == "http":
