@@ -394,6 +394,8 @@ def test_a_password_in_an_address_is_in_no_message(store):
         ({"x_goog_hash": f"crc32c={CRC32C}"}, "the server's crc32c"),
         ({"Content_MD5": MD5, "x_oss_hash_crc64ecma": CRC64}, "the server's md5 and crc64ecma"),
         ({"x_goog_hash": "md5=nonsense,sha1=abc", "Content_MD5": "", "x_oss_hash_crc64ecma": "-1"}, None),
+        ({"x_oss_hash_crc64ecma": str(1 << 64)}, None),
+        ({"x_oss_hash_crc64ecma": "9" * 5000}, None),
     ],
 )
 def test_the_servers_own_checksums_are_held_to_and_said(headers, says, store):
