@@ -95,7 +95,12 @@ class Arrival:
     @property
     def spent(self) -> bool:
         """Whether several times the file has come over the network already, or its time is over."""
-        return self.received > 4 * max(self.order.artifact.size or _LARGEST, 8 << 20) or monotonic() > self.until
+        return self.received > 4 * max(self.order.artifact.size or _LARGEST, 8 << 20) or not self.left
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left for the file."""
+        return max(self.until - monotonic(), 0)
 
     @property
     def turn_over(self) -> bool:
@@ -104,7 +109,7 @@ class Arrival:
 
     def begin_turn(self, addresses: int) -> None:
         """Give the next of so many addresses its share of the time that is left: one that crawls leaves enough for the others."""
-        self.turn = monotonic() + (self.until - monotonic()) / addresses
+        self.turn = monotonic() + self.left / addresses
 
     def begin_anew(self) -> None:
         if self.partial is not None:
@@ -181,7 +186,7 @@ class Arrival:
             self.order.said(partial.size + ahead, total)
 
         if self.order.artifact.size is None and answer.total is not None:
-            self.until = min(self.until, self.begun + self.order.policy.patience.allowed(answer.total))
+            self.turn = min(self.turn, monotonic() + self.order.policy.patience.allowed(answer.total))
         for chunk in stream(self.order.client, address.url, answer, _piece_size(total), meanwhile):
             self.received += len(chunk)
             address.delivered = True

@@ -42,7 +42,7 @@ def deliver(order: Order, urls: Sequence[str]) -> Fetched:
                 break
             if turn + 1 < patience.tries:
                 asked = min(address.trouble.wait for address in left if address.trouble)
-                time.sleep(min(max(asked, patience.pause * 2**turn), patience.wait))
+                time.sleep(min(max(asked, patience.pause * 2**turn), patience.wait, arrival.left))
     raise _undelivered(order.artifact, list(known.values()))
 
 

@@ -185,7 +185,7 @@ def judged(url: str, location: str) -> str:
         scheme, host, _ = _origin(target)
     if scheme not in ("http", "https"):
         raise Trouble(Kind.REFUSED, f"redirects to a {scheme}: address")
-    if url.startswith("https:") and scheme == "http":
+    if urlsplit(url).scheme == "https" and scheme == "http":
         raise Trouble(Kind.REFUSED, f"redirects from https to http://{host}")
     return target
 

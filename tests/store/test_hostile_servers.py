@@ -23,9 +23,10 @@ from support import slow_after
 from segzoo.errors import IntegrityError, NetworkError, SegzooError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.fetch import fetch
-from segzoo.store.http import Patience
+from segzoo.store.http import Patience, judged
 from segzoo.store.policy import Policy
 from segzoo.store.store import LOCK_NAME, Store, home
+from segzoo.store.trouble import Trouble
 from segzoo.zoo.zoo import open_zoo
 
 GOOD = random.Random(16).randbytes(300_000)
@@ -297,6 +298,14 @@ def test_a_hostile_server(name, store):
         assert not store.blobs.exists() or not list(store.blobs.iterdir())
     if isinstance(case.send, Flood) and not case.late:
         assert case.send.sent < MOST_READ
+
+
+@pytest.mark.parametrize(
+    ("url", "location"), [("https://a.test/", "http://b.test/"), ("HTTPS://a.test/", "HTTP://b.test/"), ("https://a.test", "http:x")]
+)
+def test_no_spelling_leads_from_https_to_http(url, location):
+    with pytest.raises(Trouble, match="redirects from https to http:"):
+        judged(url, location)
 
 
 @pytest.mark.slow
