@@ -241,7 +241,7 @@ SHA_WRONG = hashlib.sha256(WRONG).hexdigest()
 FAULTS = [
     ("http:/404", WHOLE, NET, "HTTP 404 Not Found"),
     ("http:/500", WHOLE, NET, "HTTP 500 Internal Server Error"),
-    ("http:/escapes", WHOLE, NET, "HTTP 404 ?[2Jgone?"),
+    ("http:/escapes", WHOLE, NET, "HTTP 404 \\x1b[2Jgone\\x07"),
     ("closed:/x", WHOLE, NET, "Connection refused"),
     ("https:/good", WHOLE, NET, "SSL"),
     ("http:/loop", WHOLE, NET, "redirects more than 10 times"),
