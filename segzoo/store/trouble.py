@@ -3,6 +3,8 @@
 import re
 from enum import Enum, auto
 
+from segzoo.text import brief
+
 
 class Kind(Enum):
     """How an address failed. `delivery` decides what follows from it."""
@@ -20,7 +22,7 @@ class Trouble(Exception):
     """An address did not deliver. `wait` is the seconds that the server asks for; `hint` replaces the usual one."""
 
     def __init__(self, kind: Kind, reason: str, *, wait: float = 0, hint: str | None = None):
-        super().__init__("".join(letter if letter.isprintable() else "?" for letter in without_passwords(reason)))  # a server may send escape codes
+        super().__init__(brief(without_passwords(reason), 500))  # a server may send escape codes
         self.kind, self.wait, self.hint = kind, wait, hint
 
 
