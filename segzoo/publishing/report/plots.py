@@ -6,6 +6,7 @@ Plots are drawn in stand-in colours. `themed` replaces them by the colours of th
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,7 +26,7 @@ _COLOURS = {
     "#0d0e0f": ("--second", "#bc4c00"),
     "#101112": ("--band", "#b6d4fb"),
 }
-_RC = {"svg.hashsalt": "segzoo", "svg.fonttype": "path", "font.family": ["DejaVu Sans"], "text.usetex": False}
+_RC: Any = {"svg.hashsalt": "segzoo", "svg.fonttype": "path", "font.family": ["DejaVu Sans"], "text.usetex": False}
 _INK, _MUTED, _LINE, _ACCENT, _SECOND, _BAND = _COLOURS
 
 
@@ -130,7 +131,6 @@ def _svg(chart: Figure, grid: str) -> str:
     chart.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->\s*|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r'style="([^"]*)"', lambda found: _attributes(found[1]), svg).replace(
-        "<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1
-    )
+    svg = re.sub(r'style="([^"]*)"', lambda found: _attributes(found[1]), svg)
+    svg = svg.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)  # what the plot's own sheet said
     return re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2\3", svg, count=1)
