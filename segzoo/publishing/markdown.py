@@ -48,9 +48,11 @@ def _fence(text: str, least: int) -> str:
 
 def link(url: str) -> Written:
     """An address as a link. An address that is relative to the manifest, or on its author's machine, leads nowhere and is left out."""
-    return Written(f"<{quote(url, safe=':/?#[]@!$&()*+,;=%~')}>" if re.match("https?://", url) else "an address beside the manifest")
+    return Written(
+        f"<{quote(url, safe=':/?#[]@!$&()*+,;=%~', errors='surrogatepass')}>" if re.match("https?://", url) else "an address beside the manifest"
+    )
 
 
 def within(path: str) -> Written:
     """The path of a file in the same folder, as the address of a link or a picture."""
-    return Written(quote(path))
+    return Written(quote(path, errors="surrogatepass"))

@@ -15,7 +15,7 @@ from matplotlib.font_manager import findfont, get_font
 
 from segzoo.evidence.rungs.difference import TOLERANCE
 from segzoo.publishing.report.facts import Section
-from segzoo.text import brief
+from segzoo.text import brief, legible
 
 # stand-in: (variable of the page, colour on white paper)
 _COLOURS = {
@@ -103,9 +103,9 @@ def parity(section: Section) -> str | None:
 
 def _drawable(name: str) -> str:
     """A name as an axis has room for it, in letters that the font has."""
-    short = brief(name, 40)
     font = get_font(findfont("DejaVu Sans"))
-    return "".join(sign if font.get_char_index(ord(sign)) else sign.encode("ascii", "backslashreplace").decode() for sign in short)
+    signs = (sign if font.get_char_index(ord(sign)) else sign.encode("ascii", "backslashreplace").decode() for sign in legible(name[:1000]))
+    return brief("".join(signs), 40)
 
 
 def _attributes(style: str) -> str:
