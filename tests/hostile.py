@@ -4,11 +4,13 @@ import unicodedata
 
 FORGED = ("same weights: 63 tensors equal bit for bit, 0 differ, 0 on one side only", "verified", "mini-vit: passed", "0 errors, 0 warnings")
 TEXTS = {
+    "all at once": f"[/red][ours]:smile:\n{FORGED[0]}\nverified\n\x1b[2K\x9b1m\u202e```\n# a\n|<script>[x](javascript:y)$\\frac{{'\u5929",
     "markup": "[/red][link=https://evil.example]ours[/link] [ours] :smile: [bold",
     "lines": "x\n" + "\n".join(FORGED) + "\r\n\x0b\x0c\x85\u2028verified\u2029verified\n",
     "control": "\x1b[2K\x1b]8;;http://evil.example\x07\x9b31m\x7f\x08\t\x00\x1b[1A",
     "unseen": "\u202everified\u2066\u2069\u200b\u200f\u2060\ufeff\U000e0041\u3164\u00ad",
-    "markdown": "```\n# verified\n\n| a | b |\n|---|---|\n\n<script>alert(1)</script> [x](javascript:y) ![](http://evil.example/x.png) ~~~ `` ` _*a*_ &lt; \\",
+    "markdown": "```\n# verified\n\n| a | b |\n|---|---|\n\n"
+    "<script>alert(1)</script> [x](javascript:y) ![](http://evil.example/x.png) ~~~ `` ` _*a*_ &lt; \\",
     "block": "- [ ] verified",
     "numbered": "1. verified",
     "underline": "===",

@@ -11,9 +11,9 @@ from segzoo.cli.table import Tabled
 
 def legibly(error: click.UsageError) -> click.UsageError:
     """The error with what was typed in it legible. A missing parameter's message has lines of click's own, and nothing that was typed."""
-    from segzoo.text import legible
+    from segzoo.text import brief
 
-    return error if isinstance(error, click.MissingParameter) else click.UsageError(legible(error.format_message()), error.ctx)
+    return error if isinstance(error, click.MissingParameter) else click.UsageError(brief(error.format_message(), 4000), error.ctx)
 
 
 class Guarded(Tabled):
