@@ -296,6 +296,28 @@ def test_a_terminal_gets_our_own_colours_and_nothing_else(tmp_path):
         assert "[ours]" in text or command[2] != "list"
 
 
+BUG = """
+import sys, warnings
+from segzoo.__main__ import main
+sys.argv = ["segzoo", "--version"]
+try:
+    main()
+except SystemExit:
+    warnings.warn("x\\nverified\\x1b[2K")
+raise ValueError("x\\nverified\\x1b[2K")
+"""
+
+
+def test_warnings_and_bugs_are_shown_as_everything_else_is():
+    done = subprocess.run([sys.executable, "-c", BUG], capture_output=True, text=True)
+    assert (done.returncode, forged(done.stderr), unseen(done.stderr)) == (1, [], [])
+    first, *trace = done.stderr.splitlines()
+    assert first == r"warning: x\nverified\x1b[2K"
+    assert trace[0] == "  Traceback (most recent call last):"
+    assert all(line.startswith("  ") for line in trace)
+    assert trace[-2:] == ["  ValueError: x", r"  verified\x1b[2K"]
+
+
 def test_only_the_terminal_writes():
     """One way out: what every command says goes through `cli.terminal`, which escapes it."""
     root = Path(sys.modules["segzoo"].__file__).parent

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 import warnings
 import xml.dom.minidom
 from dataclasses import replace
@@ -20,9 +21,12 @@ from PIL import Image, ImageFont
 from support import slow_after
 
 import segzoo
+from segzoo.conversion.config_reader import names
 from segzoo.conversion.plan import Dropped
 from segzoo.evaluation.prediction import Prediction
+from segzoo.evidence.receipt import command
 from segzoo.evidence.rungs.difference import TOLERANCE
+from segzoo.manifest.spelling import spelt
 from segzoo.publishing.compare import side_by_side
 from segzoo.publishing.export.card import card
 from segzoo.publishing.export.forms import Made
@@ -143,6 +147,25 @@ def test_an_exported_folder_holds_a_strangers_classes_exactly_and_no_code_of_the
     segzoo.export("mini-linear", tmp_path / "tame", form="safetensors", zoo="mini")
     assert shipped == ast.dump(ast.parse((tmp_path / "tame" / "segmenter.py").read_text()))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in (tmp_path / "tame").iterdir())
+
+
+def test_a_command_from_a_receipt_is_one_command():
+    basis = {"images": "1; touch pwned", "of": 3, "modes": ["ss", "$(touch pwned)"], "device": "cpu\ntouch pwned", "precision": "`x`"}
+    said = command("one", {"checks": [{"rung": "mIoU", "basis": basis}]}, "")
+    assert shlex.split(said)[3:10] == ["--again", "--images", "1; touch pwned", "--mode", "ss", "--mode", "$(touch pwned)"]
+    assert "\n" not in said
+    assert "--device $'cpu\\ntouch pwned' --precision '`x`'" in said
+
+
+def test_a_note_in_a_manifest_stays_a_comment():
+    lines = spelt({"a": 1}, 2, {"a": "as x\n  evil: 1\x85  more: 2", "": "\u2028models: {}"})
+    assert yaml.safe_load("\n".join(lines)) == {"a": 1}
+
+
+def test_classes_in_a_checkpoint_are_legible_and_stay_apart():
+    assert names(["a\nb", "a b", "\x1b"]) == (r"a\nb", "a b", r"\x1b")
+    with pytest.raises(ValueError, match="twice"):
+        names(["a\n", r"a\n"])
 
 
 def test_csv_has_a_line_for_each_row_and_no_formula():
