@@ -48,8 +48,8 @@ def _cell(text: str) -> str:
     return f"'{legible(text)}" if text.startswith(_FORMULA) else legible(text)
 
 
-def as_csv(table: Iterable[Sequence[object]]) -> str:
-    """A table as CSV, without a line's end after the last row. Its texts are legible, and none is a formula to a spreadsheet."""
+def as_csv(table: Iterable[Sequence[object]]) -> list[str]:
+    """A table as lines of CSV, one for each row. Its texts are legible, and none is a formula to a spreadsheet."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([_cell(value) if isinstance(value, str) else value for value in row] for row in table)
-    return text.getvalue().removesuffix("\n")
+    return text.getvalue().split("\n")[:-1]

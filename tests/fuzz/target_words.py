@@ -17,7 +17,7 @@ def _word(path):
 
 def _escapes(path):
     word = _word(path)
-    escaped = [legible(word), brief(word, 20), quoted(word), prose(word), code(word), as_csv([[word]])]
+    escaped = [legible(word), brief(word, 20), quoted(word), prose(word), code(word), *as_csv([[word]])]
     for shown in (*escaped, json_text(word), json_text(word, ensure_ascii=False)):
         assert unseen(shown) == []
         assert "\n" not in shown

@@ -26,7 +26,7 @@ class Told:
         self.errors: list[SegzooError] = []
         self.images = 0
         if csv:
-            put(as_csv([HEADER]))
+            put(*as_csv([HEADER]))
 
     def failed(self, path: Path, error: SegzooError) -> None:
         """Tell of an image that was not segmented."""
@@ -46,7 +46,7 @@ class Told:
         if "drawn_at" in facts:
             tell(f"{path.name}: {facts['width']}x{facts['height']} pixels: its picture is drawn at {facts['drawn_at']} of that")
         if self.csv:
-            put(as_csv(rows(str(path), self.totals.models, [one.pixels for one in found])))
+            put(*as_csv(rows(str(path), self.totals.models, [one.pixels for one in found])))
         elif not self.json:
             show(f"{path.name}: {_in_words(facts)}")
 
@@ -62,7 +62,7 @@ class Told:
             pixels = int(totals.pixels[0].sum())
             self.records.append({"images": totals.images, "pixels": pixels, "shares": shares if len(totals.models) > 1 else totals.shares[0][1]})
             if self.csv:
-                put(as_csv(rows(ALL, totals.models, totals.pixels)))
+                put(*as_csv(rows(ALL, totals.models, totals.pixels)))
             elif not self.json:
                 for name, of in totals.shares:
                     show(f"{ALL}{f' by {name}' if len(totals.models) > 1 else ''}: {_largest(of)}")
