@@ -9,6 +9,13 @@ import click
 from segzoo.cli.table import Tabled
 
 
+def legibly(error: click.UsageError) -> click.UsageError:
+    """The error with what was typed in it legible. A missing parameter's message has lines of click's own, and nothing that was typed."""
+    from segzoo.text import brief
+
+    return error if isinstance(error, click.MissingParameter) else click.UsageError(brief(error.format_message(), 4000), error.ctx)
+
+
 class Guarded(Tabled):
     """A group whose commands end with a message and an exit code, never with a traceback unless it is asked for or a bug."""
 
@@ -22,7 +29,7 @@ class Guarded(Tabled):
                 from segzoo.cli.ending import answer_of
 
                 answer_of(wrong, self, given)
-            raise wrong from None
+            raise (legibly(wrong) if wrong is error else wrong) from None
 
     def _placed(self, error: click.UsageError, given: list[str], ctx: click.Context) -> click.UsageError:
         """The error; for an option of a command that stands before it, one that says its place."""
@@ -45,4 +52,6 @@ class Guarded(Tabled):
             from segzoo.cli.ending import end  # a command that succeeds does not pay for it
 
             end(error, self, [ctx.invoked_subcommand or "", *arguments])
+            if isinstance(error, click.UsageError):
+                raise legibly(error) from None
             raise

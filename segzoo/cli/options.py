@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,7 +44,9 @@ class Choice:
     @property
     def option(self) -> str:
         """The chosen manifests as they stand in a command that the user is told to give next, with a space after them."""
-        return "".join(f"--zoo {shlex.quote(zoo)} " for zoo in self.zoo)
+        from segzoo.text import quoted
+
+        return "".join(f"--zoo {quoted(zoo)} " for zoo in self.zoo)
 
     def open(self) -> Zoo:
         """The chosen manifests, opened. With -v, entries that an earlier manifest hides are named, once a program."""

@@ -6,6 +6,7 @@ from typing import Any
 from segzoo.conversion.config_text import UNREAD
 from segzoo.conversion.said import Fact, Said
 from segzoo.formats.pickled import content
+from segzoo.text import legible
 
 ABSENT = object()
 Check = Callable[[Any], Any]
@@ -91,9 +92,10 @@ def names(value: Any) -> tuple[str, ...]:
     values = content(value)
     if not isinstance(values, list | tuple) or not values or not all(isinstance(one, str) and one.strip() for one in values):
         raise ValueError("a list of names")
-    if len(set(values)) < len(values):
+    shown = tuple(map(legible, values))
+    if len(set(shown)) < len(shown):
         raise ValueError("a list of names without one that is there twice")
-    return tuple("".join(letter if letter.isprintable() else " " for letter in one) for one in values)
+    return shown
 
 
 def colours(value: Any) -> tuple[tuple[int, int, int], ...]:

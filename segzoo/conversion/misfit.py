@@ -1,7 +1,6 @@
 """Why a file fits no layout: what it lacks and what it has beyond the nearest one, which variant that is, and what may be left out."""
 
 import re
-import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from segzoo.errors import ConversionError
 from segzoo.layouts import FAMILIES, NAMES
 from segzoo.layouts.rule import indices
+from segzoo.text import quoted
 
 if TYPE_CHECKING:
     from segzoo.conversion.detect import Found
@@ -47,7 +47,7 @@ def _strange(names: Collection[str], only: str | None) -> ConversionError:
 def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpected: list[str], fits: Callable[[Collection[str]], bool]) -> str:
     """The likely cause, and what to do about it. A `--drop` is tried before it is named."""
     aside = [name for name in unexpected if not needed(name, nearest)]
-    drop = " ".join(f"--drop {shlex.quote(pattern)}" for pattern in _patterns(aside, names))
+    drop = " ".join(f"--drop {quoted(pattern)}" for pattern in _patterns(aside, names))
     if aside and not missing and len(aside) == len(unexpected) and fits([name for name in names if name not in aside]):
         return f"these belong to training, not to the model: convert {drop} leaves them out"
     rest = [name for name in unexpected if name not in aside]
@@ -58,7 +58,7 @@ def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpec
         return "the same names in every block: a variant that segzoo does not know"
     if missing:
         return "the file is cut short, edited, or of a variant that segzoo does not know"
-    forced = f"--drop {shlex.quote(_patterns(rest, names)[0])} --force-drop"
+    forced = f"--drop {quoted(_patterns(rest, names)[0])} --force-drop"
     return f"a variant that segzoo does not know; if you know that the model does not need them, convert {forced} leaves them out"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.atomic import replacing
-from segzoo.text import json_text
+from segzoo.text import json_text, quoted
 from segzoo.vocabulary import RECEIPT
 
 SAME = ("sha256", "data_digest", "precision", "protocol", "eps", "labels")
@@ -132,5 +132,6 @@ def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:
     if "images" not in basis:
         return f"segzoo {zoo_option}verify {name} --again"
     count = "all" if basis["images"] == basis["of"] else str(basis["images"])
-    modes = " ".join(f"--mode {mode}" for mode in basis["modes"])
-    return f"segzoo {zoo_option}verify {name} --again --images {count} {modes} --device {basis['device']} --precision {basis['precision']}"
+    modes = " ".join(f"--mode {quoted(str(mode))}" for mode in basis["modes"])
+    device, precision = (quoted(str(basis[what])) for what in ("device", "precision"))
+    return f"segzoo {zoo_option}verify {name} --again --images {quoted(count)} {modes} --device {device} --precision {precision}"

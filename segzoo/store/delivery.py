@@ -115,5 +115,4 @@ def _undelivered(artifact: Artifact, addresses: Sequence[Address]) -> SegzooErro
         NotFoundError: "the manifest names a file that is not there",
     }[kind]
     own = next((trouble.hint for trouble in troubles if trouble.hint), None)
-    tried = "\n".join(f"  {_failure(address)}" for address in addresses)
-    return kind(f"{artifact.name}: no address delivered it:\n{tried}", own or hint)
+    return kind(f"{artifact.name}: no address delivered it:", own or hint, below=[f"  {_failure(address)}" for address in addresses])

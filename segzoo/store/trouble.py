@@ -3,7 +3,7 @@
 import re
 from enum import Enum, auto
 
-_LONGEST = 600  # characters: a server may say more
+from segzoo.text import brief
 
 
 class Kind(Enum):
@@ -23,9 +23,7 @@ class Trouble(Exception):
     """An address did not deliver. `wait` is the seconds that the server asks for; `hint` replaces the usual one."""
 
     def __init__(self, kind: Kind, reason: str, *, wait: float = 0, hint: str | None = None):
-        said = without_passwords(reason)
-        said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
-        super().__init__("".join(letter if letter.isprintable() else "?" for letter in said))  # a server may send escape codes
+        super().__init__(brief(without_passwords(reason), 500))  # a server may send escape codes
         self.kind, self.wait, self.hint = kind, wait, hint
 
 

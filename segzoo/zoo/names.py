@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.merge import PACKAGED, ZooPart, parts_of
+from segzoo.text import quoted
 from segzoo.vocabulary import RECEIPT, WEIGHTS
 from segzoo.zoo.zoo import Zoo
 
@@ -73,7 +73,7 @@ def _receipt(zoo: Zoo, name: str) -> NotFoundError | None:
     of = _receipt_of(Path(name))
     if of is None:
         return None
-    check = f"segzoo {zoo.option}receipt check {shlex.quote(name)} checks it"
+    check = f"segzoo {zoo.option}receipt check {quoted(name)} checks it"
     if of not in zoo.manifest.entries:
         way = f"for the report, give the zoo that has {of} with --zoo"
     elif (there := zoo.receipt_of(of)).exists() and there.samefile(name):
@@ -81,8 +81,8 @@ def _receipt(zoo: Zoo, name: str) -> NotFoundError | None:
     elif there.exists():
         way = f"the report uses your own receipt, {there}"
     else:
-        folder, file = shlex.quote(str(there.parent)), shlex.quote(str(there))
-        way = f"mkdir -p {folder} && cp {shlex.quote(name)} {file} puts it into the report"
+        folder, file = quoted(str(there.parent)), quoted(str(there))
+        way = f"mkdir -p {folder} && cp {quoted(name)} {file} puts it into the report"
     return NotFoundError(f"'{name}' is a receipt of {of}", hint=f"{check}; {way}")
 
 

@@ -5,7 +5,6 @@ The modules that download are imported by the functions that use them, since `li
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.merge import ZooPart, Zoos, merged, parts_of
 from segzoo.store.store import LOCK_NAME, Store, home, receipts
+from segzoo.text import quoted
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
@@ -56,7 +56,7 @@ class Zoo:
     @property
     def option(self) -> str:
         """The --zoo options for a command that a message suggests, with a space at the end; empty for the shipped zoo."""
-        return "" if self.label == "shipped" else "".join(f"--zoo {shlex.quote(part.given)} " for part in self.parts)
+        return "" if self.label == "shipped" else "".join(f"--zoo {quoted(part.given)} " for part in self.parts)
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""

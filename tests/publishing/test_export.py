@@ -414,7 +414,7 @@ def test_a_manifests_text_stays_text(tmp_path):
 def test_code_spans_hold_any_text():
     assert code("a") == "`a`"
     assert code("a`b``c") == "```a`b``c```"
-    assert code("`a`\n") == "`` `a` ``"
+    assert code("`a` ") == "`` `a` ``"
 
 
 def test_json_names_every_file_with_its_hash(tmp_path):

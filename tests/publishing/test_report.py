@@ -103,7 +103,7 @@ def test_the_page_says_what_the_receipts_say(verified, tmp_path):
 
 def test_the_rules_for_print_come_last():
     """Of two rules of the same weight the later counts: above the others they would set nothing."""
-    style = (packaged("mini/zoo.yaml").parents[1] / "pages" / "report.html").read_text().split("<style>")[1].split("</style>")[0]
+    style = (packaged("mini/zoo.yaml").parents[1] / "pages" / "report.css").read_text()
     assert style.count("@media print") == 1
     assert not re.search(r"^\S", style.split("@media print {")[1].split("\n}\n")[1], re.MULTILINE)
 

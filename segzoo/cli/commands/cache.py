@@ -24,12 +24,13 @@ def cache() -> None:
 def dir_(as_json: bool) -> None:
     """Print where the store is."""
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import put
     from segzoo.store.store import home
 
     if as_json:
         show_json({"path": str(home())})
     else:
-        click.echo(str(home()))
+        put(str(home()))
 
 
 @cache.command("ls", short_help="List what is in the store.")

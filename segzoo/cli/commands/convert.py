@@ -213,10 +213,12 @@ def _tell_of_patch_bias() -> None:
 
 def _show(source: str, report: Report) -> None:
     from segzoo.cli.terminal.show import megabytes, show, tell
+    from segzoo.text import brief
 
     lines = [f"read     {source}: {report.source_layout}, {report.read} tensors, {megabytes(report.bytes_read)}", f"         {report.geometry}"]
     lines += [f"         {note}" for note in report.notes]
-    lines += [f"dropped  {drop.section}: {', '.join(drop.keys)}\n         {drop.reason}" for drop in report.dropped]
+    for drop in report.dropped:
+        lines += [f"dropped  {drop.section}: {', '.join(map(brief, drop.keys))}", f"         {drop.reason}"]
     lines += [f"computed {what}: {how}" for what, how in report.computed.items()]
     lines += [f"wrote    {report.target}: {report.target_layout}, {report.written} tensors, {megabytes(report.bytes_written)}"]
     lines += [f"         read back and compared, {report.seconds:.2f} s in all"]

@@ -24,6 +24,7 @@ def list_(choice: Choice, as_json: bool) -> None:
     """
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.console import console
+    from segzoo.cli.terminal.show import show
 
     zoo = choice.open()
     manifest, store = zoo.manifest, zoo.store
@@ -40,27 +41,21 @@ def list_(choice: Choice, as_json: bool) -> None:
     if as_json:
         show_json(rows)
         return
-    drawn_on = console()
     for part in zoo.parts:
         mine = [row for row in rows if row["manifest"] == part.given]
         if len(zoo.parts) > 1:
-            drawn_on.print(f"from {part.given}", style="bold", markup=False)
-        drawn_on.print(_table(mine))
+            show(f"from {part.given}", style="bold")
+        console().print(_table(mine))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-
+    from segzoo.cli.terminal.console import Grid
     from segzoo.cli.terminal.show import megabytes
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "kind"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("title", overflow="fold")
-    for column in ("mIoU", "ms+flip", "size", "here"):
-        table.add_column(column, justify="right", no_wrap=True)
+    figures = ("mIoU", "ms+flip", "size", "here")
+    table = Grid(("name", "kind", "title", *figures), folded=("title",), right=figures)
     for row in rows:
-        figures = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
+        reported = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
         size = "" if row["size"] is None else megabytes(row["size"])
-        table.add_row(row["name"], row["kind"], row["title"], *figures, size, "yes" if row["in_store"] else "")
-    return table
+        table.row(row["name"], row["kind"], row["title"], *reported, size, "yes" if row["in_store"] else "")
+    return table.drawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from segzoo.cli.options import Choice, config_option, network_options
 from segzoo.errors import UsageError
+from segzoo.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +78,7 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
         entries = {proposal.name: proposal for proposal in proposals}
         show_json({"manifest": to and str(to), "added": [_facts(addition, entries.get(addition.name)) for addition in additions]})
     elif to:
-        _show_added(to, new, additions, proposals, choice.option if others else f"--zoo {shlex.quote(str(to))} {choice.option}")
+        _show_added(to, new, additions, proposals, choice.option if others else f"--zoo {quoted(str(to))} {choice.option}")
     else:
         _show_proposed(additions, proposals, used)
 
@@ -190,6 +190,7 @@ def _show_proposed(additions: Sequence[Addition], proposals: Sequence[Proposal],
         show(f"{section}:")
         for one in additions:
             if one.section == section:
-                show("\n".join([f"  {one.name}:", *spelt(one.plain, 4, one.notes)]))
+                for line in (f"  {one.name}:", *spelt(one.plain, 4, one.notes)):
+                    show(line)
     for name in sorted(set(_data_sets(proposals))):
         tell(f"data set {name} is of the zoo '{used.origins[name].given}': --to copies it too, or use both, each with a --zoo")

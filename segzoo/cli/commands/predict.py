@@ -58,7 +58,7 @@ class ModelThenImages(ZooName):
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
 @click.option("--original", is_flag=True, help="Put the image itself beside its overlay.")
 @click.option("--as", "server", type=click.Choice(SERVERS), help="Only NAME.png, for this benchmark's server: values + 1, or label ids.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print pixels and share of each class as CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print pixels and share of each class as CSV, a ' before what is a formula.")
 @click.option("--json", "as_json", is_flag=True, help="Print the share of each class as JSON.")
 @network_options
 @click.pass_obj

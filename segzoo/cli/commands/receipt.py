@@ -83,6 +83,7 @@ def show(choice: Choice, name: str, in_toto: bool, as_json: bool) -> None:
       segzoo receipt show vit-t-mask --in-toto > vit-t-mask.statement.json
     """
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import put
     from segzoo.evidence.in_toto import statement
     from segzoo.evidence.receipt import dumps, read_receipt
 
@@ -97,7 +98,7 @@ def show(choice: Choice, name: str, in_toto: bool, as_json: bool) -> None:
     if as_json:
         show_json(shown)
     else:
-        click.echo(dumps(shown), nl=False)
+        put(*dumps(shown).splitlines())
 
 
 def _path(zoo: Zoo, source: str) -> Path:

@@ -5,7 +5,6 @@ compared with the torch model before the folder appears.
 """
 
 import hashlib
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from segzoo.evidence.receipt import command, facts_of, read_receipt
 from segzoo.manifest.entries import Entry, Model
 from segzoo.publishing.export.card import card
 from segzoo.publishing.export.forms import WRITERS
+from segzoo.text import quoted
 from segzoo.zoo.likeness import Matched, match_entry
 from segzoo.zoo.own.propose import name_of
 from segzoo.zoo.zoo import ByteProgress, Zoo
@@ -113,7 +113,7 @@ def _zoo(zoo: Zoo) -> str:
 
 def _reproduce(matched: Matched, manifest: str, form: str, folder: Path) -> str:
     """The command that makes the folder again. A person's own paths are private, so only their last parts are shown."""
-    return f"segzoo {manifest}export {shlex.quote(Path(matched.name).name)}{_like(matched)} -o {shlex.quote(folder.absolute().name)} --as {form}"
+    return f"segzoo {manifest}export {quoted(Path(matched.name).name)}{_like(matched)} -o {quoted(folder.absolute().name)} --as {form}"
 
 
 def _verify(matched: Matched, manifest: str, file: str) -> str:
@@ -121,7 +121,7 @@ def _verify(matched: Matched, manifest: str, file: str) -> str:
     if matched.fetched:
         return f"segzoo {manifest}verify {matched.like}"
     own = name_of(Path(matched.name).name)
-    return f"segzoo {manifest}manifest add {shlex.quote(file)}{_like(matched)} --to own.yaml && segzoo --zoo own.yaml {manifest}verify {own}"
+    return f"segzoo {manifest}manifest add {quoted(file)}{_like(matched)} --to own.yaml && segzoo --zoo own.yaml {manifest}verify {own}"
 
 
 def _like(matched: Matched) -> str:

@@ -1,6 +1,5 @@
 """What `export` can write: one form for each library."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.entries import THRESHOLD, Dataset, Model
 from segzoo.publishing.export import configs
 from segzoo.publishing.export.configs import ModelFacts
+from segzoo.text import json_text
 from segzoo.zoo.likeness import Matched
 from segzoo.zoo.zoo import ByteProgress
 
@@ -183,4 +183,4 @@ def _more(matched: Matched) -> dict[str, Any]:
 
 
 def _json(path: Path, facts: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(facts, ensure_ascii=False) + "\n", encoding="utf-8")

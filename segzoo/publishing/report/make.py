@@ -20,7 +20,6 @@ from segzoo.publishing.report import plots
 from segzoo.publishing.report.examples import PANELS, extremes, see_again
 from segzoo.publishing.report.facts import Section, gather
 from segzoo.publishing.report.page import GENERATOR, Example, Illustrated, Picture, render
-from segzoo.text import legible
 from segzoo.zoo.data import all_samples, data_set_of
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import Zoo
@@ -118,5 +117,5 @@ def write_page(illustrated: Sequence[Illustrated], label: str, folder: Path) -> 
     files = Files(folder / "index.html", folder / "report.md")
     for path, text in ((files.markdown, markdown), (files.html, html)):
         with replacing(path) as part:
-            part.write_text(legible(text), encoding="utf-8")
+            part.write_text(text, encoding="utf-8")
     return files
