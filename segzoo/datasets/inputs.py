@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segzoo.datasets.image import lacking_plugin
 from segzoo.datasets.listing import fault_of, is_folder, unreadable
+from segzoo.datasets.picture_file import lacking_plugin
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.vocabulary import IMAGES
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from segzoo.datasets.image import lacking_plugin
 from segzoo.datasets.inputs import inputs, targets_of
+from segzoo.datasets.picture_file import lacking_plugin
 from segzoo.errors import NotFoundError, UsageError
 
 

@@ -1,6 +1,6 @@
 """Images and label maps in folders as their owner arranges them: two folders, or one, with any names below and any endings."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -85,6 +85,7 @@ def _listed(file: Path, begin: Path, pictures: ByKey, suffix: str | None) -> ByK
     if lost := [name for name, key in zip(names, keys, strict=True) if key is None]:
         hint = f"a line is the path of an image below {begin}" + (f"; only names that end in {suffix} are images" if suffix else "")
         raise EnvironmentFault(f"{len(lost)} images of {file.name} are not there, the first {legible(lost[0])}", hint=hint)
-    if twice := next((key for key in keys if keys.count(key) > 1), None) if len(set(keys)) < len(keys) else None:
-        raise EnvironmentFault(f"{file}: {legible(twice)} is listed twice")
+    for key, times in Counter(map(str, keys)).items():
+        if times > 1:
+            raise EnvironmentFault(f"{file}: {legible(key)} is listed twice")
     return {str(key): pictures[str(key)] for key in keys}
