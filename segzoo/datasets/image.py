@@ -65,16 +65,15 @@ def _bands(path: Path, channels: int, said: Callable[[str], None]) -> np.ndarray
                 f"{path}: {image.mode}, {len(bands)} {'band' if len(bands) == 1 else 'bands'}; the model takes {channels}, of 8 bits each",
                 hint=f"give it pictures of just {'one band, such as grey PNGs' if channels == 1 else f'{channels} bands, such as TIFFs'}",
             )
-        _load(image, said)
+        refuse_bomb(image)
+        _say(image, said)
+        image.load()
         return _turned(np.array(image).reshape(image.height, image.width, channels), _turn_of(image, path))
 
 
-def _load(image: Image.Image, said: Callable[[str], None]) -> None:
-    """Decode an image, unless it is a bomb; say so if it is the first of several."""
-    refuse_bomb(image)
+def _say(image: Image.Image, said: Callable[[str], None]) -> None:
     if note := more_than_one(image):
         said(note)
-    image.load()
 
 
 _OF_BYTES = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
@@ -93,18 +92,20 @@ def pixels_of(path: Path) -> int:
 
 def _decoded(file: Path | BinaryIO, path: Path, said: Callable[[str], None]) -> np.ndarray:
     with opened(file) as image:
+        refuse_bomb(image)
         lower = None
         if image.format == "TIFF":
             if why := tiff.unreadable(image.tag_v2):
                 raise Unfit(why, TO_EIGHT)
             tiff.as_stored(image)
-            with opened(path) as again:
-                tiff.as_stored(again)
-                if tiff.low_bytes(again):
-                    lower = again
-                    refuse_bomb(again)
+            if tiff.has_low_bytes(image):
+                with opened(path) as again:
+                    tiff.as_stored(again)
+                    tiff.low_bytes(again)
                     again.load()
-        _load(image, said)  # which turns a TIFF
+                    lower = again
+        _say(image, said)
+        image.load()  # which turns a TIFF
         if image.mode == "F":
             raise Unfit("its values are floating-point numbers", TO_EIGHT)
         return _turned(rgb_of(image, lower), _turn_of(image, path))

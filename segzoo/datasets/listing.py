@@ -133,6 +133,8 @@ def is_folder(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
+        if error.errno == errno.ELOOP:  # a link that leads to itself
+            return False
         raise unreadable(path, error) from error
 
 

@@ -4,6 +4,7 @@ The file comes from a stranger. Pillow tells a format by its content, and for so
 asked for these formats only. What its decoders raise, whatever it is, becomes the error of that file.
 """
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -25,8 +26,9 @@ from segzoo.errors import EnvironmentFault, SegzooError
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "AVIF", "HEIF")
 _IN_WORDS = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, JPEG 2000, AVIF or HEIC"
 _TILES = "cut it into tiles of at most {0}x{0} pixels"
-_MOST_SCANS = 100  # of a JPEG, as libtiff: each scan, however short, goes over all pixels
-_ANY_FILE, _A_BYTE = 1 << 25, 512  # pixels that any file may have, and pixels that a larger picture may have for each byte of its file
+_MOST_SCANS = 32  # of a JPEG: each scan, however short, goes over all pixels; most have 10
+_MOST_PIECES = 1 << 16  # of a TIFF that is not compressed: Pillow takes them one by one
+_ANY_FILE, _A_BYTE = 1 << 24, 256  # pixels that any file may have, and pixels that a larger picture may have for each byte of its file
 
 
 @contextmanager
@@ -80,24 +82,37 @@ class _Unasked:
 
 
 _PILLOW = _Unasked()
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python shows what Pillow logs in a program that logs nothing
 
 
 def refuse_bomb(image: Any) -> None:
     """Raises Unfit for an image that would take much memory or time for the little that its file holds. To be asked before it is decoded.
 
-    The emptiest PNG of RGB has 344 pixels for each byte of its file. Label maps may have more, and are not asked.
+    Drawings have up to 200 pixels for each byte of their file, and only what is nearly empty has more. Label maps may, and are not asked.
     """
     file: BinaryIO = image.fp
     before, pixels, length = file.tell(), image.width * image.height, file.seek(0, 2)
     if pixels > max(_ANY_FILE, _A_BYTE * length):
         said = f"{image.width}x{image.height} pixels in a file of only {length} bytes: it is empty, or made to fill the memory"
         raise Unfit(said, f"if it is a picture all the same, {_TILES.format(4096)}")
+    if image.format == "TIFF":
+        _refuse_pieces(image, max(pixels, _ANY_FILE))
     if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
         file.seek(0)
         scans = sum(block.count(b"\xff\xda") for block in iter(lambda: file.read(1 << 20), b""))
         if scans > _MOST_SCANS:
             raise Unfit(f"a JPEG of {scans} scans, and at most {_MOST_SCANS} are read", "save it anew with the program that made it")
     file.seek(before)
+
+
+def _refuse_pieces(image: Any, most: int) -> None:
+    """Raises Unfit for a TIFF in too many tiles or strips, or in tiles of more pixels than these: libtiff makes room for a whole one."""
+    width, height = (image.tag_v2.get(tag, 0) for tag in (322, 323))
+    if width * height > most:
+        raise Unfit(f"a TIFF of {image.width}x{image.height} pixels in tiles of {width}x{height}", _DAMAGED)
+    if len(image.tile) > _MOST_PIECES:
+        said = f"a TIFF in {len(image.tile)} pieces, and at most {_MOST_PIECES} are read"
+        raise Unfit(said, "save it anew with larger strips or tiles, or compressed")
 
 
 def more_than_one(image: Image.Image) -> str | None:
