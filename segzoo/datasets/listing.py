@@ -116,11 +116,12 @@ def _no_file(mode: int) -> str | None:
 
 def open_file(path: Path) -> BinaryIO:
     """A file, open to be read. Raises OSError, also for a pipe or a device, which is not waited for."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | _AT_ONCE), "rb")
-    if why := _no_file(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, why, str(path))
-    return file
+    descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+    mode = os.fstat(descriptor).st_mode
+    if not (why := _no_file(mode)):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) if stat.S_ISDIR(mode) else OSError(errno.EINVAL, why, str(path))
 
 
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)

@@ -4,11 +4,12 @@ The file comes from a stranger. Pillow tells a format by its content, and for so
 asked for these formats only. What its decoders raise, whatever it is, becomes the error of that file.
 """
 
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, _imaging
 
 from segzoo.datasets.listing import open_file
 from segzoo.environment import most_pixels
@@ -143,7 +144,18 @@ def _known() -> tuple[str, ...]:
     if find_spec("pillow_avif"):
         import_module("pillow_avif")
     Image.init()
+    _silence_libtiff()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing to stderr itself: what it says there of a damaged file, Pillow raises."""
+    library = ctypes.CDLL(_imaging.__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetErrorHandlerExt"):
+        with suppress(AttributeError):  # a Pillow without libtiff, or with one inside of itself
+            setter = getattr(library, name)
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            setter(None)
 
 
 def lacking_plugin(suffix: str) -> str | None:
@@ -209,11 +221,11 @@ def _head_of(path: Path) -> bytes:
 
 
 def _other_format(head: bytes) -> str | None:
-    """The format that a file begins like, of those that Pillow knows and this list does not have; None for none of them."""
+    """The format that a file begins like, of those that Pillow knows and the list does not have; None for none of them."""
     for name in sorted(Image.OPEN.keys() - set(_known())):
-        accept = Image.OPEN[name][1]
-        if accept and accept(head) is True:
-            return name
+        with suppress(Exception):  # that a file has too few bytes to tell
+            if (accept := Image.OPEN[name][1]) and accept(head) is True:
+                return name
     return None
 
 
