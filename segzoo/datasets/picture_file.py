@@ -208,7 +208,7 @@ def _unreadable(said: str, path: Path, error: Exception) -> EnvironmentFault:
         return EnvironmentFault(f"{said}: {error or type(error).__name__}", _DAMAGED)
     if other := _other_format(head):
         return EnvironmentFault(f"{said}: {other} inside, not {_IN_WORDS}", "save it as PNG with the program that made it")
-    return EnvironmentFault(f"{said}: in no format that Pillow knows", _DAMAGED)
+    return EnvironmentFault(f"{said}: {'in no format that Pillow knows' if head else 'it is empty'}", _DAMAGED)
 
 
 def _head_of(path: Path) -> bytes:

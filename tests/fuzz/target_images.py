@@ -98,14 +98,14 @@ def _list(path: Path) -> None:
 
 _PAIR = {"images": _seeds("PNG", "RGB")[0], "labels": _seeds("PNG", "1")[0]}
 
+
+def _labels() -> list[bytes]:
+    return [*_seeds("PNG", "1 L P RGB I;16"), *_seeds("PNG", "P", {"bits": 1}, {"bits": 4, "transparency": 0})]
+
+
 TARGETS = [
-    *(Target(f"image-{form}", seeds, _image, name="photo.jpg", share=0.25) for form, seeds in _FORMS.items() if seeds()),
-    Target(
-        "label-png",
-        lambda: [*_seeds("PNG", "1 L P RGB RGBA I;16"), *_seeds("PNG", "P", {"bits": 1}, {"bits": 4, "transparency": 0})],
-        _label,
-        share=0.3,
-    ),
-    Target("label-tiff", lambda: _seeds("TIFF", "1 L P RGB I;16", *_TIFF[:2]), _label, share=0.3),
+    *(Target(f"image-{form}", seeds, _image, name="photo.jpg", share=0.5) for form, seeds in _FORMS.items() if seeds()),
+    Target("label-png", _labels, _label, share=0.5),
+    Target("label-tiff", lambda: _seeds("TIFF", "1 L P RGB I;16", *_TIFF[:2]), _label, share=0.5),
     Target("list-of-a-split", lambda: [b"a\nb.png\nc\n", b"\xef\xbb\xbfb\r\na\r\n"], _list, name="val.txt", share=0.2),
 ]

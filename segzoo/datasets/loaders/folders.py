@@ -25,6 +25,9 @@ def folders(
     `{split}` in a path stands for the split. A suffix is how names end: `_rgb.tif`, `_mask.png`. Without one it is any suffix of
     images. `list` is a file that names the images of the split, one a line, with or without their suffix. Raises EnvironmentFault.
     """
+    for one in (image_suffix, label_suffix):
+        if one and "/" in one:  # it would lead to another folder
+            raise EnvironmentFault(f"suffix {one!r}: expected how the name of a file ends", hint="`images` and `labels` name the folders")
     begin, other = (folder / one.replace("{split}", split) for one in (images, labels or images))
     maps: ByKey = _by_key(_below(other, begin), other, label_suffix)
     pictures: ByKey = _by_key(_below(begin, other), begin, image_suffix)
