@@ -170,7 +170,7 @@ def test_a_stranger_s_picture_ends_no_run_and_is_said_in_its_own_words(folder):
     (photos / "c.tif").write_bytes((photos / "c.tif").read_bytes().replace(b"\x80", b"\x01"))
     shutil.copy(FIRST, photos / "d.jpg")
     Image.open(FIRST).save(photos / "e.gif", save_all=True, append_images=[Image.open(FIRST).rotate(90)])
-    done = predict("mini-linear", photos, "-o", "out")
+    done = predict("mini-linear", *sorted(photos.iterdir()), "-o", "out")
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert [line.split("photos/")[1].split(": ")[0] for line in errors] == ["a.jpg", "b.png", "c.tif"]
     assert "a.jpg: not a readable image: EPS inside, not JPEG, PNG" in errors[0]
