@@ -6,8 +6,8 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from segzoo.errors import EnvironmentFault
 
@@ -114,7 +114,7 @@ def _no_file(mode: int) -> str | None:
     return f"expected a file, found {kind}"
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """A file, open to be read. Raises OSError, also for a pipe or a device, which is not waited for."""
     descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
     mode = os.fstat(descriptor).st_mode

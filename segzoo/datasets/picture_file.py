@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from math import isqrt
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -29,7 +30,10 @@ _IN_WORDS = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, JPEG 2000, AVIF or HEIC"
 _TILES = "cut it into tiles of at most {0}x{0} pixels"
 _MOST_SCANS = 32  # of a JPEG: each scan, however short, goes over all pixels; most have 10
 _MOST_PIECES = 1 << 16  # of a TIFF that is not compressed: Pillow takes them one by one
-_ANY_FILE, _A_BYTE = 1 << 24, 256  # pixels that any file may have, and pixels that a larger picture may have for each byte of its file
+# Pixels that any file may have, and pixels that a larger picture may have for each byte of its file. JPEG 2000 may ask for small tiles and
+# blocks, each of which takes memory: 733 bytes have filled 614 MB with 5 million pixels.
+_ANY_FILE, _A_BYTE = 1 << 24, 256
+_ANY_JPEG2000, _A_BYTE_OF_JPEG2000 = 1 << 20, 64
 
 
 @contextmanager
@@ -93,9 +97,10 @@ def refuse_bomb(image: Any) -> None:
     """
     file: BinaryIO = image.fp
     before, pixels, length = file.tell(), image.width * image.height, file.seek(0, 2)
-    if pixels > max(_ANY_FILE, _A_BYTE * length):
+    least, each = (_ANY_JPEG2000, _A_BYTE_OF_JPEG2000) if image.format == "JPEG2000" else (_ANY_FILE, _A_BYTE)
+    if pixels > max(least, each * length):
         said = f"{image.width}x{image.height} pixels in a file of only {length} bytes: it is empty, or made to fill the memory"
-        raise Unfit(said, f"if it is a picture all the same, {_TILES.format(4096)}")
+        raise Unfit(said, f"if it is a picture all the same, {_TILES.format(isqrt(least))}")
     if image.format == "TIFF":
         _refuse_pieces(image, max(pixels, _ANY_FILE))
     if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
@@ -234,16 +239,15 @@ def _facts_of_tiff(path: Path, head: bytes) -> str | None:
     if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
     try:
-        with open_file(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("error")
+        with open_file(path) as file, _PILLOW:
             tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 16 if b"+" in head[:4] else 8])
             file.seek(tags.next)
             tags.load(file)
             length = file.seek(0, 2)
-        bits, bands = tags.get(258, (1,)), tags.get(277, 1)
-        starts, counts = ((273, 279), (324, 325))[324 in tags]
-        if any(begin + count > length for begin, count in zip(tags[starts], tags[counts], strict=True)):
-            return None
+            bits, bands = tags.get(258, (1,)), tags.get(277, 1)
+            starts, counts = ((273, 279), (324, 325))[324 in tags]
+            if any(begin + count > length for begin, count in zip(tags[starts], tags[counts], strict=True)):
+                return None
         return f"{bands} band{'s' * (bands != 1)} of {max(bits)} bits"
     except Exception:  # its tags are damaged too
         return None

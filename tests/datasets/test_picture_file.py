@@ -168,6 +168,14 @@ def webp(side):
     return found[:21] + sizes.to_bytes(4, "little") + found[25:]
 
 
+def wide_jpeg2000(width):
+    """A JPEG 2000 in tiles of 11 x 9 pixels, of which all but the first are missing."""
+    data = bytearray(saved(Image.new("RGB", (11, 9)), "JPEG2000", no_jp2=True))
+    sizes = data.index(b"\xff\x51")
+    data[sizes + 6 : sizes + 10] = struct.pack(">I", width)
+    return bytes(data)
+
+
 def scans(count):
     """A progressive JPEG of 4096 x 4096 whose shortest scan comes so many times more."""
     data = saved(Image.new("L", (4096, 4096)), "JPEG", progressive=True)
@@ -212,6 +220,7 @@ REFUSED = {
         lambda: tiff(300, 100_000, struct.pack("<I", 8) * 200_000, {259: (3, 1, 1), 278: (4, 1, 1), 273: (4, 100_000, 8), 279: (4, 100_000, 8)}),
         "a TIFF in 100000 pieces, and at most 65536 are read",
     ),
+    "JPEG 2000 in many tiles": (lambda: wide_jpeg2000(524_299), "524299x9 pixels in a file of only"),
     "a number of a million digits": (lambda: b"P6 " + b"9" * 900_000, "not a readable image"),
 }
 READ = {
