@@ -47,6 +47,7 @@ def opened(given: Path | BinaryIO) -> Iterator[Any]:
         if pixels > most:
             said = f"{image.width}x{image.height} are {pixels / 1e6:,.0f} million pixels, and at most {most / 1e6:,.0f} million are read"
             raise Unfit(said, f"{_TILES.format(8192)}; or set SEGZOO_MOST_PIXELS, each takes 7 bytes of memory or more")
+        image.opened_from = file  # type: ignore[attr-defined]  # some plugins forget theirs once they have read it
         yield image
 
 
@@ -95,7 +96,7 @@ def refuse_bomb(image: Any) -> None:
 
     Drawings have up to 200 pixels for each byte of their file, and only what is nearly empty has more. Label maps may, and are not asked.
     """
-    file: BinaryIO = image.fp
+    file: BinaryIO = image.opened_from
     before, pixels, length = file.tell(), image.width * image.height, file.seek(0, 2)
     least, each = (_ANY_JPEG2000, _A_BYTE_OF_JPEG2000) if image.format == "JPEG2000" else (_ANY_FILE, _A_BYTE)
     if pixels > max(least, each * length):
