@@ -169,12 +169,14 @@ def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
 
 def _segment(path: Path, target: Path, evaluators: Sequence[Evaluator], mode: str, wanted: Wanted, told: Told) -> None:
     """Segment one image and save what is wanted of it. What fails is told, and does not keep the next image from being segmented."""
+    from segzoo.cli.terminal.show import tell
     from segzoo.datasets.image import as_rgb, read_image
     from segzoo.evaluation.prediction import predict as segment
     from segzoo.publishing.pictures import save
 
     try:
-        images = {channels: read_image(path, channels) for channels in dict.fromkeys(evaluator.channels for evaluator in evaluators)}
+        wide = dict.fromkeys(evaluator.channels for evaluator in evaluators)
+        images = {channels: read_image(path, channels, lambda note: tell(f"{path.name}: {note}")) for channels in wide}
         models = zip(evaluators, wanted.models, strict=True)
         found = [segment(evaluator, images[evaluator.channels], classes, mode) for evaluator, (_, classes) in models]
     except MemoryError:
