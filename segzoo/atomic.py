@@ -1,6 +1,7 @@
 """Files appear under their final name only when they are complete and on disk."""
 
 import errno
+import filecmp
 import os
 import secrets
 import shutil
@@ -108,12 +109,12 @@ def replacing(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder beside `path`. If the block ends without an error, its files are on disk and it takes the name `path`; else it is removed.
 
-    Raises UsageError where `path` exists and is not an empty folder, and EnvironmentFault where the disk cannot be written.
+    A folder `path` that holds the same files already stays as it is. Raises UsageError where it holds others, or is a file, and
+    EnvironmentFault where the disk cannot be written.
     """
     path = path.absolute()
-    if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
-        what = "exists already, and is not empty" if path.is_dir() else "is a file"
-        raise UsageError(f"{path}: {what}", hint="name a new folder, or remove this one first")
+    if path.is_symlink() or path.is_file():
+        raise UsageError(f"{path}: is a file", hint=_NEW_FOLDER)
     with _part(path.parent, path.name) as part:
         try:
             part.mkdir(0o700)
@@ -121,6 +122,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
             raise _unwritable(path.parent, error) from error
         try:
             yield part
+            if holds_files(path):
+                if other := _differing(part, path):
+                    raise UsageError(f"{path}: exists already, and would not be the same: {other}", hint=_NEW_FOLDER)
+                return
             for file in part.iterdir():
                 give_name(file, file)
             part.chmod(0o777 & ~_umask())
@@ -129,6 +134,24 @@ def whole_folder(path: Path) -> Iterator[Path]:
             part.replace(path)
         except OSError as error:
             raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint=write_hint(error)) from error
+
+
+_NEW_FOLDER = "name a new folder, or remove this one first"
+
+
+def holds_files(path: Path) -> bool:
+    """Whether there is a folder of this name, and anything in it."""
+    return path.is_dir() and any(path.iterdir())
+
+
+def _differing(one: Path, other: Path) -> str | None:
+    """The name of the first file that is not the same in both folders; None where all are."""
+    names = sorted({path.name for folder in (one, other) for path in folder.iterdir()})
+    return next((name for name in names if not _same_file(one / name, other / name)), None)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def _umask() -> int:
