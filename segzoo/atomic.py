@@ -59,9 +59,7 @@ def _part(folder: Path, label: str) -> Iterator[Path]:
     The name is known before the file is there: an interrupt at any moment leaves a file that `remove_parts` finds.
     """
     _make(folder)
-    if folder.absolute() not in _SWEPT:
-        _SWEPT.add(folder.absolute())
-        sweep(folder)
+    sweep_once(folder)
     part = folder / f".{label[:40]}.{secrets.token_hex(4)}.part"
     held = None
     _PARTS.add(part)
@@ -114,6 +112,13 @@ def _remove(part: Path) -> None:
     else:
         part.unlink(missing_ok=True)
     part.with_suffix(".held").unlink(missing_ok=True)
+
+
+def sweep_once(folder: Path) -> None:
+    """Sweep a folder where this process begins to write, or finds that there is nothing left to write."""
+    if folder.absolute() not in _SWEPT:
+        _SWEPT.add(folder.absolute())
+        sweep(folder)
 
 
 def sweep(folder: Path, label: str | None = None) -> list[Path]:

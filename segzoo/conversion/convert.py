@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from time import perf_counter
 
+from segzoo.atomic import sweep_once
 from segzoo.conversion.axes import measure
 from segzoo.conversion.checkpoint import Checkpoint, Positions, identified
 from segzoo.conversion.computed import cast, regridded
@@ -163,6 +164,7 @@ def _check_target(source: Path, target: Path) -> bool:
 
 def _kept(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> Written:
     """A target that stays as it is. Raises UsageError unless it holds just what would be written."""
+    sweep_once(target.parent)
     if kept := written_before(target, steps, source, metadata, digests, said):
         return kept
     raise UsageError(f"{target}: exists already, and is another file", hint="--force, or force=True in Python, replaces it")

@@ -42,19 +42,21 @@ def manifest() -> None:
 def init(path: Path, as_json: bool) -> None:
     """Write a small manifest whose comments say how to go on, and beside it a schema with which editors complete and check it.
 
-    PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. No file is ever overwritten.
+    PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. No other file is ever overwritten.
     """
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show, tell
+    from segzoo.manifest.document import packaged
 
     path = path / USUAL if path.is_dir() else path
-    if path.exists() or path.is_symlink():
+    already = path.is_file() and path.read_bytes() == packaged("zoo.template.yaml").read_bytes()
+    if (path.exists() or path.is_symlink()) and not already:
         raise UsageError(f"{path}: exists already", hint=f"segzoo manifest add FILE_OR_URL --to {path} adds to it")
     made = begin(path)
     if as_json:
-        show_json({"manifest": str(path), "schema": str(path.with_name("zoo.schema.json")), "schema_written": made})
+        show_json({"manifest": str(path), "schema": str(path.with_name("zoo.schema.json")), "schema_written": made, "already": already})
         return
-    show(f"{path}: a manifest without entries; zoo.schema.json beside it {'is for editors' if made else 'was there, and stays'}")
+    show(f"{path}: {'there already, ' if already else ''}a manifest without entries; zoo.schema.json beside it {'is for editors' if made else 'was there, and stays'}")
     tell(f"next: segzoo manifest add FILE_OR_URL --to {path}", style="dim")
 
 
