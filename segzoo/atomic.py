@@ -81,22 +81,54 @@ def _hold(part: Path) -> int:
             held = os.open(path, os.O_RDWR | os.O_CREAT | _OWN_FILE, 0o600)
         except OSError as error:
             raise _unwritable(part.parent, error) from error
-        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+        with contextlib.suppress(BlockingIOError):
             _lock(held)
-            if os.path.samestat(os.fstat(held), path.lstat()):
+            if _has_name(held, path):
                 return held
         os.close(held)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, wait: bool = False) -> bool:
     """Lock an open file until it is closed. Returns False where locks do not work. Raises BlockingIOError where another has it."""
     try:
         if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         return fcntl is not None
     except BlockingIOError:
         raise
     except OSError:
+        return False
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for this path. Where locks do not work, this waits for nobody.
+
+    The locked file lies beside `path`, is removed at the end, and is swept like a part if the process is killed. Raises OSError.
+    """
+    part = path.with_name(f".{path.name[:40]}.00000000.part")
+    while True:  # until the locked file is not one that another process has just removed
+        held = os.open(part.with_suffix(".held"), os.O_RDWR | os.O_CREAT | _OWN_FILE, 0o666)
+        try:
+            _lock(held, wait=True)
+            if not _has_name(held, part.with_suffix(".held")):
+                continue
+            _PARTS.add(part)
+            try:
+                yield
+            finally:
+                _remove(part)
+                _PARTS.discard(part)
+            return
+        finally:
+            os.close(held)
+
+
+def _has_name(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
         return False
 
 

@@ -5,7 +5,7 @@ Python announces each to audit hooks, before it is done. A kill before the next 
 together are all states in which a kill may leave the disk, but for half written files: `size` stops the child (by SIGXFSZ, which
 cannot be put off here) when a file grows beyond so many bytes.
 
-Run as a program, it answers lines of JSON on stdin: {"folder", "argv", "at", "size", "signal"} -> {"status", "moments", "output"}.
+Run as a program, it answers lines of JSON on stdin: {"folder", "argv", "at", "size", "signal", "times"} -> {"status", "moments", "output"}.
 """
 
 import json
@@ -13,7 +13,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
@@ -25,9 +26,9 @@ class Warm:
     def __init__(self, process):
         self.process = process
 
-    def run(self, folder, *argv, at=0, size=0, number=signal.SIGKILL):
-        """Run `segzoo *argv` in this folder, and end it by a signal before its moment `at` (from 1; 0 is never)."""
-        order = {"folder": str(folder), "argv": [str(one) for one in argv], "at": at, "size": size, "signal": int(number)}
+    def run(self, folder, *argv, at=0, size=0, number=signal.SIGKILL, times=1):
+        """Run `segzoo *argv` in this folder. Before its moment `at` (from 1; 0 is never) and the ones after it, so many times, it gets a signal."""
+        order = {"folder": str(folder), "argv": [str(one) for one in argv], "at": at, "size": size, "signal": int(number), "times": times}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -64,8 +65,12 @@ def _serve():
         with os.fdopen(back, "rb") as pipe:
             moments = len(pipe.read())
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with open(os.path.join(os.path.dirname(order["folder"]), "output"), encoding="utf-8", errors="replace") as file:
-            print(json.dumps({"status": status, "moments": moments, "output": file.read()}), flush=True)
+        output = _output(order).read_text(encoding="utf-8", errors="replace")
+        print(json.dumps({"status": status, "moments": moments, "output": output}), flush=True)
+
+
+def _output(order):
+    return Path(order["folder"]).with_name("output")
 
 
 def _child(order, pipe):
@@ -73,26 +78,23 @@ def _child(order, pipe):
     import resource
 
     os.chdir(order["folder"])
-    output = os.open(os.path.join(os.path.dirname(order["folder"]), "output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    output = os.open(_output(order), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    sys.stdin, sys.stdout, sys.stderr = open(0, encoding="utf-8"), open(1, "w", encoding="utf-8"), open(2, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", encoding="utf-8")
     if order["size"]:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["size"],) * 2)
-    count = 0
+    folder, count = Path(order["folder"]), 0
 
     def watch(event, arguments):
         nonlocal count
-        if event == "open":
-            counts = isinstance(arguments[2], int) and bool(arguments[2] & _WRITES)
-        else:
-            counts = event in _CHANGES
-        if counts and isinstance(arguments[0], str | bytes | os.PathLike) and os.path.abspath(os.fsdecode(arguments[0])).startswith(order["folder"]):
+        changes = bool((arguments[2] or 0) & _WRITES) if event == "open" else event in _CHANGES
+        if changes and isinstance(arguments[0], str | bytes | os.PathLike) and Path(os.fsdecode(arguments[0])).absolute().is_relative_to(folder):
             count += 1
-            if count == order["at"]:
+            if order["at"] <= count < order["at"] + order["times"] and order["at"]:
                 os.kill(os.getpid(), order["signal"])
             os.write(pipe, b".")
 
@@ -112,10 +114,8 @@ def _child(order, pipe):
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with suppress(OSError):
                 stream.flush()
-            except OSError:
-                pass
         os._exit(code)
 
 

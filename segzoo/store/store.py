@@ -5,14 +5,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from segzoo.atomic import replacing
+from segzoo.atomic import alone, replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
@@ -115,12 +113,12 @@ class Store:
     @contextmanager
     def _pinning(self, artifact: Artifact) -> Iterator[dict[str, Any]]:
         """The pins, to be changed in the block and then written. No other process changes them meanwhile."""
-        try:
-            self.lock.parent.mkdir(parents=True, exist_ok=True)
-            guard = FileLock(f"{self.lock}.guard").acquire()
-        except OSError as error:
-            raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror}") from error
-        with guard:
+        with ExitStack() as stack:
+            try:
+                self.lock.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(alone(self.lock))
+            except OSError as error:
+                raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror}") from error
             pins = self.pins()
             yield pins
             with replacing(self.lock) as part:

@@ -1,13 +1,12 @@
 """Bad days: a command is killed at any moment. Run again as it was typed, it ends well, and everything is as if nothing had happened."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from killing import warm
@@ -16,7 +15,7 @@ from support import MINI, TAME
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and forks")
 MASK = next(MINI.glob("segmenter_mini_mask-*.pth"))
-QUICK = 5  # moments of each command in a quick run: the first, the last and some between
+QUICK = 3  # moments of a command in a quick run: the first, one between and the last
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def manifest(lab, run):
 def unhashed(lab, run):
     manifest(lab, run)
     run("manifest", "add", "one.npz", "--to", "zoo.yaml")
-    (lab / "zoo.yaml").write_text(re.sub("(size: [0-9]+|sha256: \"[0-9a-f]{64}\"), ", "", (lab / "zoo.yaml").read_text()))
+    (lab / "zoo.yaml").write_text(re.sub('(size: [0-9]+|sha256: "[0-9a-f]{64}"), ', "", (lab / "zoo.yaml").read_text()))
 
 
 def bundled(lab, run):
@@ -108,7 +107,7 @@ COMMANDS = {
     "cache prune": (half, ["--zoo", "mini", "cache", "prune", "--unused"]),
 }
 AGAIN = {"cache rm": 7}  # what is gone already is not found
-SLOW = ("verify", "report", "data check", "predict --compare")
+IN_QUICK_RUNS = ("convert several", "export for timm", "bundle create", "fetch", "manifest add", "predict")
 
 
 class Lab:
@@ -154,14 +153,17 @@ def final(files):
     return {name: one for name, one in files.items() if isinstance(one, str) and not re.search(r"\.(part(/.*)?|held|unfinished|lock|guard)$", name)}
 
 
-def survive(lab, name, argv, moments):
-    """Kill the command at each of these moments, run it again, and compare with the run that nothing disturbed."""
+def survive(lab, name, argv, most=None):
+    """Kill the command at its moments, run it again each time, and compare with the run that nothing disturbed. Returns the number of kills."""
     before = lab.files()
-    lab.well(*argv)
+    moments = moments_of(lab.well(*argv)["moments"], most)
     after = lab.files()
     allowed = [final(before), final(after)]
     if name == "manifest add, begun":
         allowed.append({"own.yaml": content(MINI.parent / "zoo.template.yaml")})
+    if not most:
+        largest = max((path.stat().st_size for path in lab.folder.rglob("*") if path.name not in before and path.is_file()), default=0)
+        moments += [{"size": size} for size in sorted({9_000, largest // 2, largest - 1}) if 9_000 <= size < largest]
     for how in moments:
         lab.anew()
         killed = lab.run(*argv, **how)
@@ -172,35 +174,86 @@ def survive(lab, name, argv, moments):
         assert again["status"] in (0, AGAIN.get(name, 0)), (how, again["output"])
         assert "Traceback" not in again["output"]
         assert lab.files() == after, how
+    return len(moments)
 
 
-def moments_of(lab, argv, most=None):
+def moments_of(count, most=None):
     """The moments of a command, from 1; at most so many, spread over all."""
-    lab.anew()
-    count = lab.well(*argv)["moments"]
-    lab.anew()
-    chosen = range(1, count + 1)
     if most and count > most:
-        chosen = sorted({1 + round(index * (count - 1) / (most - 1)) for index in range(most)})
-    return [{"at": at} for at in chosen]
+        return [{"at": 1 + round(index * (count - 1) / (most - 1))} for index in range(most)]
+    return [{"at": at} for at in range(1, count + 1)]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in COMMANDS])
+@pytest.mark.parametrize("name", IN_QUICK_RUNS)
 def test_a_command_that_is_killed_is_run_again_as_typed(name, place, process):
     prepare, argv = COMMANDS[name]
-    lab = Lab(place, process, prepare)
-    survive(lab, name, argv, moments_of(lab, argv, QUICK))
+    assert survive(Lab(place, process, prepare), name, argv, QUICK) == QUICK
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_at_every_moment_and_within_files(name, place, process):
     prepare, argv = COMMANDS[name]
+    kills = survive(Lab(place, process, prepare), name, argv)
+    print(f"{name}: {kills} kills")
+
+
+# signals that may be handled
+
+
+def left(folder):
+    return [path.name for path in folder.rglob(".*") if re.search(r"\.(part|held)$", path.name)]
+
+
+ENDS = {"SIGTERM": -signal.SIGTERM, "SIGHUP": -signal.SIGHUP, "SIGINT": 130}
+WRITING = ["convert", "export", "bundle create"]
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize("kind", ENDS)
+@pytest.mark.parametrize("name", [WRITING[0], *(pytest.param(name, marks=pytest.mark.slow) for name in WRITING[1:])])
+def test_a_signal_leaves_nothing_half_written(name, kind, times, place, process):
+    prepare, argv = COMMANDS[name]
     lab = Lab(place, process, prepare)
-    old = {path for path in lab.folder.rglob("*")}
-    lab.well(*argv)
-    largest = max((path.stat().st_size for path in lab.folder.rglob("*") if path not in old and path.is_file()), default=0)
-    sizes = {size for size in (9_000, largest // 2, largest - 1) if 9_000 <= size < largest}
-    moments = [*moments_of(lab, argv), *({"size": size} for size in sorted(sizes))]
-    print(f"{name}: {len(moments)} kills")
-    survive(lab, name, argv, moments)
+    for how in moments_of(lab.well(*argv)["moments"], 4):
+        lab.anew()
+        done = lab.run(*argv, **how, number=signal.Signals[kind], times=times)
+        assert (done["status"], left(lab.folder)) == (ENDS[kind], []), (how, done)
+        assert "Traceback" not in done["output"]
+        assert kind == "SIGINT" or "error" not in done["output"]
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored(tmp_path):
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", HANGS_UP, "convert", TAME, "out.pth"], cwd=tmp_path, check=False
+    )
+    assert (done.returncode, [path.name for path in tmp_path.iterdir()]) == (0, ["out.pth"])
+
+
+HANGS_UP = """
+import os, signal, sys
+from segzoo.__main__ import main
+
+def watch(event, arguments):
+    if event == "os.rename":
+        os.kill(os.getpid(), signal.SIGHUP)
+sys.addaudithook(watch)
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("--help",), ("explain", "4")])
+def test_a_reader_that_leaves_ends_the_command_as_any_other(arguments, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run([sys.executable, "-m", "segzoo", *arguments], stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_what_is_written_for_a_reader_that_leaves_is_whole(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run([sys.executable, "-m", "segzoo", "convert", TAME, "out.pth"], stdout=closed, cwd=tmp_path, check=False)
+    assert (done.returncode, [path.name for path in tmp_path.iterdir()]) == (-signal.SIGPIPE, ["out.pth"])

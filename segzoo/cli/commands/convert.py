@@ -201,7 +201,8 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
         "dropped": dropped,
     }
     facts |= {"computed": report.computed, "notes": report.notes, "not_finite": report.not_finite}
-    return {**facts, "geometry": str(report.geometry), "made": str(report.made), "digests": report.digests, "seconds": round(report.seconds, 3), "already": report.already}
+    facts |= {"geometry": str(report.geometry), "made": str(report.made), "digests": report.digests}
+    return {**facts, "seconds": round(report.seconds, 3), "already": report.already}
 
 
 def _tell_of_patch_bias() -> None:

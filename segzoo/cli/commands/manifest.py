@@ -56,7 +56,8 @@ def init(path: Path, as_json: bool) -> None:
     if as_json:
         show_json({"manifest": str(path), "schema": str(path.with_name("zoo.schema.json")), "schema_written": made, "already": already})
         return
-    show(f"{path}: {'there already, ' if already else ''}a manifest without entries; zoo.schema.json beside it {'is for editors' if made else 'was there, and stays'}")
+    beside = "is for editors" if made else "was there, and stays"
+    show(f"{path}: {'there already, ' if already else ''}a manifest without entries; zoo.schema.json beside it {beside}")
     tell(f"next: segzoo manifest add FILE_OR_URL --to {path}", style="dim")
 
 

@@ -48,8 +48,9 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
     fetched into the store.
 
     With --to the entry goes to the end of its section, and nothing else in the file changes. The new manifest is
-    loaded before it replaces the old one. An entry that is there already, as it would be added, stays. The data set is copied from the zoo that has it, unless the manifest is
-    used together with that zoo: segzoo --zoo zoo.yaml --zoo shipped manifest add ... --to zoo.yaml
+    loaded before it replaces the old one. An entry that is there already, as it would be added, stays. The data set
+    is copied from the zoo that has it, unless the manifest is used together with that zoo:
+    segzoo --zoo zoo.yaml --zoo shipped manifest add ... --to zoo.yaml
 
     \b
     Examples:
@@ -57,7 +58,6 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
       segzoo manifest add https://host/vit.npz --to zoo.yaml --name our-vit
       segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
     """
-    from segzoo.atomic import sweep_once
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show
     from segzoo.zoo.own.entry import Wishes
@@ -70,19 +70,15 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
     with _begun(to) as new:
         used, others = _around(choice, to)
         named = {source: wished["name"] or name_of(source) for source in sources}
-        mine = used.parts[0].manifest if to else None
-        before = entries_there(to, mine, named) if to and mine else {}
+        before = entries_there(to, used.parts[0].manifest, named) if to else {}
         folder, used = to.parent if to else Path(), without(used, before)
         wishes = Wishes(**wished)
         taken, proposals = zip(*(_proposed(source, folder, used, wishes, before.get(named[source])) for source in sources), strict=True)
-        for one in proposals if to else ():
-            refuse_other(to, one, before)
         fresh = [one for one in proposals if one.name not in before]
         additions = _additions(fresh, used, to, others)
-        if to and additions:
+        if to:
+            refuse_other(to, proposals, before)
             put(to, additions, others)
-        elif to:
-            sweep_once(folder)
     for one in taken if to else ():
         one.forget()
     already = sorted(before)

@@ -35,11 +35,12 @@ def without(zoo: Zoo, names: Iterable[str]) -> Zoo:
     return replace(zoo, manifest=zoo.manifest.model_copy(update=kept))
 
 
-def refuse_other(path: Path, proposal: Proposal, before: Mapping[str, Entry]) -> None:
-    """Raises UsageError where the manifest's entry of this name is not what is proposed."""
-    entry = before.get(proposal.name)
-    if entry is not None and (type(entry), entry.model_dump()) != (type(proposal.entry), proposal.entry.model_dump()):
-        raise taken(path, proposal.name)
+def refuse_other(path: Path, proposals: Iterable[Proposal], before: Mapping[str, Entry]) -> None:
+    """Raises UsageError where the manifest has an entry that is not what is proposed under its name."""
+    for one in proposals:
+        entry = before.get(one.name)
+        if entry is not None and (type(entry), entry.model_dump()) != (type(one.entry), one.entry.model_dump()):
+            raise taken(path, one.name)
 
 
 def taken(path: Path, name: str) -> UsageError:

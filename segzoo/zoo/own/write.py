@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segzoo.atomic import replacing
+from segzoo.atomic import replacing, sweep_once
 from segzoo.errors import SegzooError, UsageError
 from segzoo.manifest.document import examine
 from segzoo.manifest.merge import ZooPart, merged
@@ -26,6 +26,7 @@ class Addition:
 def put(path: Path, additions: Sequence[Addition], others: Sequence[ZooPart] = ()) -> None:
     """Put entries into a manifest's text; its comments and layout stay. The new text is loaded as a manifest and compared with the
     old entries and the new ones. Only then it replaces the file. `others` are the manifests that are used together with this one.
+    Without additions the file stays as it is.
 
     Raises UsageError where the manifest is wrong before or after the change, and NotFoundError; the file is then unchanged.
     """
@@ -43,6 +44,9 @@ def put(path: Path, additions: Sequence[Addition], others: Sequence[ZooPart] = (
         except UsageError as error:
             raise UsageError(f"{path}: {error.message}", error.hint) from error
     target = path.resolve()  # a symbolic link stays one
+    if not additions:
+        sweep_once(target.parent)
+        return
     with replacing(target) as part:
         part.write_text(text, encoding="utf-8", newline="")
         try:
