@@ -64,6 +64,8 @@ def written_before(target: Path, steps: Plan, source: Weights, metadata: Mapping
         there = open_weights(target)
     except (SegzooError, OSError):
         return None
+    if writer(there.path.with_suffix(f".{there.format}")) is not writer(target):  # its suffix says another format than its content
+        return None
     recorded = metadata if there.format == "safetensors" else {}  # the other formats have no place for it
     if dict(there.specs) != steps.specs or there.metadata != recorded or there.notes or there.meta or there.place:
         return None
