@@ -110,6 +110,7 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     From then on no other file is accepted, by anyone who has the lock file: commit it. The manifest itself is not
     changed. The default is the manifests of --zoo, else ./zoo.yaml.
     """
+    from segzoo.atomic import sweep_once
     from segzoo.cli.terminal.answer import problem, show_json
     from segzoo.cli.terminal.failure import show_errors
     from segzoo.cli.terminal.progress import many_progress
@@ -120,6 +121,7 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     from segzoo.zoo.zoo import open_zoo
 
     used = open_zoo(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors)
+    sweep_once(used.store.lock.parent)
     mine = _own(used.parts)
     artifacts = {one.name: one for where, one in placed(used.manifest) if not one.sha256 and used.origins[str(where[1])] in mine}
     before = used.store.pins()
