@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support import slow_after
 
-from segzoo.atomic import abandoned, give_name, part_file, replacing, sweep
+from segzoo.atomic import abandoned, alone, give_name, part_file, replacing, sweep
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.formats import suffixes
 
@@ -296,3 +296,24 @@ def test_where_locks_do_not_work_age_decides(tmp_path, monkeypatch):
         os.utime(tmp_path / f".target.0123abcd.{end}", (1, 1))
     assert len(sweep(tmp_path)) == 1
     assert listing(tmp_path) == {"target": b"new"}
+
+
+def test_one_at_a_time_and_nothing_stays(tmp_path):
+    """Four processes count in one file. What each reads is what the one before it has written."""
+    code = """
+import sys
+from pathlib import Path
+from segzoo import atomic
+path = Path(sys.argv[1])
+for turn in range(100):
+    atomic.sweep(path.parent)
+    with atomic.alone(path):
+        path.write_text(str(int(path.read_text()) + 1))
+"""
+    (tmp_path / "count").write_text("0")
+    running = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "count"], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate()[1] for process in running] == [""] * 4
+    assert listing(tmp_path) == {"count": b"400"}
+    with pytest.raises(FileNotFoundError), alone(tmp_path / "count"):
+        raise FileNotFoundError  # of the block, not of the lock
+    assert listing(tmp_path) == {"count": b"400"}
