@@ -31,7 +31,8 @@ def main() -> None:
         code = end.code if isinstance(end, SystemExit) else 1
         if interrupt.asked() and code:
             if code != Interrupted.exit_code:
-                sys.stderr.write(f"\n{interrupt.said(sys.argv)}\n")
+                with suppress(OSError):  # the terminal may be gone
+                    sys.stderr.write(f"\n{interrupt.said(sys.argv)}\n")
             interrupt.exit_now()
         if isinstance(end, OSError) and end.filename is None:  # an error of one of our own files names it
             from segzoo.cli.ending import FULL

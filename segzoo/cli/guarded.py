@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -16,13 +20,27 @@ def legibly(error: click.UsageError) -> click.UsageError:
     return error if isinstance(error, click.MissingParameter) else click.UsageError(brief(error.format_message(), 4000), error.ctx)
 
 
+@contextmanager
+def _read() -> Iterator[None]:
+    """Where the reader of the output has left, end as any other program in a pipe: by SIGPIPE. Click would exit with 1, as for a bug."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE and hasattr(signal, "SIGPIPE"):
+            from segzoo.cli.terminal.interrupt import end_by
+
+            end_by(signal.SIGPIPE)
+        raise
+
+
 class Guarded(Tabled):
     """A group whose commands end with a message and an exit code, never with a traceback unless it is asked for or a bug."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = [*args]
         try:
-            return super().parse_args(ctx, args)
+            with _read():  # --help is printed here
+                return super().parse_args(ctx, args)
         except click.UsageError as error:
             wrong = self._placed(error, given, ctx)
             if "--json" in given:
@@ -45,7 +63,8 @@ class Guarded(Tabled):
     def invoke(self, ctx: click.Context) -> Any:
         arguments = [*ctx.args]
         try:
-            return super().invoke(ctx)
+            with _read():
+                return super().invoke(ctx)
         except (click.exceptions.Exit, click.exceptions.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:

@@ -10,10 +10,10 @@ import re
 import tarfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from segzoo.atomic import replacing
-from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
+from segzoo.atomic import replacing, sweep_once
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.hashing import copy_into_store
 from segzoo.store.store import Progress, Store
@@ -24,10 +24,12 @@ _MOST_INDEX = 16 << 20
 Pins = Mapping[str, Mapping[str, object]]
 
 
-def create_bundle(target: Path, artifacts: Iterable[Artifact], store: Store, said: Progress) -> int:
-    """Write what the store has of these artifacts; returns how many files. The same files give the same bytes.
+def create_bundle(target: Path, artifacts: Iterable[Artifact], store: Store, said: Progress, force: bool = False) -> tuple[int, bool]:
+    """Write what the store has of these artifacts. The same files give the same bytes. Returns how many files, and whether the target
+    was there already with just these bytes: it then stays.
 
-    Raises NotFoundError where one is not in the store, EnvironmentFault.
+    Raises NotFoundError where one is not in the store, UsageError where the target is another file and not to be replaced by `force`,
+    EnvironmentFault.
     """
     artifacts = list(artifacts)
     blobs: dict[str, Path] = {}
@@ -37,17 +39,60 @@ def create_bundle(target: Path, artifacts: Iterable[Artifact], store: Store, sai
             raise NotFoundError(f"{artifact.name}: not in the store", hint="segzoo fetch it first")
         blobs[path.name] = path
     pins = {name: pin for name, pin in store.pins().items() if name in {artifact.name for artifact in artifacts}}
-    whole = sum(path.stat().st_size for path in blobs.values())
-    done = 0
-    with replacing(target) as part, part.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        index = json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True).encode()
+    index = json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True).encode()
+    if (target.exists() or target.is_symlink()) and not force:
+        sweep_once(target.parent)
+        if not _holds(target, index, blobs, said):
+            raise UsageError(f"{target}: exists already, and is another file", hint="give --force to replace it")
+        return len(blobs), True
+    with replacing(target) as part, part.open("wb") as file:
+        _pack(file, index, blobs, said)
+    return len(blobs), False
+
+
+def _pack(file: Any, index: bytes, blobs: Mapping[str, Path], said: Progress) -> None:
+    """Write the archive: its index, then the blobs by their hashes."""
+    whole, done = sum(path.stat().st_size for path in blobs.values()), 0
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(_member(INDEX, len(index)), io.BytesIO(index))
         for sha256 in sorted(blobs):
             size = blobs[sha256].stat().st_size
             with blobs[sha256].open("rb") as blob:
                 archive.addfile(_member(f"blobs/{sha256}", size), blob)
             said(done := done + size, whole)
-    return len(blobs)
+
+
+def _holds(target: Path, index: bytes, blobs: Mapping[str, Path], said: Progress) -> bool:
+    """Whether the target has just the bytes that would be written. It is read up to the first that differs."""
+    if not target.is_file():
+        return False
+    try:
+        with target.open("rb") as there:
+            _pack(_Compared(there), index, blobs, said)
+            return not there.read(1)
+    except _Differs:
+        return False
+    except OSError as error:
+        raise EnvironmentFault(f"{target}: not readable: {error.strerror or error}") from error
+
+
+class _Differs(Exception):
+    """What is written is not what another file holds."""
+
+
+class _Compared(io.RawIOBase):
+    """A file that keeps nothing, and compares what is written with what another file holds."""
+
+    def __init__(self, there: IO[bytes]):
+        self.there = there
+
+    def write(self, data: Any) -> int:
+        if self.there.read(len(data)) != data:
+            raise _Differs
+        return len(data)
+
+    def tell(self) -> int:
+        return self.there.tell()
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:

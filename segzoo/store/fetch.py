@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 from filelock import Timeout
 
+from segzoo.atomic import sweep_once
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.arrival import Order, family_of, remote
@@ -41,6 +42,7 @@ def fetch(
     or not in the store, and offline), EnvironmentFault (disk, permission).
     """
     policy, said = policy or Policy(), progress or (lambda done, size: None)
+    sweep_once(store.lock.parent)  # a run that was killed may have pinned all there was to pin
     expectation = store.expectation(artifact)
     if policy.require_hashes and expectation.sha256 is None:
         raise IntegrityError(

@@ -4,16 +4,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzoo.atomic import replacing
+from segzoo.atomic import alone, replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
-from segzoo.store.guard import file_lock
 from segzoo.store.lock import LOCK_NAME as LOCK_NAME
 from segzoo.store.lock import read_pins
 
@@ -106,13 +105,12 @@ class Store:
     @contextmanager
     def _pinning(self, artifact: Artifact) -> Iterator[dict[str, Any]]:
         """The pins, to be changed in the block and then written. No other process changes them meanwhile."""
-        try:
-            self.lock.parent.mkdir(parents=True, exist_ok=True)
-            guard = file_lock(self.lock.with_name(f"{self.lock.name}.guard"))
-            held = guard.acquire(timeout=_LONGEST_WAIT) if guard else nullcontext()
-        except OSError as error:
-            raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror or error}") from error
-        with held:
+        with ExitStack() as stack:
+            try:
+                self.lock.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(alone(self.lock))
+            except OSError as error:
+                raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror}") from error
             pins = self.pins()
             yield pins
             with replacing(self.lock) as part:

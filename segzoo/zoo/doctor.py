@@ -6,6 +6,7 @@ Each finding is yielded as soon as it is made, since the last ones wait for the 
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
+from segzoo.atomic import abandoned, part_file
 from segzoo.errors import SegzooError
 from segzoo.extras import install, installed
 from segzoo.store.http import Client, Patience
@@ -46,6 +48,7 @@ def diagnose(zoo: Zoo) -> Iterator[Diagnosis]:
     yield from _packages()
     yield _device()
     yield from _store(zoo)
+    yield _left_over(Path.cwd())
     yield _proxies()
     yield _certificates()
     if zoo.offline:
@@ -100,8 +103,6 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
     """Whether the store can be written, and how much room its disk has."""
     home = zoo.store.home
     try:
-        from segzoo.atomic import part_file
-
         with part_file(home, "doctor"):
             pass
     except SegzooError as error:
@@ -115,6 +116,16 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
         yield Diagnosis("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
     else:
         yield Diagnosis("store", "ok", said)
+
+
+def _left_over(folder: Path) -> Diagnosis:
+    """What killed commands left in the working folder."""
+    left = [part.name for part in abandoned(folder)]
+    if not left:
+        return Diagnosis("working folder", "ok", f"{folder}: nothing left over of a command that was killed")
+    said = f"{folder}: left over of commands that were killed: {', '.join(left)}"
+    both = " ".join(shlex.quote(name) for part in left for name in (part, f"{part.removesuffix('.part')}.held"))
+    return Diagnosis("working folder", "missing", said, f"the next command that writes there removes it; or rm -rf {both}")
 
 
 def _proxies() -> Diagnosis:

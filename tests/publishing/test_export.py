@@ -280,11 +280,37 @@ def test_a_folder_that_is_there_is_never_written_to(tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     with pytest.raises(UsageError, match="exists already, and is not empty"):
         segzoo.export("mini-vit", tmp_path / "out", form="hf", zoo="mini")
+    again = segzoo.export("mini-vit", tmp_path / "out", form="timm", zoo="mini")  # what would be written is there
+    assert (again.already, sorted(file.name for file in again.files)) == (True, sorted(path.name for path in before))
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="is a file"):
         segzoo.export("mini-vit", tmp_path / "file", form="hf", zoo="mini")
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("model.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        ("config.json", lambda data: data + b"\n"),
+        ("README.md", lambda data: data.replace(b"## Licence", b"## License")),
+        ("mine.txt", lambda data: b"mine"),
+        ("config.json", None),
+    ],
+)
+def test_a_folder_that_differs_is_not_replaced(name, change, tmp_path):
+    segzoo.export("mini-vit", tmp_path / "out", form="timm", zoo="mini")
+    file = tmp_path / "out" / name
+    if change:
+        file.write_bytes(change(file.read_bytes() if file.exists() else b""))
+    else:
+        file.unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UsageError, match=f"exists already, and would not be the same: {name}"):
+        segzoo.export("mini-vit", tmp_path / "out", form="timm", zoo="mini")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_disk_that_fails_leaves_nothing(tmp_path, monkeypatch):

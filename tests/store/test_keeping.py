@@ -206,7 +206,8 @@ def test_a_bundle_carries_files_and_pins(zoo, tmp_path, monkeypatch):
     assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all").exit_code == 0
     assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "b.tar", "prefixed", "full").exit_code == 0
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
-    assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all").exit_code == 2
+    again = segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all")
+    assert (again.exit_code, "a.tar is there already, with the same 2 files" in again.stdout) == (0, True)
     pins = json.loads((zoo.parent / LOCK_NAME).read_text())["pins"]["prefixed.npz"]["sha256"]
     (zoo.parent / LOCK_NAME).unlink()
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "elsewhere"))
@@ -214,6 +215,29 @@ def test_a_bundle_carries_files_and_pins(zoo, tmp_path, monkeypatch):
     assert (done.exit_code, "2 files put into" in done.stdout) == (0, True)
     assert segzoo("--zoo", zoo, "fetch", "--all", "--offline", "--require-hashes").exit_code == 0
     assert json.loads((zoo.parent / LOCK_NAME).read_text())["pins"]["prefixed.npz"]["sha256"] == pins
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: whole + b"\0",
+        lambda whole: whole[:-1],
+        lambda whole: whole[:-700] + b"?" + whole[-699:],
+        lambda whole: whole.replace(DATA, OTHER + DATA[len(OTHER) :]),
+        lambda whole: b"",
+    ],
+)
+def test_another_file_is_no_bundle_that_is_there_already(change, zoo, tmp_path):
+    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin")
+    target = tmp_path / "a.tar"
+    assert segzoo("--zoo", zoo, "bundle", "create", target, "full").exit_code == 0
+    whole = target.read_bytes()
+    target.write_bytes(change(whole))
+    done = segzoo("--zoo", zoo, "bundle", "create", target, "full")
+    assert (done.exit_code, "a.tar: exists already, and is another file" in done.stderr) == (2, True)
+    assert target.read_bytes() == change(whole)
+    assert segzoo("--zoo", zoo, "bundle", "create", target, "full", "--force").exit_code == 0
+    assert target.read_bytes() == whole
 
 
 def test_what_is_not_in_the_store_is_not_bundled(zoo, tmp_path):

@@ -3,6 +3,7 @@
 rich reads markup such as [red] and codes such as :smile: in a text, unless it is told not to. Here it is told, and what it gets is legible.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterable
@@ -14,10 +15,17 @@ from rich.text import Text
 from segzoo.text import brief
 
 
+class _Piped(Console):
+    """A console that leaves a closed pipe to the program: rich would end it with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console(*, err: bool = False) -> Console:
     """A console on stdout or stderr."""
     plain = None if os.environ.get("NO_COLOR") else "auto"
-    return Console(file=sys.stderr if err else sys.stdout, markup=False, emoji=False, highlight=False, color_system=plain)  # type: ignore[arg-type]
+    return _Piped(file=sys.stderr if err else sys.stdout, markup=False, emoji=False, highlight=False, color_system=plain)  # type: ignore[arg-type]
 
 
 def legible_text(text: str, style: str = "") -> Text:
