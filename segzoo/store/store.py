@@ -16,7 +16,6 @@ from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
 from segzoo.store.lock import LOCK_NAME as LOCK_NAME
 from segzoo.store.lock import read_pins
 
-_LONGEST_WAIT = 60  # seconds for another process that pins
 NOT_BY_A_PIN = "a pin stands in for a hash that the manifest does not have; where the manifest has a wrong one, mend it there"
 Progress = Callable[[int, int | None], None]
 """Gets the bytes done so far, and the bytes in all, if they are known."""
