@@ -1,17 +1,37 @@
-"""Files appear under their final name only when they are complete and on disk."""
+"""Files appear under their final name only when they are complete and on disk.
 
+What is written has the name `.LABEL.TOKEN.part` until then, and beside it stands `.LABEL.TOKEN.held`, a file that the writing process
+keeps locked. A process that is killed leaves both, and its lock ends with it, also where another machine held it over NFS, and after a
+restart. So whoever gets the lock may remove the part: `sweep` does, and each process does it once in each folder where it begins to write.
+The lock is on a file beside the part because NFS locks no folders, and because a library may replace the file that it is asked to write.
+Where locks do not work, a part is left alone for a day.
+"""
+
+import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from segzoo.errors import EnvironmentFault, UsageError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTS: set[Path] = set()  # the part files and folders that this process has not finished
+_SWEPT: set[Path] = set()  # the folders that this process has swept: `predict` writes 20,000 files into one
+_NAME = re.compile(r"(?s)\.(.{1,40})\.[0-9a-f]{8}\.(part|held)")
+_LONG_AGO = 86400  # seconds
+_OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextmanager
@@ -33,18 +53,52 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
 
 @contextmanager
 def _part(folder: Path, label: str) -> Iterator[Path]:
-    """The name of a new part in `folder`. What has this name at the end of the block is removed.
+    """The name of a new part in `folder`, which no other process sweeps. What has this name at the end of the block is removed.
 
     The name is known before the file is there: an interrupt at any moment leaves a file that `remove_parts` finds.
     """
     _make(folder)
+    if folder.absolute() not in _SWEPT:
+        _SWEPT.add(folder.absolute())
+        sweep(folder)
     part = folder / f".{label[:40]}.{secrets.token_hex(4)}.part"
+    held = None
     _PARTS.add(part)
     try:
+        held = _hold(part)
         yield part
     finally:
+        if held is not None:
+            os.close(held)  # Windows removes no open file; from here on another process may remove the part as well
         _remove(part)
         _PARTS.discard(part)
+
+
+def _hold(part: Path) -> int:
+    """Lock a new file beside a part until its descriptor, which is returned, is closed. Raises EnvironmentFault."""
+    path = part.with_suffix(".held")
+    while True:  # until no sweep comes between the file and its lock
+        try:
+            held = os.open(path, os.O_RDWR | os.O_CREAT | _OWN_FILE, 0o600)
+        except OSError as error:
+            raise _unwritable(part.parent, error) from error
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            _lock(held)
+            if os.path.samestat(os.fstat(held), path.lstat()):
+                return held
+        os.close(held)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed. Returns False where locks do not work. Raises BlockingIOError where another has it."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fcntl is not None
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
 
 
 def remove_parts() -> None:
@@ -54,10 +108,55 @@ def remove_parts() -> None:
 
 
 def _remove(part: Path) -> None:
-    if part.is_dir():
+    if part.is_dir() and not part.is_symlink():
         shutil.rmtree(part, ignore_errors=True)
     else:
         part.unlink(missing_ok=True)
+    part.with_suffix(".held").unlink(missing_ok=True)
+
+
+def sweep(folder: Path, label: str | None = None) -> list[Path]:
+    """Remove the parts in a folder that no process holds, all or those of one label. Returns what was removed."""
+    return [part for part in _parts(folder, label) if _abandoned(part, remove=True)]
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """The parts in a folder that no process holds."""
+    return [part for part in _parts(folder) if _abandoned(part)]
+
+
+def _parts(folder: Path, label: str | None = None) -> list[Path]:
+    """The parts in a folder, also those where only the locked file is left. A folder that cannot be read has none."""
+    try:
+        found = [match for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    except OSError:
+        return []
+    return sorted({(folder / match.group()).with_suffix(".part") for match in found if label is None or match[1] == label[:40]})
+
+
+def _abandoned(part: Path, remove: bool = False) -> bool:
+    """Whether a part is this user's and no process holds it. It is then removed, if that is asked for."""
+    held = part.with_suffix(".held")
+    descriptor = None
+    try:
+        if fcntl is not None and os.path.lexists(held):
+            descriptor = os.open(held, os.O_RDWR | _OWN_FILE)
+        locked = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor)
+        facts = [path.lstat() for path in (part, held) if os.path.lexists(path)]
+        free = bool(facts) and all(_own(fact) and (locked or fact.st_mtime < time.time() - _LONG_AGO) for fact in facts)
+        if free and remove:
+            _remove(part)
+            return not os.path.lexists(part)
+    except OSError:  # another process holds it (BlockingIOError) or removed it just now; a link; it may not be removed
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return free
+
+
+def _own(fact: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or fact.st_uid == os.geteuid()
 
 
 _ELSEWHERE = "write to another folder; SEGZOO_HOME sets where the store is, SEGZOO_RECEIPTS where the receipts are"
