@@ -1,6 +1,5 @@
 """One artifact to a verified path: from the store, or from the first address that delivers the right bytes."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from segzoo.store.arrival import Order, family_of, remote
 from segzoo.store.delivery import deliver
 from segzoo.store.expectation import Expectation
 from segzoo.store.fetched import Fetched
+from segzoo.store.hashing import digest_of
 from segzoo.store.http import Client
 from segzoo.store.partial import arrived
 from segzoo.store.policy import Policy
@@ -104,17 +104,11 @@ def _from_store(artifact: Artifact, expectation: Expectation, store: Store) -> F
     """The artifact, if the store has it and its bytes are still right. A blob that has changed is removed."""
     if (path := store.stored(expectation.sha256)) is None:
         return None
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
+    with store.readable():
+        sha256, size = digest_of(path, links=False)
         if sha256 == path.name:
             return Fetched(artifact, path, sha256, size, expectation.evidence(), None)
-        path.unlink(missing_ok=True)
-    except FileNotFoundError:  # another process removed it first
-        pass
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: not readable: {error.strerror}") from error
+        store.remove(path.name, f"changed on disk, its sha256 is now {sha256}; it ")
     return None
 
 

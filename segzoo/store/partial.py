@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from segzoo.atomic import write_hint
 from segzoo.errors import EnvironmentFault
+from segzoo.regular import chunks, open_regular, own
 
-_CHUNK = 1 << 20
 _WORTH_KEEPING = 1 << 16
 _EARLIER = "an earlier run"  # stands for the address of bytes that another process left
 
@@ -63,8 +63,8 @@ class Partial:
         left = max(self._others(self.key), key=_length, default=None)
         if left is None or _length(left) < _WORTH_KEEPING:
             return
-        with contextlib.suppress(FileNotFoundError), left.open("rb") as file:
-            while chunk := file.read(_CHUNK):
+        with contextlib.suppress(OSError), open_regular(left, links=False) as file:
+            for chunk in chunks(file):
                 self.append(chunk)
         self.resumed = self.size
         self.origins = {_EARLIER} if self.size else set()
@@ -88,16 +88,18 @@ class Partial:
             os.fsync(self.file.fileno())
             self.file.close()
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir() and not target.is_symlink():
+                raise EnvironmentFault(f"{target}: a folder has the name of a file", hint="move it away")
             with contextlib.suppress(FileNotFoundError):  # swept by another that finished the same content first
                 self.path.replace(target)
-            if not target.exists():
+            if not target.is_file():
                 raise FileNotFoundError(f"{self.path} was taken away while it was written")
             sync_folder(target.parent)
         self.size = 0
         self._sweep(self.family, done=True)
 
     def _others(self, beginning: str) -> Iterator[Path]:
-        return (path for path in self.folder.glob(f"{beginning}*.part") if path != self.path)
+        return (path for path in parts(self.folder, beginning) if path != self.path)
 
     def _sweep(self, beginning: str, longest: int | None = None, done: bool = False) -> None:
         """Remove what dead processes left under this beginning of a name, up to a length.
@@ -122,13 +124,23 @@ class Partial:
 
 def arrived(folder: Path, family: str) -> int:
     """How many bytes of a file are here: the longest beginning that any process has."""
-    return max((_length(path) for path in folder.glob(f"{family}-*.part")), default=0)
+    return max((_length(path) for path in parts(folder, f"{family}-")), default=0)
+
+
+def parts(folder: Path, beginning: str = "") -> list[Path]:
+    """The partial files of this user. Where others may write too, a link or a pipe that somebody left there is none."""
+    found = []
+    for path in folder.glob(f"{beginning}*.part"):
+        with contextlib.suppress(OSError):  # swept since it was listed
+            if own(path):
+                found.append(path)
+    return found
 
 
 def _length(path: Path) -> int:
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
+        return path.lstat().st_size
+    except OSError:
         return -1
 
 
@@ -145,8 +157,13 @@ def in_use(path: Path) -> bool:
     try:
         import fcntl
 
-        with path.open("rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not own(path):
+            return False
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)  # NFS locks no file that is open for reading only
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
     except BlockingIOError:
         return True
     except (OSError, ImportError):

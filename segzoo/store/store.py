@@ -4,8 +4,9 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,25 +15,38 @@ from filelock import FileLock
 
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.json_in import read_json
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
 
 Progress = Callable[[int, int | None], None]
 """Gets the bytes done so far, and the bytes in all, if they are known."""
 LOCK_NAME = "segzoo.lock"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def home() -> Path:
-    """`$SEGZOO_HOME`, else `$XDG_CACHE_HOME/segzoo`, else `~/.cache/segzoo`."""
+    """`$SEGZOO_HOME`, else `$XDG_CACHE_HOME/segzoo`, else `~/.cache/segzoo`. Raises EnvironmentFault where the user has no home."""
     if named := os.environ.get("SEGZOO_HOME"):
-        return Path(named).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segzoo"
+        return _named("SEGZOO_HOME", named)
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "segzoo"
+    return _named("SEGZOO_HOME", "~/.cache/segzoo")
 
 
 def receipts() -> Path:
     """The folder of receipts: `$SEGZOO_RECEIPTS`, else `receipts` in the store's folder. A store that cannot be written needs the former."""
     named = os.environ.get("SEGZOO_RECEIPTS")
-    return Path(named).expanduser().absolute() if named else home() / "receipts"
+    return _named("SEGZOO_RECEIPTS", named) if named else home() / "receipts"
+
+
+def _named(variable: str, path: str) -> Path:
+    """A folder whose name may begin with `~`. Raises EnvironmentFault for a user without a home, as in a container."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        hint = f"set {variable} to a folder that you may write, as an absolute path"
+        raise EnvironmentFault(f"{path}: the system knows no home of this user, and HOME is not set", hint) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +65,63 @@ class Store:
         return self.home / "partials"
 
     def blob(self, sha256: str) -> Path:
+        """Where the file of this hash belongs. Raises IntegrityError for what is no hash: it may come from a stranger, and lead elsewhere."""
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            raise IntegrityError(f"{sha256!r:.80} is no sha256: expected 64 digits from 0-9a-f")
         return self.blobs / sha256
 
     def stored(self, sha256: str | None) -> Path | None:
-        """The file of this hash, if it is here; its bytes are not looked at."""
-        return path if sha256 and (path := self.blob(sha256)).is_file() else None
+        """The file of this hash, if it is here; its bytes are not looked at. A link, a pipe or a folder in its place is not here.
+
+        Raises EnvironmentFault where the folder may not be looked into.
+        """
+        if sha256 is None:
+            return None
+        path = self.blob(sha256)
+        with self.readable():
+            return path if stat.S_ISREG(path.lstat().st_mode) else None
+        return None
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """Ends the block quietly where something is not there, or no longer: other processes remove it too.
+
+        Raises EnvironmentFault where this user may not read it.
+        """
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            path = error.filename or self.blobs
+            hint = "its owner may give you the right (chmod), or set SEGZOO_HOME to a store of your own"
+            raise EnvironmentFault(f"{path}: may not be read: {error.strerror or error}", hint) from error
+
+    def files(self) -> list[tuple[str, int]]:
+        """The files in the store, as hash and size, sorted by hash. Raises EnvironmentFault where they may not be listed."""
+        found = []
+        with self.readable():
+            for path in sorted(self.blobs.iterdir()):
+                with suppress(FileNotFoundError):  # removed by another process since it was listed
+                    fact = path.lstat()
+                    if _SHA256.fullmatch(path.name) and stat.S_ISREG(fact.st_mode):
+                        found.append((path.name, fact.st_size))
+        return found
+
+    def remove(self, sha256: str, why: str = "") -> None:
+        """Remove the file of this hash, if it is there. Raises EnvironmentFault where this user may not; `why` begins the message."""
+        try:
+            self.blob(sha256).unlink(missing_ok=True)
+        except OSError as error:
+            hint = "its owner can remove it, or set SEGZOO_HOME to a store of your own"
+            raise EnvironmentFault(f"{self.blob(sha256)}: {why}may not be removed: {error.strerror}", hint) from error
+
+    def strangers(self) -> list[Path]:
+        """What stands among the blobs and is none: another name, a link, a pipe, a folder. Raises EnvironmentFault as `files` does."""
+        known = {sha256 for sha256, _ in self.files()}
+        with self.readable():
+            return [path for path in sorted(self.blobs.iterdir()) if path.name not in known]
+        return []
 
     def find(self, artifact: Artifact) -> Path | None:
         """Where the artifact is, if it is here; its bytes are not looked at."""
@@ -79,18 +145,19 @@ class Store:
 
     def pins(self) -> dict[str, Pin]:
         """What is pinned: the published file name, with sha256, size and the address that the file came from."""
-        if not self.lock.is_file():
-            return {}
+        hint = "restore it, or remove it to pin anew"
         try:
-            pins = json.loads(self.lock.read_text(encoding="utf-8"))["pins"]
+            pins = read_json(self.lock, where=f"{self.lock}: not a lock file that segzoo wrote", hint=hint)["pins"]
             for name, pin in pins.items():
-                if not re.fullmatch("[0-9a-f]{64}", pin["sha256"]):  # it becomes the name of a file
+                if not _SHA256.fullmatch(pin["sha256"]):  # it becomes the name of a file
                     raise ValueError(f"{name}: no sha256")
             return dict(pins)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
         except OSError as error:
             raise EnvironmentFault(f"{self.lock}: not readable: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise IntegrityError(f"{self.lock}: not a lock file that segzoo wrote: {error!r}", hint="restore it, or remove it to pin anew") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError(f"{self.lock}: not a lock file that segzoo wrote: {error!r}", hint) from error
 
     def pin(self, artifact: Artifact, sha256: str, size: int, url: str) -> None:
         """Pin the hash of a first download. Raises IntegrityError where another hash is pinned already."""
