@@ -5,11 +5,14 @@ A file of /proc says that it has no bytes, and has some all the same: no more is
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
+
+from segzoo.errors import NotFoundError
 
 _CHUNK = 1 << 20
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0)
@@ -26,18 +29,21 @@ _KINDS = {
 
 
 class NotRegular(OSError):
-    """A path that leads to something else than a regular file. `strerror` says in words what it is."""
+    """A path that leads to something else than a regular file. `what` says in words what it is."""
 
     def __init__(self, path: Path, what: str):
         super().__init__(errno.EINVAL, f"{what}, not a file", str(path))
+        self.what = what
 
 
-def irregular(path: Path) -> str | None:
-    """What is at this path in place of a regular file, in words. None for a file, a link to one, and where there is nothing. Raises OSError."""
+def no_file(path: Path) -> NotFoundError | None:
+    """The error for a path where a folder, a pipe or a device is in place of a file. None for a file, and where there is nothing."""
     try:
-        return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
-    except (FileNotFoundError, NotADirectoryError):
+        what = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):  # a NUL in the name
         return None
+    hint = None if what == "a folder" else f"save what comes from it as a file first: cat {shlex.quote(str(path))} > FILE"
+    return NotFoundError(f"{path}: {what}, not a file", hint) if what else None
 
 
 def open_regular(path: Path, *, links: bool = True) -> BufferedReader:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError
-from segzoo.regular import NotRegular, chunks, open_regular
+from segzoo.regular import NotRegular, chunks, no_file, open_regular
 from segzoo.store.partial import Partial
 from segzoo.store.store import Store
 
@@ -17,7 +17,7 @@ def hashed(source: Path) -> tuple[str, int]:
     except FileNotFoundError as error:
         raise NotFoundError(f"{source}: no such file") from error
     except NotRegular as error:
-        raise NotFoundError(f"{source}: {error.strerror}", None if source.is_dir() else "save what comes from there as a file first") from error
+        raise no_file(source) or NotFoundError(f"{source}: {error.strerror}") from error
     except OSError as error:
         raise EnvironmentFault(f"{source}: not readable: {error.strerror}") from error
 
