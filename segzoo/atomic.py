@@ -29,7 +29,7 @@ except ImportError:  # Windows
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTS: set[Path] = set()  # the part files and folders that this process has not finished
 _SWEPT: set[Path] = set()  # the folders that this process has swept: `predict` writes 20,000 files into one
-_NAME = re.compile(r"(?s)\.(.{1,40})\.[0-9a-f]{8}\.(part|held)")
+_NAME = re.compile(r"(?s)\.(.{1,40})\.(?:[0-9a-f]{8}|[0-9a-f]{32})\.(part|held)")  # the longer ones are of earlier versions
 _LONG_AGO = 86400  # seconds
 _OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -49,6 +49,20 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
             yield part
         except OSError as error:
             raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint=write_hint(error)) from error
+
+
+@contextmanager
+def part_folder(folder: Path, label: str) -> Iterator[Path]:
+    """A new temporary folder in `folder`. The end of the block removes it, unless it has been renamed.
+
+    Raises EnvironmentFault where the folder cannot be written.
+    """
+    with _part(folder, label) as part:
+        try:
+            part.mkdir()
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        yield part
 
 
 @contextmanager
