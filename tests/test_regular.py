@@ -113,3 +113,16 @@ def test_what_comes_from_another_program_is_told_to_be_saved(tmp_path):
         os.close(write)
     assert (done.returncode, done.stdout) == (7, "")
     assert done.stderr == f"error: /dev/fd/{read}: a pipe, not a file\nhint: save what comes from it as a file first: cat /dev/fd/{read} > FILE\n"
+
+
+@pytest.mark.parametrize("said", ["\0" * 100_000, "x" * 100_000, "photo.jpg\n" + "x" * 20_000], ids=["a device", "a text", "a line"])
+def test_what_is_no_list_of_images_is_not_read_to_its_end(said, tmp_path):
+    done = CliRunner().invoke(main, ["--zoo", "mini", "predict", "mini-linear", "-", "-o", str(tmp_path)], input=said)
+    assert (done.exit_code, "what comes on stdin is no list of images" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "socket", "no\0name", "x" * 300, "x/" * 3000])
+def test_a_list_of_images_that_are_none(name, places, monkeypatch):
+    monkeypatch.chdir(places)
+    done = CliRunner().invoke(main, ["--zoo", "mini", "predict", "mini-linear", "-", "-o", "out"], input=f"{name}\n")
+    assert (done.exit_code, "no such image" in done.stderr) == (7, True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from support import slow_after
 
 from segzoo.cli import main
 from segzoo.errors import IntegrityError
@@ -169,6 +170,7 @@ def not_readable(path):
 AS_SOMEBODY = """
 import json, os, sys
 from click.testing import CliRunner
+from support import slow_after
 from segzoo.cli import main
 scratch, number, commands = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 kept = dict(os.environ)
@@ -269,6 +271,7 @@ WORKS = """
 import json, random, subprocess, sys, time, traceback
 from pathlib import Path
 from click.testing import CliRunner
+from support import slow_after
 from segzoo.cli import main
 zoo, own, seed, seconds = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 draw, until, counts, wrong = random.Random(seed), time.monotonic() + seconds, {}, []
