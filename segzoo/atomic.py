@@ -31,6 +31,7 @@ _PARTS: set[Path] = set()  # the part files and folders that this process has no
 _SWEPT: set[Path] = set()  # the folders that this process has swept: `predict` writes 20,000 files into one
 _NAME = re.compile(r"(?s)\.(.{1,40})\.(?:[0-9a-f]{8}|[0-9a-f]{32})\.(part|held)")  # the longer ones are of earlier versions
 _LONG_AGO = 86400  # seconds
+_LONGEST_WAIT = 60  # seconds
 _OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -72,9 +73,7 @@ def _part(folder: Path, label: str) -> Iterator[Path]:
     The name is known before the file is there: an interrupt at any moment leaves a file that `remove_parts` finds.
     """
     _make(folder)
-    if folder.absolute() not in _SWEPT:
-        _SWEPT.add(folder.absolute())
-        sweep(folder)
+    sweep_once(folder)
     part = folder / f".{label[:40]}.{secrets.token_hex(4)}.part"
     held = None
     _PARTS.add(part)
@@ -88,10 +87,33 @@ def _part(folder: Path, label: str) -> Iterator[Path]:
         _PARTS.discard(part)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """The block runs in one process at a time of those that change `path`. Where locks do not work, they all go on at once.
+
+    The locked file beside it goes at the end; a process that is killed leaves it, and a sweep removes it as it does parts.
+    Raises EnvironmentFault where the folder cannot be written, or another process does not end.
+    """
+    _make(path.parent)
+    part = path.with_name(f".{path.name[:40]}.{'0' * 8}.part")
+    held = _hold(part)
+    _PARTS.add(part)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            part.with_suffix(".held").unlink(missing_ok=True)
+        _PARTS.discard(part)
+        os.close(held)
+
+
 def _hold(part: Path) -> int:
-    """Lock a new file beside a part until its descriptor, which is returned, is closed. Raises EnvironmentFault."""
+    """Lock the file beside a part until its descriptor, which is returned, is closed. Waits for a process that has it, and makes the file
+    anew where a sweep came between the file and its lock. Raises EnvironmentFault.
+    """
     path = part.with_suffix(".held")
-    while True:  # until no sweep comes between the file and its lock
+    until = time.monotonic() + _LONGEST_WAIT
+    while time.monotonic() < until:
         try:
             held = os.open(path, os.O_RDWR | os.O_CREAT | _OWN_FILE, 0o600)
         except OSError as error:
@@ -101,6 +123,8 @@ def _hold(part: Path) -> int:
             if os.path.samestat(os.fstat(held), path.lstat()):
                 return held
         os.close(held)
+        time.sleep(0.01)
+    raise EnvironmentFault(f"{path}: another process has held it for {_LONGEST_WAIT} s", hint="wait for it or end it, then try again")
 
 
 def _lock(descriptor: int) -> bool:
@@ -127,6 +151,13 @@ def _remove(part: Path) -> None:
     else:
         part.unlink(missing_ok=True)
     part.with_suffix(".held").unlink(missing_ok=True)
+
+
+def sweep_once(folder: Path) -> None:
+    """Sweep a folder where this process begins to write, or finds that there is nothing left to write."""
+    if folder.absolute() not in _SWEPT:
+        _SWEPT.add(folder.absolute())
+        sweep(folder)
 
 
 def sweep(folder: Path, label: str | None = None) -> list[Path]:

@@ -74,9 +74,9 @@ def open_named(path: Path) -> BufferedReader:
 
 
 def own(path: Path) -> bool:
-    """Whether a regular file stands at this path itself, and belongs to this user. Raises OSError."""
+    """Whether a regular file stands at this path itself, belongs to this user, and has no other name. Raises OSError."""
     fact = path.lstat()
-    return stat.S_ISREG(fact.st_mode) and (not hasattr(os, "geteuid") or fact.st_uid == os.geteuid())
+    return stat.S_ISREG(fact.st_mode) and fact.st_nlink <= 1 and (not hasattr(os, "geteuid") or fact.st_uid == os.geteuid())
 
 
 def size_of(file: IO[bytes]) -> int:

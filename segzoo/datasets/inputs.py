@@ -1,6 +1,7 @@
 """The images in what a user names: files, folders with all that is below them, and patterns; and what is passed over there."""
 
 import errno
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,10 @@ def inputs(names: Iterable[str], output: Path) -> Inputs:
         elif path.is_file():
             images = {path: Path(path.name)}
         elif any(sign in name for sign in _SIGNS):
-            images = dict(_matching(path, found))
+            try:
+                images = dict(_matching(path, found))
+            except (ValueError, re.error) as error:  # such as **.jpg
+                raise NotFoundError(f"{name}: no pattern of file names: {error}", "* stands for a part of one name, **/ for all folders") from error
         else:
             lost.append(name)
             continue

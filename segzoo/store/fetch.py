@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 from filelock import FileLock, Timeout
 
+from segzoo.atomic import sweep_once
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.arrival import Order, family_of, remote
@@ -41,6 +42,8 @@ def fetch(
     """
     policy, said = policy or Policy(), progress or (lambda done, size: None)
     expectation = store.expectation(artifact)
+    if artifact.sha256 is None:  # so its pin stands beside a manifest, where a killed run may have left something
+        sweep_once(store.lock.parent)
     if policy.require_hashes and expectation.sha256 is None:
         raise IntegrityError(
             f"{artifact.name}: no full sha256 is known of it, and one is required", hint="pin one with: segzoo fetch NAME --pin SHA256"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segzoo.atomic import abandoned, sweep
-from segzoo.store.partial import in_use, parts
+from segzoo.store.partial import in_use, parts, take_away
 from segzoo.store.store import Store, receipts
 
 
@@ -22,10 +22,8 @@ def remove_leftovers(store: Store) -> dict[Path, int]:
     found = leftovers(store)
     gone = {path for folder in _folders(store) for path in sweep(folder)}
     for path in found:
-        if path.parent == store.partials:
-            with contextlib.suppress(OSError):  # gone already, or in a folder of somebody else's
-                path.unlink()
-                gone.add(path)
+        if path.parent == store.partials and take_away(path):
+            gone.add(path)
     return {path: size for path, size in found.items() if path in gone}
 
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from segzoo.atomic import replacing
+from segzoo.atomic import alone, replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.json_in import read_json
 from segzoo.manifest.artifact import Artifact
@@ -47,6 +45,10 @@ def _named(variable: str, path: str) -> Path:
     except RuntimeError as error:
         hint = f"set {variable} to a folder that you may write, as an absolute path"
         raise EnvironmentFault(f"{path}: the system knows no home of this user, and HOME is not set", hint) from error
+
+
+def _is_blob(path: Path, fact: os.stat_result) -> bool:
+    return _SHA256.fullmatch(path.name) is not None and stat.S_ISREG(fact.st_mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +101,7 @@ class Store:
 
     def files(self) -> list[tuple[str, int]]:
         """The files in the store, as hash and size, sorted by hash. Raises EnvironmentFault where they may not be listed."""
-        found = []
-        with self.readable():
-            for path in sorted(self.blobs.iterdir()):
-                with suppress(FileNotFoundError):  # removed by another process since it was listed
-                    fact = path.lstat()
-                    if _SHA256.fullmatch(path.name) and stat.S_ISREG(fact.st_mode):
-                        found.append((path.name, fact.st_size))
-        return found
+        return [(path.name, fact.st_size) for path, fact in self._listed() if _is_blob(path, fact)]
 
     def remove(self, sha256: str, why: str = "") -> None:
         """Remove the file of this hash, if it is there. Raises EnvironmentFault where this user may not; `why` begins the message."""
@@ -118,10 +113,16 @@ class Store:
 
     def strangers(self) -> list[Path]:
         """What stands among the blobs and is none: another name, a link, a pipe, a folder. Raises EnvironmentFault as `files` does."""
-        known = {sha256 for sha256, _ in self.files()}
+        return [path for path, fact in self._listed() if not _is_blob(path, fact)]
+
+    def _listed(self) -> list[tuple[Path, os.stat_result]]:
+        """What stands in the folder of blobs, sorted by name. What another process removes meanwhile is left out."""
+        found = []
         with self.readable():
-            return [path for path in sorted(self.blobs.iterdir()) if path.name not in known]
-        return []
+            for path in sorted(self.blobs.iterdir()):
+                with suppress(FileNotFoundError):
+                    found.append((path, path.lstat()))
+        return found
 
     def find(self, artifact: Artifact) -> Path | None:
         """Where the artifact is, if it is here; its bytes are not looked at."""
@@ -183,12 +184,10 @@ class Store:
     def _pinning(self, artifact: Artifact) -> Iterator[dict[str, Any]]:
         """The pins, to be changed in the block and then written. No other process changes them meanwhile."""
         try:
-            self.lock.parent.mkdir(parents=True, exist_ok=True)
-            guard = FileLock(f"{self.lock}.guard").acquire()
-        except OSError as error:
-            raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.strerror}") from error
-        with guard:
-            pins = self.pins()
-            yield pins
-            with replacing(self.lock) as part:
-                part.write_text(json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            with alone(self.lock):
+                pins = self.pins()
+                yield pins
+                with replacing(self.lock) as part:
+                    part.write_text(json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        except EnvironmentFault as error:
+            raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.message}", error.hint) from error

@@ -80,3 +80,10 @@ def test_two_images_for_one_name_are_refused(photos, tmp_path):
     (photos / "deep" / "a.png").touch()
     with pytest.raises(UsageError, match=r"a\.png and .*a\.png: the pictures of both would be"):
         targets_of(inputs([str(photos / "in"), str(photos / "deep")], tmp_path / "out").places, tmp_path / "out")
+
+
+def test_a_pattern_that_is_none_is_said(tmp_path):
+    with pytest.raises(NotFoundError, match=r"\*\*\.jpg: no pattern of file names|no images there"):  # by the version of Python
+        inputs([str(tmp_path / "**.jpg")], tmp_path / "out")
+    with pytest.raises(NotFoundError, match="no such image"):
+        inputs(["x" * 300], tmp_path / "out")

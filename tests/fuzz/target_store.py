@@ -66,7 +66,7 @@ def unpack(path: Path):
 
 def assert_inside(path: Path):
     """What was written is in the places meant for it, and nothing unfinished is left."""
-    assert {one.name for one in path.parent.iterdir()} <= {path.name, "home", "segzoo.lock", "segzoo.lock.guard"}
+    assert {one.name for one in path.parent.iterdir()} <= {path.name, "home", "segzoo.lock"}
     assert not [one for one in path.parent.rglob("*") if one.name.endswith((".part", ".held"))]
 
 

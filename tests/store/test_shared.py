@@ -128,7 +128,7 @@ def test_a_blob_that_is_none(kind, zoo, store, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link to zero", "folder"])
-@pytest.mark.parametrize("name", [LOCK_NAME, f"{LOCK_NAME}.guard"])
+@pytest.mark.parametrize("name", [LOCK_NAME, f".{LOCK_NAME}.00000000.held"])
 def test_a_lock_file_that_is_none(kind, name, tmp_path):
     zoo = tmp_path / "zoo.yaml"
     geometry = {"width": 64, "depth": 1, "heads": 1, "mlp": 64, "patch": 16, "grid": 2}
@@ -142,6 +142,7 @@ def test_a_lock_file_that_is_none(kind, name, tmp_path):
     assert time.monotonic() - started < 30
     assert done.exit_code in ((4, 8) if name == LOCK_NAME or kind != "pipe" else (0, 8))
     assert f"error: {tmp_path / LOCK_NAME}" in done.stderr or done.exit_code == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == ([name] if name[0] == "." and done.exit_code else [])
 
 
 @pytest.mark.parametrize("name", ["receipts", "locks", "partials", "blobs", "datasets"])
@@ -170,7 +171,6 @@ def not_readable(path):
 AS_SOMEBODY = """
 import json, os, sys
 from click.testing import CliRunner
-from support import slow_after
 from segzoo.cli import main
 scratch, number, commands = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 kept = dict(os.environ)
@@ -271,7 +271,6 @@ WORKS = """
 import json, random, subprocess, sys, time, traceback
 from pathlib import Path
 from click.testing import CliRunner
-from support import slow_after
 from segzoo.cli import main
 zoo, own, seed, seconds = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 draw, until, counts, wrong = random.Random(seed), time.monotonic() + seconds, {}, []
