@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -40,17 +41,30 @@ def create_bundle(target: Path, artifacts: Iterable[Artifact], store: Store, sai
             raise NotFoundError(f"{artifact.name}: not in the store", hint="segzoo fetch it first")
         blobs[path.name] = path
     pins = {name: pin for name, pin in store.pins().items() if name in {artifact.name for artifact in artifacts}}
-    whole = sum(path.stat().st_size for path in blobs.values())
+    whole = sum(_size(path) for path in blobs.values())
     done = 0
     with replacing(target) as part, part.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         index = json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True).encode()
         archive.addfile(_member(INDEX, len(index)), io.BytesIO(index))
         for sha256 in sorted(blobs):
-            size = blobs[sha256].stat().st_size
-            with blobs[sha256].open("rb") as blob:
+            with _opened(blobs[sha256]) as blob:
+                size = size_of(blob)
                 archive.addfile(_member(f"blobs/{sha256}", size), blob)
             said(done := done + size, whole)
     return len(blobs)
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A blob. Raises NotFoundError where another process has removed it since it was found."""
+    try:
+        return open_regular(path, links=False)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: removed from the store by another process", hint="segzoo fetch it again") from error
+
+
+def _size(path: Path) -> int:
+    with _opened(path) as blob:
+        return size_of(blob)
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:

@@ -22,6 +22,8 @@ from segzoo.cli import main
 from segzoo.errors import IntegrityError
 from segzoo.store.partial import Partial, arrived, in_use, parts
 from segzoo.store.store import LOCK_NAME, Store, home
+from segzoo.zoo.doctor import diagnose
+from segzoo.zoo.zoo import open_zoo
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs links, pipes and users")
 DATA = random.Random(3).randbytes(300_000)
@@ -152,6 +154,57 @@ def test_a_file_in_place_of_a_folder(name, zoo, store):
     for command in (["cache", "ls"], ["cache", "verify"], ["cache", "prune"], ["list"], ["fetch", "tiny"], ["info", "tiny"]):
         done = segzoo("--zoo", zoo, *command)
         assert done.exit_code == (8 if command[0] == "fetch" and name in ("partials", "blobs") else 0), done.output
+
+
+def test_a_second_name_of_a_private_file_is_no_part_of_a_download(store, tmp_path):
+    """A hard link is a regular file of one's own, but somebody else may have put it there."""
+    (tmp_path / "secret").write_bytes(DATA)
+    store.partials.mkdir(parents=True)
+    os.link(tmp_path / "secret", store.partials / f"{SHA[:32]}-whole.{'0' * 32}.part")
+    assert parts(store.partials) == []
+    partial = Partial(store.partials, SHA[:32], "whole")
+    partial.resume()
+    assert partial.size == 0
+    partial.close()
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from segzoo.atomic import part_folder, replacing
+from segzoo.store.partial import Partial
+home, lock = Path(sys.argv[1]), Path(sys.argv[2])
+partial = Partial(home / "partials", "a" * 32, "whole")
+partial.append(bytes(100_000))
+with part_folder(home / "datasets", "set") as folder, replacing(home / "receipts" / "mini" / "x.json") as receipt, replacing(lock) as pins:
+    (folder / "images").mkdir()
+    (folder / "images" / "a.jpg").write_bytes(bytes(50_000))
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_killed_runs_left_is_named_and_removed_and_what_living_ones_write_is_not(zoo, store):
+    command = [sys.executable, "-c", HOLDS, str(home()), str(store.lock)]
+    killed, living = (subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2))
+    assert [one.stdout.readline() for one in (killed, living)] == [b"writing\n"] * 2
+    assert segzoo("--zoo", zoo, "cache", "prune").stdout == "removed 0 files, 0 B\n"
+    killed.kill()
+    killed.communicate()
+    listed = segzoo("--zoo", zoo, "cache", "ls").stdout
+    assert "1 unfinished download, 100.0 kB: fetch goes on from there" in listed
+    assert "3 parts of what killed runs wrote, 50.0 kB: cache prune removes them" in listed
+    left = next(found for found in diagnose(open_zoo(zoo)) if found.what == "store")
+    assert "unfinished or left by killed runs" in left.detail
+    pruned = segzoo("--zoo", zoo, "cache", "prune", "--json")
+    assert pruned.exit_code == 0
+    assert segzoo("--zoo", zoo, "cache", "prune").stdout == "removed 0 files, 0 B\n"
+    still = [path for path in (*home().rglob("*"), *store.lock.parent.glob(".*")) if path.suffix in (".part", ".held")]
+    assert len(still) == 7  # of the living: three pairs, and a download
+    living.kill()
+    living.communicate()
+    assert segzoo("--zoo", zoo, "cache", "prune").exit_code == 0
+    assert not [path for path in (*home().rglob("*"), *store.lock.parent.glob(".*")) if path.suffix in (".part", ".held")]
 
 
 # who may not read
