@@ -121,7 +121,9 @@ class Store:
         with self.readable():
             for path in sorted(self.blobs.iterdir()):
                 with suppress(FileNotFoundError):
-                    found.append((path, path.lstat()))
+                    fact = path.lstat()
+                    if not (path.name.startswith(".") and stat.S_ISREG(fact.st_mode)):  # NFS keeps a removed file that is open, macOS has its own
+                        found.append((path, fact))
         return found
 
     def find(self, artifact: Artifact) -> Path | None:

@@ -129,6 +129,13 @@ def test_a_blob_that_is_none(kind, zoo, store, tmp_path):
     assert segzoo("--zoo", zoo, "cache", "verify").exit_code == 0
 
 
+def test_hidden_files_of_the_system_are_no_fault(zoo, store):
+    assert segzoo("--zoo", zoo, "fetch", "tiny").exit_code == 0
+    for name in (".nfs000000000000001f", ".DS_Store"):
+        (store.blobs / name).write_bytes(b"the system's")
+    assert segzoo("--zoo", zoo, "cache", "verify").stdout == "1 file: all are what their names say\n"
+
+
 @pytest.mark.parametrize("kind", ["pipe", "link to zero", "folder"])
 @pytest.mark.parametrize("name", [LOCK_NAME, f".{LOCK_NAME}.00000000.held"])
 def test_a_lock_file_that_is_none(kind, name, tmp_path):
