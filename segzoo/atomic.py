@@ -30,8 +30,9 @@ except ImportError:  # Windows
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTS: set[Path] = set()  # the part files and folders that this process has not finished
 _SWEPT: set[Path] = set()  # the folders that this process has swept: `predict` writes 20,000 files into one
-_NAME = re.compile(r"(?s)\.(.{1,40})\.[0-9a-f]{8}\.(part|held)")
+_NAME = re.compile(r"(?s)\.(.{1,40})\.(?:[0-9a-f]{8}|[0-9a-f]{32})\.(part|held)")  # the longer ones are of earlier versions
 _LONG_AGO = 86400  # seconds
+_LONGEST_WAIT = 60  # seconds
 _OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -50,6 +51,20 @@ def part_file(folder: Path, label: str) -> Iterator[Path]:
             yield part
         except OSError as error:
             raise EnvironmentFault(f"{folder / label}: not written: {error.strerror or error}", hint=write_hint(error)) from error
+
+
+@contextmanager
+def part_folder(folder: Path, label: str) -> Iterator[Path]:
+    """A new temporary folder in `folder`. The end of the block removes it, unless it has been renamed.
+
+    Raises EnvironmentFault where the folder cannot be written.
+    """
+    with _part(folder, label) as part:
+        try:
+            part.mkdir()
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        yield part
 
 
 @contextmanager
@@ -73,62 +88,55 @@ def _part(folder: Path, label: str) -> Iterator[Path]:
         _PARTS.discard(part)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """The block runs in one process at a time of those that change `path`. Where locks do not work, they all go on at once.
+
+    The locked file beside it goes at the end; a process that is killed leaves it, and a sweep removes it as it does parts.
+    Raises EnvironmentFault where the folder cannot be written, or another process does not end.
+    """
+    _make(path.parent)
+    part = path.with_name(f".{path.name[:40]}.{'0' * 8}.part")
+    held = _hold(part)
+    _PARTS.add(part)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            part.with_suffix(".held").unlink(missing_ok=True)
+        _PARTS.discard(part)
+        os.close(held)
+
+
 def _hold(part: Path) -> int:
-    """Lock a new file beside a part until its descriptor, which is returned, is closed. Raises EnvironmentFault."""
+    """Lock the file beside a part until its descriptor, which is returned, is closed. Waits for a process that has it, and makes the file
+    anew where a sweep came between the file and its lock. Raises EnvironmentFault.
+    """
     path = part.with_suffix(".held")
-    while True:  # until no sweep comes between the file and its lock
+    until = time.monotonic() + _LONGEST_WAIT
+    while time.monotonic() < until:
         try:
             held = os.open(path, os.O_RDWR | os.O_CREAT | _OWN_FILE, 0o600)
         except OSError as error:
             raise _unwritable(part.parent, error) from error
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
             _lock(held)
-            if _has_name(held, path):
+            if os.path.samestat(os.fstat(held), path.lstat()):
                 return held
         os.close(held)
+        time.sleep(0.01)
+    raise EnvironmentFault(f"{path}: another process has held it for {_LONGEST_WAIT} s", hint="wait for it or end it, then try again")
 
 
-def _lock(descriptor: int, wait: bool = False) -> bool:
+def _lock(descriptor: int) -> bool:
     """Lock an open file until it is closed. Returns False where locks do not work. Raises BlockingIOError where another has it."""
     try:
         if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return fcntl is not None
     except BlockingIOError:
         raise
     except OSError:
-        return False
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for this path. Where locks do not work, this waits for nobody.
-
-    The locked file lies beside `path`, is removed at the end, and is swept like a part if the process is killed. Raises OSError.
-    """
-    part = path.with_name(f".{path.name[:40]}.00000000.part")
-    while True:  # until the locked file is not one that another process has just removed
-        held = os.open(part.with_suffix(".held"), os.O_RDWR | os.O_CREAT | _OWN_FILE, 0o666)
-        try:
-            _lock(held, wait=True)
-            if not _has_name(held, part.with_suffix(".held")):
-                continue
-            _PARTS.add(part)
-            try:
-                yield
-            finally:
-                _remove(part)
-                _PARTS.discard(part)
-            return
-        finally:
-            os.close(held)
-
-
-def _has_name(descriptor: int, path: Path) -> bool:
-    """Whether an open file still has this name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
         return False
 
 

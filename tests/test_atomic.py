@@ -298,22 +298,44 @@ def test_where_locks_do_not_work_age_decides(tmp_path, monkeypatch):
     assert listing(tmp_path) == {"target": b"new"}
 
 
-def test_one_at_a_time_and_nothing_stays(tmp_path):
-    """Four processes count in one file. What each reads is what the one before it has written."""
-    code = """
-import sys
+COUNTS = """
+import sys, time
 from pathlib import Path
-from segzoo import atomic
-path = Path(sys.argv[1])
-for turn in range(100):
-    atomic.sweep(path.parent)
-    with atomic.alone(path):
-        path.write_text(str(int(path.read_text()) + 1))
+from segzoo.atomic import alone, sweep
+path, turns = Path(sys.argv[1]), int(sys.argv[2])
+for _ in range(turns):
+    with alone(path):
+        before = int(path.read_text())
+        time.sleep(0.001)
+        path.write_text(str(before + 1))
+    sweep(path.parent)
+if not turns:
+    with alone(path):
+        print("alone", flush=True)
+        time.sleep(60)
 """
-    (tmp_path / "count").write_text("0")
-    running = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "count"], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+
+
+def test_one_process_at_a_time_changes_a_file(tmp_path):
+    """A process that is killed keeps nobody out, and the file that it locked does not stay."""
+    path = tmp_path / "counter"
+    path.write_text("0")
+    killed = subprocess.Popen([sys.executable, "-c", COUNTS, path, "0"], stdout=subprocess.PIPE)
+    assert killed.stdout.readline() == b"alone\n"
+    assert [one.name for one in tmp_path.glob(".*")] == [".counter.00000000.held"]
+    running = [subprocess.Popen([sys.executable, "-c", COUNTS, path, "40"], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert sweep(tmp_path) == []
+    assert path.read_text() == "0"
+    killed.kill()
+    killed.communicate()
     assert [process.communicate()[1] for process in running] == [""] * 4
-    assert listing(tmp_path) == {"count": b"400"}
-    with pytest.raises(FileNotFoundError), alone(tmp_path / "count"):
-        raise FileNotFoundError  # of the block, not of the lock
-    assert listing(tmp_path) == {"count": b"400"}
+    assert listing(tmp_path) == {"counter": b"160"}
+
+
+def test_a_process_that_does_not_end_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("segzoo.atomic._LONGEST_WAIT", 0.1)
+    with alone(tmp_path / "file"):
+        with pytest.raises(EnvironmentFault, match=r"another process has held it for 0\.1 s"), alone(tmp_path / "file"):
+            pytest.fail("there are two at once")
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,8 @@
 """The images in what a user names: files, folders with all that is below them, and patterns; and what is passed over there."""
 
+import errno
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -54,12 +56,18 @@ def inputs(names: Iterable[str], output: Path) -> Inputs:
     found, lost = Inputs(), []
     for name in names:
         path = Path(name)
+        if _too_long(path):
+            lost.append(name)
+            continue
         if path.is_dir():
             images = _below(path, output.resolve(), found)
         elif path.is_file():
             images = {path: Path(path.name)}
         elif any(sign in name for sign in _SIGNS):
-            images = dict(_matching(path, found))
+            try:
+                images = dict(_matching(path, found))
+            except (ValueError, re.error) as error:  # such as **.jpg
+                raise NotFoundError(f"{name}: no pattern of file names: {error}", "* stands for a part of one name, **/ for all folders") from error
         else:
             lost.append(name)
             continue
@@ -71,6 +79,17 @@ def inputs(names: Iterable[str], output: Path) -> Inputs:
         more = f", nor {lost[1]}{f' and {len(lost) - 2} more' if len(lost) > 2 else ''}" if len(lost) > 1 else ""
         raise NotFoundError(f"{lost[0]}: no such image{more}", hint="or is it the model? it comes first: segzoo predict MODEL IMAGE...")
     return found
+
+
+def _too_long(path: Path) -> bool:
+    """Whether the system takes no such name, as where a list names what is no list."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    except ValueError:  # a NUL in it
+        return True
+    return False
 
 
 def _below(top: Path, output: Path, found: Inputs) -> dict[Path, Path]:

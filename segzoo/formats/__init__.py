@@ -14,6 +14,7 @@ from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Usage
 from segzoo.formats import npz, pth, safetensors
 from segzoo.formats.several import chosen
 from segzoo.formats.weights import ANEW, Weights, naming, parsing
+from segzoo.regular import no_file
 from segzoo.spec import Spec
 
 __all__ = ["Weights", "kind_of", "naming", "open_weights", "suffixes", "writer"]
@@ -85,7 +86,7 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
     path = Path(path)
     if not path.is_file():
         hint = None if path.suffix or path.exists() else "segzoo.fetch(NAME) gives the file of a name in the zoo"
-        raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file", hint)
+        raise no_file(path) or NotFoundError(f"{path}: no such file", hint)
     try:
         with parsing(path):
             kind = kind_of(path)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from segzoo.errors import NotFoundError, UsageError
+from segzoo.regular import NotRegular, open_regular
 
 Where = tuple[str | int, ...]
 Lines = dict[Where, int]
@@ -24,12 +25,14 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     Raises UsageError with `file:line` and field, or NotFoundError.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8")
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such manifest") from error
-    except IsADirectoryError as error:
+    except NotRegular as error:
         usual = path / "zoo.yaml"
-        raise UsageError(f"{path}: is a folder", f"the manifest in it is {usual}" if usual.is_file() else "name the file in it") from error
+        hint = f"the manifest in it is {usual}" if usual.is_file() else "name the file in it"
+        raise UsageError(f"{path}: is {error.what}", hint if path.is_dir() else "save it as a file first") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not readable as text: {error}") from error
     lines: Lines = {}

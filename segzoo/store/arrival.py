@@ -11,6 +11,7 @@ from time import monotonic
 from urllib.parse import unquote, urlsplit
 
 from segzoo.manifest.artifact import Artifact
+from segzoo.regular import NotRegular, chunks, open_named, size_of
 from segzoo.store.acceptance import looks_like_page
 from segzoo.store.expectation import Expectation
 from segzoo.store.http import Answer, Client
@@ -20,7 +21,6 @@ from segzoo.store.policy import Policy
 from segzoo.store.store import Progress, Store
 from segzoo.store.trouble import Kind, Trouble
 
-_CHUNK = 1 << 20
 _LARGEST = 64 << 30  # of a file whose size nobody says
 _UNNAMED = 1 << 30  # bytes that a file whose size the manifest does not name has time for
 
@@ -158,19 +158,30 @@ class Arrival:
     def _copy(self, url: str) -> None:
         """Read a local file, from its beginning."""
         path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else self.order.base / url
-        partial = self._of_content() if self.order.expectation.sha256 else self._open(None)
-        partial.reset()
-        partial.origins.add(url)
         try:
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK):
+            with open_named(path) as file:
+                self._check_size(size_of(file), file.peek(64))
+                partial = self._of_content() if self.order.expectation.sha256 else self._open(None)
+                partial.reset()
+                partial.origins.add(url)
+                for chunk in chunks(file):
                     self._append(partial, chunk)
         except FileNotFoundError as error:
             raise Trouble(Kind.ABSENT, "no such file") from error
+        except NotRegular as error:
+            raise Trouble(Kind.ABSENT, str(error.strerror)) from error
         except OSError as error:
             raise Trouble(Kind.ABSENT, f"not readable: {error.strerror}") from error
         except ValueError as error:  # a NUL in the name
             raise Trouble(Kind.ABSENT, f"no name of a file: {error}") from error
+
+    def _check_size(self, found: int, head: bytes) -> None:
+        """Refuse a local file of another size than the manifest's before anything is copied, and one for which there is no room."""
+        size = self.order.artifact.size
+        if found != (found if size is None else size) or found > _LARGEST:
+            raise Trouble(Kind.WRONG, f"expected {size or _LARGEST:,} bytes, found {found:,}{looks_like_page(head)}")
+        if size is None:
+            self.order.store.require_space(found)
 
     def _receive(self, address: Address) -> Answer:
         """Get what an address has beyond what is here. Returns its first answer."""

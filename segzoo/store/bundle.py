@@ -8,15 +8,19 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
 from segzoo.atomic import replacing, sweep_once
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
+from segzoo.json_in import parse_json
 from segzoo.manifest.artifact import Artifact
+from segzoo.regular import NotRegular, chunks, no_file, open_regular, size_of
 from segzoo.store.hashing import copy_into_store
 from segzoo.store.store import Progress, Store
+from segzoo.store.tarred import Member, members
 
 INDEX = "segzoo-bundle.json"
 _MOST_INDEX = 16 << 20
@@ -52,12 +56,12 @@ def create_bundle(target: Path, artifacts: Iterable[Artifact], store: Store, sai
 
 def _pack(file: Any, index: bytes, blobs: Mapping[str, Path], said: Progress) -> None:
     """Write the archive: its index, then the blobs by their hashes."""
-    whole, done = sum(path.stat().st_size for path in blobs.values()), 0
+    whole, done = sum(_size(path) for path in blobs.values()), 0
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(_member(INDEX, len(index)), io.BytesIO(index))
         for sha256 in sorted(blobs):
-            size = blobs[sha256].stat().st_size
-            with blobs[sha256].open("rb") as blob:
+            with _opened(blobs[sha256]) as blob:
+                size = size_of(blob)
                 archive.addfile(_member(f"blobs/{sha256}", size), blob)
             said(done := done + size, whole)
 
@@ -95,6 +99,19 @@ class _Compared(io.RawIOBase):
         return self.there.tell()
 
 
+def _opened(path: Path) -> BufferedReader:
+    """A blob. Raises NotFoundError where another process has removed it since it was found."""
+    try:
+        return open_regular(path, links=False)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: removed from the store by another process", hint="segzoo fetch it again") from error
+
+
+def _size(path: Path) -> int:
+    with _opened(path) as blob:
+        return size_of(blob)
+
+
 def _member(name: str, size: int) -> tarfile.TarInfo:
     """A tar header without owner, mode or date of this machine."""
     member = tarfile.TarInfo(name)
@@ -109,38 +126,45 @@ def load_bundle(source: Path, artifacts: Iterable[Artifact], store: Store, said:
     (not a bundle, cut short, a blob that is not what its name says, a pin against one that is here),
     EnvironmentFault.
     """
-    if not source.is_file():
-        raise NotFoundError(f"{source}: no such file")
     try:
-        with source.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
-            loaded, pins = _take_in(source, raw, archive, store, said)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise IntegrityError(f"{source}: not a bundle, or damaged: {error}") from error
+        with open_regular(source) as file:
+            return _take_in(source, file, artifacts, store, said)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{source}: no such file") from error
+    except NotRegular as error:
+        raise no_file(source) or NotFoundError(f"{source}: {error.strerror}") from error
     except OSError as error:
         raise EnvironmentFault(f"{source}: not readable: {error.strerror or error}") from error
-    if not pins and not loaded:
+
+
+def _take_in(source: Path, file: IO[bytes], artifacts: Iterable[Artifact], store: Store, said: Progress) -> list[str]:
+    """Copy the blobs of an open bundle into the store, and take its pins over. Returns the hashes of the blobs."""
+    index, blobs = _contents(source, members(file, size_of(file), source))
+    file.seek(index.start)
+    pins = _index(file.read(index.size), source)
+    if not pins and not blobs:
         raise IntegrityError(f"{source}: an empty bundle")
-    _pin_loaded(source, artifacts, loaded, pins, store)
-    return loaded
+    store.require_space(sum(member.size for sha256, member in blobs.items() if store.stored(sha256) is None))
+    whole, done = sum(member.size for member in blobs.values()), 0
+    for sha256, member in blobs.items():
+        file.seek(member.start)
+        copy_into_store(chunks(file, member.size), sha256, f"{source}: blob {sha256} is not what its name says; it was not kept", store)
+        said(done := done + member.size, whole)
+    _pin_loaded(source, artifacts, blobs, pins, store)
+    return list(blobs)
 
 
-def _take_in(source: Path, raw: IO[bytes], archive: tarfile.TarFile, store: Store, said: Progress) -> tuple[list[str], Pins]:
-    """Copy the blobs of an open bundle into the store; returns their hashes, and the pins of the bundle's index."""
-    loaded: list[str] = []
-    pins: Pins = {}
-    whole = source.stat().st_size
-    for member in archive:
-        file = archive.extractfile(member) if member.isreg() else None
-        found = re.fullmatch("blobs/([0-9a-f]{64})", member.name)
-        if file is not None and member.name == INDEX and not loaded and member.size <= _MOST_INDEX:
-            pins = _index(file.read(), source)
-        elif file is not None and found:
-            copy_into_store(file, found[1], f"{source}: blob {found[1]} is not what its name says; it was not kept", store)
-            loaded.append(found[1])
-        else:
-            raise IntegrityError(f"{source}: '{member.name}' has no place in a bundle")
-        said(raw.tell(), whole)
-    return loaded, pins
+def _contents(source: Path, found: Sequence[Member]) -> tuple[Member, dict[str, Member]]:
+    """The index of a bundle, and its blobs by their hashes. Raises IntegrityError where something is missing, or has no place in a bundle."""
+    if not found or found[0].name != INDEX or found[0].size > _MOST_INDEX:
+        raise IntegrityError(f"{source}: not a bundle: it does not begin with {INDEX}")
+    blobs: dict[str, Member] = {}
+    for member in found[1:]:
+        name = re.fullmatch("blobs/([0-9a-f]{64})", member.name)
+        if name is None or name[1] in blobs:
+            raise IntegrityError(f"{source}: {member.name!a:.100} has no place in a bundle{'' if name is None else ' twice'}")
+        blobs[name[1]] = member
+    return found[0], blobs
 
 
 def _pin_loaded(source: Path, artifacts: Iterable[Artifact], loaded: Collection[str], pins: Pins, store: Store) -> None:
@@ -158,13 +182,13 @@ def _pin_loaded(source: Path, artifacts: Iterable[Artifact], loaded: Collection[
 
 def _index(text: bytes, source: Path) -> Pins:
     """The pins in a bundle's index. Raises IntegrityError where segzoo cannot have written it."""
+    index = parse_json(text, where=f"{source}: {INDEX}")
     try:
-        index = json.loads(text)
         if index["version"] != 1:
             raise ValueError(f"version {index['version']}")
         pins = {str(name): dict(pin) for name, pin in index["pins"].items()}
         if not all(re.fullmatch("[0-9a-f]{64}", str(pin["sha256"])) for pin in pins.values()):
             raise ValueError("a pin without a sha256")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{source}: {INDEX} is none that segzoo wrote: {error!r}") from error
     return pins

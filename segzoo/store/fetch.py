@@ -1,6 +1,5 @@
 """One artifact to a verified path: from the store, or from the first address that delivers the right bytes."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from segzoo.store.delivery import deliver
 from segzoo.store.expectation import Expectation
 from segzoo.store.fetched import Fetched
 from segzoo.store.guard import file_lock
+from segzoo.store.hashing import digest_of
 from segzoo.store.http import Client
 from segzoo.store.partial import arrived
 from segzoo.store.policy import Policy
@@ -42,8 +42,9 @@ def fetch(
     or not in the store, and offline), EnvironmentFault (disk, permission).
     """
     policy, said = policy or Policy(), progress or (lambda done, size: None)
-    sweep_once(store.lock.parent)  # a run that was killed may have pinned all there was to pin
     expectation = store.expectation(artifact)
+    if artifact.sha256 is None:  # so its pin stands beside a manifest, where a killed run may have left something
+        sweep_once(store.lock.parent)
     if policy.require_hashes and expectation.sha256 is None:
         raise IntegrityError(
             f"{artifact.name}: no full sha256 is known of it, and one is required", hint="pin one with: segzoo fetch NAME --pin SHA256"
@@ -107,17 +108,11 @@ def _from_store(artifact: Artifact, expectation: Expectation, store: Store) -> F
     """The artifact, if the store has it and its bytes are still right. A blob that has changed is removed."""
     if (path := store.stored(expectation.sha256)) is None:
         return None
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
+    with store.readable():
+        sha256, size = digest_of(path, links=False)
         if sha256 == path.name:
             return Fetched(artifact, path, sha256, size, expectation.evidence(), None)
-        path.unlink(missing_ok=True)
-    except FileNotFoundError:  # another process removed it first
-        pass
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: not readable: {error.strerror}") from error
+        store.remove(path.name, f"changed on disk, its sha256 is now {sha256}; it ")
     return None
 
 

@@ -31,7 +31,7 @@ def opens(artifact: Artifact, path: Path) -> None:
     elif artifact.name.lower().endswith(".zip"):
         try:
             zipfile.ZipFile(path).close()
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        except Exception as error:  # for one flipped bit or another, zipfile raises a dozen kinds
             raise IntegrityError(f"{path}: expected a whole zip, found {kind_of(path)}") from error
 
 

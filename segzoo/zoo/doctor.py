@@ -21,6 +21,7 @@ from segzoo.atomic import abandoned, part_file
 from segzoo.errors import SegzooError
 from segzoo.extras import install, installed
 from segzoo.store.http import Client, Patience
+from segzoo.store.leftovers import leftovers
 from segzoo.store.proxy import fault_of
 from segzoo.store.store import receipts
 from segzoo.store.trouble import Trouble, without_passwords
@@ -105,13 +106,15 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
     try:
         with part_file(home, "doctor"):
             pass
+        held = sum(size for _, size in zoo.store.files())
     except SegzooError as error:
         only_read = home not in receipts().parents  # receipts go elsewhere, so what is in the store can be used
         yield Diagnosis("store", "missing" if only_read else "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
         return
     free = shutil.disk_usage(home).free
-    held = sum(path.stat().st_size for path in zoo.store.blobs.glob("*")) if zoo.store.blobs.is_dir() else 0
     said = f"{home}: {f'{held / 1e6:,.1f} MB' if held else 'nothing'} in it, {free / 1e9:.1f} GB free"
+    if left := leftovers(zoo.store):
+        said += f"; {len(left)} unfinished or left by killed runs, {sum(left.values()) / 1e6:,.1f} MB: segzoo cache prune removes them"
     if free < _ROOM:
         yield Diagnosis("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
     else:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from segzoo.errors import NotFoundError, SegzooError, UsageError
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.merge import PACKAGED, ZooPart, parts_of
+from segzoo.regular import no_file
 from segzoo.text import quoted
 from segzoo.vocabulary import RECEIPT, WEIGHTS
 from segzoo.zoo.zoo import Zoo
@@ -106,6 +107,8 @@ def _path(zoo: Zoo, name: str, near: Sequence[str]) -> NotFoundError | None:
     hint = f"the zoo's {owner} has a file of this name: give the name {owner} instead" if owner else f"did you mean {near[0]}?" if near else None
     if name and path.is_dir():
         return NotFoundError(f"'{name}' is a folder", hint or "segzoo list shows the names that there are")
+    if name and (error := no_file(path)):
+        return error
     if path.name != name or path.suffix.lower() in WEIGHTS:
         return NotFoundError(f"{name}: no such file", hint)
     return None

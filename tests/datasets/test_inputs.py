@@ -136,3 +136,10 @@ def test_a_folder_that_may_not_be_read_is_passed_over(photos):
     done = subprocess.run([*less, sys.executable, "-c", code], capture_output=True, text=True, cwd=photos)
     (photos / "in" / "deep").chmod(0o755)
     assert done.stdout == "skipped 2: 1 folder, 1 unreadable folder\nin/deep: cannot be read: Permission denied\n", done.stderr
+
+
+def test_a_pattern_that_is_none_is_said(tmp_path):
+    with pytest.raises(NotFoundError, match=r"\*\*\.jpg: no pattern of file names|no images there"):  # by the version of Python
+        inputs([str(tmp_path / "**.jpg")], tmp_path / "out")
+    with pytest.raises(NotFoundError, match="no such image"):
+        inputs(["x" * 300], tmp_path / "out")

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 
 from segzoo.errors import IntegrityError
+from segzoo.json_in import read_json
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.adopt import adopt, adopt_as
 from segzoo.store.expectation import Expectation, Origin
@@ -85,13 +85,13 @@ def test_how_bytes_differ(expectation, size, sha256, said):
 @pytest.fixture
 def readings(store, monkeypatch):
     """Every reading of the lock file."""
-    read, seen = Path.read_text, []
+    seen = []
 
     def spy(path, *arguments, **options):
         seen.extend([path] if path == store.lock else [])
-        return read(path, *arguments, **options)
+        return read_json(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_text", spy)
+    monkeypatch.setattr("segzoo.store.store.read_json", spy)
     return seen
 
 

@@ -282,7 +282,7 @@ FAULTS = [
     ("missing.npz", WHOLE, GONE, "no such file"),
     ("file:/missing.npz", WHOLE, GONE, "no such file"),
     ("file:/a%00b", WHOLE, GONE, "no name of a file: embedded null byte"),
-    ("folder", WHOLE, GONE, "not readable: Is a directory"),
+    ("folder", WHOLE, GONE, "a folder, not a file"),
     ("good.npz/below", WHOLE, GONE, "not readable: Not a directory"),
 ]
 

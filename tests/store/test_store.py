@@ -182,7 +182,7 @@ def test_a_damaged_lock_in_the_command(tmp_path):
 
 def test_a_lock_that_cannot_be_written(tmp_path):
     write(tmp_path / "file")
-    (tmp_path / "lab" / f"{LOCK_NAME}.guard").mkdir(parents=True)
+    (tmp_path / "lab" / f".{LOCK_NAME}.00000000.held").mkdir(parents=True)
     for lock in (tmp_path / "file" / LOCK_NAME, tmp_path / "lab" / LOCK_NAME):
         with pytest.raises(EnvironmentFault, match=rf"{LOCK_NAME}: cannot pin vit.pth here: "):
             Store(tmp_path, lock).pin(artifact(), ONE, 5, "u")

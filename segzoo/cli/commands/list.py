@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.options import Choice
+from segzoo.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from segzoo.manifest.artifact import Artifact
+    from segzoo.store.store import Store
 
 
 @click.command("list", short_help="List the backbones, models and data sets of the zoo.")
@@ -19,25 +23,29 @@ if TYPE_CHECKING:
 def list_(choice: Choice, as_json: bool) -> None:
     """List the backbones, models and data sets of the zoo, with their reported figures.
 
-    The last column says which files are in the store. Each manifest has its own table. A name that an earlier
-    manifest has too is shown in the table of the earlier one only.
+    The last column says which files are in the store, with a question mark where you may not look into it. Each
+    manifest has its own table. A name that an earlier manifest has too is shown in the table of the earlier one only.
     """
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.console import console
+    from segzoo.cli.terminal.failure import show_error
     from segzoo.cli.terminal.show import show
 
     zoo = choice.open()
     manifest, store = zoo.manifest, zoo.store
     kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", manifest.backbones), ("model", manifest.models), ("data set", manifest.datasets)]
     rows: list[dict[str, Any]] = []
+    here, fault = _here(store, [entry.artifact for _, entries in kinds for entry in entries.values()])
     for kind, entries in kinds:
         for name, entry in entries.items():
             artifact, reported = entry.artifact, getattr(entry, "reported", None)
             rows.append({"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": artifact and artifact.size})
             rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
             rows[-1]["decimals"] = reported and reported.decimals
-            rows[-1]["in_store"] = artifact is not None and store.find(artifact) is not None
+            rows[-1]["in_store"] = here[len(rows) - 1]
             rows[-1]["manifest"] = zoo.origins[name].given
+    if fault:
+        show_error(fault)
     if as_json:
         show_json(rows)
         return
@@ -46,6 +54,15 @@ def list_(choice: Choice, as_json: bool) -> None:
         if len(zoo.parts) > 1:
             show(f"from {part.given}", style="bold")
         console().print(_table(mine))
+
+
+def _here(store: Store, artifacts: list[Artifact | None]) -> tuple[list[bool | None], EnvironmentFault | None]:
+    """Whether each artifact is in the store. Where the store may not be read, None for each, and the error that says why."""
+    try:
+        expectations = iter(store.expectations([artifact for artifact in artifacts if artifact]))
+        return [artifact is not None and store.stored(next(expectations).sha256) is not None for artifact in artifacts], None
+    except EnvironmentFault as error:
+        return [None] * len(artifacts), error
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -57,5 +74,6 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         reported = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
         size = "" if row["size"] is None else megabytes(row["size"])
-        table.row(row["name"], row["kind"], row["title"], *reported, size, "yes" if row["in_store"] else "")
+        here = "?" if row["in_store"] is None else "yes" if row["in_store"] else ""
+        table.row(row["name"], row["kind"], row["title"], *reported, size, here)
     return table.drawn
