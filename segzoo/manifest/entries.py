@@ -99,7 +99,7 @@ Mode = Annotated[str, OneOf(MODES)]
 
 
 def _channels(value: Any) -> Any:
-    return (value,) * 3 if isinstance(value, int | float) else value
+    return (value,) * 3 if isinstance(value, int | float) else tuple(value) if isinstance(value, list) else value  # JSON has lists
 
 
 def _positive(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -87,7 +87,7 @@ class Sides:
         return {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}, {"type": "null"}]}
 
     def _checked(self, value: object) -> object:
-        sides = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
+        sides = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
         if value is not None and not all(type(side) is int and side > 0 for side in sides):
             raise PydanticCustomError("sides", "Input should be a whole number greater than 0, height and width, or null")
         return value

@@ -385,7 +385,7 @@ def test_the_card_says_what_a_receipt_proves_of_these_bytes(tmp_path):
     record["checks"][0]["facts"]["sha256"] = "0" * 64
     path.write_text(json.dumps(record))
     facts, text = card("other bytes")
-    assert "There is a receipt, but of other bytes than these. Not verified yet" in text
+    assert "There is a receipt, but it is of other bytes than these. Not verified yet" in text
     assert "model-index" not in facts
 
 

@@ -142,7 +142,7 @@ def _chosen(
     """The zoo and the entries to verify. What is assumed of a file of the user's own is told."""
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import tell
-    from segzoo.evidence.receipt import free_for
+    from segzoo.evidence.known import free_for
     from segzoo.zoo.own.verified import chosen
 
     with byte_progress("files") as said:
