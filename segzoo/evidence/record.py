@@ -6,7 +6,7 @@ It says what a receipt may hold. Whether what it holds agrees with itself is for
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -21,7 +21,7 @@ from segzoo.manifest.labelling import Folders, Labels
 from segzoo.vocabulary import DTYPES, MODES, PRECISIONS, RECEIPT, STATUSES, VERDICTS
 
 _MOST_CELLS = 12_000_000  # images times classes of a mode; ImageNet-S, the largest data set known, has 11.4 million
-_LARGEST_SIZE = 1 << 31
+_LARGEST_SIZE, _LONGEST_WORD = 1 << 31, 200
 _LEFT_OUT: Any = None  # of fields that a run writes or leaves out: null is neither
 
 
@@ -43,22 +43,26 @@ class OrNothing:
 
 @dataclass(frozen=True, eq=False)
 class Sized:
-    """A field of a geometry: a size, a word, a list of these, or null. Each family has fields of its own."""
-
-    one: ClassVar[list[dict[str, Any]]] = [{"type": "integer", "minimum": 0, "maximum": _LARGEST_SIZE}, {"type": "string", "maxLength": 100}]
+    """A field of a geometry: a size, a word, true or false, null, or a list or an object of these. Each family has fields of its own."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._checked)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [*self.one, {"type": "array", "items": {"anyOf": self.one}}, {"type": "null"}]}
+        size = {"type": "integer", "minimum": 0, "maximum": _LARGEST_SIZE}
+        return {"anyOf": [size, {"type": "string", "maxLength": _LONGEST_WORD}, {"type": ["boolean", "null", "array", "object"]}]}
 
     def _checked(self, value: object) -> object:
-        for one in value if isinstance(value, list) else [value]:
-            size, word = type(one) is int and 0 <= one <= _LARGEST_SIZE, isinstance(one, str) and len(one) <= 100 and one.isprintable()
-            if not (size or word or value is None):
-                raise PydanticCustomError("sized", f"expected a whole number from 0 to {_LARGEST_SIZE}, a word, a list of these, or null")
+        if not self._fits(value):
+            raise PydanticCustomError("sized", f"expected a whole number from 0 to {_LARGEST_SIZE}, a word, or a list or an object of these")
         return value
+
+    def _fits(self, value: object) -> bool:
+        if isinstance(value, dict | list):  # not deep: the text was read within limits
+            return all(map(self._fits, [*value, *value.values()] if isinstance(value, dict) else value))
+        if isinstance(value, str):
+            return len(value) <= _LONGEST_WORD and value.isprintable()
+        return value is None or isinstance(value, bool) or (isinstance(value, int) and 0 <= value <= _LARGEST_SIZE)
 
 
 Natural = Annotated[int, Field(ge=0, le=1 << 53)]
@@ -69,7 +73,7 @@ Total = Annotated[int, Field(ge=0, le=1 << 44)]
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Difference = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Sentence = Annotated[str, Field(max_length=1 << 20)]
-Word = Annotated[Text, Field(max_length=200)]
+Word = Annotated[Text, Field(max_length=_LONGEST_WORD)]
 Time = Annotated[str, AfterValidator(_time)]
 Device = Annotated[str, Field(pattern=r"^[a-z]{2,20}(:[0-9]{1,3})?$")]
 Precision = Annotated[str, OneOf(PRECISIONS)]
@@ -152,9 +156,9 @@ class NumbersFacts(_Record):
 
 
 class Measured(_Record):
-    aAcc: Percent  # noqa: N815 - MMSegmentation's name
-    mIoU: Percent  # noqa: N815
-    mAcc: Percent  # noqa: N815
+    aAcc: Percent
+    mIoU: Percent
+    mAcc: Percent
 
 
 class ClassFacts(_Record):

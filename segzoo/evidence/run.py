@@ -13,8 +13,8 @@ from segzoo.evaluation.device import best_device
 from segzoo.evidence.check import Check
 from segzoo.evidence.climb import artifacts_of, verify
 from segzoo.evidence.keeping import changed, of_other_data, outweighed, settled
-from segzoo.evidence.ladder import IMAGES_ON_CPU, Setting
 from segzoo.evidence.known import known, proved_before
+from segzoo.evidence.ladder import IMAGES_ON_CPU, Setting
 from segzoo.evidence.receipt import receipt, unfinished, write_receipt, write_unfinished
 from segzoo.extras import installed
 from segzoo.manifest.artifact import Artifact
@@ -89,7 +89,8 @@ def setting_for(
 def to_fetch(zoo: Zoo, entries: Iterable[Entry]) -> list[Artifact]:
     """The files that a run over these entries needs and the store does not have, data sets apart."""
     needed = {artifact.name: artifact for entry in entries for artifact in artifacts_of(entry)}
-    return [artifact for artifact in needed.values() if zoo.store.find(artifact) is None]
+    known = zip(needed.values(), zoo.store.expectations(needed.values()), strict=True)  # one look at the lock file for all
+    return [artifact for artifact, expectation in known if zoo.store.stored(expectation.sha256) is None]
 
 
 def run(zoo: Zoo, entries: Mapping[str, Entry], setting: Setting) -> Iterator[Climbed | Broken | Ended]:

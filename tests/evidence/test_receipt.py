@@ -495,7 +495,10 @@ EDITS = {
         lambda record, rungs: single(rungs)["measured"].update(mIoU=99.0),
         "mIoU, ss: broken: the counts give {'aAcc': 9",
     ),
-    "a fact that is missing": (lambda record, rungs: single(rungs).pop("confusion"), "checks.4.facts.modes.ss.confusion: expected this field, found none"),
+    "a fact that is missing": (
+        lambda record, rungs: single(rungs).pop("confusion"),
+        "checks.4.facts.modes.ss.confusion: expected this field, found none",
+    ),
     "a better image": (
         lambda record, rungs: next(iter(single(rungs)["per_image"].values()))[0].__setitem__(1, 0),
         "the confusion matrix is not that of",
@@ -505,7 +508,10 @@ EDITS = {
     "another layout": (lambda record, rungs: rungs["names"]["facts"].update(layout="timm"), "names: broken: mmseg"),
     "another width": (lambda record, rungs: rungs["names"]["facts"]["geometry"].update(width=64), "names: broken"),
     "other data": (lambda record, rungs: rungs["mIoU"]["basis"].update(data_digest="0" * 64), "data: broken: digest"),
-    "damaged counts": (lambda record, rungs: single(rungs)["per_image"].update(x=[[99, 1, 1, 1]]), "per_image.x: expected rows of classes below 8 in rising order"),
+    "damaged counts": (
+        lambda record, rungs: single(rungs)["per_image"].update(x=[[99, 1, 1, 1]]),
+        "per_image.x: expected rows of classes below 8 in rising order",
+    ),
     "a field too many": (lambda record, rungs: record.update(more=1), "more: a field that no receipt has"),
     "a rung of another name": (lambda record, rungs: rungs["mIoU"].update(rung="miou"), "checks.4.rung: expected one of bytes, names"),
     "another schema": (lambda record, rungs: record.update(schema="segzoo-receipt/1"), "expected schema segzoo-receipt/3"),
@@ -532,7 +538,10 @@ EDITS = {
         "numbers was not tried, and none before",
     ),
     "a rung that never applies": (lambda record, rungs: rungs["round trip"].update(status="n/a", short="n/a"), "it is what no run writes"),
-    "no mIoU of a model": (lambda record, rungs: rungs["mIoU"].update(status="n/a", short="n/a", facts={}, basis={}), "mIoU is n/a, of a model with a decoder"),
+    "no mIoU of a model": (
+        lambda record, rungs: rungs["mIoU"].update(status="n/a", short="n/a", facts={}, basis={}),
+        "mIoU is n/a, of a model with a decoder",
+    ),
     "a code left over": (lambda record, rungs: rungs["mIoU"].update(code=6), "mIoU is passed with exit code 6"),
 }
 

@@ -28,6 +28,8 @@ def list_(choice: Choice, as_json: bool) -> None:
     zoo = choice.open()
     manifest, store = zoo.manifest, zoo.store
     kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", manifest.backbones), ("model", manifest.models), ("data set", manifest.datasets)]
+    artifacts = [entry.artifact for _, entries in kinds for entry in entries.values() if entry.artifact]
+    here = {one for one, known in zip(artifacts, store.expectations(artifacts), strict=True) if store.stored(known.sha256)}
     rows: list[dict[str, Any]] = []
     for kind, entries in kinds:
         for name, entry in entries.items():
@@ -35,7 +37,7 @@ def list_(choice: Choice, as_json: bool) -> None:
             rows.append({"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": artifact and artifact.size})
             rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
             rows[-1]["decimals"] = reported and reported.decimals
-            rows[-1]["in_store"] = artifact is not None and store.find(artifact) is not None
+            rows[-1]["in_store"] = artifact in here
             rows[-1]["manifest"] = zoo.origins[name].given
     if as_json:
         show_json(rows)

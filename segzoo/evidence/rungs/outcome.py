@@ -74,8 +74,7 @@ def of_mode(reported: Mapping[str, Any] | None, mode: str) -> float | None:
 
 def unequal(facts: Mapping[str, Any]) -> bool:
     """Whether the counts of a mode's images are not those that are known."""
-    counts = facts.get("stored_counts")
-    return bool(counts) and not counts["equal"]
+    return "stored_counts" in facts and not facts["stored_counts"]["equal"]
 
 
 def same_question(check: Mapping[str, Any], basis: Mapping[str, Any]) -> bool:
