@@ -23,7 +23,7 @@ def read_receipt(path: Path, *, unfinished: bool = False) -> dict[str, Any]:
     """
     try:
         plain = read_json(path, limit=LARGEST_RECEIPT, hint=EDITED)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError(f"{path}: no such receipt", hint="segzoo verify NAME writes one") from error
     except OSError as error:
         raise IntegrityError(f"{path}: not readable: {error.strerror}", hint=EDITED) from error

@@ -96,10 +96,10 @@ def to_fetch(zoo: Zoo, entries: Iterable[Entry]) -> list[Artifact]:
 def run(zoo: Zoo, entries: Mapping[str, Entry], setting: Setting) -> Iterator[Climbed | Broken | Ended]:
     """Climb the ladder for each entry: yields each check as it is made, then what became of the entry's receipt.
 
-    Only the first of several processes reads and writes receipts. A smoke run writes none.
+    Only the first of several processes reads and writes receipts. A smoke run and an `unwritten` one write none.
     """
     first = setting.world is None or setting.world.rank == 0
-    writes = first and setting.smoke is None
+    writes = first and setting.smoke is None and not setting.unwritten
     for name, entry in entries.items():
         folder = zoo.receipts_of(name)
         broken: list[str] = []

@@ -295,6 +295,19 @@ def test_a_run_that_could_not_finish_leaves_the_receipt_of_one_that_did(lab):
     assert checks(label_of(lab))["mIoU"]["code"] == 6
 
 
+def test_a_store_that_may_be_read_only_needs_no_receipt(monkeypatch, tmp_path):
+    verify("--images", "2")
+    before = path().read_bytes()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEGZOO_RECEIPTS", str(tmp_path / "file" / "receipts"))  # nobody can write there
+    assert verify("--images", "2").exit_code == 8
+    done = verify("--images", "2", "--no-receipt")
+    assert (done.exit_code, done.stderr.count("receipt"), "receipts:" in done.stdout) == (0, 0, False)
+    monkeypatch.delenv("SEGZOO_RECEIPTS")
+    assert from_receipts(verify("--images", "3", "--no-receipt")) == 2  # an earlier one is read
+    assert path().read_bytes() == before
+
+
 def test_smoke_compares_with_the_receipts_own_counts():
     nothing = verify("--smoke", "3")
     assert nothing.exit_code == 7
