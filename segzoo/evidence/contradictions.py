@@ -112,8 +112,8 @@ def _wrong_verdict(facts: Mapping[str, Any], whole: Counts, of: int, reported: M
         verdict, why = judge([whole], facts["reported"], reported["decimals"], 1)
     if "verdict" not in facts or verdict != facts["verdict"]:
         yield f"the counts say {verdict}, the receipt {facts.get('verdict')}"
-    elif facts["said"] != (said := sentence(facts, why, reported["decimals"] if reported else 2)):
-        yield f"it says '{facts['said']}', by its facts '{said}'"
+    elif facts["said"] != (said := sentence({**facts, "measured": metrics(whole)}, why, reported["decimals"] if reported else 0)):
+        yield f"it says '{facts['said']}', by its counts '{said}'"
 
 
 def summed(per_image: Mapping[str, Sequence[Sequence[int]]], classes: int) -> Counts:

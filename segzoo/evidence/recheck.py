@@ -57,8 +57,8 @@ def checked(path: Path, name: str, *, unfinished: bool = False, classes: Sequenc
     if receipt["name"] != name:
         raise IntegrityError(f"{path}: name: expected {name}, found {receipt['name']}", hint="it is the receipt of another entry")
     checks = {check["rung"]: check for check in receipt["checks"]}
-    if broken := next((one for one in (_whole(receipt, checks), *_figures(checks, classes)) if one.status == "broken"), None):
-        raise IntegrityError(f"{path}: {broken.what}: {broken.detail}", hint=EDITED)
+    if broken := [f"{one.what}: {one.detail}" for one in (_whole(receipt, checks), *_figures(checks, classes)) if one.status == "broken"]:
+        raise IntegrityError(f"{path}: {'; '.join(broken)}", hint=EDITED)
     return receipt
 
 

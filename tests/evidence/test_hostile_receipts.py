@@ -44,7 +44,7 @@ VALUES = {
     "control characters": "\x1b[2J\n\u202e",
     "half a pair": "\ud800",
     "markup": "[/red]<script>$x^2$",
-    "a long text": "x" * 3_000_000,
+    "a long text": "x" * 1_100_000,
     "an empty list": [],
     "an empty object": {},
     "a list in lists": DEEP,
@@ -236,7 +236,7 @@ def test_a_text_beyond_the_limit_is_not_parsed(tmp_path):
     file = tmp_path / "large.json"
     with file.open("wb") as large:
         large.truncate(200_000_000)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(SegzooError, match="more than 67108864 bytes"):
         read_receipt(file)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
