@@ -125,7 +125,10 @@ def attempt(file, store, entry, classes) -> bool:
     return all(one.status != "broken" for one in findings)
 
 
-@pytest.mark.parametrize("part", [pytest.param(0, id="each 29th"), *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 29))])
+PARTS = [pytest.param(slice(0, None, 211), id="each 211th"), *(pytest.param(slice(part, None, 29), marks=pytest.mark.slow) for part in range(29))]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_whatever_stands_anywhere_in_a_receipt_is_refused_or_harmless(good, tmp_path, part):
     text, folder = good
     manifest = load_manifest(MINI / "zoo.yaml")
@@ -138,7 +141,7 @@ def test_whatever_stands_anywhere_in_a_receipt_is_refused_or_harmless(good, tmp_
     tried = [(where, value) for where in places(json.loads(text)) for value in VALUES]
     assert len(tried) > 5000
     harmless = set()
-    for where, value in tried[part::29]:
+    for where, value in tried[part]:
         record = json.loads(text)
         put(record, where, VALUES[value])
         file.write_text(json.dumps(record))
