@@ -75,26 +75,11 @@ def unfinished(name: str, folder: Path) -> Path:
     return folder / f"{name}.unfinished"
 
 
-def read_receipt(path: Path) -> dict[str, Any] | None:
-    """A receipt of this schema; None where there is none that can be read."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("schema") == RECEIPT else None
-
-
 def geometry_in(facts: Mapping[str, Any], geometry: Any) -> dict[str, Any]:
     """The geometry among a receipt's facts, as JSON. Fields of `geometry` that came after the receipt's version have their defaults."""
     later = {one.name: one.default for one in fields(geometry) if one.default is not MISSING}
     whole: dict[str, Any] = json.loads(json.dumps({**later, **facts}))
     return whole
-
-
-def free_for(path: Path, sha256: str) -> bool:
-    """Whether a receipt of these bytes may have this path: there is none, or one of the same bytes."""
-    record = read_receipt(path)
-    return record is None or facts_of(record, "bytes").get("sha256") in (None, sha256)
 
 
 def check_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
@@ -105,25 +90,6 @@ def check_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
 def facts_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
     """What a rung of a receipt found; nothing where the rung was not climbed."""
     return check_of(record, rung)["facts"]
-
-
-def proved_before(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
-    """The checks of an entry that earlier runs made with the same versions of the programs, by rung.
-
-    The unfinished receipt is the newer one: its checks count before those of the finished one, if they say anything.
-    """
-    found: dict[str, Mapping[str, Any]] = {}
-    for path in (folder / f"{name}.json", unfinished(name, folder)):
-        record = read_receipt(path)
-        if record is not None and (any_version or record["versions"] == versions()):
-            newer = {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}
-            found |= {rung: check for rung, check in newer.items() if rung not in found or _says(check) or not _says(found[rung])}
-    return found
-
-
-def _says(check: Mapping[str, Any]) -> bool:
-    """Whether a rung was climbed, and passed or gave figures."""
-    return check["status"] in ("passed", "n/a") or (check["status"] == "skipped" and bool(check["basis"]))
 
 
 def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:

@@ -1,17 +1,17 @@
 """What a name that a person types stands for in the zoo, and what an unknown name may mean."""
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from segzoo.errors import NotFoundError, SegzooError, UsageError
+from segzoo.errors import IntegrityError, NotFoundError, SegzooError, UsageError
+from segzoo.json_in import read_json
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.merge import PACKAGED, ZooPart, parts_of
 from segzoo.regular import no_file
 from segzoo.text import quoted
-from segzoo.vocabulary import RECEIPT, WEIGHTS
+from segzoo.vocabulary import LARGEST_RECEIPT, RECEIPT, WEIGHTS
 from segzoo.zoo.zoo import Zoo
 
 T = TypeVar("T")
@@ -90,8 +90,8 @@ def _receipt(zoo: Zoo, name: str) -> NotFoundError | None:
 def _receipt_of(path: Path) -> str | None:
     """The name of the entry in a receipt; None where the file is not a receipt."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
-    except (OSError, ValueError):
+        record = read_json(path, limit=LARGEST_RECEIPT) if path.suffix == ".json" else None
+    except (OSError, IntegrityError):
         return None
     of = record.get("name") if isinstance(record, dict) and record.get("schema") == RECEIPT else None
     return of if isinstance(of, str) else None

@@ -297,8 +297,8 @@ FAULTS = {
     "another version": ("version: 1", "version: 2", 1, "version: Input should be 1"),
     "no version": ("version: 1\n", "", 1, "version: the field 'version' is missing"),
     "no YAML": ("version: 1", "version: [1", 2, "not YAML"),
-    "a code point that there is not": ("title: A model", 'title: "\\UFFFFFFFF"', None, "not YAML"),
-    "an endless version of YAML": ("version: 1", f"%YAML 1.{'9' * 5000}\n---\nversion: 1", None, "not YAML"),
+    "a code point that there is not": ("title: A model", 'title: "\\UFFFFFFFF"', 14, "not YAML"),
+    "an endless version of YAML": ("version: 1", f"%YAML 1.{'9' * 5000}\n---\nversion: 1", 1, "not YAML"),
     "not a mapping": (VALID, "- version\n", 1, "expected a mapping"),
     "empty": (VALID, "", 1, "expected a mapping"),
 }

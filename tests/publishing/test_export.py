@@ -403,15 +403,14 @@ def test_the_card_says_what_a_receipt_proves_of_these_bytes(tmp_path):
     assert str(tmp_path) not in text
     assert str(home()) not in text
 
-    record["checks"][-1] |= {"status": "failed", "short": "off", "detail": "/home/me/data: differs"}
-    path.write_text(json.dumps(record | {"passed": False}))
+    fault = {"status": "failed", "short": "failed", "code": 8, "detail": "/home/me/data: differs", "facts": {}, "basis": {}}
+    path.write_text(json.dumps(record | {"passed": False, "checks": [*record["checks"][:-1], record["checks"][-1] | fault]}))
     text = card("failed")[1]
     assert "**Verification failed**, at: mIoU." in text
     assert "/home/me" not in text
-    record["checks"][0]["facts"]["sha256"] = "0" * 64
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(record).replace(record["checks"][0]["facts"]["sha256"], "0" * 64))
     facts, text = card("other bytes")
-    assert "There is a receipt, but of other bytes than these. Not verified yet" in text
+    assert "There is a receipt, but it is of other bytes than these. Not verified yet" in text
     assert "model-index" not in facts
 
 

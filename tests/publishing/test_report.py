@@ -179,7 +179,7 @@ def test_a_damaged_receipt_is_named(verified, tmp_path):
     path.write_text(path.read_text().replace('"confusion"', '"konfusion"'))
     done = segzoo("report", "-o", tmp_path / "page", "--no-images")
     assert done.exit_code == 4
-    assert "mini-linear.json: damaged: KeyError('confusion'); it was edited or cut short" in done.stderr
+    assert "ms+flip-1.x.confusion: expected this field, found none; it was edited or cut short" in done.stderr
     assert "mini-linear: receipt broken\n" in done.stdout
     assert "mini-vit: passed\n" in done.stdout  # the others stay
     path.write_text(path.read_text()[:3000])

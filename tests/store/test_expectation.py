@@ -6,11 +6,11 @@ import json
 import pytest
 
 from segzoo.errors import IntegrityError
-from segzoo.json_in import read_json
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.adopt import adopt, adopt_as
 from segzoo.store.expectation import Expectation, Origin
 from segzoo.store.fetch import fetch
+from segzoo.store.lock import read_pins
 from segzoo.store.policy import Policy
 from segzoo.store.store import LOCK_NAME, Store
 
@@ -87,11 +87,11 @@ def readings(store, monkeypatch):
     """Every reading of the lock file."""
     seen = []
 
-    def spy(path, *arguments, **options):
-        seen.extend([path] if path == store.lock else [])
-        return read_json(path, *arguments, **options)
+    def spy(lock):
+        seen.append(lock)
+        return read_pins(lock)
 
-    monkeypatch.setattr("segzoo.store.store.read_json", spy)
+    monkeypatch.setattr("segzoo.store.store.read_pins", spy)
     return seen
 
 

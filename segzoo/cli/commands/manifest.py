@@ -125,7 +125,8 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     mine = _own(used.parts)
     artifacts = {one.name: one for where, one in placed(used.manifest) if not one.sha256 and used.origins[str(where[1])] in mine}
     before = used.store.pins()
-    wanted = {name: one for name, one in artifacts.items() if used.store.expectation(one).sha256 is None}
+    known = zip(artifacts.items(), used.store.expectations(artifacts.values()), strict=True)
+    wanted = {name: one for (name, one), expectation in known if expectation.sha256 is None}
     errors: dict[str, SegzooError] = {}
     with many_progress() as said:
         for name, outcome in fetch_many(wanted, used.store, used.base, said, policy=used.policy()):

@@ -13,7 +13,7 @@ from segzoo.cli.terminal.console import Grid, console
 from segzoo.cli.terminal.loudness import verbosity
 from segzoo.cli.terminal.show import redraws, show, tell
 from segzoo.evidence.check import NOT_TRIED
-from segzoo.evidence.run import Climbed, Ended
+from segzoo.evidence.run import Broken, Climbed, Ended
 from segzoo.vocabulary import RUNGS
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ class Board:
         """Progress within a rung."""
         self.doing = f"{doing} {100 * done // whole} %" if whole else doing
 
-    def show(self, step: Climbed | Ended) -> None:
+    def show(self, step: Climbed | Broken | Ended) -> None:
         """A step of the run."""
+        if isinstance(step, Broken):
+            show(step.note, style="yellow", err=True)
+            return
         if isinstance(step, Climbed):
             self._add(step.name, step.check)
             return

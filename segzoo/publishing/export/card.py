@@ -21,8 +21,8 @@ _FLAX = ("augreg", "bigvision")  # layouts of models trained in flax, where GELU
 
 
 def card(matched: Matched, sha256: str, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None, other: str | None) -> str:
-    """The whole text. `proved` is a receipt of these bytes, as the manifest describes them now. `other` says what a receipt is of, if
-    it is of something else.
+    """The whole text. `proved` is a receipt of these bytes, as the manifest describes them now. `other` says why a
+    receipt that is there does not count.
     """
     blocks = [
         _front_matter(matched, made, dataset, proved),
@@ -170,7 +170,7 @@ def _conversion(matched: Matched, made: Made, proved: Mapping[str, Any] | None) 
 def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | None) -> Iterator[str]:
     """What the receipt of these bytes says, rung by rung."""
     if proved is None:
-        there = f"There is a receipt, but of {other}. " if other else ""
+        there = f"There is a receipt, but it is {other}. " if other else ""
         yield f"{there}Not verified yet: {code(made.verify)}"
         return
     if not proved["passed"]:

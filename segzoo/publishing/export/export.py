@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.atomic import holds_files, whole_folder
-from segzoo.errors import UsageError
+from segzoo.errors import IntegrityError, NotFoundError, UsageError
 from segzoo.evidence.keeping import changed
-from segzoo.evidence.receipt import command, facts_of, read_receipt
+from segzoo.evidence.receipt import command, facts_of
+from segzoo.evidence.recheck import checked
 from segzoo.manifest.entries import Entry, Model
 from segzoo.publishing.export.card import card
 from segzoo.publishing.export.forms import WRITERS
@@ -110,10 +111,17 @@ def _refuse_other_folder(folder: Path, form: str) -> None:
 
 
 def _receipt(zoo: Zoo, matched: Matched, sha256: str) -> tuple[Mapping[str, Any] | None, str | None]:
-    """The entry's receipt; if it is of something other than these bytes, None and what it is of."""
-    receipt = read_receipt(zoo.receipt_of(matched.like)) if matched.like else None
-    other = _other(receipt, sha256, matched.entry) if receipt else None
-    return (None if other else receipt), other
+    """The entry's receipt. None and why it does not count, if it contradicts itself, or is of something other than these bytes."""
+    if not matched.like:
+        return None, None
+    try:
+        receipt = checked(zoo.receipt_of(matched.like), matched.like, classes=list(matched.classes))
+    except NotFoundError:
+        return None, None
+    except IntegrityError:
+        return None, "broken (segzoo receipt check says why)"
+    other = _other(receipt, sha256, matched.entry)
+    return (None if other else receipt), other and f"of {other}"
 
 
 def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:
