@@ -455,8 +455,8 @@ def test_an_entrys_file_without_a_hash_must_be_of_its_layout_and_geometry(tmp_pa
 
 
 def test_a_disk_that_is_too_small(address, store, tmp_path, server):
-    with pytest.raises(EnvironmentFault, match=r"bytes free, 1,000,000,000,000,000,000 needed") as caught:
-        fetch(artifact(address("http:/good"), size=10**18), store, tmp_path)
+    with pytest.raises(EnvironmentFault, match=r"bytes free, 1,000,000,000,000,000 needed") as caught:
+        fetch(artifact(address("http:/good"), size=10**15), store, tmp_path)
     assert "SEGZOO_HOME" in caught.value.hint
     assert server.seen == []
     assert kept() == []
@@ -575,7 +575,7 @@ def small_files_only(*arguments):
         (["closed:/x", "http:/404"], WHOLE, ["tiny"], 3, "HTTP 404 Not Found"),
         (["closed:/x", "http:/wrong"], WHOLE, ["tiny"], 4, f"found {SHA_WRONG}"),
         (["missing.npz"], WHOLE, ["--all"], 7, "missing.npz: no such file"),
-        (["http:/good"], {"sha256": SHA, "size": 10**18}, ["tiny"], 8, "1,000,000,000,000,000,000 needed"),
+        (["http:/good"], {"sha256": SHA, "size": 10**15}, ["tiny"], 8, "1,000,000,000,000,000 needed"),
     ],
 )
 def test_the_command_fails_with_one_message(urls, known, arguments, code, said, address, tmp_path):
