@@ -10,7 +10,7 @@ PLAIN = "plain"
 WHICH = "segzoo convert FILE DST --at NAME takes one of them out, and at= in Python"
 _EMA = "ema_"
 MODULE = "module."
-_ALIKE = 0.9  # of the names: a copy may lack a buffer, or have one more
+ALIKE = 0.9  # of the names: a copy may lack a buffer, or have one more
 _FEWEST = 8  # names: `head.weight` and `head_dist.weight` are no two models
 _DEPTH = 4
 
@@ -40,7 +40,7 @@ def chosen(opened: Weights, at: str | None) -> Weights:
 def alike(some: Collection[str], others: Collection[str]) -> bool:
     """Whether two sets of names are those of one model and a copy of it. A wrapper's prefix does not count."""
     first, second = ({name.removeprefix(MODULE) for name in names} for names in (some, others))
-    return len(first & second) >= _ALIKE * max(len(first), len(second))
+    return len(first & second) >= ALIKE * max(len(first), len(second))
 
 
 def models_in(names: Collection[str]) -> dict[str, Names]:
@@ -55,7 +55,7 @@ def _averaged(names: Collection[str]) -> dict[str, Names]:
     plain = [name for name in names if not name.startswith(_EMA)]
     averages = {name: f"{_EMA}{name.replace('.', '_')}" for name in plain}
     there = {name: average for name, average in averages.items() if average in names}
-    if len(there) < _ALIKE * len(plain) or len(there) < min(_FEWEST, len(plain)) or not there:
+    if len(there) < ALIKE * len(plain) or len(there) < min(_FEWEST, len(plain)) or not there:
         return {}
     return {PLAIN: {name: name for name in plain}, "ema": there}
 
