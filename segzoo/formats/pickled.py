@@ -259,26 +259,26 @@ def _short(key: Any) -> str:
     return ascii(key[:60] if isinstance(key, str | bytes) else key)
 
 
-_SHAPES = 1 << 16  # numbers in the largest array that `content` unpacks
 _INTEGERS = {"u1": "u1", "i1": "i1", "i4": "<i4", "i8": "<i8"}
 
 
-def content(value: Any) -> Any:
+def content(value: Any, most: int = 1 << 16) -> Any:
     """What a value is as data: the dict that a config class was made of, an array of integers as lists, bytes; any other value as it is.
 
-    Only the value itself is looked at, not what is in it: a pickle may repeat or contain a part without end. It is looked at once.
+    Only the value itself is looked at, not what is in it: a pickle may repeat or contain a part without end. It is looked at once. An array
+    may have `most` numbers.
     """
     if not isinstance(value, Call):
         return value
     if value.data is None:
-        value.data = _content(value)
+        value.data = _content(value, most)
     return value.data
 
 
-def _content(call: Call) -> Any:
+def _content(call: Call, most: int) -> Any:
     name = str(call.what).replace("numpy._core", "numpy.core") if isinstance(call.what, Global) else ""
     if name == "numpy.core.multiarray._reconstruct":
-        return _array(call.state)
+        return _array(call.state, most)
     if name == "_codecs.encode" and isinstance(call.args, tuple) and len(call.args) == 2 and isinstance(call.args[0], str):
         return call.args[0].encode("latin1", "replace")
     if call.items and all(isinstance(one, tuple) and len(one) == 2 for one in call.items):
@@ -287,14 +287,14 @@ def _content(call: Call) -> Any:
     return first if isinstance(first, dict) else call.state if isinstance(call.state, dict) else call
 
 
-def _array(state: Any) -> Any:
+def _array(state: Any, most: int) -> Any:
     """A pickled numpy array of integers as nested lists; None where it is of another kind."""
     if not isinstance(state, tuple) or len(state) != 5:
         return None
     _, shape, dtype, fortran, block = state
     kind = dtype.args[0] if isinstance(dtype, Call) and isinstance(dtype.args, tuple) and dtype.args else None
     block = content(block)
-    if kind not in _INTEGERS or not isinstance(block, bytes) or len(block) > _SHAPES * 8 or not isinstance(shape, tuple):
+    if kind not in _INTEGERS or not isinstance(block, bytes) or len(block) > most * 8 or not isinstance(shape, tuple):
         return None
     try:
         return np.frombuffer(block, _INTEGERS[kind]).reshape(shape, order="F" if fortran is True else "C").tolist()
