@@ -20,7 +20,7 @@ import segzoo.conversion.convert, segzoo.conversion.inspect, segzoo.conversion.c
 for arguments in json.load(sys.stdin):
     child = os.fork()
     if not child:
-        resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+        resource.setrlimit(resource.RLIMIT_CPU, (4, 4))
         out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(out, stream)
@@ -62,7 +62,9 @@ def refuse_costly(rows: Sequence[Small], folder: Path) -> None:
         (place / row.file).write_bytes(row.make())
         assert (place / row.file).stat().st_size < SMALL, f"{row.what}: not small"
         for command in row.commands:
-            todo.append([str(place / (row.file if word == "FILE" else word)) if word == "FILE" or word.startswith("OUT") else word for word in command])
+            todo.append(
+                [str(place / (row.file if word == "FILE" else word)) if word == "FILE" or word.startswith("OUT") else word for word in command]
+            )
             labels.append((row, command[0], command is row.commands[-1]))
     run = subprocess.run([sys.executable, "-c", _RUNNER, folder / "said"], input=json.dumps(todo), capture_output=True, text=True, check=False)
     results = [json.loads(line) for line in run.stdout.splitlines()]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import accumulate, count, takewhile
 
 from segzoo.conversion.misfit import misfit
 from segzoo.errors import ConversionError
@@ -223,29 +224,29 @@ def _fit(layout: Layout, rules: Mapping[str, Rule], specs: Mapping[str, Spec], p
 def _depths(layout: Layout, prefix: str, names: _Names) -> Depths:
     """How many blocks, stages and units the names speak of: one more than the highest index, so that a gap shows as missing names.
 
-    A name may claim any index. But each block has at least as many names as the table has for it in the section that every file has.
+    A name may claim any index. But there are no more blocks than the names suffice for, a few excepted.
     """
-    highest: dict[str, int] = {}
-    units: dict[int, int] = {}
-    counted: Counter[str] = Counter()
+    seen: dict[str, list[dict[str, int]]] = {index: [] for index in layout.indices}
     for key in {rule.key.replace("{p}", prefix) for rule in layout.rules}:
         for places in _places(key, names):
-            counted.update(places.keys())
-            for index, place in places.items():
-                highest[index] = max(highest.get(index, -1), place)
-            if "u" in places:
-                units[places["g"]] = max(units.get(places["g"], 0), places["u"] + 1)
-    stacked = {index: _stacked(layout, prefix, index, names.specs) for index in layout.indices}
-    always = layout.sections.get(layout.family.always, ())
-    most = {}
-    for index in layout.indices:
-        each = max(sum(index in indices(rule.key) for rule in always), 1)
-        most[index] = min(max(highest.get(index, -1) + 1, stacked[index]), max(_FEW_BLOCKS, counted[index] // each))
-    stages = next((stage for stage in range(len(units) + 1) if stage not in units), 0) if "u" in layout.indices else most.get("g", 0)
-    limit = max(_FEW_BLOCKS, counted["u"])
-    return Depths(
-        {index: most[index] for index in sorted(layout.indices - {"g", "u"})}, tuple(min(units.get(stage, 0), limit) for stage in range(stages))
-    )
+            for index in places:
+                seen[index].append(places)
+    most = {index: max(_FEW_BLOCKS, len(seen[index]) // _names_each(layout, index)) for index in layout.indices}
+    blocks = {index: max((places[index] + 1 for places in seen[index]), default=_stacked(layout, prefix, index, names.specs)) for index in seen}
+    units: dict[int, int] = {}
+    for places in seen.get("u", ()):
+        units[places["g"]] = max(units.get(places["g"], 0), places["u"] + 1)
+    stages = count() if "u" in seen else range(min(blocks.get("g", 0), most.get("g", 0)))
+    listed = list(takewhile(lambda found: found or "u" not in seen, (units.get(stage, 0) for stage in stages)))
+    listed = [min(found, most["u"]) if "u" in most else found for found in listed]
+    kept = takewhile(lambda whole: whole <= most.get("u", 0), accumulate(listed))
+    return Depths({index: min(blocks[index], most[index]) for index in sorted(layout.indices - {"g", "u"})}, tuple(listed[: sum(1 for _ in kept)]))
+
+
+def _names_each(layout: Layout, index: str) -> int:
+    """How many names a file has at least for each block that this index counts."""
+    numbers = {name: sum(index in indices(rule.key) for rule in rules) for name, rules in layout.sections.items()}
+    return numbers.get(layout.family.always) or min(filter(None, numbers.values()), default=1)
 
 
 def _places(key: str, names: _Names) -> Iterator[dict[str, int]]:
