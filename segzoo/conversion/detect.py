@@ -119,6 +119,7 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
         return bool(some) and _fitting(_Names({name: specs[name] for name in some}), only, positions)[0] is not None
 
     near = sorted(readings, key=lambda reading: -reading.covered)[:_MOST_NEAR]
+    near = [one for one in near if 2 * one.covered >= near[0].covered]
     nearest = max(
         (one.read(names, positions) for one in near), key=lambda found: len(found.rules.keys() & names.all) / len(found.rules.keys() | names.all)
     )

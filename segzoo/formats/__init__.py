@@ -14,7 +14,7 @@ from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, Usage
 from segzoo.formats import npz, pth, safetensors
 from segzoo.formats.several import chosen
 from segzoo.formats.source import Source, source
-from segzoo.formats.weights import ANEW, Weights, naming, parsing, refuse_long_names, refuse_more_than_holds
+from segzoo.formats.weights import ANEW, Weights, naming, parsing, refuse_long_names
 from segzoo.spec import Spec
 
 __all__ = ["Weights", "kind_of", "naming", "open_weights", "suffixes", "writer"]
@@ -95,7 +95,6 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
                 if known.name == kind:
                     opened = known.open(file, at)
                     refuse_long_names(path, opened.specs)
-                    refuse_more_than_holds(path, sum(spec.nbytes for spec in opened.specs.values()), file.size)
                     file.check()
                     return chosen(opened, at)
     except PermissionError as error:

@@ -18,7 +18,7 @@ import numpy as np
 from segzoo.errors import IntegrityError
 from segzoo.formats import zips
 from segzoo.formats.source import Source
-from segzoo.formats.weights import Weights, parsing
+from segzoo.formats.weights import Weights, parsing, refuse_more_than_holds
 from segzoo.spec import Spec
 
 CUT_SHORT = "a zip file that is cut short or damaged"
@@ -52,6 +52,7 @@ def kind_of_zip(path: Path) -> str:
 def open_npz(source: Source) -> Weights:
     """The tensors of an npz: names, shapes and dtypes from the members' headers, the numbers when asked for."""
     arrays = {name.removesuffix(".npy"): _array(source, member) for name, member in zips.members(source).items()}
+    refuse_more_than_holds(source.path, sum(array.member.size for array in arrays.values()), source.size)
     specs = {name: Spec(array.shape, array.dtype.name) for name, array in arrays.items()}
     return Weights(source.path, "npz", specs, lambda name: _read(source, arrays[name]))
 

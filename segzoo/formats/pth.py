@@ -22,7 +22,7 @@ from segzoo.formats.nests import some, state_dict
 from segzoo.formats.pickled import Bounded, Call, Global
 from segzoo.formats.source import Source
 from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
-from segzoo.formats.weights import ANEW, Weights, refuse_long_names, refuse_more_than_holds
+from segzoo.formats.weights import ANEW, Weights, refuse_more_than_holds
 from segzoo.spec import Spec
 
 __all__ = ["is_legacy", "open_pth", "write"]
@@ -108,7 +108,6 @@ def open_pth(source: Source, at: str | None = None) -> Weights:
     tensors, notes, place = state_dict(path, root, _Tensor, at)
     notes += [f"not called, though its pickle would: {some(sorted(checkpoint.undone))}"] if checkpoint.undone else []
     notes += checkpoint.notes
-    refuse_long_names(path, tensors)
     for name, tensor in tensors.items():
         _check(path, name, tensor)
     refuse_more_than_holds(path, sum(Spec((tensor.span,), tensor.storage.dtype).nbytes for tensor in tensors.values()), source.size)
