@@ -31,7 +31,7 @@ class Source:
         """`length` bytes from `begin`, as new memory that nobody else writes to. Raises IntegrityError where the file has changed."""
         self._within(begin, length)
         block = np.empty(length, np.uint8)
-        with self.path.open("rb", buffering=0) as file:
+        with self._opened() as file:
             self._fill(file, begin, block.data)
             self._refuse_changed(file)
         block.flags.writeable = False
@@ -41,7 +41,7 @@ class Source:
         """The CRC-32 of these bytes, which need not fit into memory."""
         self._within(begin, length)
         buffer, found = memoryview(bytearray(min(_CHUNK, length))), 0
-        with self.path.open("rb", buffering=0) as file:
+        with self._opened() as file:
             for start in range(0, length, _CHUNK):
                 piece = buffer[: min(_CHUNK, length - start)]
                 self._fill(file, begin + start, piece)
@@ -51,8 +51,14 @@ class Source:
 
     def check(self) -> None:
         """Raises IntegrityError if the file is no longer what it was when it was opened."""
-        with self.path.open("rb", buffering=0) as file:
+        with self._opened() as file:
             self._refuse_changed(file)
+
+    def _opened(self) -> IO[bytes]:
+        try:
+            return self.path.open("rb", buffering=0)
+        except FileNotFoundError as error:
+            raise IntegrityError(f"{self.path}: removed while it was read", _AGAIN) from error
 
     def _within(self, begin: int, length: int) -> None:
         if begin + length > self.size:
@@ -76,7 +82,7 @@ class Source:
             raise IntegrityError(f"{self.path}: changed while it was read: what was read may be part old and part new", _AGAIN)
 
 
-_AGAIN = "another program writes to this file: let it finish, then try again"
+_AGAIN = "another program works on this file: let it finish, then try again"
 
 
 def source(path: Path) -> Source:
