@@ -189,20 +189,21 @@ def _metadata(steps: Plan, made: Geometry, eps: float | None, computed: Mapping[
 
 def _set_aside(opened: Weights, patterns: Collection[str]) -> tuple[Weights, list[str]]:
     """The weights without the tensors that fit a pattern, and the names of these tensors. Raises ConversionError for a pattern that fits none."""
-    aside: list[str] = []
+    aside: dict[str, None] = {}
     for pattern in patterns:
         fitting = [name for name in opened.specs if fnmatchcase(name, pattern)]
         if not fitting:
             raise ConversionError(
                 f"'{pattern}' cannot be dropped: no section and no tensor has this name", hint="segzoo inspect FILE --keys lists them"
             )
-        aside += [name for name in fitting if name not in aside]
-    return replace(opened, specs={name: spec for name, spec in opened.specs.items() if name not in aside}), aside
+        aside |= dict.fromkeys(fitting)
+    return replace(opened, specs={name: spec for name, spec in opened.specs.items() if name not in aside}), list(aside)
 
 
 def _refuse_needed(aside: Collection[str], read: Checkpoint, force: bool) -> None:
     """Raises ConversionError for a tensor that is to be left out although the forward pass may need it."""
-    if not force and (lost := [name for name in aside if needed(name, read.found)]):
+    need = set() if force else needed(aside, read.found)
+    if lost := [name for name in aside if name in need]:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         raise ConversionError(
             f"{lost[0]}{more}: not left out, since the forward pass may need it: without it this would be another model",

@@ -1,6 +1,5 @@
 """How the tensors of a plan get into a file: written as they are made, then read back and compared before the file takes its name."""
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from segzoo.conversion.run import run
 from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
 from segzoo.formats import Weights, open_weights, writer
 from segzoo.formats.arrays import copy, finite, identical, raw_bytes, tensor_digest
+from segzoo.formats.source import crc_of
 from segzoo.spec import Spec
 
 Progress = Callable[[str, int, int], None]
@@ -43,7 +43,7 @@ def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str
     def produce() -> Iterator[tuple[str, np.ndarray]]:
         done = 0
         for name, array in _made(target, steps, source, digests, written):
-            checksums[name] = zlib.crc32(raw_bytes(array))
+            checksums[name] = crc_of(raw_bytes(array))
             yield name, array
             done += array.nbytes
             said("writing", done // 2, whole)  # the other half of the work is reading back
@@ -112,6 +112,6 @@ def _read_back(part: Path, target: Path, specs: Mapping[str, Spec], checksums: M
         raise IntegrityError(f"{target}: read back, it holds other tensors than were written; nothing was kept")
     for name, checksum in checksums.items():
         array = again[name]
-        if zlib.crc32(raw_bytes(array)) != checksum:
+        if crc_of(raw_bytes(array)) != checksum:
             raise IntegrityError(f"{target}: read back, tensor '{name}' differs from what was written; nothing was kept")
         said(done := done + array.nbytes)
