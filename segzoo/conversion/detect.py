@@ -17,7 +17,7 @@ from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Buffer, Depths, Rule, indices
 from segzoo.spec import Spec
 
-_FEW_BLOCKS = 256  # that a table is written out for, whatever names claim
+_MOST_BLOCKS = 512
 _MOST_PREFIXES = 4
 _MOST_NEAR = 8  # readings that are written out to find the nearest
 _PLACE = re.compile(r"\{\w(?:\+1)?\}")
@@ -225,29 +225,20 @@ def _fit(layout: Layout, rules: Mapping[str, Rule], specs: Mapping[str, Spec], p
 def _depths(layout: Layout, prefix: str, names: _Names) -> Depths:
     """How many blocks, stages and units the names speak of: one more than the highest index, so that a gap shows as missing names.
 
-    A name may claim any index. But there are no more blocks than the names suffice for, a few excepted.
+    A name may claim any index. No table is written out for more than `_MOST_BLOCKS`; what is beyond shows as unexpected names.
     """
-    seen: dict[str, list[dict[str, int]]] = {index: [] for index in layout.indices}
+    highest = dict.fromkeys(layout.indices, 0)
+    units: dict[int, int] = {}
     for key in {rule.key.replace("{p}", prefix) for rule in layout.rules}:
         for places in _places(key, names):
-            for index in places:
-                seen[index].append(places)
-    most = {index: max(_FEW_BLOCKS, len(seen[index]) // _names_each(layout, index)) for index in layout.indices}
-    blocks = {index: max((places[index] + 1 for places in seen[index]), default=_stacked(layout, prefix, index, names.specs)) for index in seen}
-    units: dict[int, int] = {}
-    for places in seen.get("u", ()):
-        units[places["g"]] = max(units.get(places["g"], 0), places["u"] + 1)
-    stages = count() if "u" in seen else range(min(blocks.get("g", 0), most.get("g", 0)))
-    listed = list(takewhile(lambda found: found or "u" not in seen, (units.get(stage, 0) for stage in stages)))
-    listed = [min(found, most["u"]) if "u" in most else found for found in listed]
-    kept = takewhile(lambda whole: whole <= most.get("u", 0), accumulate(listed))
-    return Depths({index: min(blocks[index], most[index]) for index in sorted(layout.indices - {"g", "u"})}, tuple(listed[: sum(1 for _ in kept)]))
-
-
-def _names_each(layout: Layout, index: str) -> int:
-    """How many names a file has at least for each block that this index counts."""
-    numbers = {name: sum(index in indices(rule.key) for rule in rules) for name, rules in layout.sections.items()}
-    return numbers.get(layout.family.always) or min(filter(None, numbers.values()), default=1)
+            for index, place in places.items():
+                highest[index] = max(highest[index], place + 1)
+            if "u" in places:
+                units[places["g"]] = max(units.get(places["g"], 0), places["u"] + 1)
+    blocks = {index: min(found or _stacked(layout, prefix, index, names.specs), _MOST_BLOCKS) for index, found in highest.items()}
+    listed = list(takewhile(bool, (min(units.get(stage, 0), _MOST_BLOCKS) for stage in count()))) if "u" in blocks else [0] * blocks.get("g", 0)
+    kept = sum(whole <= _MOST_BLOCKS for whole in accumulate(listed))
+    return Depths({index: blocks[index] for index in sorted(layout.indices - {"g", "u"})}, tuple(listed[:kept]))
 
 
 def _places(key: str, names: _Names) -> Iterator[dict[str, int]]:
@@ -265,7 +256,7 @@ def _places(key: str, names: _Names) -> Iterator[dict[str, int]]:
 def _stacked(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec]) -> int:
     """How many blocks are stacked in one tensor; 0 if no tensor stacks them."""
     keys = (rule.key.replace("{p}", prefix) for rule in layout.rules if index in indices(rule.template) - indices(rule.key))
-    return max((min(specs[key].shape[0], _FEW_BLOCKS) for key in keys if key in specs and specs[key].shape), default=0)
+    return max((specs[key].shape[0] for key in keys if key in specs and specs[key].shape), default=0)
 
 
 @lru_cache(4096)

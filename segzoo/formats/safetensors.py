@@ -1,4 +1,4 @@
-"""safetensors, read and written. The tests hold the reader against the library's: what one refuses, the other does.
+"""safetensors, read and written. The tests hold the reader against the library's: what the reader takes, the library takes, and reads the same.
 
 segzoo reads because the library maps the file, and takes the last of two tensors of one name in silence. It writes because the library's
 writer wants every tensor in memory, ignores the strides of a transposed array (safetensors #825) and orders metadata at random (#584).

@@ -303,12 +303,33 @@ def tensors():
     }
 
 
+def deep_model(room):
+    """A model that is sound: as many blocks as fit, each of width 1. Beyond 512 they are not looked for."""
+    shapes = {(1,): b"h\x01", (3, 1): b"h\x02", (3,): b"h\x03", (1, 1): b"h\x04"}
+    made = b"".join(tensor(*shape) + b"q" + known[1:] + b"0" for shape, known in shapes.items())
+    stem = {"cls_token": (1, 1, 1), "pos_embed": (1, 2, 1), "patch_embed.projection.weight": (1, 3, 1, 1), "patch_embed.projection.bias": (1,)}
+    stem |= {"ln1.weight": (1,), "ln1.bias": (1,)}
+    block = {f"{layer}.{part}": (1,) for layer in ("ln1", "ln2") for part in ("weight", "bias")}
+    block |= {
+        "attn.attn.in_proj_weight": (3, 1),
+        "attn.attn.in_proj_bias": (3,),
+        "attn.attn.out_proj.weight": (1, 1),
+        "attn.attn.out_proj.bias": (1,),
+    }
+    block |= {"ffn.layers.0.0.weight": (1, 1), "ffn.layers.0.0.bias": (1,), "ffn.layers.1.weight": (1, 1), "ffn.layers.1.bias": (1,)}
+    blocks = many(lambda n: b"".join(text(f"layers.{n}.{name}") + shapes[shape] for name, shape in block.items()), room)
+    return torch_zip(b"\x80\x04" + made + b"}(" + b"".join(text(name) + tensor(*shape) for name, shape in stem.items()) + blocks + b"u.")
+
+
 def rows():
     """All files, by what is hostile in them."""
     tables = [("pickle", "a.pth", pickles()), ("names", "a.pth", names_of()), ("npy", "a.npz", headers())]
     tables += [("safetensors", "a.safetensors", {what: safetensors(header) for what, header in tensors().items()})]
     tables += [("config", "a.pth", {what: meta(cfg=config, config=config) for what, config in configs().items()})]
     made = [Small(f"{kind}: {what}", file, lambda data=data: data) for kind, file, table in tables for what, data in table.items()]
+    made.append(Small("names: a sound model of too many blocks", "a.pth", lambda: deep_model(ROOM)))
+    convert = ("convert", "FILE", "OUT.pth", "--to", "timm")
+    made.append(Small("names: a sound model of many blocks", "a.pth", lambda: deep_model(170_000), (convert,), says="read back and compared"))
     return [*made, *zips(), Small("legacy: dicts, all remembered", "a.pth", lambda: legacy(fill(b"}\x94")))]
 
 
