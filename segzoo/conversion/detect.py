@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from segzoo.conversion.misfit import misfit
 from segzoo.errors import ConversionError
-from segzoo.layouts import LAYOUTS
+from segzoo.layouts import LAYOUTS, choices_of
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Buffer, Depths, Rule, indices
 from segzoo.spec import Spec
@@ -153,7 +153,7 @@ def _sections(layout: Layout, prefix: str, depths: Depths, specs: Mapping[str, S
     # At least one of each: a stage without units still shows its section, so that the error can name what is missing.
     at_least_one = Depths({index: max(depths[index], 1) for index in layout.indices - {"g", "u"}}, depths.units or (1,))
     there = {name for name in layout.sections if name == family.always or not specs.keys().isdisjoint(layout.expand(prefix, at_least_one, (name,)))}
-    for choice in family.choices:
+    for choice in choices_of(family):
         alternatives = [sections for sections in choice if layout.sections.keys() >= set(sections)]
         best = max(alternatives, key=lambda sections: _fit(layout, layout.expand(prefix, depths, sections), specs, positions), default=())
         there = there - {name for sections in choice for name in sections} | set(best)

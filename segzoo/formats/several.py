@@ -70,7 +70,7 @@ def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names
     large = {word: group for word, group in groups.items() if len(group) >= _FEWEST and not word[-1:].isdigit()}  # blocks are numbered
     for word, group in large.items():
         copies = {other for other in large if other != word and alike(large[other], group)}
-        if copies:
+        if copies and 2 * len(group) * (1 + len(copies)) > len(names):  # else two parts of one model that are built alike
             return {f"{start}{one}": large[one] for one in large if one in {word, *copies}}
         outside = {name.removeprefix(start): name for name in names if name.startswith(start) and name not in group.values()}
         if len(outside) >= _FEWEST and alike(outside, group):

@@ -1,4 +1,4 @@
-"""A segmentation model: a backbone and a head, from an image to class scores at the image's size."""
+"""A segmentation model: a backbone, perhaps a neck, and a head, from an image to class scores at the image's size."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from segzoo.errors import ConversionError
 from segzoo.layouts.family import Family, Geometry
 from segzoo.models import BACKBONES
 from segzoo.models.heads import HEADS
+from segzoo.models.necks import NECKS
 from segzoo.models.seen import Seen
 
 
@@ -21,14 +22,15 @@ class Segmenter(nn.Module):
     The backbone may pad the image. The scores, padding included, are resized to the size without it, as MMSegmentation does.
     """
 
-    def __init__(self, backbone: nn.Module, decode_head: nn.Module):
+    def __init__(self, backbone: nn.Module, neck: nn.Module | None, decode_head: nn.Module):
         super().__init__()
         self.backbone = backbone
+        self.neck = neck
         self.decode_head = decode_head
 
     @property
     def stride(self) -> int:
-        """Pixels from one score to the next."""
+        """Pixels from one token of the backbone to the next."""
         return int(self.backbone.stride)  # type: ignore[arg-type]
 
     @property
@@ -46,8 +48,9 @@ class Segmenter(nn.Module):
         return self.backbone.features(image, layers)  # type: ignore[operator]
 
     def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor:
-        """Scores of the patches, (b, classes, H/p, W/p): what `forward` resizes."""
-        return self.decode_head(self.backbone(image, seen), seen)
+        """Scores of the patches, or at another size that the neck and head have: (b, classes, h, w), what `forward` resizes."""
+        features = self.backbone(image, seen)
+        return self.decode_head(features if self.neck is None else self.neck(features, seen), seen)
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         seen = {} if seen is None else seen
@@ -74,8 +77,9 @@ def build(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray],
         return build_backbone(family, geometry, tensors, **options)
     with torch.device("meta"):
         backbone = BACKBONES[family.name](geometry, tensors, **options)
-        head = HEADS[geometry.decoder.kind](geometry.decoder, backbone, head_eps)
-        module = Segmenter(backbone, head)
+        neck = NECKS[geometry.neck.kind](geometry.neck, backbone) if geometry.neck else None
+        head = HEADS[geometry.decoder.kind](geometry.decoder, neck or backbone, head_eps)
+        module = Segmenter(backbone, neck, head)
     return _filled(module, tensors)
 
 

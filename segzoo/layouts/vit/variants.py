@@ -15,7 +15,7 @@ VARIANTS = (
     Variant(
         "a final norm behind the pooling (fc_norm), as fine-tuned MAE and timm's global_pool='avg' have", names=("*fc_norm.*",), lacks=("norm.*",)
     ),
-    Variant("no final norm: final_norm=False, as SETR, DPT and UPerNet on a ViT have", lacks=("norm.*",)),
+    Variant("no final norm", lacks=("norm.*",)),
 )
 ASIDE = {
     "mask_token": "used in pre-training only",
