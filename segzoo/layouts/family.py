@@ -85,7 +85,8 @@ class Reference:
 
     `library` is the name to import, `title` the name to print. `layout` is the layout that the reference reads; the torch network gets
     the same tensors by way of the layout `network`. Both are layouts that people convert to, so that a wrong rule in either shows.
-    `limit` says why the reference cannot judge some files of the family.
+    `limit` says why the reference cannot judge some files of the family. `also` names sections without tensors that the reference can do
+    without what they say is not there, though files of its layout always have it.
     """
 
     library: str
@@ -93,6 +94,7 @@ class Reference:
     layout: str
     network: str
     limit: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,17 +205,19 @@ class Head:
     `measure` makes its geometry of the axes' sizes.
     `record` is the head or neck in a manifest: a dataclass of plain fields with a method `geometry(backbone)`, which is given the backbone's record.
     `describe` fills the record's fields from a measured geometry; None stands for what no tensor shows.
-    `eps` is what its layer norms have; None where it has none.
+    `eps` is what its layer norms have; None where it has none. `usual` has the fields that no tensor shows and that are the same in all
+    that are known.
     """
 
     name: str
     title: str
     section: str
     rules: Mapping[str, tuple[Rule, ...]] = field(repr=False)
-    measure: Callable[[Axes, Depths], HeadGeometry]
+    measure: Callable[[Axes, Depths], Any]
     record: type
     describe: Callable[[Any], dict[str, Any]]
     eps: float | None = None
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -85,4 +85,5 @@ UPER = Head(
     measure=measured,
     record=UPerHead,
     describe=described,
+    usual={"bins": BINS},
 )
