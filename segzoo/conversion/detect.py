@@ -42,7 +42,8 @@ class Found:
     def notes(self) -> tuple[str, ...]:
         """How the file was read, in words, where that is not plain."""
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
-        return tuple(filter(None, (outer, *map(self._absence, self.absent), self.unsure)))
+        variants = [f"{one}: another model than with it" for one in self.sections if not self.layout.sections[one]]
+        return tuple(filter(None, (outer, *map(self._absence, self.absent), *variants, self.unsure)))
 
     @property
     def absent(self) -> tuple[str, ...]:
