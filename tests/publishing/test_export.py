@@ -252,7 +252,8 @@ def test_a_graph_of_other_channels_and_grids(odd, tmp_path):
 def test_the_loader_is_strict(tmp_path, zoo):
     segzoo.export("linear", tmp_path / "out", form="safetensors", zoo=zoo)
     told = config(tmp_path / "out")
-    (tmp_path / "out" / "config.json").write_text(json.dumps(told).replace('"depth": 2', '"depth": 3', 1))
+    told["network"]["backbone"]["arguments"]["depth"] += 1
+    (tmp_path / "out" / "config.json").write_text(json.dumps(told))
     with pytest.raises(subprocess.CalledProcessError):
         alone(tmp_path / "out", np.zeros((1, 3, 16, 16), np.float32), "segmenter")
 
