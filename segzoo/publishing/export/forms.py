@@ -12,7 +12,7 @@ from segzoo.errors import ConversionError
 from segzoo.extras import require
 from segzoo.formats import naming
 from segzoo.formats.arrays import not_finite
-from segzoo.layouts import OWN
+from segzoo.layouts import LAYOUTS, OWN
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.entries import THRESHOLD, Dataset, Model
@@ -79,7 +79,7 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
 
     own = OWN[matched.file.family.name]
     whole = not _plan(matched, own).filled and "distilled stem" not in matched.file.found.sections
-    to = "mmseg" if whole else own  # both are the same, except for a distillation token, and for biases that a file may lack
+    to = "mmseg" if whole and "mmseg" in LAYOUTS[matched.file.family.name] else own  # else it has tensors that mmseg has no place for, or lacks some
     model = module(matched.file, matched.entry)
     _json(folder / _CONFIG, _loaders(matched, model))
     (folder / f"{loader_of(matched)}.py").write_text(source(model), encoding="utf-8")

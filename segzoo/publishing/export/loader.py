@@ -68,7 +68,7 @@ def source(model: nn.Module) -> str:
     parts = parts_of(model)
     text = _Text()
     for one in model.modules():
-        if type(one).__module__.startswith(_ROOM):
+        if not type(one).__module__.startswith("torch."):
             text.take(sys.modules[type(one).__module__], type(one).__name__)
     if "decode_head" in parts:
         text.take(segmentor, Segmenter.__name__)
