@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from segzoo.conversion.detect import Found
 from segzoo.errors import ConversionError
-from segzoo.layouts import head_of
+from segzoo.layouts import head_of, neck_of
 from segzoo.layouts.family import Geometry, Measured
 from segzoo.layouts.rule import Rule
 from segzoo.spec import Spec
@@ -110,6 +110,6 @@ def measure(found: Found, specs: Mapping[str, Spec], heads: int | None = None) -
     axes = Axes(family.fixed)
     axes.read_all(found.rules, specs)
     geometry = family.measure(Measured(axes.found, axes.origin, found.depths, found.sections, found.absent), heads)
-    if head := head_of(found.sections):
-        geometry = replace(geometry, decoder=head.measure(axes.found, found.depths))
+    parts = {"neck": neck_of(found.sections), "decoder": head_of(found.sections)}
+    geometry = replace(geometry, **{name: part.measure(axes.found, found.depths) for name, part in parts.items() if part})
     return geometry, axes.found

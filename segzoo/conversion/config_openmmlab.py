@@ -6,7 +6,7 @@ What the program's own default is counts as said, but only where the config is w
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, eps, names, pair, truth, whole
+from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, eps, indices, names, numbers, pair, truth, whole, word
 from segzoo.conversion.config_text import UNREAD
 from segzoo.conversion.said import Fact, Said
 from segzoo.formats.pickled import content
@@ -20,19 +20,27 @@ _MODEL: Rows = (
     ("backbone.patch", whole, "model.backbone.patch_size"),
     ("backbone.image", pair, "model.backbone.img_size"),
     ("backbone.eps", eps, "model.backbone.norm_cfg.eps"),
+    ("backbone.out_indices", indices, "model.backbone.out_indices"),
+    ("backbone.resample", word, "model.backbone.interpolate_mode"),
+    ("neck.scales", numbers, "model.neck.scales"),
     ("head.heads", whole, "model.decode_head.num_heads"),
+    ("head.bins", indices, "model.decode_head.pool_scales"),
     ("head.eps", eps, "model.decode_head.norm_cfg.eps"),
     ("protocol.threshold", eps, "model.decode_head.threshold"),
 )
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
+    "MultiLevelNeck": {"neck.scales": (0.5, 1.0, 2.0, 4.0)},
+    "UPerHead": {"head.bins": (1, 2, 3, 6)},
 }
 """What mmseg 1.2.2 takes where a config says nothing, by the type of the part. torch's LayerNorm has eps 1e-5."""
 _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.decode_head.align_corners", (False,), "resizes scores with aligned corners"),
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
+    ("model.backbone.with_cls_token", (True,), "takes the class token away before the first block"),
+    ("model.backbone.output_cls_token", (False,), "gives the class token to the head"),
 )
 """What must stand at a place, if anything stands there, and what the model does else, which segzoo does not do."""
 _STEPS = {
@@ -45,7 +53,7 @@ _STEPS = {
 def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     """What a config of MMSegmentation says. `bases` are the files that it builds on: with them its own defaults say nothing."""
     reader = Reader(nest, source)
-    kinds = {part: _kind(reader.at(f"model.{part}.type")[0]) for part in ("backbone", "decode_head")}
+    kinds = {part: _kind(reader.at(f"model.{part}.type")[0]) for part in ("backbone", "neck", "decode_head")}
     defaults = {} if bases else {name: value for kind in kinds.values() for name, value in _DEFAULTS.get(kind, {}).items()}
     for name, check, place in _MODEL:
         if reader.at(place)[0] is not None:  # None is mmseg's word for its default

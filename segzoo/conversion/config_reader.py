@@ -117,6 +117,32 @@ def colours(value: Any) -> tuple[tuple[int, int, int], ...]:
     return tuple((row[0], row[1], row[2]) for row in rows)
 
 
+def numbers(value: Any) -> tuple[float, ...]:
+    values = content(value)
+    if not isinstance(values, list | tuple) or not values or not all(number(one) and one > 0 for one in values):
+        raise ValueError("a list of positive numbers")
+    return tuple(map(float, values))
+
+
+def indices(value: Any) -> tuple[int, ...] | None:
+    """Blocks counted from 0; None for -1, which is mmseg's word for the last one alone."""
+    values = content(value)
+    values = (values,) if type(values) is int else values
+    if not isinstance(values, list | tuple) or not values or not all(type(one) is int for one in values):
+        raise ValueError("the indices of blocks")
+    if tuple(values) == (-1,):
+        return None
+    if min(values) < 0:
+        raise ValueError("indices from 0, or -1")
+    return tuple(values)
+
+
+def word(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("a word")
+    return value
+
+
 def truth(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("True or False")

@@ -12,7 +12,7 @@ from itertools import accumulate, count, takewhile
 
 from segzoo.conversion.misfit import misfit
 from segzoo.errors import ConversionError
-from segzoo.layouts import LAYOUTS
+from segzoo.layouts import LAYOUTS, choices_of
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Buffer, Depths, Rule, indices
 from segzoo.spec import Spec
@@ -46,7 +46,8 @@ class Found:
     def notes(self) -> tuple[str, ...]:
         """How the file was read, in words, where that is not plain."""
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
-        return tuple(filter(None, (outer, *map(self._absence, self.absent), self.unsure)))
+        variants = [f"{one}: another model than with it" for one in self.sections if not self.layout.sections[one]]
+        return tuple(filter(None, (outer, *map(self._absence, self.absent), *variants, self.unsure)))
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -209,7 +210,7 @@ def _sections(layout: Layout, prefix: str, depths: Depths, specs: Mapping[str, S
     # At least one of each: a stage without units still shows its section, so that the error can name what is missing.
     at_least_one = Depths({index: max(depths[index], 1) for index in layout.indices - {"g", "u"}}, depths.units or (1,))
     there = {name for name in layout.sections if name == family.always or not specs.keys().isdisjoint(layout.expand(prefix, at_least_one, (name,)))}
-    for choice in family.choices:
+    for choice in choices_of(family):
         alternatives = [sections for sections in choice if layout.sections.keys() >= set(sections)]
         best = max(alternatives, key=lambda sections: _fit(layout, layout.expand(prefix, depths, sections), specs, positions), default=())
         there = there - {name for sections in choice for name in sections} | set(best)

@@ -53,7 +53,12 @@ def inspect(path: str | Path, at: str | None = None, config: Path | None = None)
         facts |= {"layout": found.layout.name, "sections": found.sections}
         notes += found.notes
         file = measured(opened, found, config=config)
-        facts |= {"geometry": told(file.geometry, {**file.said.starting("backbone"), "decoder": file.said.starting("head")}), "said": file.said}
+        facts |= {
+            "geometry": told(
+                file.geometry, {**file.said.starting("backbone"), "neck": file.said.starting("neck"), "decoder": file.said.starting("head")}
+            ),
+            "said": file.said,
+        }
     except ConversionError as error:
         facts["trouble"] = error.message
     size = opened.path.stat().st_size

@@ -8,7 +8,7 @@ from segzoo.conversion.axes import joint, lengths, measure, shape_of
 from segzoo.conversion.detect import Found, detect
 from segzoo.conversion.fit import layout_of, left_out, refusal
 from segzoo.errors import ConversionError
-from segzoo.layouts import head_of
+from segzoo.layouts import head_of, neck_of
 from segzoo.layouts.family import Geometry
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Buffer, Nested, Rule, axes_of
@@ -152,7 +152,7 @@ def _check_drops(found: Found, drop: Collection[str]) -> None:
 
 def _prefix(target: Layout, kept: Collection[str], asked: str | None) -> str:
     """The prefix to write before the target's names. Raises ConversionError if the one asked for is not possible."""
-    headed = head_of(kept) is not None
+    headed = bool(head_of(kept) or neck_of(kept))
     if asked is None:
         return (target.decoder_prefix if headed else None) or target.prefixes[0]
     if asked not in target.prefixes:

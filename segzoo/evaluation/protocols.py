@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.evaluation.resize import rescaled, resize
-from segzoo.evaluation.windows import Axis, View, axis
+from segzoo.evaluation.windows import Axis, View
 from segzoo.manifest.entries import Protocol
 
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -80,8 +80,8 @@ def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[Vie
         if 0 in sized:
             raise EnvironmentFault(f"too thin: {width}x{height} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
         plain, look = seen(resize(pixels, sized), protocol)
-        rows = windowed(0, plain.shape[0], height, protocol, mode, patch, pixels.device)
-        columns = windowed(1, plain.shape[1], width, protocol, mode, patch, pixels.device)
+        rows = windowed(0, plain.shape[0], height, protocol, mode, patch)
+        columns = windowed(1, plain.shape[1], width, protocol, mode, patch)
         found += [View(rows, columns, flipped, plain, look) for flipped in ((False, True) if flips(mode) else (False,))]
     return found
 
@@ -137,8 +137,8 @@ def _enlarged(image: Tensor, crop: int) -> Tensor:
     return F.interpolate(image[None], (crop, longer) if height < width else (longer, crop), mode="bilinear", align_corners=False)[0]
 
 
-def windowed(side: int, length: int, target: int, protocol: Protocol, mode: str, patch: int, device: torch.device) -> Axis:
-    """The windows along one axis of `length`, and the way of their scores to `target` pixels. `side` is 0 for rows and 1 for columns."""
+def windowed(side: int, length: int, target: int, protocol: Protocol, mode: str, patch: int) -> Axis:
+    """One axis of `length` pixels, `target` at the original size, and its windows. `side` is 0 for rows and 1 for columns."""
     crop, stride = protocol.windows
     pieces = (length, length) if mode == "whole" or crop is None or stride is None else (crop[side], stride[side])
-    return axis(length, target, *pieces, patch, BY[protocol.by].cuts_padding, device)
+    return Axis(length, target, *pieces, patch if BY[protocol.by].cuts_padding else None)

@@ -1,7 +1,7 @@
 """From windows to pixels: crop scores upsampled, averaged where windows overlap, resized to the original size.
 
 These steps (mmseg 1.2.2's EncoderDecoder, rstrudel's `merge_windows`) are linear and treat rows and columns apart.
-Together they are one matrix for the rows and one for the columns. `axis` finds such a matrix by taking the steps
+Together they are one matrix for the rows and one for the columns. `matrix` finds it by taking the steps
 with unit vectors. `bands` applies both to the scores of all patches of all windows, a few rows of pixels at a time,
 so scores at full size exist only where somebody asks for them. Windows are cut when the model takes them, so no image
 exists in floating point as a whole.
@@ -24,12 +24,20 @@ _WIDE_BYTES = 1 << 26  # of patch rows at full width
 class Axis:
     """One axis of an image that is seen through windows.
 
-    `windows` are begin and end of each, in pixels of the resized image; `matrix`, (pixels at the original
-    size, windows x patches), takes the scores of their patches to pixels.
+    `length` are its pixels when resized, `target` those at its original size. `padded` is the multiple to which the model pads a window, where
+    the scores of the padding are cut off, as rstrudel/segmenter does; None where they are squeezed into the window with the others, as mmseg does.
     """
 
-    windows: tuple[tuple[int, int], ...]
-    matrix: Tensor
+    length: int
+    target: int
+    crop: int
+    stride: int
+    padded: int | None = None
+
+    @property
+    def windows(self) -> tuple[tuple[int, int], ...]:
+        """Begin and end of each window, in pixels of the resized image."""
+        return windows(self.length, self.crop, self.stride)
 
 
 @dataclass(frozen=True)
@@ -67,17 +75,20 @@ class View:
 
 @dataclass(frozen=True)
 class Scored:
-    """A view after the model: the scores of all patches of all windows as one grid (rows, c, columns)."""
+    """A view after the model: the scores of all patches of all windows as one grid (rows, c, columns).
 
-    rows: Axis
-    columns: Axis
+    `rows` and `columns` are the matrices (pixels at the original size, windows x patches) that take it to pixels.
+    """
+
+    rows: Tensor
+    columns: Tensor
     flipped: bool
     grid: Tensor
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the image at its original size."""
-        return len(self.rows.matrix), len(self.columns.matrix)
+        return len(self.rows), len(self.columns)
 
 
 def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -88,28 +99,25 @@ def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
 
 
 @lru_cache(1024)
-def axis(length: int, target: int, crop: int, stride: int, patch: int, cuts_padding: bool, device: torch.device) -> Axis:
-    """The windows along an axis of `length`, and the way of their scores to `target` pixels.
-
-    A window that is no multiple of the patch was padded. With `cuts_padding` the scores of the padding are cut
-    off, as rstrudel/segmenter does; else they are squeezed into the window with the others, as mmseg does.
-    """
-    places = windows(length, crop, stride)
+def matrix(axis: Axis, patches: int, device: torch.device) -> Tensor:
+    """The way of the scores along an axis, so many a window, to pixels: (pixels at the original size, windows x patches)."""
+    places = axis.windows
     side = places[0][1] - places[0][0]
-    patches = -(-side // patch)
-    grown = F.interpolate(torch.eye(patches)[None], patches * patch if cuts_padding else side, mode="linear")[0, :, :side]
-    total, seen = torch.zeros(len(places), patches, length), torch.zeros(length)
+    whole = -(-side // axis.padded) * axis.padded if axis.padded else side
+    grown = F.interpolate(torch.eye(patches)[None], whole, mode="linear")[0, :, :side]
+    total, seen = torch.zeros(len(places), patches, axis.length), torch.zeros(axis.length)
     for index, (begin, end) in enumerate(places):
         total[index, :, begin:end] = grown
         seen[begin:end] += 1
-    resized = F.interpolate(total / seen, target, mode="linear")
-    return Axis(places, resized.flatten(0, 1).T.contiguous().to(device))
+    resized = F.interpolate(total / seen, axis.target, mode="linear")
+    return resized.flatten(0, 1).T.contiguous().to(device)
 
 
 def scored(view: View, scores: Tensor) -> Scored:
     """A view with the scores (windows, c, h, w) of its windows' patches."""
     grid = scores.float().unflatten(0, (len(view.rows.windows), len(view.columns.windows))).permute(0, 3, 2, 1, 4)
-    return Scored(view.rows, view.columns, view.flipped, grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1))
+    rows, columns = (matrix(axis, patches, scores.device) for axis, patches in zip((view.rows, view.columns), scores.shape[-2:], strict=True))
+    return Scored(rows, columns, view.flipped, grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1))
 
 
 def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
@@ -123,7 +131,7 @@ def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
     for top in range(0, height, at_once):
         mean: Tensor | None = None
         for one, across in zip(views, wide, strict=True):
-            share = one.rows.matrix[top : top + at_once]
+            share = one.rows[top : top + at_once]
             reached: Sequence[int] = range(share.shape[1])
             if share.device.type == "cpu":  # few of the patches reach a band of rows
                 reached = share.any(0).nonzero()[:, 0].tolist()
@@ -141,7 +149,7 @@ class _Wide:
 
     def __init__(self, view: Scored):
         self.grid = view.grid
-        self.matrix = (view.columns.matrix.flip(0) if view.flipped else view.columns.matrix).T
+        self.matrix = (view.columns.flip(0) if view.flipped else view.columns).T
         whole = 4 * self.grid.shape[0] * self.grid.shape[1] * self.matrix.shape[1] <= _WIDE_BYTES
         self.all = self.grid @ self.matrix if whole or self.grid.device.type != "cpu" else None
         self.rows: list[int] = []

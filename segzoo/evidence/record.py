@@ -43,18 +43,18 @@ class OrNothing:
 
 @dataclass(frozen=True, eq=False)
 class Sized:
-    """A field of a geometry: a size, a word, true or false, null, or a list or an object of these. Each family has fields of its own."""
+    """A field of a geometry: a size, a scale, a word, true or false, null, or a list or an object of these. Each family has fields of its own."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._checked)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        size = {"type": "integer", "minimum": 0, "maximum": _LARGEST_SIZE}
+        size = {"type": "number", "minimum": 0, "maximum": _LARGEST_SIZE}
         return {"anyOf": [size, {"type": "string", "maxLength": _LONGEST_WORD}, {"type": ["boolean", "null", "array", "object"]}]}
 
     def _checked(self, value: object) -> object:
         if not self._fits(value):
-            raise PydanticCustomError("sized", f"expected a whole number from 0 to {_LARGEST_SIZE}, a word, or a list or an object of these")
+            raise PydanticCustomError("sized", f"expected a number from 0 to {_LARGEST_SIZE}, a word, or a list or an object of these")
         return value
 
     def _fits(self, value: object) -> bool:
@@ -62,7 +62,7 @@ class Sized:
             return all(map(self._fits, [*value, *value.values()] if isinstance(value, dict) else value))
         if isinstance(value, str):
             return len(value) <= _LONGEST_WORD and value.isprintable()
-        return value is None or isinstance(value, bool) or (isinstance(value, int) and 0 <= value <= _LARGEST_SIZE)
+        return value is None or isinstance(value, bool) or (isinstance(value, int | float) and 0 <= value <= _LARGEST_SIZE)
 
 
 Natural = Annotated[int, Field(ge=0, le=1 << 53)]

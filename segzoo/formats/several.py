@@ -78,7 +78,7 @@ def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names
         del large[word]
     for word, group in large.items():
         copies = {other for other in large if other != word and alike(large[other], group)}
-        if copies:
+        if copies and 2 * len(group) * (1 + len(copies)) > len(names):  # else two parts of one model that are built alike
             return {f"{start}{one}": large[one] for one in large if one in {word, *copies}}
         own = set(group.values())
         outside = {name.removeprefix(start): name for name in inside if name not in own}

@@ -1,18 +1,21 @@
-"""Which families, heads and layouts there are: the tables, by family and name.
+"""Which families, necks, heads and layouts there are: the tables, by family and name.
 
-A new family is one folder and one line here. A new head is one file in `heads` and one line here.
+A new family is one folder and one line here. A new neck or head is one file in `necks` or `heads` and one line here.
 """
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from segzoo.layouts import vit
-from segzoo.layouts.family import Family, Head
+from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.heads.uper import UPER
 from segzoo.layouts.layout import Layout
+from segzoo.layouts.necks.multilevel import MULTILEVEL
 
 FAMILIES: dict[str, Family] = {}
+NECKS: dict[str, Head] = {}
 HEADS: dict[str, Head] = {}
 LAYOUTS: dict[str, dict[str, Layout]] = {}
 OWN: dict[str, Layout] = {}
@@ -24,17 +27,23 @@ def register_head(head: Head) -> None:
     HEADS[head.name] = head
 
 
+def register_neck(neck: Head) -> None:
+    """Add a kind of neck. Register necks before families, as heads."""
+    NECKS[neck.name] = neck
+
+
 def register(family: Family, tables: Iterable[Layout], own: Layout) -> None:
-    """Add a family with its layouts. `own` has the names of its torch network. Each layout gets the heads that it can hold."""
+    """Add a family with its layouts. `own` has the names of its torch network. Each layout gets the necks and heads that it can hold."""
     FAMILIES[family.name] = family
-    LAYOUTS[family.name] = {layout.name: _with_heads(layout) for layout in tables}
-    OWN[family.name] = _with_heads(own)
+    LAYOUTS[family.name] = {layout.name: _with_parts(layout) for layout in tables}
+    OWN[family.name] = _with_parts(own)
 
 
-def _with_heads(layout: Layout) -> Layout:
-    """The layout with one more section for each head that its library names."""
-    held = {head.section: head.rules[layout.heads] for head in HEADS.values() if layout.heads is not None and layout.heads in head.rules}
-    return replace(layout, sections={**layout.sections, **held}, spellings=tuple(map(_with_heads, layout.spellings)))
+def _with_parts(layout: Layout) -> Layout:
+    """The layout with one more section for each neck and head that its library names."""
+    parts = (*NECKS.values(), *HEADS.values())
+    held = {part.section: part.rules[layout.heads] for part in parts if layout.heads is not None and layout.heads in part.rules}
+    return replace(layout, sections={**layout.sections, **held}, spellings=tuple(map(_with_parts, layout.spellings)))
 
 
 class _Names(Collection[str]):
@@ -61,13 +70,39 @@ def all_layouts() -> list[Layout]:
     return [layout for layouts in LAYOUTS.values() for layout in layouts.values()]
 
 
+def choices_of(family: Family) -> tuple[Alternatives, ...]:
+    """The alternatives of a family's files: its own, and at most one neck and one head."""
+    return (*family.choices, *(((), *((part.section,) for part in parts.values())) for parts in (NECKS, HEADS)))
+
+
+def neck_of(sections: Collection[str]) -> Head | None:
+    """The neck that a file with these sections has; None without one."""
+    return next((neck for neck in NECKS.values() if neck.section in sections), None)
+
+
 def head_of(sections: Collection[str]) -> Head | None:
     """The head that a file with these sections has; None without one."""
     return next((head for head in HEADS.values() if head.section in sections), None)
 
 
+register_neck(MULTILEVEL)
 register_head(MASK)
 register_head(LINEAR)
+register_head(UPER)
 register(vit.VIT, vit.TABLES, vit.OWN)
 
-__all__ = ["FAMILIES", "HEADS", "LAYOUTS", "NAMES", "OWN", "all_layouts", "head_of", "register", "register_head"]
+__all__ = [
+    "FAMILIES",
+    "HEADS",
+    "LAYOUTS",
+    "NAMES",
+    "NECKS",
+    "OWN",
+    "all_layouts",
+    "choices_of",
+    "head_of",
+    "neck_of",
+    "register",
+    "register_head",
+    "register_neck",
+]

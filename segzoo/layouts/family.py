@@ -15,14 +15,19 @@ Axes = Mapping[str, int]
 Alternatives = tuple[tuple[str, ...], ...]
 
 
-class HeadGeometry(Protocol):
-    """A head's sizes: a frozen dataclass. `hidden` names the fields that may show in no tensor."""
+class NeckGeometry(Protocol):
+    """A neck's sizes: a frozen dataclass. `hidden` names the fields that may show in no tensor."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     hidden: ClassVar[tuple[str, ...]]
 
     @property
     def kind(self) -> str: ...
+
+
+class HeadGeometry(NeckGeometry, Protocol):
+    """A head's sizes."""
+
     @property
     def classes(self) -> int: ...
 
@@ -43,6 +48,8 @@ class Geometry(Protocol):
     @property
     def classes(self) -> int | None: ...
     @property
+    def neck(self) -> NeckGeometry | None: ...
+    @property
     def decoder(self) -> HeadGeometry | None: ...
 
 
@@ -51,8 +58,8 @@ G = TypeVar("G", bound=Geometry)
 
 def bare(geometry: G) -> G:
     """A geometry without its `hidden` and `left_over` fields: two files with equal bare geometries are alike."""
-    decoder = geometry.decoder and replace(geometry.decoder, **dict.fromkeys(geometry.decoder.hidden))
-    return replace(geometry, **dict.fromkeys((*geometry.hidden, *geometry.left_over)), decoder=decoder)
+    parts = {name: part and replace(part, **dict.fromkeys(part.hidden)) for name, part in (("neck", geometry.neck), ("decoder", geometry.decoder))}
+    return replace(geometry, **dict.fromkeys((*geometry.hidden, *geometry.left_over)), **parts)
 
 
 def told(geometry: G, facts: Mapping[str, Any]) -> G:
@@ -61,10 +68,9 @@ def told(geometry: G, facts: Mapping[str, Any]) -> G:
     def known(sizes: Any, of: Mapping[str, Any]) -> dict[str, Any]:
         return {name: of.get(name) for name in sizes.hidden if getattr(sizes, name) is None}
 
-    decoder = geometry.decoder
-    if decoder is not None and facts.get("decoder"):
-        decoder = replace(decoder, **known(decoder, facts["decoder"]))
-    return replace(geometry, **known(geometry, facts), decoder=decoder)
+    there = {name: part for name, part in (("neck", geometry.neck), ("decoder", geometry.decoder)) if part is not None}
+    parts = {name: replace(part, **known(part, facts[name])) for name, part in there.items() if facts.get(name)}
+    return replace(geometry, **known(geometry, facts), **parts)
 
 
 def differences(expected: Geometry, measured: Geometry) -> str:
@@ -79,7 +85,8 @@ class Reference:
 
     `library` is the name to import, `title` the name to print. `layout` is the layout that the reference reads; the torch network gets
     the same tensors by way of the layout `network`. Both are layouts that people convert to, so that a wrong rule in either shows.
-    `limit` says why the reference cannot judge some files of the family.
+    `limit` says why the reference cannot judge some files of the family. `also` names sections without tensors that the reference can do
+    without what they say is not there, though files of its layout always have it.
     """
 
     library: str
@@ -87,6 +94,7 @@ class Reference:
     layout: str
     network: str
     limit: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,7 @@ class Family:
 
     def says_nothing(self, rules: Collection[Rule]) -> bool:
         """Whether a section of these rules may be absent and mean the same: every tensor that it holds has a neutral number."""
-        return all(self.neutral_of(name) is not None for rule in rules for name in rule.holds)
+        return bool(rules) and all(self.neutral_of(name) is not None for rule in rules for name in rule.holds)
 
     def idle_of(self, canonical: str) -> str | None:
         """Why a canonical tensor may be dropped; None where it may not."""
@@ -190,24 +198,26 @@ class Family:
 
 @dataclass(frozen=True)
 class Head:
-    """A kind of head.
+    """A kind of head, or of neck, which stands between backbone and head.
 
     `section` is the name of the section with its tensors. `rules` maps each library to the rules of that section; a layout names its
     library in `Layout.heads`.
-    `measure` makes a head's geometry of the axes' sizes.
-    `record` is the head in a manifest: a dataclass of plain fields with a method `geometry(backbone)`, which is given the backbone's record.
+    `measure` makes its geometry of the axes' sizes.
+    `record` is the head or neck in a manifest: a dataclass of plain fields with a method `geometry(backbone)`, which is given the backbone's record.
     `describe` fills the record's fields from a measured geometry; None stands for what no tensor shows.
-    `eps` is what its layer norms have; None where it has none.
+    `eps` is what its layer norms have; None where it has none. `usual` has the fields that no tensor shows and that are the same in all
+    that are known.
     """
 
     name: str
     title: str
     section: str
     rules: Mapping[str, tuple[Rule, ...]] = field(repr=False)
-    measure: Callable[[Axes, Depths], HeadGeometry]
+    measure: Callable[[Axes, Depths], Any]
     record: type
     describe: Callable[[Any], dict[str, Any]]
     eps: float | None = None
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The records of a manifest that differ by family or by head, built from the registries.
+"""The records of a manifest that differ by family, by neck or by head, built from the registries.
 
-A new family or head brings its own dataclass of sizes, and needs no change here.
+A new family, neck or head brings its own dataclass of sizes, and needs no change here.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,21 +11,27 @@ from typing import Any, ClassVar, Literal, get_type_hints
 from pydantic import GetCoreSchemaHandler, create_model, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from segzoo.layouts import FAMILIES, HEADS
+from segzoo.layouts import FAMILIES, HEADS, NECKS
 from segzoo.manifest.artifact import Record
-from segzoo.manifest.fields import Layers, Pair, Positive, Side, Text, alternatives
+from segzoo.manifest.fields import Index, Layers, Pair, Positive, Side, Text, alternatives
 
 _OF = {
     int: Side,
     float: Positive,
+    bool: bool,
     str: Text,
+    str | None: Text | None,
     int | None: Side | None,
     float | None: Positive | None,
     tuple[int, ...]: tuple[Side, ...],
+    tuple[int, ...] | None: tuple[Index, ...] | None,
+    tuple[float, ...]: tuple[Positive, ...],
     tuple[str, ...]: tuple[Text, ...],
     int | tuple[int, int]: Side | Pair,
 }
-"""The manifest's type for each type of a dataclass field: numbers are greater than 0, and none so large that a table of it fills the memory."""
+"""The manifest's type for each type of a dataclass field: numbers are greater than 0, but for indices, and none so large that a table of it
+fills the memory.
+"""
 _LAYERS = {"depth": Layers, "depths": tuple[Layers, ...], "units": tuple[Layers, ...]}  # the fields that count layers
 
 
@@ -90,4 +96,5 @@ class Tagged:
 
 SIZES = Tagged("family", lambda: {name: family.sizes for name, family in FAMILIES.items()}, default="vit")
 BACKBONE = Tagged("family", lambda: {name: family.backbone for name, family in FAMILIES.items()}, default="vit")
+NECK = Tagged("kind", lambda: {name: neck.record for name, neck in NECKS.items()})
 HEAD = Tagged("kind", lambda: {name: head.record for name, head in HEADS.items()})

@@ -12,7 +12,7 @@ from segzoo.datasets.sample import Sample
 from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
-from segzoo.manifest.built import BACKBONE, HEAD, SIZES
+from segzoo.manifest.built import BACKBONE, HEAD, NECK, SIZES
 from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Sides, Text, Url
 from segzoo.manifest.labelling import Folders, Labels
 from segzoo.manifest.strict_yaml import Where
@@ -190,6 +190,7 @@ class Model(Record):
     licence: Text | None = None
     checkpoint: Artifact
     backbone: Annotated[Any, BACKBONE]
+    neck: Annotated[Any, NECK] = None
     head: Annotated[Any, HEAD]
     protocol: Protocol
     reported: Reported | None = None
@@ -221,7 +222,7 @@ class Model(Record):
     @property
     def resample(self) -> str:
         """The interpolation by which the model's own program resizes position embeddings to another grid."""
-        return "bilinear" if self.protocol.by == "rstrudel" else "bicubic"
+        return getattr(self.backbone, "resample", None) or ("bilinear" if self.protocol.by == "rstrudel" else "bicubic")
 
 
 Entry = Backbone | Model
@@ -237,4 +238,5 @@ def geometry_of(entry: Entry) -> Geometry:
     if not isinstance(entry, Model):
         return entry.geometry.facts.geometry()
     backbone = entry.backbone.facts
-    return backbone.geometry(entry.head.facts.geometry(backbone))
+    geometry = backbone.geometry(entry.head.facts.geometry(backbone))
+    return replace(geometry, neck=entry.neck.facts.geometry(backbone)) if entry.neck else geometry

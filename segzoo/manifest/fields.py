@@ -104,6 +104,7 @@ Count = Annotated[int, Field(gt=0, le=10**9)]
 Bytes = Annotated[int, Field(gt=0, le=1 << 53)]
 Side = Annotated[int, Field(gt=0, le=_LARGEST_SIDE)]  # of an image, a tensor, a grid
 Layers = Annotated[int, Field(gt=0, le=1000)]  # each has tensors of its own
+Index = Annotated[int, Field(ge=0, lt=1000)]  # of a layer
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Colour = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(gt=0, lt=1)]

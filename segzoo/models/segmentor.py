@@ -1,6 +1,7 @@
-"""A segmentation model: a backbone and a head, from an image to class scores at the image's size."""
+"""A segmentation model: a backbone, perhaps a neck, and a head, from an image to class scores at the image's size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from segzoo.errors import ConversionError
 from segzoo.layouts.family import Family, Geometry
 from segzoo.models import BACKBONES
 from segzoo.models.heads import HEADS
+from segzoo.models.necks import NECKS
 from segzoo.models.seen import Seen
 
 
@@ -21,14 +23,15 @@ class Segmenter(nn.Module):
     The backbone may pad the image. The scores, padding included, are resized to the size without it, as MMSegmentation does.
     """
 
-    def __init__(self, backbone: nn.Module, decode_head: nn.Module):
+    def __init__(self, backbone: nn.Module, neck: nn.Module | None, decode_head: nn.Module):
         super().__init__()
         self.backbone = backbone
+        self.neck = neck
         self.decode_head = decode_head
 
     @property
     def stride(self) -> int:
-        """Pixels from one score to the next."""
+        """Pixels from one token of the backbone to the next."""
         return int(self.backbone.stride)  # type: ignore[arg-type]
 
     @property
@@ -46,8 +49,9 @@ class Segmenter(nn.Module):
         return self.backbone.features(image, layers)  # type: ignore[operator]
 
     def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor:
-        """Scores of the patches, (b, classes, H/p, W/p): what `forward` resizes."""
-        return self.decode_head(self.backbone(image, seen), seen)
+        """Scores of the patches, or at another size that the neck and head have: (b, classes, h, w), what `forward` resizes."""
+        features = self.backbone(image, seen)
+        return self.decode_head(features if self.neck is None else self.neck(features, seen), seen)
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         seen = {} if seen is None else seen
@@ -58,9 +62,7 @@ class Segmenter(nn.Module):
 
 def build_backbone(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray], **options: Any) -> nn.Module:
     """A backbone alone, filled with these tensors: names of the family's `OWN` layout without a prefix. See `build`."""
-    with torch.device("meta"):
-        module = BACKBONES[family.name](geometry, tensors, **options)
-    return _filled(module, tensors)
+    return _filled(empty(family, replace(geometry, neck=None, decoder=None), tensors, **options), tensors)
 
 
 def build(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray], *, head_eps: float | None = None, **options: Any) -> nn.Module:
@@ -70,13 +72,17 @@ def build(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray],
     Loading is strict: each parameter is filled once and no tensor is left over. Weights become float32 or stay wider.
     Raises ConversionError if the tensors do not fit, or if a fact that decides the result is not known, such as the heads.
     """
-    if geometry.decoder is None:
-        return build_backbone(family, geometry, tensors, **options)
+    return _filled(empty(family, geometry, tensors, head_eps=head_eps, **options), tensors)
+
+
+def empty(family: Family, geometry: Geometry, tensors: Collection[str], *, head_eps: float | None = None, **options: Any) -> nn.Module:
+    """The model of this geometry on torch's meta device: names and shapes, no numbers. `tensors` are the names that it will hold. See `build`."""
     with torch.device("meta"):
         backbone = BACKBONES[family.name](geometry, tensors, **options)
-        head = HEADS[geometry.decoder.kind](geometry.decoder, backbone, head_eps)
-        module = Segmenter(backbone, head)
-    return _filled(module, tensors)
+        if geometry.decoder is None:
+            return backbone
+        neck = NECKS[geometry.neck.kind](geometry.neck, backbone) if geometry.neck else None
+        return Segmenter(backbone, neck, HEADS[geometry.decoder.kind](geometry.decoder, neck or backbone, head_eps))
 
 
 def _filled(module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:

@@ -15,6 +15,7 @@ from segzoo.vocabulary import LARGEST_RECEIPT, RECEIPT, WEIGHTS
 from segzoo.zoo.zoo import Zoo
 
 T = TypeVar("T")
+_ADE = ("ade", "ade20k")
 
 
 def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T]) -> dict[str, T]:
@@ -26,15 +27,28 @@ def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T])
         return dict(among)
     if not names:
         raise UsageError("nothing named", hint=f"name one or more of {', '.join(among)}; or give --all")
-    for name in names:
-        if name not in among:
-            raise _unknown(zoo, name, among)
-    return {name: among[name] for name in names}
+    named = {name: known_name(name, among) for name in names}
+    if unknown := next((name for name, found in named.items() if found is None), None):
+        raise _unknown(zoo, unknown, among)
+    return {found: among[found] for found in named.values() if found is not None}
+
+
+def known_name(name: str, among: Mapping[str, T]) -> str | None:
+    """The entry of this name, or the one whose name has the same words in another order: `upernet-vit-b` is `vit-b-upernet`. None if there is none.
+
+    ADE20K may be named, as in `segformer-b2-ade`, though the names of its models leave it out.
+    """
+    if name in among:
+        return name
+    words = [word for word in name.split("-") if word not in _ADE]
+    found = [one for one in among if sorted(one.split("-")) == sorted(words)]
+    return found[0] if len(found) == 1 and len(words) > 1 else None
 
 
 def resolve_one(zoo: Zoo, name: str, among: Mapping[str, T]) -> T:
     """The entry of this name. For an unknown name raises NotFoundError with the nearest name."""
-    return resolve(zoo, [name], False, among)[name]
+    (entry,) = resolve(zoo, [name], False, among).values()
+    return entry
 
 
 def _unknown(zoo: Zoo, name: str, among: Mapping[str, Any]) -> NotFoundError:

@@ -45,7 +45,7 @@ def disagreements(read: Checkpoint, entry: Entry) -> Iterator[str]:
     """Where a file says something else of itself than the manifest does, whose word is taken."""
     parts = {"backbone": entry.backbone if isinstance(entry, Model) else entry.geometry}
     if isinstance(entry, Model):
-        parts |= {"head": entry.head, "protocol": entry.protocol}
+        parts |= {"neck": entry.neck, "head": entry.head, "protocol": entry.protocol}
     for name, fact in read.said.facts.items():
         section, _, side = name.partition(".")
         value = entry.eps if name == "backbone.eps" else getattr(parts.get(section), side, None)

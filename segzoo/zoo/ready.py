@@ -28,7 +28,7 @@ class Ready(Segmenter):
     """
 
     def __init__(self, made: Loaded):
-        super().__init__(made.module.backbone, made.module.decode_head)  # type: ignore[arg-type]
+        super().__init__(made.module.backbone, made.module.neck, made.module.decode_head)  # type: ignore[arg-type]
         self.name, self.like = made.name, made.like
         self.protocol: Protocol = made.protocol
         self.classes: Mapping[str, tuple[int, int, int]] = made.classes

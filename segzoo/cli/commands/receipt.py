@@ -100,12 +100,12 @@ def show(choice: Choice, name: str, in_toto: bool, as_json: bool) -> None:
 
 def _path(zoo: Zoo, source: str) -> Path:
     """The receipt of a name in the zoo, or a file."""
-    from segzoo.zoo.names import resolve_one
+    from segzoo.zoo.names import resolve
 
     if Path(source).suffix == ".json" or Path(source).is_file():
         return Path(source)
-    resolve_one(zoo, source, zoo.manifest.entries)
-    return zoo.receipt_of(source)
+    (name,) = resolve(zoo, [source], False, zoo.manifest.entries)
+    return zoo.receipt_of(name)
 
 
 def none_yet(zoo: Zoo) -> NotFoundError:

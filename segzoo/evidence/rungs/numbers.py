@@ -1,7 +1,7 @@
 """The fourth rung: does the torch backbone compute what an independent reference computes?"""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from segzoo.errors import ConversionError, Skip
 from segzoo.evidence.check import Check, proved
 from segzoo.evidence.ladder import Climb
 from segzoo.extras import lacking
-from segzoo.layouts import LAYOUTS, OWN, head_of
+from segzoo.layouts import LAYOUTS, OWN, head_of, neck_of
 from segzoo.layouts.layout import Layout
 
 
@@ -28,7 +28,9 @@ def check_numbers(climb: Climb) -> Check:
     for module in ("torch", reference.library):
         if fault := lacking(module):
             raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
-    if refusal(file.found, LAYOUTS[file.family.name][reference.layout]):
+    named, network = (LAYOUTS[file.family.name][name] for name in (reference.layout, reference.network))
+    read = replace(named, sections=dict.fromkeys(reference.also, ()) | dict(named.sections))
+    if refusal(file.found, read):
         return Check("numbers", "n/a", "n/a", reference.limit)
     basis = climb.basis
     if known := climb.known("numbers", basis):
@@ -39,11 +41,11 @@ def check_numbers(climb: Climb) -> Check:
 
     climb.setting.said(f"comparing with {reference.title}", 0, None)
     eps, theirs = climb.entry.eps, REFERENCES[file.family.name]
-    own = _in_layout(reference.network, file)
+    own = _in_layout(network, file)
     if file.found.absent:  # biases, which the network always has
         own = {**_in_layout(OWN[file.family.name], file), **own}
     model = build_backbone(file.family, file.geometry, own, eps=eps)
-    tensors, image = _in_layout(reference.layout, file), probe(file.family.image(file.geometry))
+    tensors, image = _in_layout(read, file), probe(file.family.image(file.geometry))
     found = differences(model, theirs.intermediates, tensors, image, eps)
     worst = {dtype: max(one.relative for one in found if one.dtype == dtype) for dtype in ("float64", "float32")}
     if wrong := next((one for one in found if not one.passed), None):
@@ -57,8 +59,8 @@ def check_numbers(climb: Climb) -> Check:
     return Check("numbers", "passed", proved("numbers", facts), detail, facts, basis)
 
 
-def _in_layout(to: str | Layout, file: Checkpoint) -> Mapping[str, np.ndarray]:
+def _in_layout(to: Layout, file: Checkpoint) -> Mapping[str, np.ndarray]:
     """The backbone's tensors under the names that a layout writes. The file itself may use another spelling or prefix."""
-    head = head_of(file.found.sections)
-    steps = plan(file.weights.specs, to, found=file.found, heads=file.geometry.heads, drop=[head.section] if head else [])
+    parts = [part.section for part in (neck_of(file.found.sections), head_of(file.found.sections)) if part]
+    steps = plan(file.weights.specs, to, found=file.found, heads=file.geometry.heads, drop=parts)
     return dict(run(steps, file.weights))

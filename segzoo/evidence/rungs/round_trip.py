@@ -32,8 +32,10 @@ def check_round_trip(climb: Climb) -> Check:
         return known
     refuse_not_finite(file.weights)
     back = {name: _back_from(name, file) for name in _admissible(file)}
+    if not back:
+        return Check("round trip", "n/a", "n/a", f"no other layout has a place for {file.geometry}")
     covered = {key for keys in back.values() for key in keys}
-    alone = sorted({section for section in file.found.sections if covered.isdisjoint(file.found.keys(section))})
+    alone = sorted({section for section in file.found.sections if (keys := file.found.keys(section)) and covered.isdisjoint(keys)})
     detail = f"by way of {', '.join(back)}: {len(covered)} of {len(file.weights)} tensors, the same bit for bit"
     detail += f" ({', '.join(alone)}: in this layout only)" if alone else ""
     facts: dict[str, Any] = {"by_way_of": {name: len(keys) for name, keys in back.items()}, "tensors": len(covered), "in_this_layout_only": alone}

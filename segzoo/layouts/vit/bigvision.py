@@ -38,7 +38,6 @@ _BLOCKS = (
     *affine(f"{_BLOCK}/LayerNorm_1", "blocks.{i}.norm2", "d", names="/scale /bias"),
     *_mlp(_BLOCK, "blocks.{i}"),
 )
-_NORM = affine("{p}Transformer/encoder_norm", "norm", "d", names="/scale /bias")
 
 
 def _scanned(rule: Rule) -> Rule:
@@ -59,7 +58,8 @@ BIGVISION = Layout(
             Rule("{p}pos_embedding", ("pos.grid",), "1 n d"),
         ),
         "class token": (Rule("{p}cls", ("cls",), "1 1 d"),),
-        "encoder": (*_BLOCKS, *_NORM),
+        "encoder": _BLOCKS,
+        "final norm": affine("{p}Transformer/encoder_norm", "norm", "d", names="/scale /bias"),
         "pooling head": (
             Rule("{p}MAPHead_0/probe", ("pool.probe",), "1 1 d"),
             *_attention("{p}MAPHead_0", "pool"),
@@ -70,4 +70,4 @@ BIGVISION = Layout(
         "classifier": affine("{p}head", "head", "r classes -> classes r", "classes", _NAMES),
     },
 )
-BIGVISION = replace(BIGVISION, spellings=(replace(BIGVISION, sections={**BIGVISION.sections, "encoder": (*map(_scanned, _BLOCKS), *_NORM)}),))
+BIGVISION = replace(BIGVISION, spellings=(replace(BIGVISION, sections={**BIGVISION.sections, "encoder": tuple(map(_scanned, _BLOCKS))}),))

@@ -9,9 +9,12 @@ from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, describe
 from segzoo.layouts.vit.variants import ASIDE, VARIANTS
 from segzoo.spec import Spec
 
-# A file has one alternative of each list: a stem, and what stands before the patch embedding.
+# A file has one alternative of each list: a stem, what stands before the patch embedding, and what comes after the last block.
 STEMS = (("stem",), ("stem without class position", "class token"), ("stem without class position",), ("distilled stem",))
 ROOTS = ((), ("residual root",), ("residual network",))
+WITHOUT_NORM = "no final norm"
+NORMS = (("final norm",), (WITHOUT_NORM,))
+"""A layout that has a place for files without the final norm names this empty section. In all others the norm must be there."""
 ESSENTIAL = {
     "stem": "a class token with a position of its own",
     "stem without class position": "positions for the patches only",
@@ -20,6 +23,8 @@ ESSENTIAL = {
     "residual root": "the root of a ResNet before its patch embedding",
     "residual network": "a ResNet before its patch embedding",
     "encoder": "an encoder",
+    "final norm": "a norm after its last block",
+    WITHOUT_NORM: "no norm after its last block",
 }
 """Sections without which a backbone is another model, in words. A target that has no place for one of them is refused."""
 
@@ -79,7 +84,7 @@ VIT = Family(
     summary=_summary,
     kin=("width", "depth", "mlp", "patch"),
     eps_of="AugReg, timm and MMSegmentation",
-    choices=(STEMS, ROOTS),
+    choices=(STEMS, ROOTS, NORMS),
     neutral={"patch.bias": 0, "blocks.*.[qkv].bias": 0, "blocks.*.proj.bias": 0},
     essential=ESSENTIAL,
     variants=VARIANTS,
@@ -93,5 +98,7 @@ VIT = Family(
     positions="pos.grid",
     grid_of=grid_of,
     lying=lying,
-    reference=Reference("jax", "JAX", "augreg", "mmseg", "the JAX reference is of AugReg's models, which have no distillation token"),
+    reference=Reference(
+        "jax", "JAX", "augreg", "mmseg", "the JAX reference is of AugReg's models, which have no distillation token", (WITHOUT_NORM,)
+    ),
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +15,13 @@ class Geometry:
     `rows` is how many rows of positions the grid has. No tensor shows it, and a square number of positions need not be a square grid:
     576 are 24 x 24, or 18 x 32. None stands for a square. `channels` are those of the image. `absent` names biases that the file lacks
     and others have; absent means zero.
+    `final_norm` is whether a norm comes after the last block. `out_indices` are the blocks whose outputs a neck or head takes, counted
+    from 0; None stands for the last one. The norm is in the output of the last block only.
     `residual` is for hybrids: the number of units in each stage of the ResNet before the patch embedding. It is
     empty if there is only the ResNet's root, and None if there is no ResNet.
     """
 
-    hidden: ClassVar[tuple[str, ...]] = ("heads", "rows")
+    hidden: ClassVar[tuple[str, ...]] = ("heads", "rows", "out_indices")
     left_over: ClassVar[tuple[str, ...]] = ("classes", "absent")
 
     width: int
@@ -34,6 +36,9 @@ class Geometry:
     channels: int = 3
     rows: int | None = None
     absent: tuple[str, ...] = ()
+    final_norm: bool = True
+    out_indices: tuple[int, ...] | None = None
+    neck: NeckGeometry | None = None
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -56,11 +61,15 @@ class Geometry:
         if self.channels != 3:
             parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
         parts += [f"no {bias}" for bias in self.absent]
+        parts += ["no final norm"] if not self.final_norm else []
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
-        if self.decoder is not None:
-            parts.append(str(self.decoder))
+        parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
         return ", ".join(parts)
+
+
+RESAMPLES = ("bicubic", "bilinear")
+"""How programs resize position embeddings."""
 
 
 def side_by_side(pair: tuple[int, int]) -> str:
@@ -76,7 +85,8 @@ def _pair(side: int | tuple[int, int]) -> tuple[int, int]:
 class Sizes:
     """A backbone's geometry, as the tensors of its file must show it. `grid` is the side of its grid of positions, or rows and columns.
 
-    `channels` are those of the image, 3 unless given. `absent` names biases that the file lacks.
+    `channels` are those of the image, 3 unless given. `absent` names biases that the file lacks. `final_norm` is whether a norm comes after
+    the last block.
     """
 
     width: int
@@ -88,6 +98,7 @@ class Sizes:
     classes: int | None = None
     channels: int = 3
     absent: tuple[str, ...] = ()
+    final_norm: bool = True
 
     def geometry(self, head: HeadGeometry | None = None) -> Geometry:
         return _geometry(self, _pair(self.grid), head)
@@ -95,9 +106,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class ModelBackbone:
-    """A Segmenter's backbone; `image` is the side in pixels, or height and width, that its position embeddings are for, `classes` are
+    """A model's backbone; `image` is the side in pixels, or height and width, that its position embeddings are for, `classes` are
     those of a classifier that the file still carries, `channels` those of the image, 3 unless given. `absent` names biases that
-    the file lacks, such as `patch bias`.
+    the file lacks, such as `patch bias`. `final_norm` is whether a norm comes after the last block. `out_indices` are the blocks whose outputs
+    a neck or head takes, counted from 0; the last one unless given. `resample` is how positions are resized to another grid: `bicubic` or
+    `bilinear`, as the program of the protocol does unless given.
     """
 
     width: int
@@ -110,6 +123,9 @@ class ModelBackbone:
     classes: int | None = None
     channels: int = 3
     absent: tuple[str, ...] = ()
+    final_norm: bool = True
+    out_indices: tuple[int, ...] | None = None
+    resample: str | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes that do not fit together."""
@@ -117,6 +133,10 @@ class ModelBackbone:
             raise ValueError("image is no multiple of patch")
         if self.width % self.heads:
             raise ValueError("heads do not divide width")
+        if any(not 0 <= index < self.depth for index in self.out_indices or ()):
+            raise ValueError(f"out_indices are not all of 0 to {self.depth - 1}")
+        if self.resample not in (None, *RESAMPLES):
+            raise ValueError(f"resample is none of {', '.join(RESAMPLES)}")
 
     def geometry(self, head: HeadGeometry | None = None) -> Geometry:
         height, width = _pair(self.image)
@@ -125,6 +145,7 @@ class ModelBackbone:
 
 def _geometry(sizes: Sizes | ModelBackbone, grid: tuple[int, int], head: HeadGeometry | None) -> Geometry:
     rows, columns = grid
+    layers = getattr(sizes, "out_indices", None)
     return Geometry(
         sizes.width,
         sizes.depth,
@@ -137,6 +158,8 @@ def _geometry(sizes: Sizes | ModelBackbone, grid: tuple[int, int], head: HeadGeo
         channels=sizes.channels,
         rows=rows if rows != columns else None,
         absent=sizes.absent,
+        final_norm=sizes.final_norm,
+        out_indices=tuple(layers) if layers else None,
     )
 
 
@@ -174,16 +197,17 @@ def _side(pair: tuple[int, int]) -> int | tuple[int, int]:
 def _unusual(geometry: Geometry) -> dict[str, Any]:
     """The fields that a record has only where they say something."""
     fields = {"classes": geometry.classes, "channels": geometry.channels if geometry.channels != 3 else None, "absent": geometry.absent}
-    return {name: value for name, value in fields.items() if value}
+    return {name: value for name, value in fields.items() if value} | ({} if geometry.final_norm else {"final_norm": False})
 
 
 def described_model(geometry: Geometry) -> dict[str, Any]:
-    """The fields of `ModelBackbone` for a measured geometry. eps is None: no tensor shows it."""
+    """The fields of `ModelBackbone` for a measured geometry. eps is None, and so are the indices of several outputs: no tensor shows them."""
     sizes = described(geometry)
     sides = {side: sizes[side] for side in ("width", "depth", "heads", "mlp", "patch")}
     assert geometry.grid is not None  # `described` refuses it
     rows, columns = geometry.grid
-    return sides | {"image": _side((rows * geometry.patch, columns * geometry.patch)), "eps": None} | _unusual(geometry)
+    several: dict[str, Any] = {"out_indices": None} if getattr(geometry.neck or geometry.decoder, "levels", 1) > 1 else {}
+    return sides | {"image": _side((rows * geometry.patch, columns * geometry.patch)), "eps": None} | _unusual(geometry) | several
 
 
 def measured(found: Measured, heads: int | None) -> Geometry:
@@ -221,4 +245,5 @@ def measured(found: Measured, heads: int | None) -> Geometry:
         residual=found.depths.units if "root" in axes else None,
         channels=axes["rgb"] if "root" in axes else axes["chan"],
         absent=found.absent,
+        final_norm="final norm" in found.sections,
     )

@@ -1,14 +1,14 @@
-"""`mmseg`: MMSegmentation's VisionTransformer backbone, and the whole Segmenter, mask or linear (mmseg 1.2.2).
+"""`mmseg`: MMSegmentation's VisionTransformer backbone, and whole models on it, such as Segmenter and UPerNet (mmseg 1.2.2).
 
-A file from `vitjax2mmseg.py` holds the backbone without a prefix. A trained Segmenter holds the backbone
-under `backbone.` and the head under `decode_head.`.
+A file from `vitjax2mmseg.py` holds the backbone without a prefix. A trained model holds the backbone
+under `backbone.`, the neck under `neck.` and the head under `decode_head.`.
 """
 
 from dataclasses import replace
 
-from segzoo.layouts.layout import Layout
+from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.vit.family import VIT
+from segzoo.layouts.vit.family import VIT, WITHOUT_NORM
 
 
 def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
@@ -33,7 +33,7 @@ def attention_bias(key: str, holds: str, width: str, inner: str) -> tuple[Rule, 
 
 MMSEG = Layout(
     name="mmseg",
-    title="MMSegmentation VisionTransformer or Segmenter",
+    title="MMSegmentation VisionTransformer, alone or in a model",
     family=VIT,
     prefixes=("", "backbone."),
     decoder_prefix="backbone.",
@@ -45,13 +45,13 @@ MMSEG = Layout(
             Rule("{p}cls_token", ("cls",), "1 1 d"),
         ),
         "patch bias": (Rule("{p}patch_embed.projection.bias", ("patch.bias",), "d"),),
-        "encoder": (
-            *block("{p}layers.{i}", "blocks.{i}", "d", "e", "m"),
-            *affine("{p}ln1", "norm", "d"),
-        ),
+        "encoder": block("{p}layers.{i}", "blocks.{i}", "d", "e", "m"),
+        "final norm": affine("{p}ln1", "norm", "d"),
+        WITHOUT_NORM: (),
         "attention bias": attention_bias("{p}layers.{i}", "blocks.{i}", "d", "e"),
     },
     optional=frozenset({"patch bias", "attention bias"}),
+    beside=(Beside(("auxiliary_head.",), "auxiliary head", "used in training only", prefix="backbone."),),
     reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
 )
 

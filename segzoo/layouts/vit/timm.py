@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.vit.family import VIT
+from segzoo.layouts.vit.family import VIT, WITHOUT_NORM
 
 _BLOCK = "{p}blocks.{i}"
 _QKV = ("blocks.{i}.q", "blocks.{i}.k", "blocks.{i}.v")
@@ -52,8 +52,9 @@ TIMM = Layout(
             *affine(f"{_BLOCK}.norm2", "blocks.{i}.norm2", "d"),
             *affine(f"{_BLOCK}.mlp.fc1", "blocks.{i}.fc1", "m d", "m"),
             *affine(f"{_BLOCK}.mlp.fc2", "blocks.{i}.fc2", "d m"),
-            *affine("{p}norm", "norm", "d"),
         ),
+        "final norm": affine("{p}norm", "norm", "d"),
+        WITHOUT_NORM: (),
         "qkv bias": (Rule(f"{_BLOCK}.attn.qkv.bias", tuple(f"{part}.bias" for part in _QKV), "(s e) -> s e"),),
         "pooling head": (
             Rule("{p}attn_pool.latent", ("pool.probe",), "1 1 d"),

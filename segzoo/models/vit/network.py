@@ -1,4 +1,4 @@
-"""The Vision Transformer backbone, number for number as MMSegmentation's Segmenter uses it.
+"""The Vision Transformer backbone, number for number as MMSegmentation's Segmenter and UPerNet use it.
 
 Source: mmseg 1.2.2 `mmseg/models/backbones/vit.py` with `patch_bias=True`, which all published
 checkpoints have. Tokens are (b, n, d). The class token is the first. Two of rstrudel/segmenter's checkpoints have
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.vit.geometry import Geometry
+from segzoo.models.made import made
 from segzoo.models.seen import Seen
+from segzoo.models.traced import traced
 
 _KEPT = 64  # how many resized position tables are remembered
 _KEEPING = Lock()  # several threads may use one network
@@ -70,7 +72,8 @@ class PatchEmbedding(nn.Module):
 class VisionTransformer(nn.Module):
     """Image (b, channels, H, W), normalised, to features (b, d, H/p, W/p), rounded up.
 
-    `grid` is rows and columns of the position table.
+    With `out_indices` the features are a tuple: the outputs of these blocks, as in mmseg's `out_indices`. Without a `final_norm` they are
+    as the blocks give them. `grid` is rows and columns of the position table.
     `resample` is how position embeddings are resized to another grid: `bicubic` in MMSegmentation,
     `bilinear` in rstrudel/segmenter.
     """
@@ -88,10 +91,13 @@ class VisionTransformer(nn.Module):
         eps: float = 1e-6,
         distilled: bool = False,
         resample: str = "bicubic",
+        final_norm: bool = True,
+        out_indices: Sequence[int] | None = None,
     ):
         super().__init__()
         self.width, self.stride, self.grid, self.channels = width, patch, grid, channels
         self.resample = resample
+        self.out_indices, self.widths = out_indices, [width] * len(out_indices or (-1,))
         self.extra = 1 + distilled
         self.patch_embed = PatchEmbedding(width, patch, channels)
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
@@ -99,7 +105,9 @@ class VisionTransformer(nn.Module):
             self.dist_token = nn.Parameter(torch.empty(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, grid[0] * grid[1] + self.extra, width))
         self.layers = nn.ModuleList(Block(width, heads, mlp, eps) for _ in range(depth))
-        self.ln1 = nn.LayerNorm(width, eps)
+        if final_norm:
+            self.ln1 = nn.LayerNorm(width, eps)
+        self.final_norm = final_norm
         self._resized: dict[tuple[object, ...], Tensor] = {}
 
     def tokens(self, image: Tensor, seen: Seen | None = None) -> Tensor:
@@ -112,13 +120,16 @@ class VisionTransformer(nn.Module):
         x = seen["after_pos"] = x + self.positions(*patches.shape[-2:])
         for index, block in enumerate(self.layers):
             x = seen[f"block{index}"] = block(x)
-        x = seen["final_norm"] = self.ln1(x)
+        if self.final_norm:
+            x = seen["final_norm"] = self.ln1(x)
         return x
 
-    def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
-        return self._grid(self.tokens(image, seen), image)
+    def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor | tuple[Tensor, ...]:
+        if self.out_indices is None:
+            return self._grid(self.tokens(image, seen), image)
+        return self.features(image, self.out_indices, seen)
 
-    def features(self, image: Tensor, layers: Sequence[int] = (2, 5, 8, 11)) -> tuple[Tensor, ...]:
+    def features(self, image: Tensor, layers: Sequence[int] = (2, 5, 8, 11), seen: Seen | None = None) -> tuple[Tensor, ...]:
         """The grids (b, d, H/p, W/p) after these blocks, in this order; 0 is the first block, -1 the last.
 
         The final norm is in the last block's grid only, as in mmseg's `out_indices`. Raises UsageError for a block that there is not.
@@ -126,9 +137,10 @@ class VisionTransformer(nn.Module):
         depth = len(self.layers)
         if wrong := [layer for layer in layers if not -depth <= layer < depth]:
             raise UsageError(f"layer {wrong[0]}: there are {depth} blocks, 0 to {depth - 1}")
-        seen: Seen = {}
+        seen = {} if seen is None else seen
         self.tokens(image, seen)
-        return tuple(self._grid(seen["final_norm" if layer % depth == depth - 1 else f"block{layer % depth}"], image) for layer in layers)
+        last = "final_norm" if self.final_norm else f"block{depth - 1}"
+        return tuple(self._grid(seen[last if layer % depth == depth - 1 else f"block{layer % depth}"], image) for layer in layers)
 
     def _grid(self, tokens: Tensor, image: Tensor) -> Tensor:
         """Tokens (b, n, d) of an image as a grid (b, d, H/p, W/p), rounded up."""
@@ -146,7 +158,7 @@ class VisionTransformer(nn.Module):
         table = self.pos_embed
         if h * w + self.extra == table.shape[1]:
             return table
-        if table.is_inference() or (torch.is_grad_enabled() and table.requires_grad) or _traced():
+        if table.is_inference() or (torch.is_grad_enabled() and table.requires_grad) or traced():
             return self._resize(h, w)
         key = (h, w, table.device, table.dtype, table.data_ptr(), table._version)
         found = self._resized.get(key)
@@ -166,10 +178,6 @@ class VisionTransformer(nn.Module):
         return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)
 
 
-def _traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-
-
 def vision_transformer(
     geometry: Geometry,
     tensors: Collection[str],
@@ -183,5 +191,5 @@ def vision_transformer(
         raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
     if geometry.grid is None:
         raise ConversionError(f"{geometry.positions} positions are no square grid, and how many rows there are is not known")
-    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid", "channels")}
-    return network(**sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)
+    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid", "channels", "final_norm", "out_indices")}
+    return made(network, **sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)

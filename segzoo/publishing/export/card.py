@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segzoo.evidence.receipt import check_of, facts_of
-from segzoo.layouts import OWN
+from segzoo.layouts import HEADS, OWN
 from segzoo.manifest.entries import THRESHOLD, Backbone, Dataset, Model
-from segzoo.publishing.export.forms import Made
+from segzoo.publishing.export.forms import Made, loader_of
 from segzoo.publishing.markdown import code, fenced, link, prose
 from segzoo.text import legible
 from segzoo.zoo.likeness import Matched
@@ -88,7 +88,8 @@ def _what(matched: Matched, made: Made) -> str:
     if isinstance(matched.entry, Backbone):
         what = f"A Vision Transformer with a classifier of {made.classes} classes" if made.classes else "A Vision Transformer without a classifier"
     else:
-        what = f"A Segmenter with a {matched.entry.head.kind} head, from an image to scores of {matched.entry.head.classes} classes of pixels"
+        head, family = HEADS[matched.entry.head.named], matched.file.family
+        what = f"{head.title} on a {family.title}, from an image to scores of {matched.entry.head.classes} classes of pixels"
     like = f"a file like {code(matched.like)} of segzoo's zoo" if matched.like else "a file of somebody's own"
     named = f"{code(matched.like)} of segzoo's zoo" if matched.fetched and matched.like else like
     return f"{what}: {named}, written by segzoo {made.version} for {_LIBRARY[made.form]}. {sizes[0].upper()}{sizes[1:]}"
@@ -96,7 +97,7 @@ def _what(matched: Matched, made: Made) -> str:
 
 def _use(matched: Matched, made: Made) -> str:
     segmenter = isinstance(matched.entry, Model)
-    output, module = ("scores", "segmenter") if segmenter else ("features", "vit")
+    output, module = "scores" if segmenter else "features", loader_of(matched)
     before, after = _PIXELS if made.pixels else _NO_PIXELS, _labels(matched.entry) if isinstance(matched.entry, Model) else ""
     shown = {
         "hf": _TRANSFORMERS if made.classes else _TRANSFORMERS_FEATURES,

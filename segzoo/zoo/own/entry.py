@@ -12,7 +12,8 @@ from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.said import plain, shown
 from segzoo.datasets.classes import described, fits
 from segzoo.errors import ConversionError, NotFoundError, UsageError
-from segzoo.layouts import HEADS
+from segzoo.layouts import HEADS, NECKS
+from segzoo.layouts.family import Head
 from segzoo.manifest.built import BACKBONE, SIZES
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.entries import Backbone, Model
@@ -139,10 +140,10 @@ def describe_model(file: Checkpoint, path: Path, manifest: Manifest, wishes: Wis
     model = manifest.models[like] if like else None
     made = Description(like)
     backbone = _backbone(file, path, model, wishes, made)
-    head = _head(file, path, model, wishes, backbone, made)
+    parts = _parts(file, path, model, wishes, backbone, made)
     protocol, classes = _protocol(file, path, model, wishes, made), _classes(file, path, manifest, model, wishes, made)
     dataset = classes.pop("dataset", None)
-    made.plain = {"backbone": backbone, "head": head, "protocol": ({"dataset": dataset} if dataset else {}) | protocol, **classes}
+    made.plain = {"backbone": backbone, **parts, "protocol": ({"dataset": dataset} if dataset else {}) | protocol, **classes}
     return made
 
 
@@ -189,23 +190,48 @@ def _adding(side: str) -> str:
     return f"--{side} N to segzoo manifest add"
 
 
-def _head(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, backbone: Mapping[str, Any], made: Description) -> dict[str, Any]:
-    decoder = file.geometry.decoder
-    assert decoder is not None
-    kind = HEADS[decoder.kind]
-    head = kind.describe(decoder)
-    same_kind = model is not None and model.head.named == kind.name
-    same = model if model and same_kind and same_width(file, model) else None
-    facts = _Facts(file, "head", made.like, made)
-    for side in [side for side, value in head.items() if value is None]:
+def _parts(
+    file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, backbone: Mapping[str, Any], made: Description
+) -> dict[str, dict[str, Any]]:
+    """The neck, if there is one, and the head."""
+    found = {}
+    for section, part, kinds in (("neck", file.geometry.neck, NECKS), ("head", file.geometry.decoder, HEADS)):
+        if part is not None:
+            kind = kinds[part.kind]
+            entrys = model and getattr(model, section)
+            same_kind = entrys if entrys and entrys.named == kind.name else None
+            found[section] = {"kind": kind.name} | _part(file, path, section, kind, part, same_kind, model, wishes, backbone, made)
+    return found
+
+
+def _part(
+    file: Checkpoint,
+    path: Path,
+    section: str,
+    kind: Head,
+    part: Any,
+    entrys: Any,
+    model: Model | None,
+    wishes: Wishes,
+    backbone: Mapping[str, Any],
+    made: Description,
+) -> dict[str, Any]:
+    """The fields of a neck or head. `entrys` is that of the entry that facts are taken from, if it is of the same kind."""
+    fields = kind.describe(part)
+    same = entrys if model and entrys and same_width(file, model) else None
+    facts = _Facts(file, section, made.like, made)
+    every = f"as in every {kind.name} {section} known"
+    for side in [side for side, value in fields.items() if value is None]:
         if side == "eps":
-            head[side] = facts.take(side, (model and same_kind and model.head_eps) or None, kind.eps, f"as in every {kind.name} head known")
+            fields[side] = facts.take(side, getattr(entrys, side, None), kind.eps, every)
+        elif side in kind.usual:
+            fields[side] = facts.take(side, getattr(same, side, None), kind.usual[side], every)
         else:
-            head[side] = facts.take(side, getattr(same.head, side) if same else None, backbone.get(side), "as those of the backbone")
-        if head[side] is None:
-            raise _lacks(path, file, f"no tensor shows the {side} of its head", f"say {_way(side, True, wishes)}")
+            fields[side] = facts.take(side, getattr(same, side, None), backbone.get(side), "as those of the backbone")
+        if fields[side] is None:
+            raise _lacks(path, file, f"no tensor shows the {side} of its {section}", f"say {_way(side, True, wishes)}")
     facts.note()
-    return {"kind": kind.name} | head
+    return fields
 
 
 def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes, made: Description) -> dict[str, Any]:

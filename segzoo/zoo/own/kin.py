@@ -53,8 +53,8 @@ def hidden_facts(entry: Entry) -> dict[str, Any]:
     geometry = geometry_of(entry)
     facts = {f"backbone.{name}": getattr(geometry, name) for name in geometry.hidden} | {"backbone.eps": entry.eps}
     if isinstance(entry, Model):
-        head = geometry.decoder
-        facts |= {f"head.{name}": getattr(head, name) for name in head.hidden} if head else {}
+        for section, part in (("neck", geometry.neck), ("head", geometry.decoder)):
+            facts |= {f"{section}.{name}": getattr(part, name) for name in part.hidden} if part else {}
         facts |= {"head.eps": entry.head_eps, "classes": (entry.protocol.dataset, tuple(entry.classes or ()))}
         facts |= {f"protocol.{name}": value for name, value in entry.protocol.plain.items() if name not in ("dataset", "note", "published_scale")}
     return facts
