@@ -34,7 +34,8 @@ _TIMM: Rows = (
     ("backbone.patch", whole, "model_args.patch_size"),
     ("backbone.image", pair, "model_args.img_size"),
 )
-_TIMM_EPS = {"vit": 1e-6, "deit": 1e-6, "deit3": 1e-6, "swin": 1e-5}
+_TIMM_VITS = ("vit", "deit", "deit3")
+_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5}
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
 _EXPORT: Rows = (
     *((f"backbone.{name}", whole, name) for name in ("heads", "width", "depth", "patch")),
@@ -83,10 +84,9 @@ def _of_timm(reader: Reader) -> None:
     kind, _, size = architecture.partition("_") if isinstance(architecture, str) else ("", "", "")
     if kind in _TIMM_EPS:
         reader.facts["backbone.eps"] = Fact(_TIMM_EPS[kind], f"{reader.source}: architecture is timm's {architecture}")
-    if kind in ("vit", "deit", "deit3"):
-        if "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
-            reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
-            reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
+    if kind in _TIMM_VITS and "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
+        reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
+        reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
     for side, name in (("mean", "protocol.mean"), ("std", "protocol.std")):
         reader.take(name, lambda value: _of_255(channels(value)), f"pretrained_cfg.{side}", side)
 

@@ -13,7 +13,7 @@ from support import GOLDEN
 from segzoo.conversion.checkpoint import identify
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
-from segzoo.errors import UsageError
+from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts import OWN
 from segzoo.models.heads import uper
 from segzoo.models.segmentor import build
@@ -88,6 +88,17 @@ def test_a_mask_is_remembered_by_size_and_not_made_of_another():
         half = model.double()(small.double())
     assert half.dtype == torch.float64
     assert near(fresh.numpy(), half.numpy())
+
+
+def test_a_head_of_a_plain_vit_does_not_fit(tmp_path):
+    held = torch.load(GOLDEN / "transformers" / "upernet_swin.pth", weights_only=True)["state_dict"]
+    held = {name: one for name, one in held.items() if name.startswith("backbone.")}
+    held |= {"decode_head.conv_seg.weight": torch.ones(8, 96, 1, 1), "decode_head.conv_seg.bias": torch.ones(8)}
+    torch.save(held, tmp_path / "linear.pth")
+    file = identify(tmp_path / "linear.pth")
+    tensors = dict(run(plan(file.weights.specs, OWN["swin"], found=file.found), file.weights))
+    with pytest.raises(ConversionError, match="the head takes a map of one width, and 4 of 12, 24, 48, 96 come out of the Swin"):
+        build(file.family, file.geometry, tensors)
 
 
 def merged(model, pattern):

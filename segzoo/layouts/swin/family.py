@@ -10,6 +10,7 @@ AUXILIARY = Beside(("auxiliary_head.",), "auxiliary head", "used in training onl
 NORMS = (("final norm",), ("output norms",))
 """A file has a norm after the last stage, or one on each stage's output."""
 
+_SOME_NORMS = "norms on some of the outputs only, as some detectors have"
 VARIANTS = (
     Variant(
         "Swin Transformer V2, whose attention is another one (cosine similarity, positions by an MLP)",
@@ -21,7 +22,8 @@ VARIANTS = (
     Variant("no bias of query, key and value", lacks=("stages.*.[qkv].bias",)),
     Variant("no norm of the patch embedding", lacks=("patch.norm.*",)),
     Variant("no final norm", lacks=("norm.*",)),
-    *(Variant("norms on some of the outputs only, as some detectors have", lacks=(f"norms.[{some}].*",)) for some in ("0", "01")),
+    Variant(_SOME_NORMS, lacks=("norms.0.*",)),
+    Variant(_SOME_NORMS, names=("norm[012].*", "*backbone.norm[012].*", "*hidden_states_norms.*")),
 )
 
 

@@ -33,5 +33,8 @@ HF = Layout(
         "classifier": affine("classifier", "head", "classes d3", "classes"),
     },
     buffers=indices(_BLOCKS, "attention.self.relative_position_index", written=False),
-    beside=(AUXILIARY, *(Beside((f"{one}swin.layernorm.",), "final norm", "its backbone has norms of its own", prefix=one) for one in ("backbone.", ""))),
+    beside=(
+        AUXILIARY,
+        *(Beside((f"{one}swin.layernorm.",), "final norm", "its backbone has norms of its own", prefix=one) for one in ("backbone.", "")),
+    ),
 )

@@ -1,7 +1,7 @@
 """`official`: Microsoft's Swin Transformer, as its classifiers and the backbones of its segmentation and detection programs name it.
 
-timm before 0.9 had the same names. Sources: microsoft/Swin-Transformer `models/swin_transformer.py`, SwinTransformer/Swin-Transformer-Object-Detection
-`mmdet/models/backbones/swin_transformer.py`.
+timm before 0.9 had the same names. Sources: `models/swin_transformer.py` of microsoft/Swin-Transformer, and
+`mmdet/models/backbones/swin_transformer.py` of SwinTransformer/Swin-Transformer-Object-Detection.
 """
 
 from segzoo.layouts.layout import Layout

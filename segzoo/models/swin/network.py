@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.errors import UsageError
+from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.swin.geometry import Geometry
 from segzoo.models.seen import Seen
 
@@ -201,6 +201,15 @@ class SwinTransformer(nn.Module):
         for stage in self.outputs:
             self.add_module(f"norm{stage}", nn.LayerNorm(widths[stage], eps))
 
+    @property
+    def width(self) -> int:
+        """Its one width. Raises ConversionError where there are several: a head of a plain ViT does not fit."""
+        if len(self.widths) > 1:
+            raise ConversionError(
+                f"the head takes a map of one width, and {len(self.widths)} of {', '.join(map(str, self.widths))} come out of the Swin"
+            )
+        return self.widths[0]
+
     def maps(self, image: Tensor, seen: Seen | None = None) -> tuple[Tensor, ...]:
         """The maps with a norm, (b, d, h, w) each. `seen`, if given, collects the named intermediates."""
         seen = {} if seen is None else seen
@@ -212,7 +221,7 @@ class SwinTransformer(nn.Module):
                 seen[f"out{index}"] = getattr(self, f"norm{index}")(x)
                 found.append(seen[f"out{index}"].permute(0, 3, 1, 2))
             if index + 1 < len(self.stages):
-                x = seen[f"merged{index}"] = stage.downsample(x)
+                x = seen[f"merged{index}"] = cast(Merging, stage.downsample)(x)
         return tuple(found)
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> tuple[Tensor, ...] | Tensor:
@@ -220,7 +229,10 @@ class SwinTransformer(nn.Module):
         return found if len(found) > 1 else found[0]
 
     def features(self, image: Tensor, layers: Sequence[int] = (0, 1, 2, 3)) -> tuple[Tensor, ...]:
-        """The maps of these stages, in this order; 0 is the first stage, -1 the last. Raises UsageError for one without a norm, or that there is not."""
+        """The maps of these stages, in this order; 0 is the first stage, -1 the last.
+
+        Raises UsageError for one without a norm, or that there is not.
+        """
         count, found = len(self.stages), dict(zip(self.outputs, self.maps(image), strict=True))
         if wrong := [layer for layer in layers if not -count <= layer < count or layer % count not in found]:
             raise UsageError(f"layer {wrong[0]}: the outputs of this Swin are those of its stages {', '.join(map(str, found))}")

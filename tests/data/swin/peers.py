@@ -26,7 +26,7 @@ def shaken(model, seed):
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point() and not name.endswith("attn_mask"):
-                near = 1 if name.endswith(("norm.weight", "running_var")) or ".norm" in name and name.endswith("weight") else 0
+                near = 1 if name.endswith(("norm.weight", "running_var")) or (".norm" in name and name.endswith("weight")) else 0
                 tensor.copy_(near + 0.3 * torch.rand(tensor.shape, generator=generator) - 0.1)
     return model.eval()
 
