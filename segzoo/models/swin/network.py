@@ -23,14 +23,15 @@ _APART = -100.0  # what mmseg adds to the attention of two tokens that only the 
 
 
 def windows(x: Tensor, side: int) -> Tensor:
-    """Maps (b, h, w, d) of whole windows to windows (b x windows, side x side, d)."""
+    """Maps (b, h, w, d) of whole windows to windows (b, windows, side x side, d)."""
     b, h, w, d = x.shape
-    return x.view(b, h // side, side, w // side, side, d).transpose(2, 3).reshape(-1, side * side, d)
+    return x.view(b, h // side, side, w // side, side, d).transpose(2, 3).reshape(b, -1, side * side, d)
 
 
 def joined(x: Tensor, side: int, h: int, w: int) -> Tensor:
-    """Windows (b x windows, side x side, d) to maps (b, h, w, d)."""
-    return x.view(-1, h // side, w // side, side, side, x.shape[-1]).transpose(2, 3).reshape(-1, h, w, x.shape[-1])
+    """Windows (b, windows, side x side, d) to maps (b, h, w, d)."""
+    b, d = x.shape[0], x.shape[-1]
+    return x.view(b, h // side, w // side, side, side, d).transpose(2, 3).reshape(b, h, w, d)
 
 
 def mask(h: int, w: int, side: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -43,7 +44,7 @@ def mask(h: int, w: int, side: int, shift: int, device: torch.device, dtype: tor
         places = torch.arange(length, device=device)
         return (places >= length - side).int() + (places >= length - shift).int()
 
-    part = windows((3 * parts(h)[:, None] + parts(w)).view(1, h, w, 1), side).squeeze(-1)
+    part = windows((3 * parts(h)[:, None] + parts(w)).view(1, h, w, 1), side)[0, :, :, 0]
     return ((part[:, None, :] != part[:, :, None]).to(dtype) * _APART)[:, None]
 
 
@@ -58,13 +59,13 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, apart: Tensor | None) -> Tensor:
-        """Windows (b x windows, n, d) to the same. `apart` is the mask of one image's windows."""
-        count, n, d = x.shape
-        q, k, v = self.qkv(x).view(count, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        """Windows (b, windows, n, d) to the same. `apart` is the mask of one image's windows."""
+        b, count, n, d = x.shape
+        q, k, v = self.qkv(x).view(b * count, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         bias = self.bias()[None]
         if apart is not None:
-            bias = (bias + apart).repeat(count // len(apart), 1, 1, 1)
-        return self.proj(F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).reshape(count, n, d))
+            bias = (bias + apart).expand(b, -1, -1, -1, -1).flatten(0, 1)
+        return self.proj(F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).reshape(b, count, n, d))
 
     def bias(self) -> Tensor:
         """The table's bias for each pair of tokens, (heads, n, n): for rows `i` and `j` its row `i - j + side - 1`, and so for columns."""
