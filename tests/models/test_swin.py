@@ -101,6 +101,28 @@ def test_a_head_of_a_plain_vit_does_not_fit(tmp_path):
         build(file.family, file.geometry, tensors)
 
 
+@pytest.mark.parametrize("path", ["swin/timm.pth", "swin/official.pth", "transformers/upernet_swin.pth", "transformers/upernet_swin_w12.pth"])
+def test_transformers_computes_every_intermediate_too(path):
+    """At ragged maps, to the last digits of float64; with another eps, or mergings in another order, the two part."""
+    pytest.importorskip("transformers", reason="it is in the extra 'peers'")
+    from segzoo.evidence.rungs.parity import differences, probe
+    from segzoo.models.references import reference_of
+
+    file = identify(GOLDEN / path)
+    head = [section for section in file.found.sections if section == "uper decoder"]
+    tensors = dict(run(plan(file.weights.specs, "hf", found=file.found, drop=head), file.weights))
+    image, reference = probe(file.family.image(file.geometry)), reference_of("swin").intermediates
+    model = built(GOLDEN / path)
+    model = getattr(model, "backbone", model)
+    found = differences(model, reference, tensors, image, 1e-5)
+    assert all(one.passed for one in found)
+    assert max(one.relative for one in found if one.dtype == "float64") < 1e-13
+    assert len(found) == 2 * (1 + sum(file.geometry.depths) + 3 + (4 if file.geometry.output_norms else 1))
+    assert not all(one.passed for one in differences(model, reference, tensors, image, 1e-6))
+    tensors["swin.encoder.layers.1.downsample.norm.bias"] = tensors["swin.encoder.layers.1.downsample.norm.bias"][::-1].copy()
+    assert not all(one.passed for one in differences(model, reference, tensors, image, 1e-5))
+
+
 def merged(model, pattern):
     """The model with the inputs of its mergings in another order."""
     before, after = pattern.split(" -> ")

@@ -1,6 +1,6 @@
 """Swin Transformer as a family: which of its sections are alternatives, and which other Swins no layout has a place for."""
 
-from segzoo.layouts.family import Family, Variant
+from segzoo.layouts.family import Family, Reference, Variant
 from segzoo.layouts.layout import Beside
 from segzoo.layouts.swin.geometry import Geometry, SwinBackbone, SwinSizes, described, described_model, measured
 
@@ -49,5 +49,6 @@ SWIN = Family(
     fixed={"row": 2, "col": 2},
     variants=VARIANTS,
     aside={"*mask_token": "used in pre-training only"},
+    reference=Reference("transformers", "transformers", "hf", "mmseg", "transformers' Swin has no place for it"),
     image=lambda geometry: (29 * geometry.patch, 37 * geometry.patch, geometry.channels),
 )
