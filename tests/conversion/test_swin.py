@@ -185,6 +185,10 @@ ODD = {
         lambda one: {k: v[:24] if k.endswith("bias_table") else v for k, v in one.items()},
         "24 relative positions are those of",
     ),
+    "a huge window": (
+        lambda one: {k: np.ones((65**2, v.shape[1]), np.float16) if k.endswith("bias_table") else v.astype(np.float16) for k, v in one.items()},
+        "a window of 33 x 33 tokens; segzoo takes 32 x 32 at most",
+    ),
     "a width that does not double": (
         lambda one: one | {"layers.0.downsample.reduction.weight": np.ones((12, 16), np.float32)},
         "axis 'd1' is",

@@ -8,6 +8,9 @@ from segzoo.errors import ConversionError
 from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry
 from segzoo.layouts.swin.stages import STAGES
 
+LARGEST = 32
+"""The side of the largest window that is taken for one; published ones are at most 24. An index has the fourth power of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
@@ -145,6 +148,8 @@ def measured(found: Measured, heads: Any) -> Geometry:
         raise ConversionError(f"{origin['heads0']}: the tensors show {_listed(shown)} heads, but {heads} were given")
     if (rows := math.isqrt(axes["table"])) ** 2 != axes["table"] or not rows % 2:
         raise ConversionError(f"{origin['table']}: {axes['table']} relative positions are those of no square window")
+    if (window := (rows + 1) // 2) > LARGEST:
+        raise ConversionError(f"{origin['table']}: a window of {window} x {window} tokens; segzoo takes {LARGEST} x {LARGEST} at most")
     ratio = axes["m0"] // axes["d0"]
     for stage, _ in STAGES:
         width = axes["d0"] << stage
@@ -160,4 +165,4 @@ def measured(found: Measured, heads: Any) -> Geometry:
     if axes["y"] != axes["x"]:
         raise ConversionError(f"{origin['y']}: patches must be square: {axes['y']} is not {axes['x']}")
     norms = "output norms" in found.sections
-    return Geometry(axes["d0"], depths, shown, (rows + 1) // 2, axes["x"], ratio, axes["chan"], norms, axes.get("classes"))
+    return Geometry(axes["d0"], depths, shown, window, axes["x"], ratio, axes["chan"], norms, axes.get("classes"))
