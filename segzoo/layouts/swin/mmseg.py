@@ -40,8 +40,7 @@ MMSEG = Layout(
     beside=(MASKS, AUXILIARY),
     reasons={"classifier": "MMSegmentation's backbone has no classifier"},
 )
-# The names of segzoo's own torch network. It makes its indices itself.
-OWN = replace(MMSEG, name="segzoo's model", buffers=())
+OWN = replace(MMSEG, name="segzoo's model")
 # MMPreTrain's classifiers, and what swin2mmseg.py makes of a classifier: it leaves the name of the final norm.
 MMSEG = replace(
     MMSEG,

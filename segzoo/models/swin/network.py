@@ -51,10 +51,13 @@ def mask(h: int, w: int, side: int, shift: int, device: torch.device, dtype: tor
 class WindowAttention(nn.Module):
     """Multi-head self-attention within windows, with a bias for each pair of relative positions."""
 
+    relative_position_index: Tensor
+
     def __init__(self, width: int, heads: int, side: int):
         super().__init__()
-        self.heads, self.side = heads, side
+        self.heads = heads
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * side - 1) ** 2, heads))
+        self.register_buffer("relative_position_index", torch.empty(side**2, side**2, dtype=torch.int64))
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
@@ -68,10 +71,8 @@ class WindowAttention(nn.Module):
         return self.proj(F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).reshape(b, count, n, d))
 
     def bias(self) -> Tensor:
-        """The table's bias for each pair of tokens, (heads, n, n): for rows `i` and `j` its row `i - j + side - 1`, and so for columns."""
-        side, table = self.side, self.relative_position_bias_table.unflatten(0, (2 * self.side - 1, -1))
-        pairs = table.unfold(0, side, 1).unfold(1, side, 1).flip(-1, -2)  # (rows i, columns i, heads, rows j, columns j)
-        return pairs.permute(2, 0, 1, 3, 4).reshape(self.heads, side * side, side * side)
+        """The table's bias for each pair of tokens, (heads, n, n)."""
+        return self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1).contiguous()
 
 
 class Block(nn.Module):
