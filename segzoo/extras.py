@@ -24,6 +24,7 @@ LIBRARIES = {
     "torch": Extra("torch", "eval"),
     "PIL": Extra("Pillow", "eval"),
     "jax": Extra("jax", "jax"),
+    "transformers": Extra("transformers", "peers"),
     "matplotlib": Extra("matplotlib", "report"),
     "jinja2": Extra("jinja2", "report"),
     "onnx": Extra("onnx", "export"),

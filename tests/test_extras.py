@@ -70,7 +70,7 @@ def test_every_library_of_an_extra_is_in_the_table():
 
     from packaging.requirements import Requirement
 
-    ours = {"eval", "jax", "report", "export"}
+    ours = {"eval", "jax", "report", "export", "peers"}
     found = {one.name for line in requires("segzoo") if (one := Requirement(line)).marker and set(str(one.marker).split('"')) & ours}
     assert {title.title.lower() for title in LIBRARIES.values()} == found - {"segzoo"}
 
@@ -101,7 +101,7 @@ BASE = """
 import sys
 class Refused:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "PIL", "jax", "matplotlib", "jinja2", "onnx", "onnxruntime", "onnxscript"):
+        if name.split(".")[0] in ("torch", "PIL", "jax", "matplotlib", "jinja2", "onnx", "onnxruntime", "onnxscript", "transformers"):
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 sys.meta_path.insert(0, Refused())
 from click.testing import CliRunner

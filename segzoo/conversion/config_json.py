@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segzoo.conversion.config_openmmlab import of_openmmlab
-from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, eps, names, number, pair, take_rows, whole
+from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, counts, eps, indices, names, number, pair, take_rows, whole
 from segzoo.conversion.said import Fact, Said
 
 _TRANSFORMERS: Rows = (
@@ -15,13 +15,27 @@ _TRANSFORMERS: Rows = (
     ("backbone.image", pair, "image_size"),
     ("backbone.eps", eps, "layer_norm_eps"),
 )
+_OF_TYPE: Mapping[str, Rows] = {
+    "swin": (
+        ("backbone.heads", counts, "num_heads"),
+        ("backbone.width", whole, "embed_dim"),
+        ("backbone.depths", counts, "depths"),
+        ("backbone.window", whole, "window_size"),
+        ("backbone.patch", whole, "patch_size"),
+        ("backbone.eps", eps, "layer_norm_eps"),
+    ),
+}
+"""What transformers' config of a backbone says, by its `model_type`, where it has other names than a ViT's."""
+_UPERNET: Rows = (("head.bins", indices, "pool_scales"),)
 _TIMM: Rows = (
-    ("backbone.heads", whole, "model_args.num_heads"),
+    ("backbone.heads", counts, "model_args.num_heads"),
     ("backbone.width", whole, "model_args.embed_dim"),
     ("backbone.depth", whole, "model_args.depth"),
     ("backbone.patch", whole, "model_args.patch_size"),
     ("backbone.image", pair, "model_args.img_size"),
 )
+_TIMM_VITS = ("vit", "deit", "deit3")
+_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5}
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
 _EXPORT: Rows = (
     *((f"backbone.{name}", whole, name) for name in ("heads", "width", "depth", "patch")),
@@ -48,21 +62,31 @@ def of_json(nest: Any, source: str, images: Any = None) -> Said:
     elif reader.at("gelu")[0] is not ABSENT:
         _of_export(reader)
     else:
-        take_rows(reader, _TRANSFORMERS)
+        _of_transformers(reader)
         if isinstance(images, dict):
             reader.facts |= _of_images(images, source.replace("config.json", "preprocessor_config.json"))
     return reader.said
+
+
+def _of_transformers(reader: Reader) -> None:
+    """The config of a model, or of a segmentation model with that of its backbone inside."""
+    inside = "backbone_config." if isinstance(reader.at("backbone_config")[0], dict) else ""
+    kind = reader.at(f"{inside}model_type")[0]
+    rows = _OF_TYPE.get(kind, () if inside else _TRANSFORMERS) if isinstance(kind, str) else _TRANSFORMERS
+    take_rows(reader, tuple((name, check, f"{inside}{place}") for name, check, place in rows))
+    if reader.at("model_type")[0] == "upernet":
+        take_rows(reader, _UPERNET)
 
 
 def _of_timm(reader: Reader) -> None:
     take_rows(reader, _TIMM)
     architecture = reader.at("architecture")[0]
     kind, _, size = architecture.partition("_") if isinstance(architecture, str) else ("", "", "")
-    if kind in ("vit", "deit", "deit3"):
-        reader.facts["backbone.eps"] = Fact(1e-6, f"{reader.source}: architecture is timm's {architecture}")
-        if "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
-            reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
-            reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
+    if kind in _TIMM_EPS:
+        reader.facts["backbone.eps"] = Fact(_TIMM_EPS[kind], f"{reader.source}: architecture is timm's {architecture}")
+    if kind in _TIMM_VITS and "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
+        reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
+        reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
     for side, name in (("mean", "protocol.mean"), ("std", "protocol.std")):
         reader.take(name, lambda value: _of_255(channels(value)), f"pretrained_cfg.{side}", side)
 

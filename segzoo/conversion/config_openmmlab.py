@@ -6,7 +6,7 @@ What the program's own default is counts as said, but only where the config is w
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, eps, indices, names, numbers, pair, truth, whole, word
+from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, counts, eps, indices, names, numbers, pair, truth, whole, word
 from segzoo.conversion.config_text import UNREAD
 from segzoo.conversion.said import Fact, Said
 from segzoo.formats.pickled import content
@@ -14,9 +14,11 @@ from segzoo.formats.pickled import content
 _LONGEST = 200  # characters of a type's name
 _MOST_STEPS = 100
 _MODEL: Rows = (
-    ("backbone.heads", whole, "model.backbone.num_heads"),
+    ("backbone.heads", counts, "model.backbone.num_heads"),
     ("backbone.width", whole, "model.backbone.embed_dims"),
     ("backbone.depth", whole, "model.backbone.num_layers"),
+    ("backbone.depths", counts, "model.backbone.depths"),
+    ("backbone.window", whole, "model.backbone.window_size"),
     ("backbone.patch", whole, "model.backbone.patch_size"),
     ("backbone.image", pair, "model.backbone.img_size"),
     ("backbone.eps", eps, "model.backbone.norm_cfg.eps"),
@@ -30,6 +32,7 @@ _MODEL: Rows = (
 )
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
+    "SwinTransformer": {"backbone.eps": 1e-5},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "MultiLevelNeck": {"neck.scales": (0.5, 1.0, 2.0, 4.0)},
     "UPerHead": {"head.bins": (1, 2, 3, 6)},
@@ -40,6 +43,7 @@ _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
     ("model.backbone.with_cls_token", (True,), "takes the class token away before the first block"),
+    ("model.backbone.qk_scale", (None,), "scales queries by another number"),
     ("model.backbone.output_cls_token", (False,), "gives the class token to the head"),
 )
 """What must stand at a place, if anything stands there, and what the model does else, which segzoo does not do."""

@@ -69,6 +69,14 @@ def whole(value: Any) -> int:
     return value
 
 
+def counts(value: Any) -> int | tuple[int, ...]:
+    """A positive whole number, or one for each stage."""
+    values = content(value)
+    if not isinstance(values, list | tuple):
+        return whole(values)
+    return tuple(map(whole, values))
+
+
 def eps(value: Any) -> float:
     if not number(value) or not 0 < value < 1:
         raise ValueError("a number between 0 and 1")

@@ -201,7 +201,7 @@ def _read_as(layout: Layout, prefix: str, names: _Names, positions: int | None) 
 def _beside(layout: Layout, prefix: str, names: Collection[str]) -> dict[str, Beside]:
     """The names that the layout says are no part of the model."""
     kinds = [one for one in layout.beside if one.prefix in (None, prefix)]
-    return {name: kind for name in names for kind in kinds if name.startswith(kind.starts)}
+    return {name: kind for name in names for kind in kinds if name.startswith(kind.starts) or name.endswith(kind.ends)}
 
 
 def _sections(layout: Layout, prefix: str, depths: Depths, specs: Mapping[str, Spec], positions: int | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import vit
+from segzoo.layouts import swin, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
@@ -90,6 +90,7 @@ register_head(MASK)
 register_head(LINEAR)
 register_head(UPER)
 register(vit.VIT, vit.TABLES, vit.OWN)
+register(swin.SWIN, swin.TABLES, swin.OWN)
 
 __all__ = [
     "FAMILIES",

@@ -11,13 +11,15 @@ from segzoo.layouts.rule import Buffer, Depths, Rule, fill, indices
 class Beside:
     """Tensors that are no part of the model, such as an auxiliary head. They are dropped, and the report gives the reason.
 
-    A name that begins with one of `starts` is beside the model. If `prefix` is given, that holds only for files under this prefix.
+    A name that begins with one of `starts`, or ends with one of `ends`, is beside the model. If `prefix` is given, that holds only for files
+    under this prefix.
     """
 
     starts: tuple[str, ...]
     section: str
     reason: str
     prefix: str | None = None
+    ends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

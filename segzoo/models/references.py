@@ -1,8 +1,12 @@
-"""Which independent references there are, by family. Importing this module needs their libraries."""
+"""Which independent references there are, by family. Each needs its library only when it is asked for."""
 
+from importlib import import_module
 from types import ModuleType
 
-from segzoo.models.vit import reference as vit
-
-REFERENCES: dict[str, ModuleType] = {"vit": vit}
+REFERENCES = {"vit": "segzoo.models.vit.reference", "swin": "segzoo.models.swin.reference"}
 """Each module has two functions, `intermediates` and `remarks`, with the signatures of the plain ViT's."""
+
+
+def reference_of(family: str) -> ModuleType:
+    """The reference of a family. Raises ImportError if its library is not here."""
+    return import_module(REFERENCES[family])

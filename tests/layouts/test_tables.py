@@ -14,7 +14,7 @@ TABLES = [
     (f"{layout.family.name} {layout.name} {index}", table) for layout in all_layouts() for index, table in enumerate((layout, *layout.spellings))
 ]
 ROWS = [(name, rule) for name, table in TABLES for rules in table.sections.values() for rule in rules]
-DEPTHS = Depths(dict.fromkeys("bijlmn", 2), (1, 2))
+DEPTHS = Depths(dict.fromkeys("bijlmnwxyz", 2), (1, 2))
 PRIMES = (2, 3, 5, 7, 11, 13)
 
 

@@ -50,6 +50,6 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             for mirror in value:
                 yield f"{prefix}url", mirror["url"] + (f"  (unverified: {mirror['unverified']})" if "unverified" in mirror else "")
         elif isinstance(value, list):
-            yield f"{prefix}{key}", (" x " if all(isinstance(one, int) for one in value) else ", ").join(map(str, value))
+            yield f"{prefix}{key}", (" x " if len(value) == 2 and all(isinstance(one, int) for one in value) else ", ").join(map(str, value))
         else:
             yield f"{prefix}{key}", str(value)

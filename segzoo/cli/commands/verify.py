@@ -80,7 +80,7 @@ def verify(
     bytes       size and hash of the file
     names       layout, geometry and dtype are those of the manifest
     round trip  to every other layout and back: the same tensors, bit for bit
-    numbers     the torch backbone against a JAX reference, float64 and float32
+    numbers     the torch backbone against a reference, float64 and float32
     mIoU        single scale, compared with the reported figure and, if they are
                 stored, with the pixel counts of each image; on a CPU a seeded
                 subset, which can say 'consistent' but not 'confirmed'.

@@ -36,11 +36,11 @@ def check_numbers(climb: Climb) -> Check:
     if known := climb.known("numbers", basis):
         return known
     from segzoo.evidence.rungs.parity import differences, probe
-    from segzoo.models.references import REFERENCES
+    from segzoo.models.references import reference_of
     from segzoo.models.segmentor import build_backbone
 
     climb.setting.said(f"comparing with {reference.title}", 0, None)
-    eps, theirs = climb.entry.eps, REFERENCES[file.family.name]
+    eps, theirs = climb.entry.eps, reference_of(file.family.name)
     own = _in_layout(network, file)
     if file.found.absent:  # biases, which the network always has
         own = {**_in_layout(OWN[file.family.name], file), **own}

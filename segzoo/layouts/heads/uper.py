@@ -1,4 +1,4 @@
-"""`uper`: UPerHead (Xiao et al., ECCV 2018), under `decode_head.` in mmseg 1.2.2.
+"""`uper`: UPerHead (Xiao et al., ECCV 2018), under `decode_head.` in mmseg 1.2.2 and in transformers' UperNetForSemanticSegmentation.
 
 The axes of its tables: `level{l}` channels into the lateral convolution of level l, `deepest` channels of the last level, `uper` its own channels,
 `c` classes. Canonical names count from the finest level.
@@ -63,25 +63,28 @@ def described(decoder: UPerDecoder) -> dict[str, Any]:
     return {"classes": decoder.classes, "channels": decoder.channels, "levels": decoder.levels, "bins": None}
 
 
-def conv_module(key: str, holds: str, axes: str, width: str) -> tuple[Rule, ...]:
-    """The rules of mmcv's ConvModule with BatchNorm: a convolution without bias, and the norm."""
-    return (Rule(f"{key}.conv.weight", (f"{holds}.conv.weight",), axes), *batch_norm(f"{key}.bn", f"{holds}.norm", width))
+def conv_module(key: str, holds: str, axes: str, width: str, norm: str = "bn") -> tuple[Rule, ...]:
+    """The rules of mmcv's ConvModule with BatchNorm: a convolution without bias, and the norm, by its name."""
+    return (Rule(f"{key}.conv.weight", (f"{holds}.conv.weight",), axes), *batch_norm(f"{key}.{norm}", f"{holds}.norm", width))
 
 
-_MMSEG = (
-    *affine("decode_head.conv_seg", "decoder.conv", "c uper 1 1 -> c uper", "c"),
-    *conv_module("decode_head.psp_modules.{b}.1", "decoder.pyramid.{b}", "uper deepest 1 1 -> uper deepest", "uper"),
-    *conv_module("decode_head.bottleneck", "decoder.pyramid_fusion", "uper pyramid threey threex", "uper"),
-    *conv_module("decode_head.lateral_convs.{l}", "decoder.laterals.{l}", "uper level{l} 1 1 -> uper level{l}", "uper"),
-    *conv_module("decode_head.fpn_convs.{l}", "decoder.levels.{l}", "uper inner threey threex", "uper"),
-    *conv_module("decode_head.fpn_bottleneck", "decoder.fusion", "uper joined threey threex", "uper"),
-)
+def rules(conv: str, norm: str) -> tuple[Rule, ...]:
+    """The rules of an UPerHead. `conv` is a library's name of the last convolution, `norm` that of the norms."""
+    return (
+        *affine(f"decode_head.{conv}", "decoder.conv", "c uper 1 1 -> c uper", "c"),
+        *conv_module("decode_head.psp_modules.{b}.1", "decoder.pyramid.{b}", "uper deepest 1 1 -> uper deepest", "uper", norm),
+        *conv_module("decode_head.bottleneck", "decoder.pyramid_fusion", "uper pyramid threey threex", "uper", norm),
+        *conv_module("decode_head.lateral_convs.{l}", "decoder.laterals.{l}", "uper level{l} 1 1 -> uper level{l}", "uper", norm),
+        *conv_module("decode_head.fpn_convs.{l}", "decoder.levels.{l}", "uper inner threey threex", "uper", norm),
+        *conv_module("decode_head.fpn_bottleneck", "decoder.fusion", "uper joined threey threex", "uper", norm),
+    )
+
 
 UPER = Head(
     name="uper",
     title="UPerNet",
     section="uper decoder",
-    rules={"mmseg": _MMSEG},
+    rules={"mmseg": rules("conv_seg", "bn"), "hf": rules("classifier", "batch_norm")},
     measure=measured,
     record=UPerHead,
     describe=described,

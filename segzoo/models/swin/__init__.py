@@ -1,0 +1,1 @@
+"""Swin Transformer: the torch network, and an independent reference for the numbers rung."""
