@@ -3,7 +3,10 @@
 import io
 import os
 import sys
+import warnings
 from contextlib import suppress
+from types import TracebackType
+from typing import Any
 
 
 def main() -> None:
@@ -15,6 +18,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     interrupt.listen()
+    warnings.showwarning = _show_warning
+    sys.excepthook = _show_bug
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # names and titles may have characters that the terminal cannot encode
@@ -26,7 +31,8 @@ def main() -> None:
         code = end.code if isinstance(end, SystemExit) else 1
         if interrupt.asked() and code:
             if code != Interrupted.exit_code:
-                sys.stderr.write(f"\n{interrupt.said(sys.argv)}\n")
+                with suppress(OSError):  # the terminal may be gone
+                    sys.stderr.write(f"\n{interrupt.said(sys.argv)}\n")
             interrupt.exit_now()
         if isinstance(end, OSError) and end.filename is None:  # an error of one of our own files names it
             from segzoo.cli.ending import FULL
@@ -34,6 +40,18 @@ def main() -> None:
             if end.errno in FULL:
                 give_up_output(end)
         raise
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    from segzoo.cli.terminal.failure import show_warning
+
+    show_warning(message)
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from segzoo.cli.terminal.failure import show_traceback
+
+    show_traceback(error)
 
 
 def give_up_output(error: OSError) -> None:

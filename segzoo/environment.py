@@ -1,9 +1,10 @@
-"""What the environment says where a caller does not: which manifests to use, and what may be asked of the network."""
+"""What the environment says where a caller does not: which manifests to use, what may be asked of the network, how large pictures may be."""
 
 import os
 
 from segzoo.errors import UsageError
 
+_MOST_PIXELS, _NO_MORE = 1 << 28, 1 << 30  # the latter is where OpenCV ends
 _YES, _NO = ("1", "true", "yes", "on", "t", "y"), ("0", "false", "no", "off", "f", "n", "")
 
 
@@ -20,7 +21,34 @@ def mirrors() -> tuple[str, ...]:
 
 def offline() -> bool:
     """Whether `SEGZOO_OFFLINE` forbids connections. Raises UsageError where it says neither yes nor no."""
-    said = os.environ.get("SEGZOO_OFFLINE", "")
+    return _wanted("SEGZOO_OFFLINE")
+
+
+def netrc() -> bool:
+    """Whether `SEGZOO_NETRC` allows credentials from ~/.netrc. Raises UsageError where it says neither yes nor no."""
+    return _wanted("SEGZOO_NETRC")
+
+
+def deadline() -> int | None:
+    """The seconds in `SEGZOO_DEADLINE` that a download may take. Raises UsageError where it is no whole number from 1 on."""
+    said = os.environ.get("SEGZOO_DEADLINE", "").strip()
+    if said and not (said.isascii() and said.isdecimal() and len(said) < 10 and int(said)):
+        raise UsageError(f"SEGZOO_DEADLINE is {said!r}: expected seconds, a whole number from 1 on")
+    return int(said) if said else None
+
+
+def _wanted(name: str) -> bool:
+    said = os.environ.get(name, "")
     if (word := said.strip().lower()) not in (*_YES, *_NO):
-        raise UsageError(f"SEGZOO_OFFLINE is {said!r}: expected {', '.join(_YES[:4])}, or {', '.join(_NO[:4])}")
+        raise UsageError(f"{name} is {said!r}: expected {', '.join(_YES[:4])}, or {', '.join(_NO[:4])}")
     return word in _YES
+
+
+def most_pixels() -> int:
+    """How many pixels a picture may have: `SEGZOO_MOST_PIXELS`, else 16384 x 16384. Raises UsageError for what is no such number."""
+    said = os.environ.get("SEGZOO_MOST_PIXELS", "").strip()
+    if not said:
+        return _MOST_PIXELS
+    if not (said.isascii() and said.isdigit() and len(said) < 12 and 0 < int(said) <= _NO_MORE):
+        raise UsageError(f"SEGZOO_MOST_PIXELS is {said!r}: expected a number of pixels from 1 to {_NO_MORE}")
+    return int(said)

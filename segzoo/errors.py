@@ -13,23 +13,25 @@ SegzooError            1  a fault of segzoo itself
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
 class SegzooError(Exception):
     """The base of all errors that a user is meant to read: a message says what went wrong, a hint what to do.
 
-    `elsewhere` is True where several processes raise the same error and another one reports it.
+    `lines` are those of the message, the first one and those `below` it. A new line in a name or in a server's answer begins no line: it is
+    shown as an escape. `elsewhere` is True where several processes raise the same error and another one reports it.
     """
 
     exit_code = 1
     elsewhere = False
 
-    def __init__(self, message: str, hint: str | None = None):
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, hint: str | None = None, *, below: Sequence[str] = ()):
+        self.lines = (message, *below)
+        self.message = "\n".join(self.lines)
         self.hint = hint
+        super().__init__(self.message)
 
 
 class UsageError(SegzooError):

@@ -6,6 +6,9 @@ RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
 STATUSES = ("passed", "failed", "skipped", "n/a")
 """What can come of a rung."""
 
+VERDICTS = ("confirmed", "refuted", "consistent", "inconsistent", "undecided")
+"""What counts may say of a reported mIoU."""
+
 MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole")
 """How an image is evaluated: single scale, the two forms of multi-scale and flip, or in one piece."""
 
@@ -35,3 +38,6 @@ SERVERS = ("ade20k", "cityscapes")
 
 RECEIPT = "segzoo-receipt/3"
 """The schema of a receipt."""
+
+LARGEST_RECEIPT = 1 << 26
+"""Bytes of a receipt. The largest of ADE20K has 58 MB: four modes, 2,000 images, and all of the 150 classes in each."""

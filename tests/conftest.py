@@ -26,7 +26,7 @@ def _clean(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path_factory.mktemp("home")))
     for name in ("XDG_CACHE_HOME", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("RECEIPTS", "ZOO", "OFFLINE", "MIRROR"):
+    for name in ("RECEIPTS", "ZOO", "OFFLINE", "MIRROR", "DEADLINE", "NETRC"):
         monkeypatch.delenv(f"SEGZOO_{name}", raising=False)
 
 

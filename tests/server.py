@@ -1,9 +1,10 @@
 """A small real HTTP server on 127.0.0.1 whose behaviours are a table: path to what is sent there."""
 
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import SHUT_RDWR, socket
+from socket import SHUT_RDWR, SO_LINGER, SOL_SOCKET, socket
 from threading import Barrier, Event, Lock, Thread
 from time import sleep
 
@@ -22,6 +23,7 @@ class Server(ThreadingHTTPServer):
         self.stopping = Event()
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.connections: set[socket] = set()
+        self.to_reset: set[socket] = set()
 
     def process_request(self, request, client_address) -> None:
         self.connections.add(request)
@@ -29,7 +31,11 @@ class Server(ThreadingHTTPServer):
 
     def shutdown_request(self, request) -> None:
         self.connections.discard(request)
-        super().shutdown_request(request)
+        if request in self.to_reset:  # without a good bye
+            self.to_reset.discard(request)
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
 
     def hang_up(self) -> None:
         """End the connections on which a client may ask again."""
@@ -48,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.table[self.path](self)
         except ConnectionError:  # the client has left, as it may
             self.close_connection = True
+
+    do_CONNECT = do_GET  # as a proxy is asked for a tunnel
 
     def log_message(self, *_) -> None:
         pass
@@ -131,6 +139,32 @@ def stalling(data: bytes, length: int) -> Send:
         body(data, length=length)(handler)
         handler.wfile.flush()
         handler.server.stopping.wait()
+
+    return send
+
+
+class Flood:
+    """These bytes, then `piece` again and again, with `pause` seconds before each, until nobody listens. `sent` counts bytes."""
+
+    def __init__(self, first: bytes, piece: bytes, pause: float = 0.0):
+        self.first, self.piece, self.pause, self.sent = first, piece, pause, 0
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        handler.wfile.write(self.first)
+        while not handler.server.stopping.wait(self.pause):
+            handler.wfile.write(self.piece)
+            self.sent += len(self.piece)
+
+
+def reset(first: bytes) -> Send:
+    """These bytes, and the connection is reset."""
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(first)
+        handler.close_connection = True
+        handler.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        handler.server.to_reset.add(handler.connection)
 
     return send
 

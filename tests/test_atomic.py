@@ -5,13 +5,14 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support import slow_after
 
-from segzoo.atomic import give_name, part_file, replacing
+from segzoo.atomic import abandoned, alone, give_name, part_file, replacing, sweep
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.formats import suffixes
 
@@ -123,6 +124,7 @@ def test_a_full_disk(before, tmp_path):
 
 WRITES = """
 import resource, signal, sys
+from contextlib import contextmanager
 from pathlib import Path
 from segzoo.atomic import replacing
 from segzoo.errors import EnvironmentFault
@@ -154,3 +156,186 @@ def test_a_disk_that_fills_while_weights_are_written(suffix, limit, before, tmp_
     assert (done.returncode, done.stderr) == (0, "")
     assert f"target{suffix}: not written: File too large" in done.stdout
     assert listing(folder) == kept
+
+
+HOLDS = """
+import sys, time
+from contextlib import contextmanager
+from pathlib import Path
+from segzoo.atomic import replacing, whole_folder
+with {begin}(Path(sys.argv[1])) as part:
+    (part / "inside" if {folder} else part).write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+KINDS = [("replacing", False), ("whole_folder", True)]
+
+
+@contextmanager
+def writing(begin, folder, target):
+    """A process that has begun to write, and does not end by itself."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDS.format(begin=begin, folder=folder), target], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"writing\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("begin", "folder"), KINDS)
+@pytest.mark.parametrize("label", ["target", "n" * 200, "[a-z]*\n", ".x.0123abcd"])
+def test_a_part_that_no_process_holds_goes(begin, folder, label, tmp_path):
+    with writing(begin, folder, tmp_path / label):
+        there = listing(tmp_path)
+        assert sorted(Path(name).parts[0][-5:] for name in there) == [".held", ".part"]
+        assert (abandoned(tmp_path), sweep(tmp_path), sweep(tmp_path, label), listing(tmp_path)) == ([], [], [], there)
+    (left,) = abandoned(tmp_path)
+    assert sweep(tmp_path, "another") == []
+    assert listing(tmp_path) == there
+    assert sweep(tmp_path, label) == [left]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("begin", "folder"), KINDS)
+def test_the_next_writer_removes_it(begin, folder, tmp_path):
+    with writing(begin, folder, tmp_path / "target") as killed, writing(begin, folder, tmp_path / "other"):
+        killed.kill()
+        killed.wait()
+        assert len(list(tmp_path.iterdir())) == 4
+        with replacing(tmp_path / "third") as part:
+            part.write_bytes(b"new")
+        assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".held", ".part"]
+        assert len(list(tmp_path.glob(".other.*"))) == 2
+
+
+@pytest.mark.parametrize("name", [".target.0123abcd.part", ".target.0123abcd.held"])
+def test_what_has_half_of_the_pair(name, tmp_path):
+    """A locked file without a part is done for. A part that nobody ever locked may be in use for a day."""
+    (tmp_path / name).write_bytes(b"")
+    assert bool(sweep(tmp_path)) == name.endswith("held")
+    (tmp_path / name).touch()
+    os.utime(tmp_path / name, (1, 1))
+    assert sweep(tmp_path) == [tmp_path / ".target.0123abcd.part"]
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["target.part", ".target.part", ".target.0123abcd.part.txt", ".target.0123ABCD.part", ".0123abcd.part"])
+def test_other_files_stay(name, tmp_path):
+    (tmp_path / name).write_bytes(b"somebody's")
+    os.utime(tmp_path / name, (1, 1))
+    assert sweep(tmp_path) == []
+    assert listing(tmp_path) == {name: b"somebody's"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links and pipes")
+@pytest.mark.parametrize("end", ["part", "held"])
+def test_links_and_pipes_among_the_parts(end, tmp_path):
+    """In a folder that others may write to: nothing hangs, nothing behind a link is touched."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_bytes(b"kept")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / f".link.0123abcd.{end}").symlink_to(tmp_path / "precious")
+    (folder / f".file.0123abcd.{end}").symlink_to(tmp_path / "precious" / "file")
+    os.mkfifo(folder / f".pipe.0123abcd.{end}")
+    if end == "part":
+        for name in ("link", "file", "pipe"):
+            (folder / f".{name}.0123abcd.held").touch()
+    with replacing(folder / "target") as part:
+        part.write_bytes(b"new")
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".part") == []
+    assert (tmp_path / "precious" / "file").read_bytes() == b"kept"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs files of two users")
+def test_the_parts_of_others_stay(tmp_path):
+    for end in ("part", "held"):
+        (tmp_path / f".target.0123abcd.{end}").touch()
+        os.chown(tmp_path / f".target.0123abcd.{end}", 12345, 12345)
+    assert sweep(tmp_path) == []
+
+
+def test_writers_and_sweepers_at_once(tmp_path):
+    """A sweep between a file and its lock, or between its lock and its part, takes nothing away."""
+    code = """
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from segzoo import atomic
+folder, number = Path(sys.argv[1]), sys.argv[2]
+for turn in range(300):
+    atomic.sweep(folder)
+    with atomic.replacing(folder / number) as part:
+        part.write_text(f"{number} {turn}")
+    with atomic.whole_folder(folder / f"{number}.{turn}") as part:
+        (part / "file").write_text(number)
+"""
+    running = [subprocess.Popen([sys.executable, "-c", code, tmp_path, str(number)], stderr=subprocess.PIPE, text=True) for number in range(4)]
+    assert [process.communicate()[1] for process in running] == [""] * 4
+    assert {(tmp_path / str(number)).read_text() for number in range(4)} == {f"{number} 299" for number in range(4)}
+    assert len(list(tmp_path.glob("*.*/file"))) == 1200
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_where_locks_do_not_work_age_decides(tmp_path, monkeypatch):
+    """As on Lustre without flock, where the call itself fails."""
+
+    def refuse(descriptor, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with replacing(tmp_path / "target") as part:
+        part.write_bytes(b"new")
+        assert sweep(tmp_path) == []
+    assert listing(tmp_path) == {"target": b"new"}
+    for end in ("part", "held"):
+        (tmp_path / f".target.0123abcd.{end}").touch()
+    assert sweep(tmp_path) == []
+    for end in ("part", "held"):
+        os.utime(tmp_path / f".target.0123abcd.{end}", (1, 1))
+    assert len(sweep(tmp_path)) == 1
+    assert listing(tmp_path) == {"target": b"new"}
+
+
+COUNTS = """
+import sys, time
+from pathlib import Path
+from segzoo.atomic import alone, sweep
+path, turns = Path(sys.argv[1]), int(sys.argv[2])
+for _ in range(turns):
+    with alone(path):
+        before = int(path.read_text())
+        time.sleep(0.001)
+        path.write_text(str(before + 1))
+    sweep(path.parent)
+if not turns:
+    with alone(path):
+        print("alone", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_one_process_at_a_time_changes_a_file(tmp_path):
+    """A process that is killed keeps nobody out, and the file that it locked does not stay."""
+    path = tmp_path / "counter"
+    path.write_text("0")
+    killed = subprocess.Popen([sys.executable, "-c", COUNTS, path, "0"], stdout=subprocess.PIPE)
+    assert killed.stdout.readline() == b"alone\n"
+    assert [one.name for one in tmp_path.glob(".*")] == [".counter.00000000.held"]
+    running = [subprocess.Popen([sys.executable, "-c", COUNTS, path, "40"], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert sweep(tmp_path) == []
+    assert path.read_text() == "0"
+    killed.kill()
+    killed.communicate()
+    assert [process.communicate()[1] for process in running] == [""] * 4
+    assert listing(tmp_path) == {"counter": b"160"}
+
+
+def test_a_process_that_does_not_end_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("segzoo.atomic._LONGEST_WAIT", 0.1)
+    with alone(tmp_path / "file"):
+        with pytest.raises(EnvironmentFault, match=r"another process has held it for 0\.1 s"), alone(tmp_path / "file"):
+            pytest.fail("there are two at once")
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []

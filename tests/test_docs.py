@@ -194,7 +194,7 @@ def test_functions_that_a_page_names_are_in_the_file_that_it_names(page):
 
 def test_receipts_are_described_field_by_field():
     schema = json.loads(packaged("receipt.schema.json").read_text())
-    for field in (*schema["properties"], *schema["$defs"]["CheckRecord"]["properties"]):
+    for field in (*schema["properties"], *schema["$defs"]["ScoreCheck"]["properties"], *schema["$defs"]["ModeFacts"]["properties"]):
         assert f"`{field}`" in PAGES["docs/concepts/receipts.md"], field
     assert f"`{schema['properties']['schema']['const']}`" in PAGES["docs/concepts/receipts.md"]
 

@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
+from packaging.requirements import Requirement
 
 from segzoo.cli import EPILOG, main
 from segzoo.manifest.document import load_manifest, packaged
@@ -60,7 +62,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
 def test_the_source_distribution_holds_what_its_tests_read(tmp_path):
     with tarfile.open(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path)))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"README.md", "CONTRIBUTING.md", "zoo.yaml", "mkdocs.yml", "docs/index.md", "docs/commands.py", "examples/quickstart.py"} <= names
+    assert {"README.md", "CONTRIBUTING.md", "SECURITY.md", "zoo.yaml", "mkdocs.yml", "docs/index.md", "docs/commands.py", "examples/quickstart.py"} <= names
 
 
 def test_the_readmes_table_is_the_zoo():
@@ -88,3 +90,14 @@ def test_the_gate_runs_the_readmes_test_command():
     gate = (ROOT / ".ci" / "run").read_text()
     assert "grep -m 1 -E '^pip install .*pytest$' README.md" in gate
     assert '    eval "$tests"\n    pytest -m slow\n' in gate
+
+
+def test_the_lowest_versions_that_the_gate_installs_are_those_that_pyproject_allows():
+    """Pillow stands for the extras: torch is too large to be installed twice, and no test that needs no torch needs the others."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["eval"]]
+    bounds = {one.name: {(part.operator, part.version) for part in one.specifier} for one in map(Requirement, lines)}
+    minima = [Requirement(line) for line in (ROOT / "minima.txt").read_text().splitlines() if not line.startswith("#")]
+    lowest = {one.name: {(">=", part.version) for part in one.specifier} for one in minima}
+    assert bounds | lowest == bounds
+    assert bounds.keys() - lowest.keys() == {"torch"}

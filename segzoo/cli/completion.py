@@ -20,7 +20,9 @@ class ZooName(click.ParamType[str]):
         self.kinds, self.or_file = kinds, or_file
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        items = [CompletionItem(name, help=title) for name, title in self._entries(ctx) if name.startswith(incomplete)]
+        from segzoo.text import brief
+
+        items = [CompletionItem(name, help=brief(title)) for name, title in self._entries(ctx) if name.startswith(incomplete)]
         return with_files(incomplete, items) if self.or_file else items
 
     def _entries(self, ctx: click.Context) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,11 +29,12 @@ def config_option(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class Choice:
-    """The values of `--zoo`, `--offline` and `--mirror`. Where they are not given, the environment decides."""
+    """The values of `--zoo`, `--offline`, `--mirror` and `--deadline`. Where they are not given, the environment decides."""
 
     zoos: tuple[str, ...] = ()
     offline: bool | None = None
     mirrors: tuple[str, ...] = ()
+    deadline: int | None = None
 
     @property
     def zoo(self) -> tuple[str, ...]:
@@ -44,14 +44,16 @@ class Choice:
     @property
     def option(self) -> str:
         """The chosen manifests as they stand in a command that the user is told to give next, with a space after them."""
-        return "".join(f"--zoo {shlex.quote(zoo)} " for zoo in self.zoo)
+        from segzoo.text import quoted
+
+        return "".join(f"--zoo {quoted(zoo)} " for zoo in self.zoo)
 
     def open(self) -> Zoo:
         """The chosen manifests, opened. With -v, entries that an earlier manifest hides are named, once a program."""
         from segzoo.cli.terminal.show import tell
         from segzoo.zoo.zoo import open_zoo
 
-        zoo = open_zoo(self.zoo, self.offline, self.mirrors)
+        zoo = open_zoo(self.zoo, self.offline, self.mirrors, self.deadline)
         told = click.get_current_context().meta
         if verbosity() and not told.get(_TOLD):
             told[_TOLD] = True
@@ -95,16 +97,18 @@ def with_program_options(command: click.Command) -> click.Command:
 
 
 def network_options(command: Command) -> Command:
-    """`--offline` and `--mirror`, which every command that may fetch has."""
+    """`--offline`, `--mirror` and `--deadline`, which every command that may fetch has."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         context.obj = replace(context.obj or Choice(), **{parameter.name or "": value})
 
     offline = "Open no connection. SEGZOO_OFFLINE=1 stands for it."
     mirror = "Address to try first, followed by the file's published name; may be given again. SEGZOO_MIRROR stands for it."
+    deadline = "Longest time for one file; by default 300, and 1 more for every 32 kB. SEGZOO_DEADLINE stands for it."
     options = (
         click.option("--offline", is_flag=True, default=None, help=offline, callback=remember, expose_value=False),
         click.option("--mirror", "mirrors", multiple=True, metavar="URL", help=mirror, callback=remember, expose_value=False),
+        click.option("--deadline", type=click.IntRange(1), metavar="SECONDS", help=deadline, callback=remember, expose_value=False),
     )
     for option in options:
         command = option(command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from segzoo.cli.options import Choice
 from segzoo.cli.terminal.progress import byte_progress
 from segzoo.errors import NotFoundError
+from segzoo.regular import no_file
 from segzoo.vocabulary import WEIGHTS
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def weights(choice: Choice, source: str) -> Path:
 def refuse_missing(source: str) -> None:
     """Raises NotFoundError for what can only be a file and is not there, at once: the manifest need not be opened for that."""
     path = Path(source)
+    if not path.is_dir() and (error := no_file(path)):
+        raise error
     address = source.startswith(("http://", "https://"))  # the error for an address says what to do with it
     if not address and not path.exists() and (path.name != source or path.suffix.lower() in WEIGHTS):
         raise NotFoundError(f"{source}: no such file", hint="a name of the zoo stands for its file: segzoo list shows them")

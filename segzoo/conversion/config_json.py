@@ -103,7 +103,7 @@ def _of_images(images: Mapping[str, Any], source: str) -> dict[str, Fact]:
     """Mean and deviation for pixels from 0 to 255."""
     reader = Reader(dict(images), source)
     factor = reader.at("rescale_factor")[0] if images.get("do_rescale", True) is not False else 1
-    factor = factor if number(factor) and factor > 0 else 1 / 255
+    factor = factor if number(factor) and factor > 1e-6 else 1 / 255
     for side, name, none in (("mean", "protocol.mean", 0.0), ("std", "protocol.std", 1.0)):
         if images.get("do_normalize", True) is False:
             reader.facts[name] = Fact((none / factor,) * 3, f"{source}: do_normalize is False")

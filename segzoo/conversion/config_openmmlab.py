@@ -11,6 +11,8 @@ from segzoo.conversion.config_text import UNREAD
 from segzoo.conversion.said import Fact, Said
 from segzoo.formats.pickled import content
 
+_LONGEST = 200  # characters of a type's name
+_MOST_STEPS = 100
 _MODEL: Rows = (
     ("backbone.heads", counts, "model.backbone.num_heads"),
     ("backbone.width", whole, "model.backbone.embed_dims"),
@@ -66,7 +68,7 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
         if value is UNREAD:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
         elif value is not ABSENT and value not in right:
-            reader.unlike.append(f"{source}: {place} is {value!r}: the model's program {what}")
+            reader.unlike.append(f"{source}: {place} is {_told(value)}: the model's program {what}")
     steps = _pipeline(reader)
     _windows(reader)
     _scale(reader, steps, bases)
@@ -79,8 +81,13 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
 
 
 def _kind(value: Any) -> str:
-    """The last part of a type's name."""
-    return value.rpartition(".")[2] if isinstance(value, str) else ""
+    """The last part of a type's name; a long text is no name."""
+    return value.rpartition(".")[2] if isinstance(value, str) and len(value) <= _LONGEST else ""
+
+
+def _told(value: Any) -> str:
+    """A value for people. A nest is not written out: its parts may repeat one another without end."""
+    return repr(value) if isinstance(value, bool | int | float) else f"a {type(value).__name__}"
 
 
 def _datasets(reader: Reader) -> Iterator[str]:
@@ -101,7 +108,7 @@ def _pipeline(reader: Reader) -> list[Mapping[str, Any]] | None:
         return None
     steps: list[Mapping[str, Any]] = []
     left = list(value)
-    while left and len(steps) < 1000:
+    while left and len(steps) < _MOST_STEPS:
         step = content(left.pop(0))
         if not isinstance(step, dict):
             reader.notes.append(f"{reader.source}: a step of {place} would have to be computed, and is not read")

@@ -6,9 +6,14 @@ from typing import Any
 from segzoo.conversion.config_text import UNREAD
 from segzoo.conversion.said import Fact, Said
 from segzoo.formats.pickled import content
+from segzoo.text import legible
 
 ABSENT = object()
 Check = Callable[[Any], Any]
+_MOST = 1 << 31  # sizes and pixel values are smaller
+_MOST_CHANNELS = 1000
+_MOST_CLASSES = 1 << 16
+_LONGEST = 1000  # characters of a name
 
 
 class Reader:
@@ -55,12 +60,12 @@ class Reader:
 
 
 def number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST < value < _MOST  # NaN is not between the two
 
 
 def whole(value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError("a positive whole number")
+    if type(value) is not int or not 0 < value < _MOST:
+        raise ValueError("a positive whole number, not too large")
     return value
 
 
@@ -82,30 +87,37 @@ def pair(value: Any) -> tuple[int, int]:
     """One or two sizes. A list with one pair in it is that pair."""
     value = value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list | tuple) else value
     sides = (value, value) if type(value) is int else value
-    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise ValueError("one or two positive whole numbers")
+    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(type(side) is int and 0 < side < _MOST for side in sides):
+        raise ValueError("one or two positive whole numbers, not too large")
     return (sides[0], sides[1])
 
 
 def channels(value: Any) -> tuple[float, ...]:
     values = content(value)
     values = (values,) if number(values) else values
-    if not isinstance(values, list | tuple) or not values or not all(map(number, values)):
+    if not isinstance(values, list | tuple) or not 0 < len(values) <= _MOST_CHANNELS or not all(map(number, values)):
         raise ValueError("one number, or one for each channel")
     return tuple(map(float, values)) * (3 if len(values) == 1 else 1)
 
 
 def names(value: Any) -> tuple[str, ...]:
     values = content(value)
-    if not isinstance(values, list | tuple) or not values or not all(isinstance(one, str) and one.strip() for one in values):
+    if not isinstance(values, list | tuple) or not 0 < len(values) <= _MOST_CLASSES or not all(map(_name, values)):
         raise ValueError("a list of names")
-    if len(set(values)) < len(values):
+    shown = tuple(map(legible, values))
+    if len(set(shown)) < len(shown):
         raise ValueError("a list of names without one that is there twice")
-    return tuple("".join(letter if letter.isprintable() else " " for letter in one) for one in values)
+    return shown
+
+
+def _name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST and bool(value.strip())
 
 
 def colours(value: Any) -> tuple[tuple[int, int, int], ...]:
-    rows = [content(row) for row in values] if isinstance(values := content(value), list | tuple) else []
+    values = content(value)
+    known = isinstance(values, list | tuple) and 0 < len(values) <= _MOST_CLASSES
+    rows = [content(row, 3) for row in values] if known else []
     if not rows or not all(
         isinstance(row, list | tuple) and len(row) == 3 and all(type(one) is int and 0 <= one <= 255 for one in row) for row in rows
     ):

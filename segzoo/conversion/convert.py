@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from time import perf_counter
 
+from segzoo.atomic import sweep_once
 from segzoo.conversion.axes import measure
 from segzoo.conversion.checkpoint import Checkpoint, Positions, identified
 from segzoo.conversion.computed import cast, regridded
@@ -15,7 +16,7 @@ from segzoo.conversion.misfit import needed
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.conversion.positions import METHODS
 from segzoo.conversion.run import check_buffers
-from segzoo.conversion.write import Progress, write
+from segzoo.conversion.write import Progress, Written, write, written_before
 from segzoo.errors import ConversionError, UsageError, one_of
 from segzoo.formats import Weights, naming, open_weights, writer
 from segzoo.formats.arrays import NUMPY_DTYPES
@@ -30,6 +31,7 @@ class Report:
 
     `geometry` is the source's, `made` the target's. `read` and `written` count tensors. `computed` names the steps that
     changed numbers: none unless asked for. `digests` has `tensor_digest` of each tensor written, if they were asked for.
+    `already` is True if the target was there, and held just this.
     """
 
     source: Path
@@ -48,6 +50,7 @@ class Report:
     notes: tuple[str, ...]
     not_finite: tuple[str, ...]
     seconds: float
+    already: bool = False
 
 
 def convert(
@@ -82,16 +85,17 @@ def convert(
     Numbers are moved, not computed, unless `grid` = (h, w) asks for position embeddings of h x w patches, made by
     `resample` (one of `positions.METHODS`), or `dtype` asks for another dtype.
     Every tensor is read back from the finished file and compared before the file takes its name. If there is any
-    error, nothing is left behind. An existing target is replaced only with `force`. `digests` asks for the SHA-256
-    of each tensor. `progress` is called with (what is being done, bytes done, bytes in all).
+    error, nothing is left behind. An existing target is replaced only with `force`; without it, one that holds just what would be
+    written is left as it is. A target that is a link is replaced, not what it points to.
+    `digests` asks for the SHA-256 of each tensor. `progress` is called with (what is being done, bytes done, bytes in all).
 
     Raises NotFoundError, IntegrityError (the source is damaged or unsafe), ConversionError (names or
-    shapes do not fit), UsageError (target exists, unknown suffix), EnvironmentFault (cannot write).
+    shapes do not fit), UsageError (the target is another file, unknown suffix), EnvironmentFault (cannot write).
     """
     started = perf_counter()
     source, target = Path(source), Path(target)
     _check_wishes(to, source_layout, drop, grid, resample, dtype)
-    _check_target(source, target, force)
+    there = _check_target(source, target) and not force
     opened = open_weights(source, at)
     with naming(opened.path):
         sections = [one for one in drop if any(one in layout.sections for layout in all_layouts())]
@@ -106,7 +110,8 @@ def convert(
         made = read.family.lying(made, lies) if (lies := grid or read.grid) else made
     eps = eps or read.said.get("backbone.eps")
     with naming(opened.path):
-        written = write(target, steps, computing, _metadata(steps, made, eps, computed), digests, progress or (lambda doing, done, whole: None))
+        metadata, said = _metadata(steps, made, eps, computed), progress or (lambda doing, done, whole: None)
+        written = (_kept if there else write)(target, steps, computing, metadata, digests, said)
     return Report(
         source,
         target,
@@ -123,8 +128,9 @@ def convert(
         computed,
         (*opened.notes, *read.found.notes, *_said_note(read, heads), *_eps_note(steps, eps), *_filled_note(steps))
         + (tuple(_square_note(read, positions)) if grid else ()),
-        written.not_finite,
+        tuple(written.not_finite),
         perf_counter() - started,
+        written.already,
     )
 
 
@@ -146,15 +152,22 @@ def _check_wishes(
         raise UsageError(f"grid: expected rows and columns, a pair of positive numbers, found {grid!r}")
 
 
-def _check_target(source: Path, target: Path, force: bool) -> None:
-    """Raises UsageError if the target cannot be written, or would be overwritten unasked."""
+def _check_target(source: Path, target: Path) -> bool:
+    """Whether there is a target already. Raises UsageError if it cannot be written."""
     writer(target)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", hint="name the file to write in it")
     if target.exists() and source.exists() and source.samefile(target):
         raise UsageError(f"{target}: source and target are the same file")
-    if (target.exists() or target.is_symlink()) and not force:
-        raise UsageError(f"{target}: exists already", hint="--force, or force=True in Python, replaces it")
+    return target.exists() or target.is_symlink()
+
+
+def _kept(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> Written:
+    """A target that stays as it is. Raises UsageError unless it holds just what would be written."""
+    sweep_once(target.parent)
+    if kept := written_before(target, steps, source, metadata, digests, said):
+        return kept
+    raise UsageError(f"{target}: exists already, and is another file", hint="--force, or force=True in Python, replaces it")
 
 
 def _computing(read: Checkpoint, grid: tuple[int, int] | None, resample: str, dtype: str | None) -> tuple[Weights, dict[str, str]]:
@@ -176,20 +189,21 @@ def _metadata(steps: Plan, made: Geometry, eps: float | None, computed: Mapping[
 
 def _set_aside(opened: Weights, patterns: Collection[str]) -> tuple[Weights, list[str]]:
     """The weights without the tensors that fit a pattern, and the names of these tensors. Raises ConversionError for a pattern that fits none."""
-    aside: list[str] = []
+    aside: dict[str, None] = {}
     for pattern in patterns:
         fitting = [name for name in opened.specs if fnmatchcase(name, pattern)]
         if not fitting:
             raise ConversionError(
                 f"'{pattern}' cannot be dropped: no section and no tensor has this name", hint="segzoo inspect FILE --keys lists them"
             )
-        aside += [name for name in fitting if name not in aside]
-    return replace(opened, specs={name: spec for name, spec in opened.specs.items() if name not in aside}), aside
+        aside |= dict.fromkeys(fitting)
+    return replace(opened, specs={name: spec for name, spec in opened.specs.items() if name not in aside}), list(aside)
 
 
 def _refuse_needed(aside: Collection[str], read: Checkpoint, force: bool) -> None:
     """Raises ConversionError for a tensor that is to be left out although the forward pass may need it."""
-    if not force and (lost := [name for name in aside if needed(name, read.found)]):
+    need = set() if force else needed(aside, read.found)
+    if lost := [name for name in aside if name in need]:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         raise ConversionError(
             f"{lost[0]}{more}: not left out, since the forward pass may need it: without it this would be another model",

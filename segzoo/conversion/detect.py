@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import accumulate, count, takewhile
 
 from segzoo.conversion.misfit import misfit
 from segzoo.errors import ConversionError
@@ -15,8 +17,10 @@ from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Buffer, Depths, Rule, indices
 from segzoo.spec import Spec
 
-_MOST_BLOCKS = 4096
+_MOST_BLOCKS = 512
 _MOST_PREFIXES = 4
+_MOST_NEAR = 8  # readings that are written out to find the nearest
+_PLACE = re.compile(r"\{\w(?:\+1)?\}")
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Found:
     def notes(self) -> tuple[str, ...]:
         """How the file was read, in words, where that is not plain."""
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
-        return tuple(filter(None, (outer, *map(self._absence, self.absent), self.unsure)))
+        variants = [f"{one}: another model than with it" for one in self.sections if not self.layout.sections[one]]
+        return tuple(filter(None, (outer, *map(self._absence, self.absent), *variants, self.unsure)))
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -70,6 +75,33 @@ class Found:
         return tuple(self.layout.expand(self.prefix, self.depths, (section,)))
 
 
+class _Names:
+    """The names of a file, sorted by form: the name with `#` for each of its numbers. A table is compared with forms before it is written
+    out, since a file of foreign names has few of them in common with any table, and a name may claim any number of blocks.
+    """
+
+    def __init__(self, specs: Mapping[str, Spec]):
+        self.specs = specs
+        self.all = frozenset(specs)
+        self.by_form: dict[str, list[str]] = {}
+        for name in specs:
+            self.by_form.setdefault(_form(name), []).append(name)
+
+    def covered(self, forms: Collection[str]) -> int:
+        """How many names have one of these forms."""
+        return sum(len(self.by_form.get(form, ())) for form in forms)
+
+
+def _form(name: str) -> str:
+    return re.sub(r"[\d#]+", "#", name)
+
+
+def _forms(layout: Layout, prefix: str) -> set[str]:
+    """The forms of the names in a table."""
+    keys = (*(rule.key for rule in layout.rules), *(buffer.key for buffer in layout.buffers))
+    return {_form(_PLACE.sub("#", key.replace("{p}", prefix))) for key in keys}
+
+
 def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | None = None) -> Found:
     """The layout whose names are these names, as a set. Shapes decide only where names fit two readings.
 
@@ -77,41 +109,64 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     `only` names the one layout to read it as. `positions` is how many positions the grid has, if the caller knows.
     Raises ConversionError with the nearest layout's missing and unexpected names, sorted.
     """
-    names = frozenset(specs)
-    if not names:
+    if not specs:
         raise ConversionError("no tensors in it")
-    found, readings = _fitting(specs, only, positions)
+    names = _Names(specs)
+    found, readings = _fitting(names, only, positions)
     if found:
         return found
 
     def fits(some: Collection[str]) -> bool:
-        return _fitting({name: specs[name] for name in some}, only, positions)[0] is not None
+        return bool(some) and _fitting(_Names({name: specs[name] for name in some}), only, positions)[0] is not None
 
-    nearest = max(readings, key=lambda found: len(found.rules.keys() & names) / len(found.rules.keys() | names))
-    raise misfit(names, nearest, only, fits)
+    near = sorted(readings, key=lambda reading: -reading.covered)[:_MOST_NEAR]
+    near = [one for one in near if 2 * one.covered >= near[0].covered]
+    nearest = max(
+        (one.read(names, positions) for one in near), key=lambda found: len(found.rules.keys() & names.all) / len(found.rules.keys() | names.all)
+    )
+    raise misfit(names.all, nearest, only, fits)
 
 
-def _fitting(specs: Mapping[str, Spec], only: str | None, positions: int | None) -> tuple[Found | None, list[Found]]:
-    """The first reading whose names are these names, and all that were tried."""
-    names, readings = frozenset(specs), []
-    for outer in ("", *_outer(names)):
-        for found in _readings(specs, outer, only, positions):
-            readings.append(found)
-            if found.names == names:
+@dataclass(frozen=True)
+class _Reading:
+    """A way to read a file: a table, under a prefix, after an outer prefix. `covered` counts the names that have a form of the table."""
+
+    layout: Layout
+    prefix: str
+    outer: str
+    covered: int
+
+    def read(self, names: _Names, positions: int | None) -> Found:
+        return replace(_read_as(self.layout, self.prefix, names, positions), outer=self.outer)
+
+
+def _fitting(names: _Names, only: str | None, positions: int | None) -> tuple[Found | None, list[_Reading]]:
+    """The first reading whose names are these names, and all that there are."""
+    readings = []
+    for outer in ("", *_outer(names.all)):
+        for layout, prefix in _tables(names, outer, only):
+            forms = _forms(layout, prefix)
+            readings.append(_Reading(layout, prefix, outer, names.covered(forms)))
+            if _all_known(names, layout, forms) and (found := readings[-1].read(names, positions)).names == names.all:
                 return found, readings
     return None, readings
 
 
-def _readings(specs: Mapping[str, Spec], outer: str, only: str | None, positions: int | None) -> Iterator[Found]:
-    """The file read as each layout, with each of its spellings and prefixes; the likeliest reading first."""
-    names = frozenset(specs)
+def _tables(names: _Names, outer: str, only: str | None) -> Iterator[tuple[Layout, str]]:
+    """Each layout, with each of its spellings and prefixes; the likeliest first."""
     layouts = [layout for named in LAYOUTS.values() for name, layout in named.items() if only in (None, name)]
     tables = [table.under(outer) if outer else table for layout in layouts for table in (layout, *layout.spellings)]
-    may = [(_shared(table, prefix, names), table, prefix) for table in tables for prefix in table.prefixes]
+    may = [(_shared(table, prefix, names.all), table, prefix) for table in tables for prefix in table.prefixes]
     for shared, table, prefix in sorted(may, key=lambda one: -one[0]):
-        if outer and not shared:  # nothing speaks for this outer prefix, and the readings that follow share no name either
+        if outer and not shared:  # nothing speaks for this outer prefix, and those that follow share no name either
             return
-        yield replace(_read_as(table, prefix, specs, positions), outer=outer)
+        yield table, prefix
+
+
+def _all_known(names: _Names, layout: Layout, forms: Collection[str]) -> bool:
+    """Whether each name has a form of the table, or may be beside the model. Else the file cannot be one of this layout."""
+    starts = tuple(_form(start) for beside in layout.beside for start in beside.starts)
+    return all(form in forms or form.startswith(starts) for form in names.by_form)
 
 
 def _outer(names: Collection[str]) -> list[str]:
@@ -129,11 +184,13 @@ def _shared(layout: Layout, prefix: str, names: frozenset[str]) -> int:
     return sum(rule.key.replace("{p}", prefix) in names for rule in layout.rules)
 
 
-def _read_as(layout: Layout, prefix: str, specs: Mapping[str, Spec], positions: int | None) -> Found:
+def _read_as(layout: Layout, prefix: str, names: _Names, positions: int | None) -> Found:
     """The file read as this layout, whether or not all names fit."""
-    beside = _beside(layout, prefix, specs)
-    specs = {name: spec for name, spec in specs.items() if name not in beside} if beside else specs
-    depths = _depths(layout, prefix, specs)
+    specs, beside = names.specs, _beside(layout, prefix, names.specs)
+    if beside:
+        specs = {name: spec for name, spec in specs.items() if name not in beside}
+        names = _Names(specs)
+    depths = _depths(layout, prefix, names)
     buffers = {key: one for key, one in layout.buffers_at(prefix, depths).items() if key in specs}
     sections = _sections(layout, prefix, depths, specs, positions)
     rules = layout.expand(prefix, depths, sections)
@@ -166,47 +223,51 @@ def _fit(layout: Layout, rules: Mapping[str, Rule], specs: Mapping[str, Spec], p
     return fit, layout.family.plausible(rules, specs, positions)
 
 
-def _depths(layout: Layout, prefix: str, specs: Mapping[str, Spec]) -> Depths:
-    """How many blocks, stages and units the names speak of."""
-    units: list[int] = []
-    if "u" in layout.indices:
-        while len(units) < _MOST_BLOCKS and (found := _count(layout, prefix, "u", specs, {"g": len(units)})):
-            units.append(found)
-    elif "g" in layout.indices:
-        units = [0] * _count(layout, prefix, "g", specs)
-    return Depths({index: _count(layout, prefix, index, specs) for index in sorted(layout.indices - {"g", "u"})}, tuple(units))
+def _depths(layout: Layout, prefix: str, names: _Names) -> Depths:
+    """How many blocks, stages and units the names speak of: one more than the highest index, so that a gap shows as missing names.
+
+    A name may claim any index. No table is written out for more than `_MOST_BLOCKS`; what is beyond shows as unexpected names.
+    """
+    highest = dict.fromkeys(layout.indices, 0)
+    units: dict[int, int] = {}
+    for key in {rule.key.replace("{p}", prefix) for rule in layout.rules}:
+        for places in _places(key, names):
+            for index, place in places.items():
+                highest[index] = max(highest[index], place + 1)
+            if "u" in places:
+                units[places["g"]] = max(units.get(places["g"], 0), places["u"] + 1)
+    blocks = {index: min(found or _stacked(layout, prefix, index, names.specs), _MOST_BLOCKS) for index, found in highest.items()}
+    listed = list(takewhile(bool, (min(units.get(stage, 0), _MOST_BLOCKS) for stage in count()))) if "u" in blocks else [0] * blocks.get("g", 0)
+    kept = sum(whole <= _MOST_BLOCKS for whole in accumulate(listed))
+    return Depths({index: blocks[index] for index in sorted(layout.indices - {"g", "u"})}, tuple(listed[:kept]))
 
 
-def _count(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec], places: Mapping[str, int] | None = None) -> int:
-    """How many blocks an index counts. `places` fills in the other indices, where it matters which they are."""
-    keys = {rule.at(prefix, places or {}).key for rule in layout.rules if index in indices(rule.template)}
-    return max((_numbered(key, index, specs) if index in indices(key) else _stacked(key, specs) for key in keys), default=0)
+def _places(key: str, names: _Names) -> Iterator[dict[str, int]]:
+    """The indices in the names of this form, by letter."""
+    if not indices(key):
+        return
+    first = {index: 1 if f"{{{index}+1}}" in key else 0 for index in indices(key)}
+    for name in names.by_form.get(_form(_PLACE.sub("#", key)), ()):
+        if match := _pattern(key).fullmatch(name):
+            places = {index: int(place) - first[index] for index, place in match.groupdict().items()}
+            if min(places.values()) >= 0:
+                yield places
 
 
-def _stacked(key: str, specs: Mapping[str, Spec]) -> int:
-    """How many blocks are stacked in one tensor; 0 if it is not there."""
-    spec = specs.get(key)
-    return min(spec.shape[0], _MOST_BLOCKS) if spec and spec.shape else 0
+def _stacked(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec]) -> int:
+    """How many blocks are stacked in one tensor; 0 if no tensor stacks them."""
+    keys = (rule.key.replace("{p}", prefix) for rule in layout.rules if index in indices(rule.template) - indices(rule.key))
+    return max((specs[key].shape[0] for key in keys if key in specs and specs[key].shape), default=0)
 
 
-def _numbered(key: str, index: str, specs: Mapping[str, Spec]) -> int:
-    """One more than the highest index in the names of this form, so that a gap shows as missing names; 0 if there is no such name."""
-    first = 1 if f"{{{index}+1}}" in key else 0
-    pattern = _pattern(key, index)
-    numbers = [int(match[1]) for match in map(pattern.fullmatch, specs) if match]
-    blocks = max(numbers, default=first - 1) + 1 - first
-    return min(blocks, len(specs))  # a name may claim any index, but there are no more blocks than names
-
-
-def _pattern(key: str, index: str) -> re.Pattern[str]:
-    """A pattern for a key with any numbers for its indices. Its first group is the number of `index`."""
-    number, parts = r"(0|[1-9]\d{0,5})", re.split(r"(\{\w(?:\+1)?\})", key)
-    captured = False
+@lru_cache(4096)
+def _pattern(key: str) -> re.Pattern[str]:
+    """A pattern for a key with any numbers for its indices, in a group for each."""
+    parts, seen = re.split(r"(\{\w(?:\+1)?\})", key), set[str]()
     for place, part in enumerate(parts):
         if not place % 2:
             parts[place] = re.escape(part)
-        elif part[1] == index:
-            parts[place], captured = (r"\1" if captured else number), True
         else:
-            parts[place] = r"\d+"
+            parts[place] = f"(?P={part[1]})" if part[1] in seen else rf"(?P<{part[1]}>0|[1-9]\d{{0,5}})"
+            seen.add(part[1])
     return re.compile("".join(parts))

@@ -1,6 +1,5 @@
 """Where a file of weights says what no tensor shows: in its metadata, in its `meta`, and in a config beside it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,14 @@ from segzoo.conversion.config_json import of_json
 from segzoo.conversion.config_openmmlab import of_meta, of_openmmlab
 from segzoo.conversion.config_text import read_config
 from segzoo.conversion.said import Fact, Said
-from segzoo.errors import EnvironmentFault, NotFoundError, UsageError
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import Weights
 from segzoo.formats.pickled import content
+from segzoo.json_in import parse_json, read_json
 
 METADATA_KEY = "segzoo"
-_LARGEST = 1 << 24  # bytes of a config
+_LARGEST = 1 << 22  # bytes of a config; config.json with the names of 21,841 classes has 1 MB
+_LONGEST = 1 << 16  # bytes of the facts in a file's own metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,10 @@ class Recorded:
 def recorded(opened: Weights) -> Recorded:
     """The facts in a file's own metadata. What is malformed there is ignored."""
     try:
-        facts = dict(json.loads(opened.metadata[METADATA_KEY]))
-    except (KeyError, ValueError, TypeError, RecursionError):
+        facts = parse_json(opened.metadata.get(METADATA_KEY, "{}"), where=opened.path, limit=_LONGEST)
+    except IntegrityError:
+        return Recorded()
+    if not isinstance(facts, dict):
         return Recorded()
     heads, positions, rows, eps = (facts.get(name) for name in ("heads", "positions", "rows", "eps"))
     known = positions if type(positions) is int and positions > 0 else None
@@ -73,8 +76,8 @@ def _beside(path: Path) -> Iterator[Said]:
 def _json(path: Path) -> Any:
     """A file of JSON; None where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() and path.stat().st_size < _LARGEST else None
-    except (OSError, ValueError, RecursionError):
+        return read_json(path, limit=_LARGEST)
+    except (OSError, IntegrityError):
         return None
 
 
@@ -83,7 +86,8 @@ def said_by(config: Path) -> Said:
     if not config.is_file():
         raise NotFoundError(f"{config}: no such file", hint="--config takes a config of MMSegmentation, or config.json of transformers or timm")
     try:
-        text = config.read_text(encoding="utf-8") if config.stat().st_size < _LARGEST else ""
+        with config.open("rb") as file:
+            text = file.read(_LARGEST).decode("utf-8")
     except UnicodeDecodeError:
         text = ""
     except OSError as error:

@@ -1,24 +1,28 @@
 """Why a file fits no layout: what it lacks and what it has beyond the nearest one, which variant that is, and what may be left out."""
 
 import re
-import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from fnmatch import translate
+from glob import escape
 from typing import TYPE_CHECKING
 
 from segzoo.errors import ConversionError
 from segzoo.layouts import FAMILIES, NAMES
 from segzoo.layouts.rule import indices
+from segzoo.text import quoted
 
 if TYPE_CHECKING:
     from segzoo.conversion.detect import Found
 
 _NOTHING = "nothing was written"
-_TRAINING = (
+_MOST_DROPS = 20  # options that a hint names
+_TRAINING_PATTERNS = (
     *("criterion*", "loss", "losses", "loss_*", "*_loss", "metric*", "*_metric*", "*_acc", "optimizer*", "*scheduler*", "queue*", "center"),
     *("ema", "ema_*", "*_ema", "teacher", "n_averaged", "num_updates", "total_ops", "total_params", "auxiliary_head*", "aux_head*"),
 )
 """Parts of a dotted name that belong to training or counting, whatever the model."""
+_TRAINING = re.compile("|".join(map(translate, _TRAINING_PATTERNS)))
 
 
 def misfit(names: Collection[str], nearest: "Found", only: str | None, fits: Callable[[Collection[str]], bool]) -> ConversionError:
@@ -46,11 +50,13 @@ def _strange(names: Collection[str], only: str | None) -> ConversionError:
 
 def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpected: list[str], fits: Callable[[Collection[str]], bool]) -> str:
     """The likely cause, and what to do about it. A `--drop` is tried before it is named."""
-    aside = [name for name in unexpected if not needed(name, nearest)]
-    drop = " ".join(f"--drop {shlex.quote(pattern)}" for pattern in _patterns(aside, names))
-    if aside and not missing and len(aside) == len(unexpected) and fits([name for name in names if name not in aside]):
-        return f"these belong to training, not to the model: convert {drop} leaves them out"
-    rest = [name for name in unexpected if name not in aside]
+    asides = set(unexpected) - needed(unexpected, nearest)
+    if asides and not missing and len(asides) == len(unexpected) and fits([name for name in names if name not in asides]):
+        patterns = _patterns(sorted(asides), names)
+        drop = " ".join(f"--drop {quoted(pattern)}" for pattern in patterns[:_MOST_DROPS])
+        more = f", and so on for {len(patterns) - _MOST_DROPS} more names," if len(patterns) > _MOST_DROPS else ""
+        return f"these belong to training, not to the model: convert {drop}{more} leaves them out"
+    rest = [name for name in unexpected if name not in asides]
     there = _canonical(nearest.rules.keys() - set(missing), nearest)
     if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(_canonical(missing, nearest), there, rest)]:
         return f"a variant of {nearest.layout.family.title} that layout '{nearest.layout.name}' has no place for: {'; '.join(found)}"
@@ -58,26 +64,28 @@ def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpec
         return "the same names in every block: a variant that segzoo does not know"
     if missing:
         return "the file is cut short, edited, or of a variant that segzoo does not know"
-    forced = f"--drop {shlex.quote(_patterns(rest, names)[0])} --force-drop"
+    forced = f"--drop {quoted(_patterns(rest, names)[0])} --force-drop"
     return f"a variant that segzoo does not know; if you know that the model does not need them, convert {forced} leaves them out"
 
 
-def needed(name: str, nearest: "Found") -> bool:
-    """Whether a tensor that the layout does not know may be part of the model, as far as anybody can tell.
+def needed(names: Iterable[str], nearest: "Found") -> set[str]:
+    """The tensors, of those that the layout does not know, that may be part of the model as far as anybody can tell.
 
     Not needed are tensors that belong to training by their name, and those outside a prefix that a training program put before the model.
     """
-    inner = name.removeprefix(nearest.outer).removeprefix(nearest.prefix)
-    parts = name.split(".")
-    if any(fnmatchcase(part, pattern) for part in parts for pattern in _TRAINING):
-        return False
-    if any(fnmatchcase(one, pattern) for one in (name, inner) for pattern in nearest.layout.family.aside):
-        return False
-    if name in nearest.layout.expand(nearest.prefix, nearest.depths, _inessential(nearest)):
-        return False
+    aside = [re.compile(translate(pattern)) for pattern in nearest.layout.family.aside]
+    inessential = nearest.layout.expand(nearest.prefix, nearest.depths, _inessential(nearest))
     own = {rule.key.removeprefix(nearest.outer).replace("{p}", "").split(".")[0] for rule in nearest.layout.rules}
-    outside = bool(nearest.outer) and not name.startswith(nearest.outer)
-    return not (outside and parts[0] not in own | {"head", "heads", "neck", "decode_head", "classifier", "fc"})
+    own |= {"head", "heads", "neck", "decode_head", "classifier", "fc"}
+
+    def may_be(name: str) -> bool:
+        inner, parts = name.removeprefix(nearest.outer).removeprefix(nearest.prefix), name.split(".")
+        if any(map(_TRAINING.match, parts)) or any(pattern.match(one) for pattern in aside for one in (name, inner)):
+            return False
+        outside = bool(nearest.outer) and not name.startswith(nearest.outer)
+        return name not in inessential and not (outside and parts[0] not in own)
+
+    return {name for name in names if may_be(name)}
 
 
 def _inessential(nearest: "Found") -> list[str]:
@@ -85,25 +93,27 @@ def _inessential(nearest: "Found") -> list[str]:
     return [section for section in nearest.layout.sections if section not in nearest.layout.family.essential and "decoder" not in section]
 
 
-def _patterns(chosen: Iterable[str], names: Collection[str]) -> list[str]:
-    """The fewest patterns that fit the chosen names and no others: a whole module where possible, else names."""
-    left, patterns = sorted(chosen), []
-    while left:
-        first, *_ = left
-        parts = first.split(".")
-        wholes = (f"{'.'.join(parts[:end])}.*" for end in range(1, len(parts)))
-        fitting = (whole for whole in wholes if all(name in left for name in names if fnmatchcase(name, whole)))
-        pattern = next(fitting, _shared_start(first, left, names))
-        patterns.append(pattern)
-        left = [name for name in left if not fnmatchcase(name, pattern)]
-    return patterns
+def _patterns(chosen: Sequence[str], names: Collection[str]) -> list[str]:
+    """The fewest patterns that fit the chosen names and no others: a whole module where possible, else names that begin alike up to an
+    underscore, such as `ema_*`, else the name itself.
+    """
+    among_all, among_chosen = Counter[str](), Counter[str]()
+    for counted, some in ((among_all, names), (among_chosen, chosen)):
+        for name in some:
+            counted.update(_starts(name))
+    whole = {start for start, number in among_chosen.items() if among_all[start] == number}
+    patterns: dict[str, None] = {}
+    for name in chosen:
+        *modules, alike = _starts(name)
+        fitting = next((start for start in modules if start in whole), None) or (alike if alike in whole and among_all[alike] > 1 else None)
+        patterns[f"{escape(fitting)}*" if fitting else escape(name)] = None
+    return list(patterns)
 
 
-def _shared_start(first: str, left: Collection[str], names: Collection[str]) -> str:
-    """A pattern for names that begin alike up to an underscore, such as `ema_*`; the name itself if others begin so too."""
-    start = f"{first.split('_')[0]}_*"
-    alike = [name for name in names if fnmatchcase(name, start)]
-    return start if len(alike) > 1 and all(name in left for name in alike) else first
+def _starts(name: str) -> list[str]:
+    """What a name begins with: up to each of its dots, and last up to its first underscore."""
+    parts = name.split(".")
+    return [*("".join(f"{part}." for part in parts[:end]) for end in range(1, len(parts))), f"{name.split('_')[0]}_"]
 
 
 def _canonical(missing: Iterable[str], nearest: "Found") -> list[str]:

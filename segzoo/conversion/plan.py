@@ -202,10 +202,11 @@ def steps_for(
     home = {name: Part(rule, place) for rule in found.rules.values() for place, name in enumerate(rule.holds)}
     values = {name: found.layout.family.neutral_of(name) for rule in wanted.values() for name in rule.holds} if neutral else {}
     neutrals = {name: value for name, value in values.items() if value is not None}
+    there = home.keys() | neutrals.keys()
     most = Counter(spec.dtype for spec in specs.values()).most_common(1)[0][0]
     steps = []
     for rule in wanted.values():
-        if set(rule.holds) <= home.keys() | neutrals.keys():
+        if there >= set(rule.holds):
             parts = [home.get(name) or Neutral(neutrals[name], shape) for name, shape in zip(rule.holds, part_shapes(rule, sizes), strict=True)]
             steps.append(_step(rule, parts, specs, sizes, most))
     return tuple(steps)

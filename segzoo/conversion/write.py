@@ -1,8 +1,7 @@
 """How the tensors of a plan get into a file: written as they are made, then read back and compared before the file takes its name."""
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,10 @@ import numpy as np
 from segzoo.atomic import replacing
 from segzoo.conversion.plan import Plan
 from segzoo.conversion.run import run
-from segzoo.errors import EnvironmentFault, IntegrityError
+from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
 from segzoo.formats import Weights, open_weights, writer
-from segzoo.formats.arrays import copy, finite, raw_bytes, tensor_digest
+from segzoo.formats.arrays import copy, finite, identical, raw_bytes, tensor_digest
+from segzoo.formats.source import crc_of
 from segzoo.spec import Spec
 
 Progress = Callable[[str, int, int], None]
@@ -20,11 +20,14 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: the size in bytes, the SHA-256 of each tensor if it was asked for, and which tensors are not finite."""
+    """The file that holds what was asked for: its size in bytes, the SHA-256 of each tensor if it was asked for, and which tensors are
+    not finite. `already` is True if the file was there, and nothing was written.
+    """
 
-    size: int
-    digests: Mapping[str, str]
-    not_finite: tuple[str, ...]
+    size: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
+    already: bool = False
 
 
 def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> Written:
@@ -34,23 +37,13 @@ def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str
     """
     specs = steps.specs
     whole = sum(spec.nbytes for spec in specs.values())
+    written = Written()
     checksums: dict[str, int] = {}
-    sha256: dict[str, str] = {}
-    not_finite: list[str] = []
-    try:
-        scratch = np.empty(max((spec.nbytes for spec in specs.values()), default=0), np.uint8)
-    except MemoryError as error:
-        raise EnvironmentFault(f"{target}: not enough memory for its largest tensor") from error
 
     def produce() -> Iterator[tuple[str, np.ndarray]]:
         done = 0
-        for name, array in run(steps, source):
-            array = _contiguous(array, scratch)
-            checksums[name] = zlib.crc32(raw_bytes(array))
-            if digests:
-                sha256[name] = tensor_digest(array)
-            if not finite(array):
-                not_finite.append(name)
+        for name, array in _made(target, steps, source, digests, written):
+            checksums[name] = crc_of(raw_bytes(array))
             yield name, array
             done += array.nbytes
             said("writing", done // 2, whole)  # the other half of the work is reading back
@@ -59,7 +52,47 @@ def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str
         with part.open("wb") as file:
             writer(target)(file, specs, produce(), metadata)
         _read_back(part, target, specs, checksums, lambda done: said("comparing", (whole + done) // 2, whole))
-        return Written(part.stat().st_size, sha256, tuple(not_finite))
+        return replace(written, size=part.stat().st_size)
+
+
+def written_before(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> Written | None:
+    """What the target holds, if that is what `write` would write: the same tensors bit for bit, the same metadata, and nothing else.
+
+    None for any other file. A command that was killed after its last step, and is run again, finds its work done.
+    """
+    try:
+        there = open_weights(target)
+    except (SegzooError, OSError):
+        return None
+    if writer(there.path.with_suffix(f".{there.format}")) is not writer(target):  # its suffix says another format than its content
+        return None
+    recorded = metadata if there.format == "safetensors" else {}  # the other formats have no place for it
+    if dict(there.specs) != steps.specs or there.metadata != recorded or there.notes or there.meta or there.place:
+        return None
+    whole, done, found = sum(spec.nbytes for spec in steps.specs.values()), 0, Written(target.stat().st_size, already=True)
+    for name, array in _made(target, steps, source, digests, found):
+        try:
+            if not identical(there[name], array):
+                return None
+        except (SegzooError, OSError):  # the file there is damaged
+            return None
+        said("comparing", done := done + array.nbytes, whole)
+    return found
+
+
+def _made(target: Path, steps: Plan, source: Weights, digests: bool, noted: Written) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors of a plan, each with its bytes in order; what is to be said of them is noted. Raises EnvironmentFault for too little memory."""
+    try:
+        scratch = np.empty(max((spec.nbytes for spec in steps.specs.values()), default=0), np.uint8)
+    except MemoryError as error:
+        raise EnvironmentFault(f"{target}: not enough memory for its largest tensor") from error
+    for name, array in run(steps, source):
+        array = _contiguous(array, scratch)
+        if digests:
+            noted.digests[name] = tensor_digest(array)
+        if not finite(array):
+            noted.not_finite.append(name)
+        yield name, array
 
 
 def _contiguous(array: np.ndarray, scratch: np.ndarray) -> np.ndarray:
@@ -79,6 +112,6 @@ def _read_back(part: Path, target: Path, specs: Mapping[str, Spec], checksums: M
         raise IntegrityError(f"{target}: read back, it holds other tensors than were written; nothing was kept")
     for name, checksum in checksums.items():
         array = again[name]
-        if zlib.crc32(raw_bytes(array)) != checksum:
+        if crc_of(raw_bytes(array)) != checksum:
             raise IntegrityError(f"{target}: read back, tensor '{name}' differs from what was written; nothing was kept")
         said(done := done + array.nbytes)

@@ -13,16 +13,16 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from segzoo.datasets.decode import LOSSY
-from segzoo.datasets.image import UNREADABLE
-from segzoo.datasets.listing import SUFFIXES, walked
+from segzoo.datasets.listing import SUFFIXES, lines_of, walked
+from segzoo.datasets.picture_file import opened, reading
 from segzoo.errors import EnvironmentFault
 
 _SPLITS = ("val", "validation", "valid", "dev", "test", "testing", "eval", "train", "training", "trainval")  # the first is evaluated
 _DEEPEST = 3  # folders below the folder
 _TREES, _ENDS, _LOOKED_AT, _MOST_COLOURS = 60, 12, 5, 1024
+_PIXELS = 1 << 22  # of a picture that are looked at
 _FEW = 64  # names by which two folders are compared first
 
 Keys = Mapping[str, str]
@@ -138,12 +138,13 @@ def _belongs(file: str, other: tuple[str, str | None], mine: tuple[str, str | No
 
 def _look(path: Path) -> _Look:
     try:
-        with Image.open(path) as image:
-            pixels = np.array(image)
+        with reading(path), opened(path) as image:
+            step = math.ceil(math.sqrt(image.width * image.height / _PIXELS))
+            pixels = np.asarray(image)[::step, ::step]
             flat = pixels.reshape(-1, pixels.shape[2]) if pixels.ndim == 3 else pixels.reshape(-1, 1)
             packed = (flat.astype(np.int64) << np.arange(0, 16 * flat.shape[1], 16)).sum(1)
             return _Look(image.format in LOSSY, image.mode in ("RGB", "RGBA"), len(np.unique(packed)))
-    except UNREADABLE:
+    except EnvironmentFault:
         return _Look(True, False, 0)
 
 
@@ -194,8 +195,11 @@ def _lists(folder: Path, one: _Pairing) -> tuple[str, list[str]] | None:
     """The folder of files that list names with label maps, as `list` takes it, and the splits that they are for."""
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in walked(folder):
-        if path.suffix == ".txt" and path.is_file():
-            names = [line.strip() for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if line.strip()]
+        if path.suffix == ".txt":
+            try:
+                names = lines_of(path, "a list of names")
+            except EnvironmentFault:
+                continue  # it is no list
             if names and all(name in one.pairs or PurePosixPath(name).with_suffix("").as_posix() in one.pairs for name in names):
                 by_folder[path.parent.relative_to(folder).as_posix()].append(path.stem)
     if not by_folder:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from segzoo.datasets.image import UNREADABLE, opened, read_image, unreadable
+from segzoo.datasets.image import read_image
 from segzoo.datasets.indices import indices
+from segzoo.datasets.picture_file import opened, reading
 from segzoo.datasets.sample import IGNORED, NO_CLASS, Meaning, Sample
 from segzoo.errors import EnvironmentFault
 
@@ -48,16 +49,13 @@ def advice(meaning: Meaning, strange: Sequence[int]) -> str:
 def read_values(sample: Sample) -> np.ndarray:
     """The values in a label map as they are stored, (h, w): uint8 or uint16, or for a meaning in colours 0xRRGGBB as uint32."""
     read = _colours if sample.meaning.coloured else _indices
-    try:
-        with opened(sample.label) as image:
-            if image.format in LOSSY:
-                raise EnvironmentFault(
-                    f"{sample.label}: a label map in {image.format}, which changes the values that it stores",
-                    hint="write the label maps anew, as PNG, from what they were made of",
-                )
-            return read(image, sample)
-    except UNREADABLE as error:
-        raise unreadable(sample.label, "label map", error) from error
+    with reading(sample.label, "label map"), opened(sample.label) as image:
+        if image.format in LOSSY:
+            raise EnvironmentFault(
+                f"{sample.label}: a label map in {image.format}, which changes the values that it stores",
+                hint="write the label maps anew, as PNG, from what they were made of",
+            )
+        return read(image, sample)
 
 
 LOSSY = ("JPEG", "MPO")
@@ -121,7 +119,7 @@ def same_size(sample: Sample, image: tuple[int, ...], label: tuple[int, ...]) ->
 
 def _apart(image: Path, size: tuple[int, ...]) -> str:
     """What to do if a label map's size (h, w) is not that of its image."""
-    with opened(image) as stored:
+    with reading(image), opened(image) as stored:
         if (stored.height, stored.width) != size:
             return "one of them was resized, or belongs to another picture: get both again from their source"
     turned = f"as stored, {image.name} has the label's size; its EXIF turns it, and MMSegmentation follows the EXIF"
@@ -130,8 +128,5 @@ def _apart(image: Path, size: tuple[int, ...]) -> str:
 
 def mode_of(path: Path) -> str:
     """How a picture is stored, as Pillow calls it: its format and mode, such as "PNG L"."""
-    try:
-        with opened(path) as image:
-            return f"{image.format} {image.mode}"
-    except UNREADABLE as error:
-        raise unreadable(path, "image", error) from error
+    with reading(path), opened(path) as image:
+        return f"{image.format} {image.mode}"

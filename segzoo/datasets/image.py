@@ -5,25 +5,18 @@ refuses, such as one with a wrong checksum beside the pixels, the file is read h
 """
 
 import struct
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image
 
 from segzoo.datasets import png, tiff
-from segzoo.errors import EnvironmentFault
+from segzoo.datasets.picture_file import TO_EIGHT, Unfit, more_than_one, opened, reading, refuse_bomb
+from segzoo.errors import EnvironmentFault, SegzooError
 
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-_MOST = 1 << 30  # pixels, as OpenCV (CV_IO_MAX_IMAGE_PIXELS)
 _AT_ONCE = 1 << 20  # pixels that are converted at a time
 
 # By the orientation in EXIF, as steps in numpy: whether rows and columns change places, and which of them are then reversed.
@@ -40,25 +33,30 @@ _TURNS = {
 }
 
 
-def read_image(path: Path, channels: int = 3) -> np.ndarray:
+def _nobody(note: str) -> None:
+    """Hears a note, and does nothing."""
+
+
+def read_image(path: Path, channels: int = 3, said: Callable[[str], None] = _nobody) -> np.ndarray:
     """An image as RGB uint8 (h, w, 3), or for a model of other channels its bands as the file stores them, uint8 (h, w, channels).
 
-    Raises EnvironmentFault if it cannot be read, as all functions here do, or if it does not have these bands.
+    Of several pictures in a file it is the first, and `said` hears so. Raises EnvironmentFault if the file cannot be read, as all functions
+    here do, or if it does not have these bands.
     """
-    try:
+    with reading(path):
         if channels != 3:
-            return _bands(path, channels)
+            return _bands(path, channels, said)
         try:
-            return _decoded(path, path)
-        except (ValueError, SyntaxError, OSError):
+            return _decoded(path, path, said)
+        except SegzooError:
+            raise
+        except Exception:  # Pillow may have stumbled over what no pixel depends on
             if (whole := png.essence(path)) is None:
                 raise
-            return _decoded(BytesIO(whole), path)
-    except UNREADABLE as error:
-        raise unreadable(path, "image", error) from error
+            return _decoded(BytesIO(whole), path, said)
 
 
-def _bands(path: Path, channels: int) -> np.ndarray:
+def _bands(path: Path, channels: int, said: Callable[[str], None]) -> np.ndarray:
     """The bands of an image, turned as its EXIF says. Raises EnvironmentFault for another number of bands, or others than of 8 bits."""
     with opened(path) as image:
         bands = image.getbands()
@@ -67,8 +65,15 @@ def _bands(path: Path, channels: int) -> np.ndarray:
                 f"{path}: {image.mode}, {len(bands)} {'band' if len(bands) == 1 else 'bands'}; the model takes {channels}, of 8 bits each",
                 hint=f"give it pictures of just {'one band, such as grey PNGs' if channels == 1 else f'{channels} bands, such as TIFFs'}",
             )
+        refuse_bomb(image)
+        _say(image, said)
         image.load()
         return _turned(np.array(image).reshape(image.height, image.width, channels), _turn_of(image, path))
+
+
+def _say(image: Image.Image, said: Callable[[str], None]) -> None:
+    if note := more_than_one(image):
+        said(note)
 
 
 _OF_BYTES = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
@@ -81,59 +86,28 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
 
 def pixels_of(path: Path) -> int:
     """The number of pixels of an image, from its header."""
-    try:
-        with opened(path) as image:
-            return image.width * image.height
-    except UNREADABLE as error:
-        raise unreadable(path, "image", error) from error
+    with reading(path), opened(path) as image:
+        return int(image.width * image.height)
 
 
-_LOCK = threading.Lock()
-
-
-@contextmanager
-def opened(file: Any) -> Iterator[Any]:
-    """An image by Pillow, without Pillow's limit to the number of pixels, which is lower than OpenCV's and all programs' own."""
-    _plugged()
-    with _LOCK:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(file)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-    with image:
-        if image.width * image.height > _MOST:
-            raise _Unfit(f"{image.width}x{image.height} pixels are more than OpenCV reads, {_MOST}", "cut it into pieces, or make it smaller")
-        yield image
-
-
-class _Unfit(ValueError):
-    """A sound file whose pixels are no colours of 8 or 16 bits."""
-
-    def __init__(self, why: str, hint: str):
-        super().__init__(why)
-        self.hint = hint
-
-
-_TO_EIGHT = "convert it to 8-bit RGB first: gdal_translate -ot Byte -scale, or the program that wrote it"
-
-
-def _decoded(file: Any, path: Path) -> np.ndarray:
-    with opened(file) as image, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of metadata that nobody reads
+def _decoded(file: Path | BinaryIO, path: Path, said: Callable[[str], None]) -> np.ndarray:
+    with opened(file) as image:
+        refuse_bomb(image)
         lower = None
         if image.format == "TIFF":
             if why := tiff.unreadable(image.tag_v2):
-                raise _Unfit(why, _TO_EIGHT)
+                raise Unfit(why, TO_EIGHT)
             tiff.as_stored(image)
-            with opened(path) as again:
-                tiff.as_stored(again)
-                if tiff.low_bytes(again):
-                    lower = again
+            if tiff.has_low_bytes(image):
+                with opened(path) as again:
+                    tiff.as_stored(again)
+                    tiff.low_bytes(again)
                     again.load()
+                    lower = again
+        _say(image, said)
         image.load()  # which turns a TIFF
         if image.mode == "F":
-            raise _Unfit("its values are floating-point numbers", _TO_EIGHT)
+            raise Unfit("its values are floating-point numbers", TO_EIGHT)
         return _turned(rgb_of(image, lower), _turn_of(image, path))
 
 
@@ -197,65 +171,3 @@ def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
     stored = (255 - pixels).astype(np.int32)
     black = stored[..., 3:]
     return (black - ((255 - stored[..., :3]) * black >> 8)).astype(np.uint8)
-
-
-# what Pillow reads with a package of its own
-
-_PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".avif": "pillow-avif-plugin"}
-_BRANDS = {b"heic": ".heic", b"heix": ".heic", b"hevc": ".heic", b"mif1": ".heif", b"msf1": ".heif", b"avif": ".avif", b"avis": ".avif"}
-
-
-@lru_cache(1)
-def _plugged() -> None:
-    """Make Pillow know the packages that are installed for HEIC and AVIF."""
-    if find_spec("pillow_heif"):
-        import_module("pillow_heif").register_heif_opener()
-    if find_spec("pillow_avif"):
-        import_module("pillow_avif")
-
-
-def lacking_plugin(suffix: str) -> str | None:
-    """What must be installed for Pillow to read files with this suffix; None if it reads them."""
-    _plugged()
-    return _PLUGINS.get(suffix) if suffix not in Image.registered_extensions() else None
-
-
-# why a file cannot be read
-
-
-def unreadable(path: Path, what: str, error: Exception) -> EnvironmentFault:
-    """The error for a file that is damaged, no image, or of a kind that nobody here reads; or that the system does not open."""
-    said = f"{path}: not a readable {what}"
-    if isinstance(error, OSError) and error.errno is not None:
-        return EnvironmentFault(f"{said}: {error.strerror}")
-    if isinstance(error, _Unfit):
-        return EnvironmentFault(f"{said}: {error}", error.hint)
-    with path.open("rb") as file:
-        head = file.read(16)
-    kind = _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
-    if kind and (plugin := lacking_plugin(kind)):
-        return EnvironmentFault(f"{said}: {kind[1:].upper()} needs a package of its own", f"pip install {plugin}")
-    if isinstance(error, (UnidentifiedImageError, ValueError)) and (facts := _facts_of_tiff(path, head)):
-        return EnvironmentFault(f"{said}: a TIFF of {facts}, which Pillow does not read", _TO_EIGHT)
-    why = "in no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
-    return EnvironmentFault(f"{said}: {why}", hint="it is damaged or no image: get it again from its source")
-
-
-def _facts_of_tiff(path: Path, head: bytes) -> str | None:
-    """Bands and bits of a TIFF by its tags; None if it is none, or cut off before or within its pixels."""
-    if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return None
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("error")
-            tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 16 if b"+" in head[:4] else 8])
-            file.seek(tags.next)
-            tags.load(file)
-            length = file.seek(0, 2)
-        bits, bands = tags.get(258, (1,)), tags.get(277, 1)
-        starts, counts = ((273, 279), (324, 325))[324 in tags]
-        if any(begin + count > length for begin, count in zip(tags[starts], tags[counts], strict=True)):
-            return None
-    except (SyntaxError, KeyError, ValueError, TypeError, OSError, struct.error, UserWarning):
-        return None
-    return f"{bands} band{'s' * (bands != 1)} of {max(bits)} bits"

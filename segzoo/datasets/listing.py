@@ -1,8 +1,12 @@
 """What is in a data set's folders, and why a folder or file there cannot be used."""
 
+import errno
+import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import BufferedReader
 from pathlib import Path
 
 from segzoo.errors import EnvironmentFault
@@ -45,14 +49,28 @@ def walked(folder: Path) -> list[Path]:
 
 
 def lines_of(file: Path, what: str, hint: str | None = None) -> list[str]:
-    """The lines of a list, without empty ones. `what` is the list in words; `hint` says who writes it. Raises EnvironmentFault."""
+    """The lines of a list, without empty ones. `what` is the list in words; `hint` says who writes it.
+
+    Raises EnvironmentFault, also for a file too large for a list of names, or with a line longer than any path.
+    """
     if fault := fault_of(file):
         raise EnvironmentFault(f"{file}: {what} cannot be read: {fault}", hint=hint if fault == ABSENT else None)
     try:
-        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        with open_file(file) as opened:
+            data = opened.read(_LONGEST_LIST + 1)
     except OSError as error:
         raise unreadable(file, error) from error
-    return [line.strip() for line in lines if line.strip()]
+    if len(data) > _LONGEST_LIST:
+        raise EnvironmentFault(f"{file}: {what} has more than {_LONGEST_LIST >> 20} MB", hint="a list has one name a line, and nothing else")
+    lines = [line.strip() for line in re.split("\r\n|\n|\r", data.decode("utf-8-sig", "surrogateescape"))]
+    if long := next((number for number, line in enumerate(lines, 1) if len(line) > _LONGEST_NAME), None):
+        raise EnvironmentFault(
+            f"{file}, line {long}: {len(lines[long - 1])} letters, and no path is so long", hint="one name a line, and nothing else"
+        )
+    return [line for line in lines if line]
+
+
+_LONGEST_LIST, _LONGEST_NAME = 64 << 20, 4096  # bytes, letters
 
 
 def images_ending(end: str, within: Path, folders: Sequence[Path]) -> list[Path]:
@@ -85,10 +103,28 @@ def fault_of(path: Path) -> str | None:
         raise unreadable(path, error) from error
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    return _no_file(mode)
+
+
+def _no_file(mode: int) -> str | None:
+    """Why what has this mode is no file to read; None if it is one."""
     if stat.S_ISREG(mode):
         return None
     kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a socket or device"
     return f"expected a file, found {kind}"
+
+
+def open_file(path: Path) -> BufferedReader:
+    """A file, open to be read. Raises OSError, also for a pipe or a device, which is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+    mode = os.fstat(descriptor).st_mode
+    if not (why := _no_file(mode)):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) if stat.S_ISDIR(mode) else OSError(errno.EINVAL, why, str(path))
+
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
 def is_folder(path: Path) -> bool:
@@ -98,6 +134,8 @@ def is_folder(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
+        if error.errno == errno.ELOOP:  # a link that leads to itself
+            return False
         raise unreadable(path, error) from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from segzoo.datasets.listing import ABSENT, LackingFolder, fault_of, folder_given, is_folder, rename_hint, unreadable
+from segzoo.datasets.listing import ABSENT, LackingFolder, fault_of, folder_given, is_folder, open_file, rename_hint, unreadable
 from segzoo.datasets.loaders import Loader, loader
 from segzoo.datasets.sample import Sample
 from segzoo.errors import EnvironmentFault
@@ -82,7 +82,8 @@ def digest(found: tuple[Sample, ...]) -> str:
     for sample in found:
         for path in (sample.image, sample.label):
             try:
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                with open_file(path) as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 raise unreadable(path, error) from error
             whole.update(f"{path.name} {content}\n".encode("utf-8", "surrogateescape"))

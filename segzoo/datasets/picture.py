@@ -31,8 +31,8 @@ def picture(given: Any, channels: int = 3) -> np.ndarray:
     if isinstance(given, Image.Image) and channels == 3:
         try:
             given.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise EnvironmentFault(f"PIL image {getattr(given, 'filename', '')}: not readable: {error}") from error
+        except Exception as error:  # whatever a decoder raises
+            raise EnvironmentFault(f"PIL image {getattr(given, 'filename', '')}: not readable: {error or type(error).__name__}") from error
         return rgb_of(given)
     if not isinstance(given, np.ndarray):
         raise UsageError(f"an image is a path, a PIL image or an array uint8 (h, w, 3), found {type(given).__name__}")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from segzoo.datasets.listing import open_file
+
 _SIGN = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 
@@ -15,7 +17,7 @@ def essence(path: Path) -> bytes | None:
 
     As libpng does, it leaves out what is optional and has a wrong checksum.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if file.read(len(_SIGN)) != _SIGN:
             return None
         return _SIGN + b"".join(head + body + check for head, body, check in _chunks(file, _NEEDED))
@@ -23,7 +25,7 @@ def essence(path: Path) -> bytes | None:
 
 def exif(path: Path) -> bytes:
     """The EXIF of a PNG, empty without one."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(len(_SIGN))
         return next((body for _, body, _ in _chunks(file, (b"eXIf",))), b"")
 

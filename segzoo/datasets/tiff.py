@@ -21,12 +21,14 @@ def as_stored(image: Image.Image) -> None:
     image.tile = [one._replace(args=(one.args[0].replace("RGBa", "RGBA"), *one.args[1:])) for one in image.tile]  # type: ignore[attr-defined]
 
 
-def low_bytes(image: Image.Image) -> bool:
-    """Ask Pillow for the lower eight bits of sixteen, before the image is loaded. False if it has no colours of sixteen bits."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
+def has_low_bytes(image: Image.Image) -> bool:
+    """Whether an image, not yet loaded, has colours of sixteen bits. Pillow gives the upper eight of them."""
     modes = {one.args[0] for one in image.tile}  # type: ignore[attr-defined]
-    if not all(";16" in mode and mode.startswith("RGB") for mode in modes) or tags.get(_PLANES) == 2:
-        return False
+    return all(";16" in mode and mode.startswith("RGB") for mode in modes) and image.tag_v2.get(_PLANES) != 2  # type: ignore[attr-defined]
+
+
+def low_bytes(image: Image.Image) -> None:
+    """Ask Pillow for the lower eight bits of sixteen, before the image is loaded."""
     native = "L" if sys.byteorder == "little" else "B"
     other = {"L": "B", "B": "L"}
 
@@ -35,7 +37,6 @@ def low_bytes(image: Image.Image) -> bool:
         return mode[:-1] + other[order]
 
     image.tile = [one._replace(args=(swapped(one.args[0]), *one.args[1:])) for one in image.tile]  # type: ignore[attr-defined]
-    return True
 
 
 def unreadable(tags: Mapping[int, object]) -> str | None:

@@ -72,6 +72,11 @@ def accuracy(counts: Counts) -> np.ndarray:
         return 100 * counts.intersect / counts.label
 
 
+def percent(value: float) -> float | None:
+    """A figure of a class as a receipt holds it: with two decimals, None for NaN."""
+    return None if math.isnan(value) else round(float(value), 2)
+
+
 def mean_iou(counts: Counts) -> float:
     """mIoU in percent: the mean over the classes that occur."""
     values = iou(counts)

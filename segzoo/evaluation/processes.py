@@ -19,7 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segzoo.errors import EnvironmentFault, LostProcess, SegzooError, Skip, UsageError
+from segzoo.errors import EnvironmentFault, LostProcess, SegzooError, Skip
+from segzoo.evaluation.launched import processes
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=2)  # the slowest process may take that much longer than the fastest
@@ -87,11 +88,9 @@ def leave() -> None:
 
 def join() -> World:
     """The processes that torchrun's environment describes; without it, this process alone."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = processes()
     if size == 1:
         return World()
-    if "RANK" not in os.environ:
-        raise UsageError("WORLD_SIZE is set, but RANK is not: start several processes with torchrun")
     master = os.environ.get("MASTER_ADDR", "")
     if _NETWORK not in os.environ and (network := interface(master)):
         os.environ[_NETWORK] = network

@@ -32,7 +32,8 @@ class Setting:
 
     `images` is a number of images, None for all; `data` is the data set's folder, if the user names one; the mIoU is measured in
     each of `modes`, and `precision` is what the network computes in. `smoke` compares that many images with the counts in the receipt;
-    `speed` measures images per second; `again` climbs also those rungs that earlier runs have passed. `assumed` says what is taken for
+    `speed` measures images per second; `again` climbs also those rungs that earlier runs have passed; `unwritten` writes no receipt.
+    `assumed` says what is taken for
     granted of a file that no manifest describes, by its hash.
     """
 
@@ -47,6 +48,7 @@ class Setting:
     smoke: int | None = None
     speed: bool = False
     again: bool = False
+    unwritten: bool = False
     world: World | None = None
     said: Callable[[str, int, int | None], None] = lambda doing, done, whole: None
     policy: Policy | None = None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.atomic import replacing
-from segzoo.text import json_text
+from segzoo.text import json_text, quoted
 from segzoo.vocabulary import RECEIPT
 
 SAME = ("sha256", "data_digest", "precision", "protocol", "eps", "labels")
@@ -75,26 +75,11 @@ def unfinished(name: str, folder: Path) -> Path:
     return folder / f"{name}.unfinished"
 
 
-def read_receipt(path: Path) -> dict[str, Any] | None:
-    """A receipt of this schema; None where there is none that can be read."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("schema") == RECEIPT else None
-
-
 def geometry_in(facts: Mapping[str, Any], geometry: Any) -> dict[str, Any]:
     """The geometry among a receipt's facts, as JSON. Fields of `geometry` that came after the receipt's version have their defaults."""
     later = {one.name: one.default for one in fields(geometry) if one.default is not MISSING}
     whole: dict[str, Any] = json.loads(json.dumps({**later, **facts}))
     return whole
-
-
-def free_for(path: Path, sha256: str) -> bool:
-    """Whether a receipt of these bytes may have this path: there is none, or one of the same bytes."""
-    record = read_receipt(path)
-    return record is None or facts_of(record, "bytes").get("sha256") in (None, sha256)
 
 
 def check_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
@@ -107,30 +92,12 @@ def facts_of(record: Mapping[str, Any], rung: str) -> Mapping[str, Any]:
     return check_of(record, rung)["facts"]
 
 
-def proved_before(name: str, folder: Path, *, any_version: bool = False) -> Mapping[str, Mapping[str, Any]]:
-    """The checks of an entry that earlier runs made with the same versions of the programs, by rung.
-
-    The unfinished receipt is the newer one: its checks count before those of the finished one, if they say anything.
-    """
-    found: dict[str, Mapping[str, Any]] = {}
-    for path in (folder / f"{name}.json", unfinished(name, folder)):
-        record = read_receipt(path)
-        if record is not None and (any_version or record["versions"] == versions()):
-            newer = {check["rung"]: {**check, "time": check["time"] or record["time"]} for check in record["checks"]}
-            found |= {rung: check for rung, check in newer.items() if rung not in found or _says(check) or not _says(found[rung])}
-    return found
-
-
-def _says(check: Mapping[str, Any]) -> bool:
-    """Whether a rung was climbed, and passed or gave figures."""
-    return check["status"] in ("passed", "n/a") or (check["status"] == "skipped" and bool(check["basis"]))
-
-
 def command(name: str, record: Mapping[str, Any], zoo_option: str) -> str:
     """The command that makes the same receipt again."""
     basis: Mapping[str, Any] = check_of(record, "mIoU")["basis"]
     if "images" not in basis:
         return f"segzoo {zoo_option}verify {name} --again"
     count = "all" if basis["images"] == basis["of"] else str(basis["images"])
-    modes = " ".join(f"--mode {mode}" for mode in basis["modes"])
-    return f"segzoo {zoo_option}verify {name} --again --images {count} {modes} --device {basis['device']} --precision {basis['precision']}"
+    modes = " ".join(f"--mode {quoted(str(mode))}" for mode in basis["modes"])
+    device, precision = (quoted(str(basis[what])) for what in ("device", "precision"))
+    return f"segzoo {zoo_option}verify {name} --again --images {quoted(count)} {modes} --device {device} --precision {precision}"

@@ -13,8 +13,9 @@ from segzoo.evaluation.device import best_device
 from segzoo.evidence.check import Check
 from segzoo.evidence.climb import artifacts_of, verify
 from segzoo.evidence.keeping import changed, of_other_data, outweighed, settled
+from segzoo.evidence.known import known, proved_before
 from segzoo.evidence.ladder import IMAGES_ON_CPU, Setting
-from segzoo.evidence.receipt import proved_before, read_receipt, receipt, unfinished, write_receipt, write_unfinished
+from segzoo.evidence.receipt import receipt, unfinished, write_receipt, write_unfinished
 from segzoo.extras import installed
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.entries import Entry
@@ -45,6 +46,13 @@ class Ended:
     receipt: Mapping[str, Any]
     folder: Path | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A receipt that was here is broken, and counts as not there. `note` names it, and says what is wrong."""
+
+    note: str
 
 
 def setting_for(
@@ -81,19 +89,22 @@ def setting_for(
 def to_fetch(zoo: Zoo, entries: Iterable[Entry]) -> list[Artifact]:
     """The files that a run over these entries needs and the store does not have, data sets apart."""
     needed = {artifact.name: artifact for entry in entries for artifact in artifacts_of(entry)}
-    return [artifact for artifact in needed.values() if zoo.store.find(artifact) is None]
+    known = zip(needed.values(), zoo.store.expectations(needed.values()), strict=True)  # one look at the lock file for all
+    return [artifact for artifact, expectation in known if zoo.store.stored(expectation.sha256) is None]
 
 
-def run(zoo: Zoo, entries: Mapping[str, Entry], setting: Setting) -> Iterator[Climbed | Ended]:
+def run(zoo: Zoo, entries: Mapping[str, Entry], setting: Setting) -> Iterator[Climbed | Broken | Ended]:
     """Climb the ladder for each entry: yields each check as it is made, then what became of the entry's receipt.
 
-    Only the first of several processes reads and writes receipts. A smoke run writes none.
+    Only the first of several processes reads and writes receipts. A smoke run and an `unwritten` one write none.
     """
     first = setting.world is None or setting.world.rank == 0
-    writes = first and setting.smoke is None
+    writes = first and setting.smoke is None and not setting.unwritten
     for name, entry in entries.items():
         folder = zoo.receipts_of(name)
-        previous = proved_before(name, folder, any_version=setting.smoke is not None) if first else {}
+        broken: list[str] = []
+        previous = proved_before(name, folder, broken.append, any_version=setting.smoke is not None) if first else {}
+        yield from map(Broken, broken)
         checks: list[dict[str, Any]] = []
         for check in verify(entry, setting, previous):
             checks.append(check.record())
@@ -108,7 +119,7 @@ def run(zoo: Zoo, entries: Mapping[str, Entry], setting: Setting) -> Iterator[Cl
 def keep(record: dict[str, Any], entry: Entry, folder: Path) -> Ended:
     """Write the receipt of a finished run into this folder, unless the one that is there proves more."""
     name = record["name"]
-    earlier = read_receipt(folder / f"{name}.json")  # read now: another run may have written it meanwhile
+    earlier = known(folder / f"{name}.json", lambda note: None)  # read now: another run may have written it meanwhile
     if earlier is not None and changed(earlier, entry):
         earlier = None
     record = settled(record, earlier)

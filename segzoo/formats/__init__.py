@@ -13,7 +13,9 @@ import numpy as np
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
 from segzoo.formats.several import chosen
-from segzoo.formats.weights import ANEW, Weights, naming, parsing
+from segzoo.formats.source import Source, source
+from segzoo.formats.weights import ANEW, Weights, naming, parsing, refuse_long_names
+from segzoo.regular import no_file
 from segzoo.spec import Spec
 
 __all__ = ["Weights", "kind_of", "naming", "open_weights", "suffixes", "writer"]
@@ -27,14 +29,14 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    open: Callable[[Path, str | None], Weights]
+    open: Callable[[Source, str | None], Weights]
     write: Writer
 
 
 FORMATS = (
-    Format("npz", (".npz",), lambda path, at: npz.open_npz(path), npz.write),
+    Format("npz", (".npz",), lambda source, at: npz.open_npz(source), npz.write),
     Format("pth", (".pth", ".pt"), pth.open_pth, pth.write),
-    Format("safetensors", (".safetensors",), lambda path, at: safetensors.open_safetensors(path), safetensors.write),
+    Format("safetensors", (".safetensors",), lambda source, at: safetensors.open_safetensors(source), safetensors.write),
 )
 suffixes = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 _PAGE = "the download delivered a page instead of the file; fetch it again"
@@ -85,13 +87,17 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
     path = Path(path)
     if not path.is_file():
         hint = None if path.suffix or path.exists() else "segzoo.fetch(NAME) gives the file of a name in the zoo"
-        raise NotFoundError(f"{path}: no such file" if not path.exists() else f"{path}: not a file", hint)
+        raise no_file(path) or NotFoundError(f"{path}: no such file", hint)
     try:
         with parsing(path):
+            file = source(path)
             kind = kind_of(path)
             for known in FORMATS:
                 if known.name == kind:
-                    return chosen(known.open(path, at), at)
+                    opened = known.open(file, at)
+                    refuse_long_names(path, opened.specs)
+                    file.check()
+                    return chosen(opened, at)
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: no permission to read it") from error
     raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))

@@ -1,18 +1,22 @@
 """Where a checkpoint keeps its tensors: under a name that many programs use, at the top, or in the only dict that has any."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from segzoo.errors import ConversionError, IntegrityError
-from segzoo.formats.several import MODULE, WHICH, alike
+from segzoo.formats.pickled import OddKey
+from segzoo.formats.several import ALIKE, MODULE, WHICH, alike
 
 T = TypeVar("T")
 Place = tuple[str, ...]
 
+ODD = "load it with torch and torch.save a dict that gives each tensor a name of its own"
 _NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
 _DEPTH = 4
 _MOST = 6
+_LONGEST = 1000  # characters of a name
 
 
 def state_dict(path: Path, root: Any, kind: type[T], at: str | None = None) -> tuple[dict[str, T], list[str], str]:
@@ -26,10 +30,16 @@ def state_dict(path: Path, root: Any, kind: type[T], at: str | None = None) -> t
         root = {str(index): value for index, value in enumerate(root)}
     nests = _nests(root, kind)
     place, found = _chosen(path, root, kind, nests, at)
-    tensors = {str(key): value for key, value in found.items() if _is_named(key, value, kind)}
+    named = [(str(key), value) for key, value in found.items() if _is_named(key, value, kind)]
+    tensors = dict(named)
+    if len(tensors) < len(named):
+        twice, _ = Counter(name for name, _ in named).most_common(1)[0]
+        raise IntegrityError(f"{path}: '{_short(twice)}' is there twice, as a text and as a number; which tensor is meant cannot be known", ODD)
+    if nameless := [_text(key) for key, value in found.items() if isinstance(value, kind) and not isinstance(key, str | int)]:
+        raise IntegrityError(f"{path}: a tensor under a key that is no name: {nameless[0]}", ODD)
     notes = [f"tensors found under {_spelt(place)}"] if place else []
-    if others := sorted(_text(key) for key, value in found.items() if not _is_named(key, value, kind)):
-        notes.append(f"left out, being no tensors: {', '.join(others)}")
+    if others := sorted(_text(key) for key, value in found.items() if not isinstance(value, kind)):
+        notes.append(f"left out, being no tensors: {some(others)}")
     if beside := {other: number for other, number in nests.items() if other not in ((), place)}:
         notes.append(f"{_counts(beside)} passed over")
     if all(name.startswith(MODULE) for name in tensors):
@@ -58,7 +68,7 @@ def _nests(root: Any, kind: type) -> dict[Place, int]:
         below: list[tuple[Place, Any]] = []
         for place, nest in level:
             if id(nest) not in counted:
-                named = {key: value for key, value in nest.items() if isinstance(key, str)}
+                named = {key: value for key, value in nest.items() if isinstance(key, str) and len(key) <= _LONGEST}
                 counted[id(nest)] = sum(isinstance(value, kind) for value in named.values())
                 below += [((*place, key), value) for key, value in named.items() if isinstance(value, dict)]
             if counted[id(nest)]:
@@ -70,8 +80,11 @@ def _nests(root: Any, kind: type) -> dict[Place, int]:
 def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int], at: str | None) -> tuple[Place, dict[Any, Any]]:
     """The dict that is meant, and its place."""
     top = root if isinstance(root, dict) else {}
-    if wanted := next((place for place in nests if ".".join(place) == at), None):
-        return wanted, _nest(top, wanted)
+    wanted = [place for place in nests if ".".join(place) == at] if at is not None else []
+    if len(wanted) > 1:
+        raise ConversionError(f"{path}: {len(wanted)} places are called '{at}', by dots in their names; which is meant cannot be known", ODD)
+    if wanted and wanted[0]:
+        return wanted[0], _nest(top, wanted[0])
     for place, nest in (*(((name,), top.get(name)) for name in _NESTS), ((), top)):
         if isinstance(nest, dict) and any(_is_named(key, value, kind) for key, value in nest.items()):
             _refuse_copies(path, top, place, nest, nests)
@@ -96,8 +109,13 @@ def _nest(top: dict[Any, Any], place: Place) -> dict[Any, Any]:
 
 def _refuse_copies(path: Path, top: dict[Any, Any], place: Place, nest: dict[Any, Any], nests: Mapping[Place, int]) -> None:
     """Raises ConversionError if other dicts have the names of the one that is usually meant: averaged weights, or another network."""
-    names = [key for key in nest if isinstance(key, str)]
-    others = [one for one in nests if one not in ((), place) and alike([key for key in _nest(top, one) if isinstance(key, str)], names)]
+    names = {key.removeprefix(MODULE) for key in nest if isinstance(key, str)}
+    copies: dict[int, bool] = {}  # by the dict: a pickle repeats one in two bytes
+    for one in nests:
+        other = _nest(top, one)
+        if one not in ((), place) and id(other) not in copies:
+            copies[id(other)] = len(other) >= ALIKE * len(names) and alike([key for key in other if isinstance(key, str)], names)
+    others = [one for one in nests if one not in ((), place) and copies[id(_nest(top, one))]]
     if others and names:
         models = {one: nests.get(one, len(names)) for one in (place, *others)}
         raise ConversionError(f"{path}: {len(models)} models: {_counts(models)}; which is meant cannot be known", hint=WHICH)
@@ -109,7 +127,8 @@ def _is_named(key: Any, value: Any, kind: type) -> bool:
 
 def _text(key: Any) -> str:
     """A key as a person reads it. A tuple is not written out: a pickle repeats a part in two bytes, so the text may be long."""
-    return str(key) if isinstance(key, str | int) else f"a {type(key).__name__}"
+    key = key.value if isinstance(key, OddKey) else key
+    return _short(key) if isinstance(key, str) else str(key) if isinstance(key, int) and abs(key) < 1 << 64 else f"a {type(key).__name__}"
 
 
 def _counts(nests: Mapping[Place, int]) -> str:

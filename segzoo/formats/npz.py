@@ -1,13 +1,12 @@
-"""npz: numpy arrays in a zip. Stored members are memory-mapped, and every member must fit its checksum.
+"""npz: numpy arrays in a zip. Every member must fit its checksum.
 
-Refused are duplicate members (numpy takes the last), object arrays (they need pickle), and members whose size
-is not what their header says.
+Refused are object arrays (they need pickle), and members whose size is not what their header says.
 """
 
 import io
 import math
+import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,19 @@ import ml_dtypes
 import numpy as np
 
 from segzoo.errors import IntegrityError
-from segzoo.formats.weights import Weights, parsing
+from segzoo.formats import zips
+from segzoo.formats.source import Source
+from segzoo.formats.weights import Weights, parsing, refuse_more_than_holds
 from segzoo.spec import Spec
 
 CUT_SHORT = "a zip file that is cut short or damaged"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_HEADER = 1 << 14  # bytes; numpy itself reads headers of 10,000 characters at most
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
-    info: zipfile.ZipInfo
+class _Array:
+    member: zips.Member
     dtype: np.dtype
     shape: tuple[int, ...]
     fortran: bool
@@ -38,7 +40,7 @@ def kind_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError):
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
         return CUT_SHORT
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
         return "pth"
@@ -47,22 +49,19 @@ def kind_of_zip(path: Path) -> str:
     return f"a zip of something else ({', '.join(names[:3]) or 'nothing'})"
 
 
-def open_npz(path: Path) -> Weights:
+def open_npz(source: Source) -> Weights:
     """The tensors of an npz: names, shapes and dtypes from the members' headers, the numbers when asked for."""
-    members: dict[str, _Member] = {}
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            name = info.filename.removesuffix(".npy")
-            if name in members:
-                raise IntegrityError(f"{path}: member '{name}' is there twice; which one is meant cannot be known")
-            members[name] = _member(path, archive, info)
-    specs = {name: Spec(member.shape, member.dtype.name) for name, member in members.items()}
-    return Weights(path, "npz", specs, lambda name: _read(path, name, members[name]))
+    arrays = {name.removesuffix(".npy"): _array(source, member) for name, member in zips.members(source).items()}
+    refuse_more_than_holds(source.path, sum(array.member.size for array in arrays.values()), source.size)
+    specs = {name: Spec(array.shape, array.dtype.name) for name, array in arrays.items()}
+    return Weights(source.path, "npz", specs, lambda name: _read(source, arrays[name]))
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    where = f"{path}: member '{info.filename}'"
-    with parsing(where), archive.open(info) as file:
+def _array(source: Source, member: zips.Member) -> _Array:
+    where = f"{source.path}: member '{member.name}'"
+    with parsing(where), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of arrays that Python 2 wrote, say
+        file = io.BytesIO(zips.head(source, member, _HEADER))
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0), (3, 0)):
             raise ValueError(f"a .npy of version {version}")
@@ -80,33 +79,16 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Mem
     if any(size < 0 for size in shape):
         raise IntegrityError(f"{where}: a negative size in shape {list(shape)}")
     claimed = math.prod(shape) * dtype.itemsize
-    if header + claimed != info.file_size:
-        raise IntegrityError(f"{where}: its header claims {claimed} bytes, it holds {info.file_size - header}")
-    return _Member(info, dtype, tuple(shape), fortran, header)
+    if header + claimed != member.size:
+        raise IntegrityError(f"{where}: its header claims {claimed} bytes, it holds {member.size - header}")
+    return _Array(member, dtype, tuple(shape), fortran, header)
 
 
-def _read(path: Path, name: str, member: _Member) -> np.ndarray:
-    if member.info.compress_type == zipfile.ZIP_STORED:
-        raw: np.ndarray = np.memmap(path, np.uint8, "r", data_offset(path, member.info), (member.info.file_size,))
-        if zlib.crc32(raw.data) != member.info.CRC:
-            raise IntegrityError(f"{path}: member '{name}' does not have the checksum that the zip gives for it")
-    else:
-        with zipfile.ZipFile(path) as archive, archive.open(member.info) as file:
-            raw = np.frombuffer(file.read(member.info.file_size), np.uint8)  # bounded by the size checked above
-    flat = raw[member.header :].view(member.dtype)
-    if not member.dtype.isnative:  # a Spec has no byte order, and writers expect the native one
-        flat = flat.astype(member.dtype.newbyteorder("="))
-    return flat.reshape(member.shape, order="F" if member.fortran else "C")
-
-
-def data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin. The local header has to be read: its lengths differ from the directory's."""
-    with path.open("rb") as file:
-        file.seek(info.header_offset)
-        local = file.read(30)
-    if local[:4] != b"PK\x03\x04":
-        raise IntegrityError(f"{path}: member '{info.filename}' is not where the zip says")
-    return info.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+def _read(source: Source, array: _Array) -> np.ndarray:
+    flat = zips.content(source, array.member)[array.header :].view(array.dtype)
+    if not array.dtype.isnative:  # a Spec has no byte order, and writers expect the native one
+        flat = flat.astype(array.dtype.newbyteorder("="))
+    return flat.reshape(array.shape, order="F" if array.fortran else "C")
 
 
 def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:

@@ -28,17 +28,32 @@ class Global:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call:
-    """What a pickle would have called or built, left undone. Two calls are never equal: their parts may be nested without end."""
+    """What a pickle would have called or built, left undone. Two calls are never equal: their parts may be nested without end.
+
+    `data` is what `content` made of it, once it was asked.
+    """
 
     what: Any
     args: Any
     state: Any = None
     items: list[Any] = field(default_factory=list)
+    data: Any = None
 
 
-@dataclass(slots=True)
-class _Mark:
-    """Where a MARK opcode was."""
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OddKey:
+    """A key of a dict that is no text and no small number. To hash a tuple may never end, and whoever chooses its numbers chooses its hash."""
+
+    value: Any
+
+
+_MARK = object()  # where a MARK opcode was
+_MOST_STEPS = 1 << 22
+_MOST_FREE = 1000  # things that calls may copy before opcodes have brought as many
+_MOST_MEMO = 1 << 32
+_LONGEST_CLASS = 256
+_LONGEST_LINE = 1 << 24
+_SMALL = 1 << 16
 
 
 class Bounded:
@@ -51,10 +66,10 @@ class Bounded:
         return self.file.tell()
 
     def read(self, count: int) -> bytes:
-        return self.file.read(min(count, self.size - self.file.tell()))
+        return self.file.read(count if count <= _SMALL else min(count, self.size - self.file.tell()))
 
     def readline(self) -> bytes:
-        return self.file.readline()
+        return self.file.readline(_LONGEST_LINE)
 
 
 Build = Callable[[Global, Any], Any]
@@ -77,22 +92,34 @@ def interpret(file: Any, where: str, build: Build, persistent: Persistent) -> tu
 
 
 class _Machine:
-    """The stack and the memo that the opcodes of one pickle work on."""
+    """The stack and the memo that the opcodes of one pickle work on.
+
+    An opcode takes a byte and may cost a copy of all that came before. So there are limits: of the number of opcodes, each of which
+    makes some hundred bytes, and of what calls copy, which is no more than opcodes have brought.
+    """
 
     def __init__(self, build: Build, persistent: Persistent):
         self.build, self.persistent = build, persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.undone: set[str] = set()
+        self.steps = self.copied = 0
 
     def run(self, file: Any) -> Any:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name == "STOP":
+        for self.steps in range(_MOST_STEPS):
+            code = file.read(1)
+            if code == b".":
                 return self.stack.pop()
-            if opcode.name not in _ALLOWED:
-                raise IntegrityError(f"the pickle uses {opcode.name}, which no checkpoint needs", hint="do not trust this file")
-            _ALLOWED[opcode.name](self, argument)
-        raise ValueError("it ends before its end")
+            read, act = _OPCODES.get(code, _UNKNOWN)
+            if act is None:
+                raise _refusal(code)
+            act(self, read(file) if read else None)
+        raise IntegrityError(f"a pickle of more than {_MOST_STEPS} steps, which no checkpoint needs", hint="do not trust this file")
+
+    def spend(self, copied: int) -> None:
+        self.copied += copied
+        if self.copied > self.steps + _MOST_FREE:
+            raise IntegrityError("calls that copy the same things again and again, which no checkpoint needs", hint="do not trust this file")
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -104,11 +131,13 @@ class _Machine:
     def take_to_mark(self) -> list[Any]:
         """The values above the topmost mark, lowest first."""
         taken = []
-        while not isinstance(top := self.stack.pop(), _Mark):
+        while (top := self.stack.pop()) is not _MARK:
             taken.append(top)
         return taken[::-1]
 
     def remember(self, index: int) -> None:
+        if not 0 <= index < _MOST_MEMO:
+            raise ValueError("a place in the memo that no pickle of this size needs")
         self.memo[index] = self.stack[-1]
 
     def extend(self, items: list[Any]) -> None:
@@ -122,7 +151,7 @@ class _Machine:
         if isinstance(target, Call):
             target.items.extend(pairs)
         else:
-            target.update(mapping(pairs))
+            mapping(pairs, target)
 
     def set_state(self) -> None:
         state = self.stack.pop()
@@ -132,10 +161,15 @@ class _Machine:
     def push_global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a class whose name is no text")
+        if len(module) + len(name) > _LONGEST_CLASS:
+            raise ValueError("a class whose name is too long")
         self.push(Global(module, name))
 
     def call(self, what: Any, args: Any) -> None:
-        self._push_result(self.build(what, args) if isinstance(what, Global) else Call(what, args))
+        value = self.build(what, args) if isinstance(what, Global) else Call(what, args)
+        if isinstance(value, dict | tuple):
+            self.spend(len(value))
+        self._push_result(value)
 
     def call_with_options(self, what: Any, args: Any, options: Any) -> None:
         self._push_result(Call(what, (args, options)))
@@ -162,7 +196,7 @@ _ALLOWED: dict[str, Callable[[_Machine, Any], Any]] = {  # beside STOP
     "EMPTY_LIST": lambda machine, _: machine.push([]),
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
     "EMPTY_SET": lambda machine, _: machine.push([]),
-    "MARK": lambda machine, _: machine.push(_Mark()),
+    "MARK": lambda machine, _: machine.push(_MARK),
     "MEMOIZE": lambda machine, _: machine.remember(len(machine.memo)),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT", "PUT"), lambda machine, index: machine.remember(int(index))),
     **dict.fromkeys(("BINGET", "LONG_BINGET", "GET"), lambda machine, index: machine.push(machine.memo[int(index)])),
@@ -189,55 +223,78 @@ _ALLOWED: dict[str, Callable[[_Machine, Any], Any]] = {  # beside STOP
     "POP_MARK": lambda machine, _: machine.take_to_mark(),
     "DUP": lambda machine, _: machine.push(machine.stack[-1]),
 }
+_CODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+_OPCODES = {code: (opcode.arg.reader if opcode.arg else None, _ALLOWED.get(opcode.name)) for code, opcode in _CODES.items()}
+"""By its byte, what reads the argument of an opcode, and what it does; None where no checkpoint needs it."""
+_UNKNOWN = (None, None)
+
+
+def _refusal(code: bytes) -> Exception:
+    """Why this opcode ends the reading."""
+    if code not in _CODES:
+        return ValueError("it ends before its end" if not code else f"at {code!r} there is no opcode")
+    return IntegrityError(f"the pickle uses {_CODES[code].name}, which no checkpoint needs", hint="do not trust this file")
 
 
 def _pairs(flat: list[Any]) -> list[tuple[Any, Any]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def mapping(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A dict of these pairs. Refuses tuples of tuples as keys.
+def mapping(pairs: Iterable[tuple[Any, Any]], into: dict[Any, Any] | None = None) -> dict[Any, Any]:
+    """A dict of these pairs, or the dict `into` with them. Keys that are neither text nor small numbers become `OddKey`s, all different.
 
-    Two bytes of a pickle add a level to such a tuple; to hash it can overflow the C stack, or never end.
+    Refuses a key that is there twice, also where Python holds two keys for the same (1, 1.0 and True): one of the values would be lost.
     """
-    flat = dict[Any, Any]()
+    found = {} if into is None else into
     for key, value in pairs:
-        if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
-            raise IntegrityError("a dict whose keys are nested tuples, which no checkpoint needs", hint="do not trust this file")
-        flat[key] = value
-    return flat
+        plain = isinstance(key, str | bytes | float | None) or (isinstance(key, int) and abs(key) < 1 << 64)
+        key = key if plain else OddKey(key)
+        if key in found:
+            raise IntegrityError(f"a dict has the key {_short(key)} twice; which value is meant cannot be known", hint="do not trust this file")
+        found[key] = value
+    return found
 
 
-_SHAPES = 1 << 16  # numbers in the largest array that `content` unpacks
+def _short(key: Any) -> str:
+    return ascii(key[:60] if isinstance(key, str | bytes) else key)
+
+
 _INTEGERS = {"u1": "u1", "i1": "i1", "i4": "<i4", "i8": "<i8"}
 
 
-def content(value: Any) -> Any:
+def content(value: Any, most: int = 1 << 16) -> Any:
     """What a value is as data: the dict that a config class was made of, an array of integers as lists, bytes; any other value as it is.
 
-    Only the value itself is looked at, not what is in it: a pickle may repeat or contain a part without end.
+    Only the value itself is looked at, not what is in it: a pickle may repeat or contain a part without end. It is looked at once. An array
+    may have `most` numbers.
     """
     if not isinstance(value, Call):
         return value
-    name = str(value.what).replace("numpy._core", "numpy.core")
+    if value.data is None:
+        value.data = _content(value, most)
+    return value.data
+
+
+def _content(call: Call, most: int) -> Any:
+    name = str(call.what).replace("numpy._core", "numpy.core") if isinstance(call.what, Global) else ""
     if name == "numpy.core.multiarray._reconstruct":
-        return _array(value.state)
-    if name == "_codecs.encode" and isinstance(value.args, tuple) and len(value.args) == 2 and isinstance(value.args[0], str):
-        return value.args[0].encode("latin1", "replace")
-    if value.items and all(isinstance(one, tuple) and len(one) == 2 for one in value.items):
-        return mapping(value.items)
-    first = value.args[0] if isinstance(value.args, tuple) and len(value.args) == 1 else None
-    return first if isinstance(first, dict) else value.state if isinstance(value.state, dict) else value
+        return _array(call.state, most)
+    if name == "_codecs.encode" and isinstance(call.args, tuple) and len(call.args) == 2 and isinstance(call.args[0], str):
+        return call.args[0].encode("latin1", "replace")
+    if call.items and all(isinstance(one, tuple) and len(one) == 2 for one in call.items):
+        return mapping(call.items)
+    first = call.args[0] if isinstance(call.args, tuple) and len(call.args) == 1 else None
+    return first if isinstance(first, dict) else call.state if isinstance(call.state, dict) else call
 
 
-def _array(state: Any) -> Any:
+def _array(state: Any, most: int) -> Any:
     """A pickled numpy array of integers as nested lists; None where it is of another kind."""
     if not isinstance(state, tuple) or len(state) != 5:
         return None
     _, shape, dtype, fortran, block = state
     kind = dtype.args[0] if isinstance(dtype, Call) and isinstance(dtype.args, tuple) and dtype.args else None
     block = content(block)
-    if kind not in _INTEGERS or not isinstance(block, bytes) or len(block) > _SHAPES * 8 or not isinstance(shape, tuple):
+    if kind not in _INTEGERS or not isinstance(block, bytes) or len(block) > most * 8 or not isinstance(shape, tuple):
         return None
     try:
         return np.frombuffer(block, _INTEGERS[kind]).reshape(shape, order="F" if fortran is True else "C").tolist()

@@ -7,7 +7,6 @@ mmengine's HistoryBuffer. Here such objects do no harm: only tensors are built. 
 
 import io
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +17,21 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from segzoo.errors import IntegrityError
-from segzoo.formats import pickled
+from segzoo.formats import pickled, zips
 from segzoo.formats.nests import some, state_dict
-from segzoo.formats.npz import data_offset
 from segzoo.formats.pickled import Bounded, Call, Global
+from segzoo.formats.source import Source
 from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
-from segzoo.formats.weights import ANEW, Weights
+from segzoo.formats.weights import ANEW, Weights, refuse_more_than_holds
 from segzoo.spec import Spec
 
 __all__ = ["is_legacy", "open_pth", "write"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_BEYOND = 1 << 63  # what no size is
+_LONGEST = 1000  # characters of a text that is a fact, or a key
+_MOST_AXES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,23 @@ class _Tensor:
     def spec(self) -> Spec:
         return Spec(self.shape, self.storage.dtype)
 
+    @property
+    def span(self) -> int:
+        """How many elements of its storage lie between its first and its last."""
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)) if all(self.shape) else 0
 
-Blocks = Mapping[str, tuple[int, int]]
-"""Where each storage lies in the file, by its key: offset and bytes."""
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Where a storage lies in the file, and the member of the zip that it is, if that has a checksum."""
+
+    begin: int
+    length: int
+    member: zips.Member | None = None
+
+
+Blocks = Mapping[str, _Block]
+"""The storages, by their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,7 @@ class _Checkpoint:
     root: Any
     undone: set[str]
     blocks: Blocks
+    notes: tuple[str, ...] = ()
 
 
 def is_legacy(head: bytes) -> bool:
@@ -72,14 +89,15 @@ def is_legacy(head: bytes) -> bool:
     return head[2:14] == b"\x8a\x0a" + _MAGIC.to_bytes(10, "little")
 
 
-def open_pth(path: Path, at: str | None = None) -> Weights:
+def open_pth(source: Source, at: str | None = None) -> Weights:
     """The tensors of a checkpoint, wherever in it the state dict is, or at the place `at`. Nothing in the file is run.
 
     Raises IntegrityError, ConversionError.
     """
+    path = source.path
     with path.open("rb") as file:  # as torch does; zipfile.is_zipfile looks at the end, where a legacy file may hold anything
         zipped = file.read(4) == b"PK\x03\x04"
-    checkpoint = _read_zip(path) if zipped else _read_legacy(path)
+    checkpoint = _read_zip(source) if zipped else _read_legacy(source)
     root = checkpoint.root
     if isinstance(root, Call):
         what = root.what if isinstance(root.what, Global) else "object"
@@ -89,14 +107,17 @@ def open_pth(path: Path, at: str | None = None) -> Weights:
         )
     tensors, notes, place = state_dict(path, root, _Tensor, at)
     notes += [f"not called, though its pickle would: {some(sorted(checkpoint.undone))}"] if checkpoint.undone else []
+    notes += checkpoint.notes
     for name, tensor in tensors.items():
         _check(path, name, tensor)
+    refuse_more_than_holds(path, sum(Spec((tensor.span,), tensor.storage.dtype).nbytes for tensor in tensors.values()), source.size)
+    sound: set[str] = set()
     meta = pickled.content(root.get("meta")) if isinstance(root, dict) else None
     return Weights(
         path,
         "pth",
         {name: tensor.spec for name, tensor in tensors.items()},
-        lambda name: _array(path, name, tensors[name], checkpoint.blocks),
+        lambda name: _array(source, name, tensors[name], checkpoint.blocks, sound),
         tuple(notes),
         _plain(meta),
         meta=meta if isinstance(meta, dict) else {},
@@ -105,46 +126,46 @@ def open_pth(path: Path, at: str | None = None) -> Weights:
 
 
 def _plain(meta: Any) -> dict[str, str]:
-    """The one-line texts and numbers among a checkpoint's `meta`."""
+    """The one-line texts and numbers among a checkpoint's `meta`. Long ones are no facts, and a pickle repeats them in two bytes each."""
     entries = meta.items() if isinstance(meta, dict) else ()
-    plain = {key: str(value) for key, value in entries if isinstance(key, str) and isinstance(value, str | int | float)}
+    plain = {key: str(value) for key, value in entries if isinstance(key, str) and _short(key) and _short(value)}
     return {key: value for key, value in plain.items() if "\n" not in value}
 
 
-def _read_zip(path: Path) -> _Checkpoint:
+def _short(value: Any) -> bool:
+    return len(value) <= _LONGEST if isinstance(value, str) else isinstance(value, float) or (isinstance(value, int) and abs(value) < _BEYOND)
+
+
+def _read_zip(source: Source) -> _Checkpoint:
     """A checkpoint in the zip format."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if len(set(names)) != len(names):
-            raise IntegrityError(f"{path}: a member is there twice; which one is meant cannot be known")
-        root = next(name for name in names if name == "data.pkl" or name.endswith("/data.pkl")).removesuffix("data.pkl")
-        if f"{root}constants.pkl" in names:
-            raise IntegrityError(f"{path}: a TorchScript program, not a checkpoint", hint="save its state_dict() instead")
-        if f"{root}byteorder" in names:
-            with archive.open(f"{root}byteorder") as member:
-                if member.read(16) != b"little":
-                    raise _big_endian(path)
-        blocks = _zip_blocks(path, archive, f"{root}data/")
-        pickle = archive.getinfo(f"{root}data.pkl")
-        if pickle.compress_type != zipfile.ZIP_STORED:
-            raise IntegrityError(f"{path}: data.pkl is compressed, which torch never does")
-        file = Bounded(io.BytesIO(archive.read(pickle)), pickle.file_size)
-    return _Checkpoint(*pickled.interpret(file, str(path), _build, _storage), blocks)
+    path, members = source.path, zips.members(source)
+    root = next(name for name in members if name == "data.pkl" or name.endswith("/data.pkl")).removesuffix("data.pkl")
+    if f"{root}constants.pkl" in members:
+        raise IntegrityError(f"{path}: a TorchScript program, not a checkpoint", hint="save its state_dict() instead")
+    storages = {name: member for name, member in members.items() if name.startswith(f"{root}data/")}
+    pickle, order = members[f"{root}data.pkl"], members.get(f"{root}byteorder")
+    for member in (pickle, *storages.values()):
+        if member.deflated:
+            raise IntegrityError(f"{path}: member '{member.name}' is compressed, which torch never does")
+    unchecked = not any(member.crc for member in members.values() if member.size)
+    content = _unchecked if unchecked else zips.content
+    if order and (order.size > 16 or content(source, order).tobytes() != b"little"):
+        raise _big_endian(path)
+    read = pickled.interpret(io.BytesIO(content(source, pickle).data), str(path), _build, _storage)
+    blocks = {
+        name.removeprefix(f"{root}data/"): _Block(member.begin, member.size, None if unchecked else member) for name, member in storages.items()
+    }
+    return _Checkpoint(*read, blocks, ("no checksums in it: torch was told to leave them out, so a flipped bit would not show",) if unchecked else ())
 
 
-def _zip_blocks(path: Path, archive: zipfile.ZipFile, folder: str) -> Blocks:
-    blocks = {}
-    for info in archive.infolist():
-        if info.filename.startswith(folder):
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise IntegrityError(f"{path}: storage {info.filename} is compressed, which torch never does")
-            blocks[info.filename.removeprefix(folder)] = (data_offset(path, info), info.file_size)
-    return blocks
+def _unchecked(source: Source, member: zips.Member) -> np.ndarray:
+    """The bytes of a stored member of a zip without checksums."""
+    return source.read(member.begin, member.size)
 
 
-def _read_legacy(path: Path) -> _Checkpoint:
+def _read_legacy(source: Source) -> _Checkpoint:
     """A checkpoint in the format before zip: magic number, protocol, system, object, storage keys, storages."""
-    storages: dict[str, _Storage] = {}
+    path, storages = source.path, dict[str, _Storage]()
 
     def persistent(identity: Any) -> Any:
         storage = _storage(identity)
@@ -152,7 +173,7 @@ def _read_legacy(path: Path) -> _Checkpoint:
         return storage
 
     with path.open("rb") as raw:
-        file = Bounded(raw, path.stat().st_size)
+        file = Bounded(raw, source.size)
         pickles = [pickled.interpret(file, str(path), _build, persistent) for _ in range(5)]
         magic, protocol, system, root, keys = (value for value, _ in pickles)
         if magic != _MAGIC or protocol != _PROTOCOL:
@@ -165,15 +186,15 @@ def _read_legacy(path: Path) -> _Checkpoint:
 
 def _legacy_blocks(path: Path, raw: IO[bytes], size: int, keys: Any, storages: Mapping[str, _Storage]) -> Blocks:
     """Where the storages lie that follow one another from here, each after its number of elements."""
-    blocks = {}
+    blocks = dict[str, _Block]()
     for key in keys:
-        if not isinstance(key, str) or key not in storages:
+        if not isinstance(key, str) or key not in storages or key in blocks:
             raise IntegrityError(f"{path}: a storage belongs to no tensor")
         count = raw.read(8)
         length = int.from_bytes(count, "little") * Spec((1,), storages[key].dtype).nbytes
         if len(count) < 8 or raw.tell() + length > size:
             raise IntegrityError(f"{path}: cut short: {size} bytes, but its tensors reach to byte {raw.tell() + length}", ANEW)
-        blocks[key] = (raw.tell(), length)
+        blocks[key] = _Block(raw.tell(), length)
         raw.seek(length, io.SEEK_CUR)
     return blocks
 
@@ -184,35 +205,49 @@ def _big_endian(path: Path) -> IntegrityError:
 
 def _storage(identity: Any) -> _Storage:
     """What a persistent id points to: `("storage", type, key, device, size[, (view key, begin, size)])`."""
+    if not isinstance(identity, tuple) or len(identity) not in (5, 6):
+        raise IntegrityError("the description of a storage is damaged")
     kind, storage_type, key, _, size, *view = identity
-    if kind != "storage" or not isinstance(storage_type, Global) or not isinstance(key, str):
+    if kind != "storage" or not isinstance(storage_type, Global) or not isinstance(key, str) or len(key) > _LONGEST:
         raise IntegrityError("the description of a storage is damaged")
     if storage_type.name not in STORAGES:
         raise IntegrityError(f"a storage of type {storage_type}, which segzoo does not read")
     begin = 0
     if view and view[0] is not None:
         _, begin, size = view[0]
-    if type(begin) is not int or type(size) is not int or begin < 0:
+    if not _plain_number(begin) or type(size) is not int or abs(size) >= _BEYOND:
         raise IntegrityError("the description of a storage is damaged")
     return _Storage(key, STORAGES[storage_type.name], size, begin)
 
 
+def _plain_number(number: Any) -> bool:
+    return type(number) is int and 0 <= number < _BEYOND
+
+
 def _build(what: Global, args: Any) -> Any:
     """The value of the few calls that make a tensor or a dict. Any other call stays undone."""
+    if not isinstance(args, tuple) or len(args) > 16:
+        return Call(what, args)
     match str(what):
         case "collections.OrderedDict":
             return pickled.mapping(args[0]) if args else {}
         case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
             storage, offset, shape, strides, *_ = args
-            return _Tensor(storage, offset, tuple(shape), tuple(strides))
+            return _tensor(storage, offset, shape, strides)
         case "torch._utils._rebuild_tensor_v3":
             storage, offset, shape, strides, _, _, dtype, *_ = args
-            return _Tensor(_retyped(storage, dtype), offset, tuple(shape), tuple(strides))
+            return _tensor(_retyped(storage, dtype), offset, shape, strides)
         case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":
             return args[0]
         case "torch.Size":
             return tuple(args[0])
     return Call(what, args)
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
+    if len(shape) > _MOST_AXES or len(strides) > _MOST_AXES:
+        raise IntegrityError(f"a tensor of {len(shape)} sizes and {len(strides)} strides")
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
 def _retyped(storage: _Storage, dtype: Global) -> _Storage:
@@ -226,26 +261,34 @@ def _check(path: Path, name: str, tensor: _Tensor) -> None:
     """Compare a tensor's claims with its storage, before anything is read or allocated."""
     where = f"{path}: tensor '{name}'"
     plain = (tensor.offset, *tensor.shape, *tensor.strides)
-    if not isinstance(tensor.storage, _Storage) or not all(type(number) is int and number >= 0 for number in plain):
+    if not isinstance(tensor.storage, _Storage) or not all(map(_plain_number, plain)):
         raise IntegrityError(f"{where}: its description is damaged")
-    if len(tensor.shape) != len(tensor.strides) or len(tensor.shape) > 32:
+    if len(tensor.shape) != len(tensor.strides):
         raise IntegrityError(f"{where}: {len(tensor.shape)} sizes and {len(tensor.strides)} strides")
     count = math.prod(tensor.shape)
-    last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    if count and (last >= tensor.storage.size or count > tensor.storage.size):
+    if count and (tensor.offset + tensor.span > tensor.storage.size or count > tensor.storage.size):
         raise IntegrityError(f"{where}: {list(tensor.shape)} reaches beyond its storage of {tensor.storage.size} elements")
 
 
-def _array(path: Path, name: str, tensor: _Tensor, blocks: Blocks) -> np.ndarray:
-    storage = tensor.storage
+def _array(source: Source, name: str, tensor: _Tensor, blocks: Blocks, sound: set[str]) -> np.ndarray:
+    """The numbers of a tensor. `sound` has the storages whose checksum was looked at: one that several tensors share is looked at once."""
+    storage, where = tensor.storage, f"{source.path}: tensor '{name}'"
     dtype = np.dtype(ml_dtypes.bfloat16 if storage.dtype == "bfloat16" else storage.dtype)
-    if not math.prod(tensor.shape):
+    if not tensor.span:
         return np.empty(tensor.shape, dtype)
     if storage.key not in blocks:
-        raise IntegrityError(f"{path}: tensor '{name}': its storage {storage.key!r} is not in the file")
-    begin, length = blocks[storage.key]
-    if (storage.begin + storage.size) * dtype.itemsize > length:
-        raise IntegrityError(f"{path}: tensor '{name}': its storage holds {length} bytes, {storage.size * dtype.itemsize} were promised")
-    block = np.memmap(path, np.uint8, "r", begin + storage.begin * dtype.itemsize, (storage.size * dtype.itemsize,)).view(dtype)
+        raise IntegrityError(f"{where}: its storage {storage.key!r} is not in the file")
+    block = blocks[storage.key]
+    if (storage.begin + storage.size) * dtype.itemsize > block.length:
+        raise IntegrityError(f"{where}: its storage holds {block.length} bytes, {storage.size * dtype.itemsize} were promised")
+    begin, length = (storage.begin + tensor.offset) * dtype.itemsize, tensor.span * dtype.itemsize
+    unseen = block.member if storage.key not in sound else None
+    if unseen and length == block.length:
+        flat = zips.content(source, unseen)
+    else:
+        if unseen:
+            zips.refuse_other_crc(source, unseen, source.crc(block.begin, block.length))
+        flat = source.read(block.begin + begin, length)
+    sound.add(storage.key)
     strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
-    return as_strided(block[tensor.offset :], tensor.shape, strides, writeable=False)
+    return as_strided(flat.view(dtype), tensor.shape, strides, writeable=False)

@@ -1,7 +1,7 @@
-"""safetensors: the library reads and validates, segzoo writes.
+"""safetensors, read and written. The tests hold the reader against the library's: what the reader takes, the library takes, and reads the same.
 
-segzoo writes because the library's writer wants every tensor in memory, ignores the strides of a
-transposed array (safetensors #825) and orders metadata at random (#584).
+segzoo reads because the library maps the file, and takes the last of two tensors of one name in silence. It writes because the library's
+writer wants every tensor in memory, ignores the strides of a transposed array (safetensors #825) and orders metadata at random (#584).
 """
 
 import json
@@ -11,10 +11,11 @@ from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from segzoo.errors import ConversionError, IntegrityError
+from segzoo.formats.source import Source
 from segzoo.formats.weights import ANEW, Weights
+from segzoo.json_in import parse_json
 from segzoo.spec import Spec
 
 _DTYPES = {
@@ -30,7 +31,8 @@ _DTYPES = {
     "BOOL": "bool",
 }
 _CODES = {name: code for code, name in _DTYPES.items()}
-_MOST_HEADER = 100_000_000  # the format's own limit
+_MOST_HEADER = 1 << 25  # bytes, for some 300,000 tensors; the format's own limit of 100 MB takes a minute and gigabytes to parse
+_MOST_AXES = 32
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -38,36 +40,55 @@ def is_safetensors(head: bytes) -> bool:
     return len(head) > 9 and 2 <= int.from_bytes(head[:8], "little") <= _MOST_HEADER and head[8:9] == b"{"
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is there twice; which one is meant cannot be known")
-    return found
-
-
-def open_safetensors(path: Path) -> Weights:
-    """The tensors of a safetensors file, memory-mapped. The library has checked that its header is sound and the file whole."""
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-    except SafetensorError as error:
-        raise IntegrityError(f"{path}: a damaged safetensors file: {error}", ANEW) from error
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length), object_pairs_hook=_unique)
-    header.pop("__metadata__", None)
-    if unknown := sorted({entry["dtype"] for entry in header.values()} - set(_DTYPES)):
-        raise IntegrityError(f"{path}: dtypes that segzoo does not read: {', '.join(unknown)}")
-    specs = {name: Spec(tuple(entry["shape"]), _DTYPES[entry["dtype"]]) for name, entry in header.items()}
+def open_safetensors(source: Source) -> Weights:
+    """The tensors of a safetensors file. Its header must describe every byte behind it once, in order, as the format wants."""
+    path = source.path
+    length = int.from_bytes(source.read(0, 8).tobytes(), "little")
+    if length > _MOST_HEADER or 8 + length > source.size:
+        raise IntegrityError(f"{path}: its header claims {length} bytes, of {source.size} in the file and {_MOST_HEADER} at most", ANEW)
+    header = parse_json(source.read(8, length).tobytes(), where=f"{path}: header", limit=_MOST_HEADER, hint=ANEW)
+    metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise IntegrityError(f"{path}: header: expected an object of tensors, with metadata that is text", ANEW)
+    entries = {name: _entry(path, name, entry) for name, entry in header.items()}
+    _refuse_gaps(path, entries, source.size - 8 - length)
+    specs = {name: spec for name, (spec, _, _) in entries.items()}
 
     def read(name: str) -> np.ndarray:
-        dtype = np.dtype(ml_dtypes.bfloat16 if specs[name].dtype == "bfloat16" else specs[name].dtype)
-        if specs[name].nbytes == 0:
-            return np.empty(specs[name].shape, dtype)
-        start = 8 + length + header[name]["data_offsets"][0]
-        return np.memmap(path, np.uint8, "r", start, (specs[name].nbytes,)).view(dtype).reshape(specs[name].shape)
+        spec, begin, _ = entries[name]
+        dtype = np.dtype(ml_dtypes.bfloat16 if spec.dtype == "bfloat16" else spec.dtype)
+        return source.read(8 + length + begin, spec.nbytes).view(dtype).reshape(spec.shape)
 
     return Weights(path, "safetensors", specs, read, metadata=metadata)
+
+
+def _entry(path: Path, name: str, entry: Any) -> tuple[Spec, int, int]:
+    """What the header says of one tensor: its spec, and where its bytes begin and end behind the header."""
+    where = f"{path}: tensor '{name[:100]}'"
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise IntegrityError(f"{where}: expected dtype, shape and data_offsets", ANEW)
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise IntegrityError(f"{where}: a dtype that segzoo does not read: {str(dtype)[:20]}")
+    if not all(isinstance(numbers, list) and all(type(one) is int and one >= 0 for one in numbers) for numbers in (shape, offsets)):
+        raise IntegrityError(f"{where}: expected whole numbers for its shape and its offsets", ANEW)
+    if len(shape) > _MOST_AXES or len(offsets) != 2:
+        raise IntegrityError(f"{where}: {len(shape)} sizes and {len(offsets)} offsets", ANEW)
+    spec = Spec(tuple(shape), _DTYPES[dtype])
+    if offsets[1] - offsets[0] != spec.nbytes:
+        raise IntegrityError(f"{where}: {spec.nbytes} bytes by its shape, {offsets[1] - offsets[0]} by its offsets", ANEW)
+    return spec, offsets[0], offsets[1]
+
+
+def _refuse_gaps(path: Path, entries: Mapping[str, tuple[Spec, int, int]], size: int) -> None:
+    """Raises IntegrityError where tensors share bytes, leave some out, or do not end where the file ends."""
+    end = 0
+    for name, (_, begin, after) in sorted(entries.items(), key=lambda one: one[1][1:]):
+        if begin != end:
+            raise IntegrityError(f"{path}: tensor '{name[:100]}': begins at byte {begin}, expected {end}", ANEW)
+        end = after
+    if end != size:
+        raise IntegrityError(f"{path}: its tensors are {end} bytes, in the file are {size}", ANEW)
 
 
 def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:

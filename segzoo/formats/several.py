@@ -10,7 +10,8 @@ PLAIN = "plain"
 WHICH = "segzoo convert FILE DST --at NAME takes one of them out, and at= in Python"
 _EMA = "ema_"
 MODULE = "module."
-_ALIKE = 0.9  # of the names: a copy may lack a buffer, or have one more
+ALIKE = 0.9  # of the names: a copy may lack a buffer, or have one more
+_MOST_MODELS = 16
 _FEWEST = 8  # names: `head.weight` and `head_dist.weight` are no two models
 _DEPTH = 4
 
@@ -40,7 +41,7 @@ def chosen(opened: Weights, at: str | None) -> Weights:
 def alike(some: Collection[str], others: Collection[str]) -> bool:
     """Whether two sets of names are those of one model and a copy of it. A wrapper's prefix does not count."""
     first, second = ({name.removeprefix(MODULE) for name in names} for names in (some, others))
-    return len(first & second) >= _ALIKE * max(len(first), len(second))
+    return len(first & second) >= ALIKE * max(len(first), len(second))
 
 
 def models_in(names: Collection[str]) -> dict[str, Names]:
@@ -55,7 +56,9 @@ def _averaged(names: Collection[str]) -> dict[str, Names]:
     plain = [name for name in names if not name.startswith(_EMA)]
     averages = {name: f"{_EMA}{name.replace('.', '_')}" for name in plain}
     there = {name: average for name, average in averages.items() if average in names}
-    if len(there) < _ALIKE * len(plain) or len(there) < min(_FEWEST, len(plain)) or not there:
+    if len(set(there.values())) < len(there):  # `a.b` and `a_b` have the same average
+        return {}
+    if len(there) < ALIKE * len(plain) or len(there) < min(_FEWEST, len(plain)) or not there:
         return {}
     return {PLAIN: {name: name for name in plain}, "ema": there}
 
@@ -63,16 +66,22 @@ def _averaged(names: Collection[str]) -> dict[str, Names]:
 def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names]:
     """Models whose names begin with `start` and one more word each."""
     groups: dict[str, dict[str, str]] = {}
-    for name in names:
+    inside = [name for name in names if name.startswith(start)]
+    for name in inside:
         word, dot, rest = name.removeprefix(start).partition(".")
-        if name.startswith(start) and dot:
-            groups.setdefault(word, {})[rest.removeprefix(MODULE)] = name
-    large = {word: group for word, group in groups.items() if len(group) >= _FEWEST and not word[-1:].isdigit()}  # blocks are numbered
+        if dot:
+            groups.setdefault(word, {})[rest] = name
+    large: dict[str, Names] = {
+        word: _unwrapped(group) for word, group in groups.items() if len(group) >= _FEWEST and not word[-1:].isdigit()
+    }  # blocks are numbered
+    for word in sorted(large, key=lambda word: -len(large[word]))[_MOST_MODELS:]:
+        del large[word]
     for word, group in large.items():
         copies = {other for other in large if other != word and alike(large[other], group)}
         if copies and 2 * len(group) * (1 + len(copies)) > len(names):  # else two parts of one model that are built alike
             return {f"{start}{one}": large[one] for one in large if one in {word, *copies}}
-        outside = {name.removeprefix(start): name for name in names if name.startswith(start) and name not in group.values()}
+        own = set(group.values())
+        outside = {name.removeprefix(start): name for name in inside if name not in own}
         if len(outside) >= _FEWEST and alike(outside, group):
             return {f"{start}{PLAIN}": outside, f"{start}{word}": group}
     widest = max(large, key=lambda word: len(large[word]), default=None)
@@ -83,7 +92,13 @@ def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names
 
 def _under(at: str, names: Collection[str]) -> Names:
     """The names that begin with `at` and a dot, without these."""
-    return {name.removeprefix(f"{at}.").removeprefix(MODULE): name for name in names if name.startswith(f"{at}.")}
+    return _unwrapped({name.removeprefix(f"{at}."): name for name in names if name.startswith(f"{at}.")})
+
+
+def _unwrapped(group: Names) -> Names:
+    """The same names without a wrapper's prefix; with it where two would become one, since one of their tensors would be lost."""
+    bare = {inner.removeprefix(MODULE): name for inner, name in group.items()}
+    return bare if len(bare) == len(group) else group
 
 
 def _listed(models: Mapping[str, Names]) -> str:

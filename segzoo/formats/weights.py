@@ -1,6 +1,6 @@
 """What all readers return: a lazy, read-only mapping of tensor names to numpy arrays."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,9 @@ import numpy as np
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, SegzooError
 from segzoo.spec import Spec
 
+_LONGEST_NAME = 1000  # characters; published names have some 70
+_MOST_FOLD = 32
+_MOST_SMALL = 1 << 26
 ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
 
 
@@ -30,6 +33,22 @@ def parsing(where: object) -> Iterator[None]:
         raise IntegrityError(f"{where}: damaged: {str(error) or type(error).__name__}", hint=ANEW) from error
 
 
+def refuse_more_than_holds(where: object, claimed: int, size: int) -> None:
+    """Raises IntegrityError where a file's tensors would fill far more memory than the file has bytes.
+
+    Deflated zeros and tensors that share a storage can claim a thousand times the file. Weights do not shrink: `size` bytes may make 32
+    times as many, and 64 MB beside, for small files of zeros.
+    """
+    if claimed > _MOST_FOLD * size + _MOST_SMALL:
+        raise IntegrityError(f"{where}: a file of {size} bytes claims tensors of {claimed} bytes, which no weights do", hint="do not trust this file")
+
+
+def refuse_long_names(where: object, names: Iterable[str]) -> None:
+    """Raises IntegrityError for a tensor whose name is so long that to look at it would take longer than to read the file."""
+    if long := next((name for name in names if len(name) > _LONGEST_NAME), None):
+        raise IntegrityError(f"{where}: a tensor has a name of {len(long)} characters, {long[:40]!a}...", hint="do not trust this file")
+
+
 @contextmanager
 def naming(path: Path, name: str | None = None) -> Iterator[None]:
     """Puts a file's name, by default its path, before the message of a ConversionError from code that knows no files."""
@@ -41,7 +60,7 @@ def naming(path: Path, name: str | None = None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Weights(Mapping[str, np.ndarray]):
-    """An opened file. `specs` is known at once; `weights[name]` reads that tensor, memory-mapped where possible.
+    """An opened file. `specs` is known at once; `weights[name]` reads that tensor into memory of its own.
 
     `notes` says where in the file the tensors were found, and what was left out. `metadata` holds what the file says
     of itself (for `.pth`: numbers and texts of its `meta`). `meta` is the whole `meta` of a `.pth`, as data; see `pickled.content`.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from segzoo.layouts import NAMES
-from segzoo.manifest.fields import Count, FileName, OneOf, Prefix, Sha256, Text, Url
+from segzoo.manifest.fields import Bytes, FileName, OneOf, Prefix, Sha256, Text, Url
 from segzoo.vocabulary import DTYPES
 
 
@@ -39,7 +39,7 @@ class Artifact(Record):
     name: FileName
     layout: Annotated[str, OneOf(NAMES)] | None = None
     dtype: Annotated[str, OneOf(DTYPES)] = "float32"
-    size: Count | None = None
+    size: Bytes | None = None
     sha256: Sha256 | None = None
     sha256_prefix: Prefix | None = None
     provenance: Text | None = None

@@ -13,23 +13,26 @@ from pydantic_core import CoreSchema, core_schema
 
 from segzoo.layouts import FAMILIES, HEADS, NECKS
 from segzoo.manifest.artifact import Record
-from segzoo.manifest.fields import Count, Index, Pair, Positive, Text, alternatives
+from segzoo.manifest.fields import Index, Layers, Pair, Positive, Side, Text, alternatives
 
 _OF = {
-    int: Count,
+    int: Side,
     float: Positive,
     bool: bool,
     str: Text,
     str | None: Text | None,
-    int | None: Count | None,
+    int | None: Side | None,
     float | None: Positive | None,
-    tuple[int, ...]: tuple[Count, ...],
+    tuple[int, ...]: tuple[Side, ...],
     tuple[int, ...] | None: tuple[Index, ...] | None,
     tuple[float, ...]: tuple[Positive, ...],
     tuple[str, ...]: tuple[Text, ...],
-    int | tuple[int, int]: Count | Pair,
+    int | tuple[int, int]: Side | Pair,
 }
-"""The manifest's type for each type of a dataclass field: numbers are greater than 0, but for indices, which may be left out as a whole."""
+"""The manifest's type for each type of a dataclass field: numbers are greater than 0, but for indices, and none so large that a table of it
+fills the memory.
+"""
+_LAYERS = {"depth": Layers, "depths": tuple[Layers, ...], "units": tuple[Layers, ...]}  # the fields that count layers
 
 
 class Built(Record):
@@ -52,7 +55,7 @@ def _built(of: type, tag: str | None, named: str) -> type[Built]:
     """The record of a dataclass. `tag` is the field that tells it from the other records."""
     kinds = get_type_hints(of)
     given: dict[str, Any] = {tag: (Literal[named], ...)} if tag else {}
-    given |= {one.name: (_OF[kinds[one.name]], ... if one.default is MISSING else one.default) for one in fields(of)}
+    given |= {one.name: (_LAYERS.get(one.name) or _OF[kinds[one.name]], ... if one.default is MISSING else one.default) for one in fields(of)}
     record = create_model(of.__name__, __base__=Built, __doc__=cleandoc(of.__doc__ or ""), **given)
     record.made_of, record.named = of, named
     return record

@@ -99,7 +99,7 @@ Mode = Annotated[str, OneOf(MODES)]
 
 
 def _channels(value: Any) -> Any:
-    return (value,) * 3 if isinstance(value, int | float) else value
+    return (value,) * 3 if isinstance(value, int | float) else tuple(value) if isinstance(value, list) else value  # JSON has lists
 
 
 def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -108,7 +108,8 @@ def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-Channels = Annotated[tuple[float, ...], Field(min_length=1), BeforeValidator(_channels, json_schema_input_type=float | tuple[float, ...])]
+Level = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]  # of pixels
+Channels = Annotated[tuple[Level, ...], Field(min_length=1), BeforeValidator(_channels, json_schema_input_type=Level | tuple[Level, ...])]
 
 
 class Protocol(Record):

@@ -15,12 +15,17 @@ from segzoo.manifest.fields import WORDS
 from segzoo.manifest.spelling import number
 from segzoo.manifest.strict_yaml import Where, excerpt
 
+_MOST = 1000
 Fault = tuple[Where, str, str | None]
 
 
 def faults(invalid: ValidationError, root: type[BaseModel], written: Container[Where]) -> Iterator[Fault]:
-    """Each fault of a record of type `root`: its place, a message, a hint. `written` are the fields that the file has."""
-    errors = [_untagged(error) for error in invalid.errors()]
+    """Each fault of a record of type `root`: its place, a message, a hint. `written` are the fields that the file has.
+
+    Of more faults than anybody reads only the first are told.
+    """
+    found = invalid.errors(include_url=False)
+    errors = [_untagged(error) for error in found[:_MOST]]
     meant = {error["loc"]: _meant(error["loc"], root, written) for error in errors if error["type"] == "extra_forbidden"}
     explained = {(*where[:-1], name) for where, name in meant.items() if name}
     for error in errors:
@@ -29,6 +34,8 @@ def faults(invalid: ValidationError, root: type[BaseModel], written: Container[W
             yield _place(where), _unknown(where, meant[where], root), None
         elif where not in explained and not _shortened(error):
             yield _place(where), _message(error), _hint(error)
+    if len(found) > _MOST:
+        yield (), f"{len(found) - _MOST:,} faults more, which are not told", None
 
 
 def _untagged(error: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,7 +107,7 @@ def _message(error: Mapping[str, Any]) -> str:
             said = f"expected {WORDS[error['ctx']['pattern']]}"
         case _:
             said = error["msg"].removeprefix("Value error, ")
-    return said + (f", found {found!r}" if isinstance(found, str | int | float | bool) else "")
+    return said + (f", found {excerpt(repr(found))}" if isinstance(found, str | int | float | bool) else "")
 
 
 def _hint(error: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _LONGEST_NAME = 200
+_LARGEST_SIDE = 1 << 16
 _SHA256, _PREFIX, _IDENTIFIER = r"^[0-9a-f]{64}$", r"^[0-9a-f]{8}$", r"^[a-z0-9][a-z0-9._-]{0,63}$"
 WORDS = {  # the patterns in words for people
     _SHA256: "64 digits from 0-9a-f, in lower case",
@@ -83,13 +84,13 @@ class Sides:
         return core_schema.no_info_plain_validator_function(self._checked)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        one = {"exclusiveMinimum": 0, "type": "integer"}
+        one = {"exclusiveMinimum": 0, "maximum": _LARGEST_SIDE, "type": "integer"}
         return {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}, {"type": "null"}]}
 
     def _checked(self, value: object) -> object:
-        sides = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
-        if value is not None and not all(type(side) is int and side > 0 for side in sides):
-            raise PydanticCustomError("sides", "Input should be a whole number greater than 0, height and width, or null")
+        sides = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+        if value is not None and not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides):
+            raise PydanticCustomError("sides", f"Input should be a whole number from 1 to {_LARGEST_SIDE}, height and width, or null")
         return value
 
 
@@ -99,11 +100,14 @@ Text = Annotated[str, AfterValidator(_printable)]
 Url = Annotated[str, AfterValidator(_url)]
 Sha256 = Annotated[str, Field(pattern=_SHA256)]
 Prefix = Annotated[str, Field(pattern=_PREFIX)]
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
-Index = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Bytes = Annotated[int, Field(gt=0, le=1 << 53)]
+Side = Annotated[int, Field(gt=0, le=_LARGEST_SIDE)]  # of an image, a tensor, a grid
+Layers = Annotated[int, Field(gt=0, le=1000)]  # each has tensors of its own
+Index = Annotated[int, Field(ge=0, lt=1000)]  # of a layer
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Colour = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
-Pair = tuple[Count, Count]
+Pair = tuple[Side, Side]

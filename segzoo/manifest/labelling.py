@@ -11,6 +11,7 @@ from segzoo.manifest.artifact import Record
 from segzoo.manifest.fields import Colour, Folder, Text
 from segzoo.manifest.strict_yaml import Where
 
+_TOLD = 6  # names in a message
 Value = Annotated[int, Field(ge=0, le=65535)]
 Rgb = tuple[Colour, Colour, Colour]
 Classes = Mapping[str, Rgb]
@@ -68,7 +69,9 @@ def _shared(classes: Classes) -> Iterator[tuple[Where, str]]:
         by_colour[colour].append(name)
     for colour, names in by_colour.items():
         if len(names) > 1:
-            said = f"the classes {' and '.join(repr(name) for name in names)} share the colour {_spelt(colour)}, so a colour does not tell the class"
+            more = f" and {len(names) - _TOLD:,} others" if len(names) > _TOLD else ""
+            first = f"{' and '.join(repr(name) for name in names[:_TOLD])}{more}"
+            said = f"the classes {first} share the colour {_spelt(colour)}, so a colour does not tell the class"
             yield ("colours",), said
 
 

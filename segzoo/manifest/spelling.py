@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from segzoo.errors import UsageError
+from segzoo.text import legible
 
 _WIDEST = 110  # columns: a longer mapping is spread over lines
 _AFTER_A_LINE = r"(?<=\n)|(?<=\r)(?!\n)|(?<=[\x85\u2028\u2029])"  # as YAML counts lines
@@ -19,7 +20,7 @@ def spelt(plain: Mapping[str, Any], indent: int = 0, notes: Mapping[str, str] | 
     notes = notes or {}
     lines = []
     for key, value in plain.items():
-        lines += [f"{margin}# {notes[key]}"] if key in notes else []
+        lines += [f"{margin}# {legible(notes[key])}"] if key in notes else []
         head = f"{margin}{_scalar(key)}:"
         if not isinstance(value, Mapping | list | tuple):
             lines.append(f"{head} {_scalar(value)}")
@@ -29,7 +30,7 @@ def spelt(plain: Mapping[str, Any], indent: int = 0, notes: Mapping[str, str] | 
             lines += [head, *spelt(value, indent + 2)]
         else:
             lines += [head, *(f"{margin}  - {_flow(one) if isinstance(one, Mapping) else _scalar(one)}" for one in value)]
-    return [*lines, f"{margin}# {notes[AFTER]}"] if AFTER in notes else lines
+    return [*lines, f"{margin}# {legible(notes[AFTER])}"] if AFTER in notes else lines
 
 
 def _flow(value: Any) -> str:

@@ -1,6 +1,7 @@
 """A segmentation model: a backbone, perhaps a neck, and a head, from an image to class scores at the image's size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,7 @@ class Segmenter(nn.Module):
 
 def build_backbone(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray], **options: Any) -> nn.Module:
     """A backbone alone, filled with these tensors: names of the family's `OWN` layout without a prefix. See `build`."""
-    with torch.device("meta"):
-        module = BACKBONES[family.name](geometry, tensors, **options)
-    return _filled(module, tensors)
+    return _filled(empty(family, replace(geometry, neck=None, decoder=None), tensors, **options), tensors)
 
 
 def build(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray], *, head_eps: float | None = None, **options: Any) -> nn.Module:
@@ -73,14 +72,17 @@ def build(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray],
     Loading is strict: each parameter is filled once and no tensor is left over. Weights become float32 or stay wider.
     Raises ConversionError if the tensors do not fit, or if a fact that decides the result is not known, such as the heads.
     """
-    if geometry.decoder is None:
-        return build_backbone(family, geometry, tensors, **options)
+    return _filled(empty(family, geometry, tensors, head_eps=head_eps, **options), tensors)
+
+
+def empty(family: Family, geometry: Geometry, tensors: Collection[str], *, head_eps: float | None = None, **options: Any) -> nn.Module:
+    """The model of this geometry on torch's meta device: names and shapes, no numbers. `tensors` are the names that it will hold. See `build`."""
     with torch.device("meta"):
         backbone = BACKBONES[family.name](geometry, tensors, **options)
+        if geometry.decoder is None:
+            return backbone
         neck = NECKS[geometry.neck.kind](geometry.neck, backbone) if geometry.neck else None
-        head = HEADS[geometry.decoder.kind](geometry.decoder, neck or backbone, head_eps)
-        module = Segmenter(backbone, neck, head)
-    return _filled(module, tensors)
+        return Segmenter(backbone, neck, HEADS[geometry.decoder.kind](geometry.decoder, neck or backbone, head_eps))
 
 
 def _filled(module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from segzoo.datasets.classes import Classes
+from segzoo.text import legible
 
 _LETTERS = 13  # pixels of a letter beside a picture whose shorter side has _BESIDE pixels
 _BESIDE = 512
 _SMALLEST = 9
+_LONGEST = 200  # letters that are tried
 _WIDTH, _ROW = 20, 1.7  # of a legend and of a line in it, in letters
 
 
@@ -48,7 +50,8 @@ def legend(shares: Mapping[str, Sequence[float]], classes: Classes, height: int,
 
 
 def shortened(text: str, room: float, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """The text, or as much of it as fits into so many pixels."""
+    """The text, legible, or as much of it as fits into so many pixels."""
+    text = legible(text[:_LONGEST])
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(f"{text}\u2026") > room:

@@ -16,6 +16,7 @@ from segzoo.publishing.overlay import beside, labelled
 
 PICTURES = 12
 _WIDEST = 640
+_LONGEST = 55  # letters of a name, of four bytes each: a file system allows 255 bytes
 
 
 def draw_pairs(found: Sequence[Sample], classes: Classes, folder: Path) -> list[Path]:
@@ -25,7 +26,7 @@ def draw_pairs(found: Sequence[Sample], classes: Classes, folder: Path) -> list[
     """
     drawn = []
     for index, sample in enumerate(subset(found, PICTURES), 1):
-        path = folder / f"{index:02}.{PurePosixPath(sample.name).stem}.pair.png"
+        path = folder / f"{index:02}.{PurePosixPath(sample.name).stem[:_LONGEST]}.pair.png"
         picture = _drawn(sample, classes)
         with replacing(path) as part:
             picture.save(part, format="PNG")

@@ -9,9 +9,11 @@ import numpy as np
 
 from segzoo.datasets.classes import Classes
 from segzoo.evaluation.prediction import Prediction, shares
+from segzoo.text import legible
 
 HEADER = ("image", "model", "index", "class", "pixels", "percent")
 ALL = "all images"
+_FORMULA = ("=", "+", "-", "@")
 
 
 @dataclass
@@ -41,8 +43,13 @@ def rows(image: str, models: Sequence[tuple[str, Classes]], pixels: Sequence[np.
             yield image, name, int(index), names[index], int(of[index]), round(100 * float(of[index]) / whole, 4)
 
 
-def as_csv(table: Iterable[Sequence[object]]) -> str:
-    """A table as CSV, without a line's end after the last row."""
+def _cell(text: str) -> str:
+    """A text with a ' before a sign that makes spreadsheets run it."""
+    return f"'{legible(text)}" if text.startswith(_FORMULA) else legible(text)
+
+
+def as_csv(table: Iterable[Sequence[object]]) -> list[str]:
+    """A table as lines of CSV, one for each row. Its texts are legible, and none is a formula to a spreadsheet."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table)
-    return text.getvalue().removesuffix("\n")
+    csv.writer(text, lineterminator="\n").writerows([_cell(value) if isinstance(value, str) else value for value in row] for row in table)
+    return text.getvalue().split("\n")[:-1]

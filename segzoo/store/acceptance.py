@@ -54,7 +54,8 @@ def _promised(artifact: Artifact, answer: Answer | None) -> dict[str, int]:
 def _hash_in_doubt(wrong: str, whole: Partial, promised: Iterable[str]) -> Trouble:
     """The file fits what its server says of it, but not the sha256 of a third party: either may be wrong."""
     fits = f"{wrong}; but the bytes fit the server's own {' and '.join(promised)}, and the expected sha256 is from a third party"
-    return Trouble(Kind.WRONG, f"{fits}: if you trust the server more, segzoo fetch NAME --pin {whole.digest.hexdigest()}")
+    way_on = "if you trust the server more, put the sha256 that was found into the manifest, or into one of your own in front of it"
+    return Trouble(Kind.WRONG, fits, hint=way_on)
 
 
 def _open_as(artifact: Artifact, path: Path, look: Look) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segzoo.errors import IntegrityError, NotFoundError
 from segzoo.manifest.artifact import Artifact
+from segzoo.regular import chunks, open_regular
 from segzoo.store.expectation import Expectation
 from segzoo.store.hashing import copy_into_store, hashed
 from segzoo.store.policy import Look
@@ -77,9 +78,10 @@ def _compare(source: Path, artifact: Artifact, expectation: Expectation, sha256:
 
 def _keep(source: Path, artifact: Artifact, expectation: Expectation, sha256: str, size: int, store: Store) -> Adopted:
     """Copy the file, if its content is not in the store yet, and pin its hash where the manifest has none."""
-    if not store.blob(sha256).is_file():
-        with source.open("rb") as file:
-            copy_into_store(file, sha256, f"{source}: changed while it was copied", store)
+    if store.stored(sha256) is None:
+        store.require_space(size)
+        with open_regular(source) as file:
+            copy_into_store(chunks(file), sha256, f"{source}: changed while it was copied", store)
     if not artifact.sha256:
         store.pin(artifact, sha256, size, f"adopted: {source.name}")
     return Adopted(source, artifact, store.blob(sha256), sha256, size, expectation.evidence())

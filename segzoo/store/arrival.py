@@ -7,9 +7,11 @@ Where it is not known, a partial file belongs to one address and one version the
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from urllib.parse import unquote, urlsplit
 
 from segzoo.manifest.artifact import Artifact
+from segzoo.regular import NotRegular, chunks, open_named, size_of
 from segzoo.store.acceptance import looks_like_page
 from segzoo.store.expectation import Expectation
 from segzoo.store.http import Answer, Client
@@ -19,8 +21,8 @@ from segzoo.store.policy import Policy
 from segzoo.store.store import Progress, Store
 from segzoo.store.trouble import Kind, Trouble
 
-_CHUNK = 1 << 20
 _LARGEST = 64 << 30  # of a file whose size nobody says
+_UNNAMED = 1 << 30  # bytes that a file whose size the manifest does not name has time for
 
 
 def remote(url: str) -> bool:
@@ -61,6 +63,7 @@ class Address:
     ranges: bool = True  # whether it may be asked for a part
     validator: str | None = None  # the version that it has
     delivered: bool = False  # whether bytes have come from it
+    stalls: int = 0  # how often it has stalled without progress
     trouble: Trouble | None = None  # how it failed last
 
 
@@ -71,6 +74,8 @@ class Arrival:
         self.order = order
         self.partial: Partial | None = None
         self.received = 0  # over the network, in all
+        self.begun = monotonic()
+        self.until = self.turn = self.begun + order.policy.patience.allowed(order.artifact.size or _UNNAMED)
 
     def __enter__(self) -> "Arrival":
         return self
@@ -89,8 +94,22 @@ class Arrival:
 
     @property
     def spent(self) -> bool:
-        """Whether several times the file has come over the network already."""
-        return self.received > 4 * max(self.order.artifact.size or _LARGEST, 8 << 20)
+        """Whether several times the file has come over the network already, or its time is over."""
+        return self.received > 4 * max(self.order.artifact.size or _LARGEST, 8 << 20) or not self.left
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left for the file."""
+        return max(self.until - monotonic(), 0)
+
+    @property
+    def turn_over(self) -> bool:
+        """Whether the address that is asked now has had its share."""
+        return self.spent or monotonic() > self.turn
+
+    def begin_turn(self, addresses: int) -> None:
+        """Give the next of so many addresses its share of the time that is left: one that crawls leaves enough for the others."""
+        self.turn = monotonic() + self.left / addresses
 
     def begin_anew(self) -> None:
         if self.partial is not None:
@@ -139,19 +158,30 @@ class Arrival:
     def _copy(self, url: str) -> None:
         """Read a local file, from its beginning."""
         path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else self.order.base / url
-        partial = self._of_content() if self.order.expectation.sha256 else self._open(None)
-        partial.reset()
-        partial.origins.add(url)
         try:
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK):
+            with open_named(path) as file:
+                self._check_size(size_of(file), file.peek(64))
+                partial = self._of_content() if self.order.expectation.sha256 else self._open(None)
+                partial.reset()
+                partial.origins.add(url)
+                for chunk in chunks(file):
                     self._append(partial, chunk)
         except FileNotFoundError as error:
             raise Trouble(Kind.ABSENT, "no such file") from error
+        except NotRegular as error:
+            raise Trouble(Kind.ABSENT, str(error.strerror)) from error
         except OSError as error:
             raise Trouble(Kind.ABSENT, f"not readable: {error.strerror}") from error
         except ValueError as error:  # a NUL in the name
             raise Trouble(Kind.ABSENT, f"no name of a file: {error}") from error
+
+    def _check_size(self, found: int, head: bytes) -> None:
+        """Refuse a local file of another size than the manifest's before anything is copied, and one for which there is no room."""
+        size = self.order.artifact.size
+        if found != (found if size is None else size) or found > _LARGEST:
+            raise Trouble(Kind.WRONG, f"expected {size or _LARGEST:,} bytes, found {found:,}{looks_like_page(head)}")
+        if size is None:
+            self.order.store.require_space(found)
 
     def _receive(self, address: Address) -> Answer:
         """Get what an address has beyond what is here. Returns its first answer."""
@@ -161,12 +191,34 @@ class Arrival:
             answer.response.close()
             return answer
         total = self.order.artifact.size or answer.total
-        said = self.order.said
-        for chunk in stream(self.order.client, address.url, answer, _piece_size(total), lambda ahead: said(partial.size + ahead, total)):
+
+        def meanwhile(ahead: int) -> None:
+            self._keep_time()
+            self.order.said(partial.size + ahead, total)
+
+        if self.order.artifact.size is None and answer.total is not None:
+            self.turn = min(self.turn, monotonic() + self.order.policy.patience.allowed(answer.total))
+        for chunk in stream(self.order.client, address.url, answer, _piece_size(total), meanwhile):
             self.received += len(chunk)
             address.delivered = True
             self._append(partial, chunk)
+            if self._fits():
+                break
+            self._keep_time()
         return answer
+
+    def _fits(self) -> bool:
+        """Whether size and hash are right already: then nothing that the server may still say matters."""
+        assert self.partial is not None
+        expected, size, sha256 = self.order.expectation, self.partial.size, self.partial.digest.hexdigest()
+        return expected.misfit(size, sha256) is None and (expected.sha256 is not None or (expected.prefix is not None and expected.size is not None))
+
+    def _keep_time(self) -> None:
+        """Raises Trouble where the time of the file, or the share of this address in it, is over."""
+        if (now := monotonic()) > min(self.turn, self.until):
+            raise Trouble(
+                Kind.LATER, f"not whole after {now - self.begun:,.0f} s", hint="--deadline SECONDS allows more time; what has arrived is kept"
+            )
 
     def _begin(self, address: Address) -> tuple[Partial, Answer]:
         """The partial file that an address can go on with, and its answer from where that ends."""
@@ -210,6 +262,8 @@ class Arrival:
     def _check_promise(self, answer: Answer) -> None:
         """Refuse another size than the manifest's before anything is read, and a file for which there is no room."""
         size = self.order.artifact.size
+        if size is None and answer.encoded:
+            raise Trouble(Kind.REFUSED, "it compresses the file, which was not asked for, and the manifest does not say how large the file is")
         if size is not None and answer.total is not None and answer.total != size:
             page = "; it is an HTML page" if "html" in answer.headers.get("Content-Type", "") else ""
             raise Trouble(Kind.WRONG, f"expected {size:,} bytes, it promises {answer.total:,}{page}")
@@ -218,9 +272,10 @@ class Arrival:
 
     def _append(self, partial: Partial, chunk: bytes) -> None:
         size = self.order.artifact.size
-        if partial.size + len(chunk) > (size or _LARGEST):
-            raise Trouble(Kind.WRONG, f"expected {size or _LARGEST:,} bytes, it sends more{looks_like_page(partial.head or chunk)}")
-        partial.append(chunk)
+        room = (size or _LARGEST) - partial.size
+        partial.append(chunk[:room])
+        if len(chunk) > room and not self._fits():
+            raise Trouble(Kind.WRONG, f"expected {size or _LARGEST:,} bytes, it sends more{looks_like_page(partial.head)}")
         self.order.said(partial.size, size)
 
 

@@ -7,6 +7,7 @@ no md5. Alibaba OSS: `Content-MD5`, base64, and `x-oss-hash-crc64ecma`, decimal.
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def promised(headers: Mapping[str, str]) -> dict[str, int]:
             found[name] = number
     if (number := _from_base64(headers.get("Content-MD5", ""), 16)) is not None:
         found["md5"] = number
-    if (crc64 := headers.get("x-oss-hash-crc64ecma", "")).isdecimal() and len(crc64) <= 20:
+    crc64 = headers.get("x-oss-hash-crc64ecma", "")
+    if re.fullmatch("[0-9]{1,20}", crc64) and int(crc64) < 1 << 64:
         found["crc64ecma"] = int(crc64)
     return found if headers.get("x-goog-stored-content-encoding", "identity") == "identity" else {}
 

@@ -12,9 +12,10 @@ from segzoo.store.partial import Partial
 from segzoo.store.trouble import Kind, Trouble, without_passwords
 
 _RESTART = {Kind.CHANGED, Kind.NO_RANGES}  # what has arrived is of no use here: from the start, at once
-_NEXT_ROUND = {Kind.LATER} | _RESTART  # may deliver in another round
+_NEXT_ROUND = {Kind.LATER, Kind.STALLED} | _RESTART  # may deliver in another round
 _BROKEN_OFF = {Kind.LOST} | _NEXT_ROUND  # goes on at once, if it has made progress
 _MOST_RESTARTS = 2  # at one address, in one round
+_MOST_STALLS = 2  # of one address, one after the other, with no progress between
 
 
 def deliver(order: Order, urls: Sequence[str]) -> Fetched:
@@ -27,7 +28,8 @@ def deliver(order: Order, urls: Sequence[str]) -> Fetched:
     patience = order.policy.patience
     with Arrival(order) as arrival:
         for turn in range(patience.tries):
-            for address in left:
+            for number, address in enumerate(left):
+                arrival.begin_turn(len(left) - number)
                 try:
                     whole, checksums = _visit(order, arrival, address)
                 except Trouble as trouble:
@@ -40,7 +42,7 @@ def deliver(order: Order, urls: Sequence[str]) -> Fetched:
                 break
             if turn + 1 < patience.tries:
                 asked = min(address.trouble.wait for address in left if address.trouble)
-                time.sleep(min(max(asked, patience.pause * 2**turn), patience.wait))
+                time.sleep(min(max(asked, patience.pause * 2**turn), patience.wait, arrival.left))
     raise _undelivered(order.artifact, list(known.values()))
 
 
@@ -55,6 +57,9 @@ def _visit(order: Order, arrival: Arrival, address: Address) -> tuple[Partial, t
             whole, answer = arrival.take(address)
             return whole, accept(order.artifact, order.expectation, whole, address.url, answer, order.policy.look)
         except Trouble as trouble:
+            gained = arrival.size >= mark + order.policy.patience.progress
+            if trouble.kind is Kind.STALLED:
+                address.stalls = 1 if gained else address.stalls + 1
             if trouble.kind is Kind.WRONG:
                 origins = arrival.origins
                 if address.url in origins:
@@ -67,7 +72,7 @@ def _visit(order: Order, arrival: Arrival, address: Address) -> tuple[Partial, t
                 arrival.begin_anew()
                 address.validator = None
                 address.ranges = address.ranges and trouble.kind is Kind.CHANGED
-            elif trouble.kind in _BROKEN_OFF and arrival.size >= mark + order.policy.patience.progress and not arrival.spent:
+            elif trouble.kind in _BROKEN_OFF and gained and not arrival.turn_over:
                 mark = arrival.size
             else:
                 raise
@@ -76,6 +81,8 @@ def _visit(order: Order, arrival: Arrival, address: Address) -> tuple[Partial, t
 def _worth_a_round(address: Address) -> bool:
     """Whether a failed address may deliver later. One that never had a connection will not; one that lost it may."""
     kind = address.trouble and address.trouble.kind
+    if kind is Kind.STALLED and address.stalls >= _MOST_STALLS:
+        return False
     return kind in _NEXT_ROUND or (kind is Kind.LOST and address.delivered)
 
 
@@ -108,5 +115,4 @@ def _undelivered(artifact: Artifact, addresses: Sequence[Address]) -> SegzooErro
         NotFoundError: "the manifest names a file that is not there",
     }[kind]
     own = next((trouble.hint for trouble in troubles if trouble.hint), None)
-    tried = "\n".join(f"  {_failure(address)}" for address in addresses)
-    return kind(f"{artifact.name}: no address delivered it:\n{tried}", own or hint)
+    return kind(f"{artifact.name}: no address delivered it:", own or hint, below=[f"  {_failure(address)}" for address in addresses])

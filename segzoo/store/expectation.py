@@ -65,7 +65,7 @@ class Expectation:
 
 
 def expect(artifact: Artifact, pin: Pin | None, lock: Path) -> Expectation:
-    """Decide whose hash counts: one pinned by hand, else the manifest's, else one pinned on first use.
+    """Decide whose hash counts: the manifest's, else one that is pinned, by hand or on first use. No pin overrides a full hash of the manifest.
 
     `pin` is the artifact's entry in the file `lock`. Raises IntegrityError where a pin made on first use contradicts the manifest's prefix.
     """
@@ -79,11 +79,9 @@ def expect(artifact: Artifact, pin: Pin | None, lock: Path) -> Expectation:
 
 def origin_of(artifact: Artifact, pin: Pin | None) -> Origin | None:
     """Who gave the hash that counts; None where there is none."""
-    if pin and pin.get("by") == Origin.HAND:
-        return Origin.HAND
     if artifact.sha256:
         return Origin.MANIFEST
-    return Origin.FIRST_USE if pin else None
+    return None if pin is None else Origin.HAND if pin.get("by") == Origin.HAND else Origin.FIRST_USE
 
 
 def way_on(artifact: Artifact, pin: Pin | None, lock: Path) -> str | None:

@@ -1,6 +1,5 @@
 """One artifact to a verified path: from the store, or from the first address that delivers the right bytes."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,14 +8,17 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from segzoo.atomic import sweep_once
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.arrival import Order, family_of, remote
 from segzoo.store.delivery import deliver
 from segzoo.store.expectation import Expectation
 from segzoo.store.fetched import Fetched
+from segzoo.store.guard import file_lock
+from segzoo.store.hashing import digest_of
 from segzoo.store.http import Client
 from segzoo.store.partial import arrived
 from segzoo.store.policy import Policy
@@ -41,6 +43,8 @@ def fetch(
     """
     policy, said = policy or Policy(), progress or (lambda done, size: None)
     expectation = store.expectation(artifact)
+    if artifact.sha256 is None:  # so its pin stands beside a manifest, where a killed run may have left something
+        sweep_once(store.lock.parent)
     if policy.require_hashes and expectation.sha256 is None:
         raise IntegrityError(
             f"{artifact.name}: no full sha256 is known of it, and one is required", hint="pin one with: segzoo fetch NAME --pin SHA256"
@@ -54,7 +58,7 @@ def fetch(
             expectation = store.expectation(artifact)
         if here := _from_store(artifact, expectation, store):
             return here
-        with nullcontext(client) if client else Client(policy.patience) as shared:
+        with nullcontext(client) if client else policy.client() as shared:
             return deliver(Order(artifact, expectation, store, base, said, policy, shared), urls)
 
 
@@ -75,7 +79,7 @@ def fetch_many(
 ) -> Iterator[tuple[str, Fetched | SegzooError]]:
     """Several artifacts at once, each as it comes or fails. `progress` gets (name, bytes done, bytes in all or None)."""
     policy = policy or Policy()
-    client = Client(policy.patience)
+    client = policy.client()
     waiting: SimpleQueue[str | None] = SimpleQueue()
     done: SimpleQueue[tuple[str, Fetched | BaseException]] = SimpleQueue()
 
@@ -104,36 +108,28 @@ def _from_store(artifact: Artifact, expectation: Expectation, store: Store) -> F
     """The artifact, if the store has it and its bytes are still right. A blob that has changed is removed."""
     if (path := store.stored(expectation.sha256)) is None:
         return None
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
+    with store.readable():
+        sha256, size = digest_of(path, links=False)
         if sha256 == path.name:
             return Fetched(artifact, path, sha256, size, expectation.evidence(), None)
-        path.unlink(missing_ok=True)
-    except FileNotFoundError:  # another process removed it first
-        pass
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: not readable: {error.strerror}") from error
+        store.remove(path.name, f"changed on disk, its sha256 is now {sha256}; it ")
     return None
 
 
 @contextmanager
 def _alone(store: Store, artifact: Artifact, expectation: Expectation, said: Progress) -> Iterator[None]:
     """Wait for a process that fetches the same, and show its progress. Where locks do not work, both fetch it, which costs only time."""
-    lock = FileLock(store.home / "locks" / f"{artifact.name}.lock")
-    until = time.monotonic() + _LONGEST_WAIT
-    try:
+    lock, until = None, time.monotonic() + _LONGEST_WAIT
+    with suppress(OSError):
         (store.home / "locks").mkdir(parents=True, exist_ok=True)
-        while not lock.is_locked and time.monotonic() < until:
+        lock = file_lock(store.home / "locks" / f"{artifact.name}.lock")
+        while lock and not lock.is_locked and time.monotonic() < until:
             with suppress(Timeout):
                 lock.acquire(timeout=0.5, poll_interval=0.1)
                 continue
             said(arrived(store.partials, family_of(artifact, expectation)), artifact.size)
-    except (OSError, NotImplementedError):
-        yield
-        return
     try:
         yield
     finally:
-        lock.release()
+        if lock:
+            lock.release()

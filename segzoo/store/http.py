@@ -6,16 +6,19 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from time import monotonic
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import truststore
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url, get_netrc_auth, requote_uri
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from segzoo.store.proxy import judge_proxy
 from segzoo.store.trouble import Kind, Trouble
+from segzoo.store.wire import Adapter
 
 _CHUNK = 1 << 20
 _REDIRECTS = 10
@@ -26,21 +29,31 @@ _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 class Patience:
     """How much a server may ask of us, in seconds, bytes, and bytes a second.
 
-    `connect` and `stall` bound the wait for a connection and for the next byte. Over each `window` a body must average `slowest`.
+    `connect` bounds the wait for a connection, `head` that for a status line and all headers, over all redirects, and `stall` that for the
+    next byte of a body. Over each `window` a body must average `slowest`. A whole file may take `deadline`, from all its addresses together;
+    where that is None, `grace` and a second more for every `average` bytes.
     There are `tries` rounds over the addresses, with `pause` before the second, twice that before the third, `wait` at most. An address
     that fails after `progress` bytes is asked again in the same round. Files larger than `several` come over `connections`.
     """
 
     connect: float = 10
-    stall: float = 30
+    head: float = 20
+    stall: float = 15
     slowest: int = 1024
     window: float = 60
+    deadline: float | None = None
+    grace: float = 300
+    average: int = 32 << 10
     tries: int = 4
     progress: int = 1 << 20
     pause: float = 1
     wait: float = 30
     connections: int = 8
     several: int = 32 << 20
+
+    def allowed(self, size: int) -> float:
+        """The seconds that a file of this size may take."""
+        return self.grace + size / self.average if self.deadline is None else self.deadline
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,8 @@ class Answer:
     @property
     def validator(self) -> str | None:
         """What tells this version of the file from another: the ETag, unless it is weak, which proves nothing."""
-        tag = self.headers.get("ETag")
-        return tag if tag and not tag.startswith("W/") else None
+        tag = self.headers.get("ETag", "")
+        return tag if re.fullmatch(r'"[\x21\x23-\x7e]{0,200}"', tag) else None
 
     @property
     def encoded(self) -> bool:
@@ -68,8 +81,12 @@ class Answer:
         """The body as it comes. Raises Trouble when it ends early, stalls or crawls."""
         received, begun, mark = 0, monotonic(), 0
         promised = None if self.stop is None or self.encoded else self.stop - self.start
+        raw: Any = self.response.raw
         with self.response, _network():
-            while chunk := self.response.raw.read1(_CHUNK, decode_content=self.encoded):
+            while received != promised:
+                raw._original_response.within(patience.stall)
+                if not (chunk := raw.read1(_CHUNK, decode_content=self.encoded)):
+                    break
                 received += len(chunk)
                 if promised is not None and received > promised:
                     raise Trouble(Kind.WRONG, f"promised {promised:,} bytes and sends more")
@@ -84,16 +101,26 @@ class Answer:
             raise Trouble(Kind.LATER, f"the connection ended after {received:,} of {promised:,} bytes")
 
 
+class _Session(requests.Session):
+    """A session that leaves redirects alone. The one of requests reads their bodies into memory, even if it is not to follow them."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 @dataclass
 class Client:
-    """Connections that several fetches share."""
+    """Connections that several fetches share. `netrc` lets it take credentials from ~/.netrc, for https only."""
 
     patience: Patience = field(default_factory=Patience)
+    netrc: bool = False
 
     def __post_init__(self) -> None:
-        self.session = requests.Session()
+        self.session = _Session()
+        self.session.auth = lambda request: request  # else requests looks into ~/.netrc
+        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, _SystemTrust(pool_connections=16, pool_maxsize=64))
+            self.session.mount(scheme, Adapter(pool_connections=16, pool_maxsize=64))
 
     def __enter__(self) -> "Client":
         return self
@@ -120,29 +147,55 @@ class Client:
                 raise
 
     def _follow(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        for _ in range(_REDIRECTS):
-            timeout = (self.patience.connect, self.patience.stall)
-            response = self.session.get(url, stream=True, timeout=timeout, headers=dict(headers), allow_redirects=False)
+        """The answer at the end of all redirects. Their bodies are not read; credentials go to the origin that they are for."""
+        origin, credentials, asked, until = _origin(url), self._credentials(url), [url], monotonic() + self.patience.head
+        while len(asked) <= _REDIRECTS + 1:
+            judge_proxy(url)
+            left = max(until - monotonic(), 0.001)
+            auth = credentials if _origin(url) == origin else None
+            timeout = (min(self.patience.connect, left), left)
+            bare = requests.utils.urldefragauth(url)
+            response = self.session.get(bare, stream=True, timeout=timeout, headers=dict(headers), allow_redirects=False, auth=auth)
             if not response.is_redirect:
                 return response
             response.close()
-            target = urljoin(url, requests.utils.requote_uri(response.headers["Location"].encode("latin-1").decode("utf-8")))
-            scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
-            if scheme not in ("http", "https"):
-                raise Trouble(Kind.REFUSED, f"redirects to a {scheme}: address")
-            if url.startswith("https:") and scheme == "http":
-                raise Trouble(Kind.REFUSED, f"redirects from https to http://{host}")
-            url = target
+            url = judged(url, response.headers["Location"])
+            if url in asked:
+                raise Trouble(Kind.REFUSED, f"redirects in a circle: again to {url}")
+            asked.append(url)
         raise Trouble(Kind.REFUSED, f"redirects more than {_REDIRECTS} times")
 
+    def _credentials(self, url: str) -> HTTPBasicAuth | None:
+        """Who asks: the user and password in the address; else what ~/.netrc has, where that is wanted."""
+        user, password = get_auth_from_url(url)
+        if not (user or password) and self.netrc and url.startswith("https:"):
+            user, password = get_netrc_auth(url) or ("", "")
+        return HTTPBasicAuth(user.encode(), password.encode()) if user or password else None
 
-class _SystemTrust(HTTPAdapter):
-    """The system's trust store judges certificates: it holds a company's own authority."""
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        import ssl
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
-        super().init_poolmanager(*args, **options, ssl_context=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+def judged(url: str, location: str) -> str:
+    """The address that `url` redirects to. Raises Trouble where it may not be asked, or is none."""
+    with _network():
+        target = urljoin(url, requote_uri(location.encode("latin-1").decode("utf-8")))
+        scheme, host, _ = _origin(target)
+    if scheme not in ("http", "https"):
+        raise Trouble(Kind.REFUSED, f"redirects to a {scheme}: address")
+    if urlsplit(url).scheme == "https" and scheme == "http":
+        raise Trouble(Kind.REFUSED, f"redirects from https to http://{host}")
+    return target
+
+
+_KINDS: tuple[tuple[Any, Kind], ...] = (
+    ((requests.Timeout, TimeoutError, ReadTimeoutError), Kind.STALLED),
+    (HTTPError, Kind.LATER),
+    (OSError, Kind.LOST),  # every error of requests is one
+    (ValueError, Kind.REFUSED),
+)
 
 
 @contextmanager
@@ -153,8 +206,7 @@ def _network() -> Iterator[None]:
     except Trouble:
         raise
     except (requests.RequestException, HTTPError, OSError, ValueError) as error:  # requests lets ValueErrors out for a malformed Location
-        stalled = isinstance(error, requests.Timeout | TimeoutError | HTTPError)
-        kind = Kind.LATER if stalled else Kind.LOST if isinstance(error, OSError) else Kind.REFUSED  # every error of requests is an OSError
+        kind = next(kind for kinds, kind in _KINDS if isinstance(error, kinds))
         raise Trouble(kind, _cause(error)) from error
 
 
@@ -185,11 +237,11 @@ def _read(response: requests.Response, start: int, stop: int | None) -> Answer:
 def _part(response: requests.Response, start: int, stop: int | None) -> Answer:
     """A 206, whose Content-Range must be the range that was asked for."""
     said, length = response.headers.get("Content-Range", ""), _number(response.headers.get("Content-Length"))
-    found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", said.strip())
+    found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", said.strip())
     begin, last, total = map(int, found.groups()) if found else (-1, -1, -1)
     end = last + 1
     expected = min(stop, total) if stop is not None else total
-    if begin != start or end != expected or (length is not None and length != end - begin):
+    if _encoded(response.headers) or begin != start or end != expected or (length is not None and length != end - begin):
         raise Trouble(Kind.NO_RANGES, f"asked for bytes from {start:,}, it answers '{said}'")
     return Answer(response, begin, end, total, response.headers)
 
@@ -199,4 +251,4 @@ def _encoded(headers: Mapping[str, str]) -> bool:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and len(text) < 19 else None
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None

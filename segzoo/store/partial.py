@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from segzoo.atomic import write_hint
 from segzoo.errors import EnvironmentFault
+from segzoo.regular import chunks, open_regular, own
 
-_CHUNK = 1 << 20
 _WORTH_KEEPING = 1 << 16
 _EARLIER = "an earlier run"  # stands for the address of bytes that another process left
 
@@ -30,12 +30,20 @@ class Partial:
     def __init__(self, folder: Path, family: str, key: str | None):
         self.folder, self.family, self.nameless = folder, family, key is None
         self.key = f"{family}-{key or uuid4().hex}"
-        self.path = folder / f"{self.key}.{uuid4().hex}.part"
         with self._disk("cannot write here"):
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("xb", buffering=0)
-        _mark_in_use(self.file.fileno())
+            self._begin()
         self._forget()
+
+    def _begin(self) -> None:
+        """Make the file and lock it; anew, where another process removed it between the two."""
+        while True:
+            self.path = self.folder / f"{self.key}.{uuid4().hex}.part"
+            self.file = self.path.open("xb", buffering=0)
+            if _lock(self.file.fileno()) is not False and _stands_at(self.path, self.file.fileno()):
+                return
+            self.file.close()
+            self.path.unlink(missing_ok=True)
 
     def _forget(self) -> None:
         self.digest, self.size, self.head, self.resumed = hashlib.sha256(), 0, b"", 0
@@ -63,8 +71,8 @@ class Partial:
         left = max(self._others(self.key), key=_length, default=None)
         if left is None or _length(left) < _WORTH_KEEPING:
             return
-        with contextlib.suppress(FileNotFoundError), left.open("rb") as file:
-            while chunk := file.read(_CHUNK):
+        with contextlib.suppress(OSError), open_regular(left, links=False) as file:
+            for chunk in chunks(file):
                 self.append(chunk)
         self.resumed = self.size
         self.origins = {_EARLIER} if self.size else set()
@@ -86,18 +94,23 @@ class Partial:
         """Give the whole file its name, once its bytes are on disk, and remove what other processes left of it."""
         with self._disk():
             os.fsync(self.file.fileno())
-            self.file.close()
+            if os.name == "nt":  # which renames no open file; elsewhere the lock lasts until the file has its name
+                self.file.close()
             target.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # swept by another that finished the same content first
+            if target.is_dir() and not target.is_symlink():
+                raise EnvironmentFault(f"{target}: a folder has the name of a file", hint="move it away")
+            try:
                 self.path.replace(target)
-            if not target.exists():
-                raise FileNotFoundError(f"{self.path} was taken away while it was written")
+            except FileNotFoundError as error:  # swept by another that finished the same content first
+                if not target.is_file():
+                    raise FileNotFoundError(f"{self.path} was taken away while it was written") from error
             sync_folder(target.parent)
+        self.file.close()
         self.size = 0
         self._sweep(self.family, done=True)
 
     def _others(self, beginning: str) -> Iterator[Path]:
-        return (path for path in self.folder.glob(f"{beginning}*.part") if path != self.path)
+        return (path for path in parts(self.folder, beginning) if path != self.path)
 
     def _sweep(self, beginning: str, longest: int | None = None, done: bool = False) -> None:
         """Remove what dead processes left under this beginning of a name, up to a length.
@@ -107,9 +120,8 @@ class Partial:
         if not done and not in_use(self.path):
             return
         for path in self._others(beginning):
-            with contextlib.suppress(OSError):
-                if (longest is None or _length(path) <= longest) and not in_use(path):
-                    path.unlink()
+            if longest is None or _length(path) <= longest:
+                take_away(path)
 
     @contextlib.contextmanager
     def _disk(self, what: str = "not written") -> Iterator[None]:
@@ -122,36 +134,73 @@ class Partial:
 
 def arrived(folder: Path, family: str) -> int:
     """How many bytes of a file are here: the longest beginning that any process has."""
-    return max((_length(path) for path in folder.glob(f"{family}-*.part")), default=0)
+    return max((_length(path) for path in parts(folder, f"{family}-")), default=0)
+
+
+def parts(folder: Path, beginning: str = "") -> list[Path]:
+    """The partial files of this user. Where others may write too, a link or a pipe that somebody left there is none."""
+    found = []
+    for path in folder.glob(f"{beginning}*.part"):
+        with contextlib.suppress(OSError):  # swept since it was listed
+            if own(path):
+                found.append(path)
+    return found
 
 
 def _length(path: Path) -> int:
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
+        return path.lstat().st_size
+    except OSError:
         return -1
 
 
-def _mark_in_use(descriptor: int) -> None:
-    """Lock an open file for as long as this process lives. Where locks do not work, only this hint is lost."""
-    with contextlib.suppress(OSError, ImportError):
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file until it is closed. False where another process has it, None where locks do not work: then only a hint is lost."""
+    try:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (OSError, ImportError):
+        return None
+    return True
+
+
+def _stands_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def in_use(path: Path) -> bool:
     """Whether a living process writes this file. Where locks do not work the answer is no; at worst that process begins anew."""
-    try:
-        import fcntl
+    with _tried(path) as locked:
+        return locked is False
 
-        with path.open("rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (OSError, ImportError):
-        return False
+
+def take_away(path: Path) -> bool:
+    """Remove a partial file of this user that no living process writes. It is locked meanwhile, so that none begins with it."""
+    with _tried(path) as locked, contextlib.suppress(OSError):
+        if locked is not False and own(path):
+            path.unlink()
+            return True
     return False
+
+
+@contextlib.contextmanager
+def _tried(path: Path) -> Iterator[bool | None]:
+    """What `_lock` says of a partial file. It stays locked in the block."""
+    descriptor = None
+    with contextlib.suppress(OSError):
+        if own(path):  # opened for writing too, for NFS locks no other file
+            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        yield None if descriptor is None else _lock(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,11 +3,14 @@
 import re
 from enum import Enum, auto
 
+from segzoo.text import brief
+
 
 class Kind(Enum):
     """How an address failed. `delivery` decides what follows from it."""
 
-    LATER = auto()  # the server asks for patience, stalled, or broke off
+    LATER = auto()  # the server asks for patience, crawls, or broke off
+    STALLED = auto()  # what was awaited did not come in time
     LOST = auto()  # there is no connection, or no longer one
     CHANGED = auto()  # the file there became another while it was read
     NO_RANGES = auto()  # the server does not give the part that it was asked for
@@ -20,10 +23,10 @@ class Trouble(Exception):
     """An address did not deliver. `wait` is the seconds that the server asks for; `hint` replaces the usual one."""
 
     def __init__(self, kind: Kind, reason: str, *, wait: float = 0, hint: str | None = None):
-        super().__init__("".join(letter if letter.isprintable() else "?" for letter in without_passwords(reason)))  # a server may send escape codes
+        super().__init__(brief(without_passwords(reason), 500))  # a server may send escape codes
         self.kind, self.wait, self.hint = kind, wait, hint
 
 
 def without_passwords(text: str) -> str:
-    """A text whose addresses have lost their user names and passwords."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    """A text whose addresses have lost their user names and passwords, also passwords with a `/` or `@` that should be percent-encoded."""
+    return re.sub(r"//(?:[^/@\s:]*:(?![0-9]+/)[^\s]*|[^/\s]*)@", "//", text)

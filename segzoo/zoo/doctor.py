@@ -6,6 +6,7 @@ Each finding is yielded as soon as it is made, since the last ones wait for the 
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,12 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
+from segzoo.atomic import abandoned, part_file
 from segzoo.errors import SegzooError
 from segzoo.extras import install, installed
 from segzoo.store.http import Client, Patience
+from segzoo.store.leftovers import leftovers
+from segzoo.store.proxy import fault_of
 from segzoo.store.store import receipts
 from segzoo.store.trouble import Trouble, without_passwords
 from segzoo.zoo.zoo import Zoo
@@ -45,6 +49,7 @@ def diagnose(zoo: Zoo) -> Iterator[Diagnosis]:
     yield from _packages()
     yield _device()
     yield from _store(zoo)
+    yield _left_over(Path.cwd())
     yield _proxies()
     yield _certificates()
     if zoo.offline:
@@ -99,27 +104,41 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
     """Whether the store can be written, and how much room its disk has."""
     home = zoo.store.home
     try:
-        from segzoo.atomic import part_file
-
         with part_file(home, "doctor"):
             pass
+        held = sum(size for _, size in zoo.store.files())
     except SegzooError as error:
         only_read = home not in receipts().parents  # receipts go elsewhere, so what is in the store can be used
         yield Diagnosis("store", "missing" if only_read else "wrong", error.message, "set SEGZOO_HOME to a folder that can be written")
         return
     free = shutil.disk_usage(home).free
-    held = sum(path.stat().st_size for path in zoo.store.blobs.glob("*")) if zoo.store.blobs.is_dir() else 0
     said = f"{home}: {f'{held / 1e6:,.1f} MB' if held else 'nothing'} in it, {free / 1e9:.1f} GB free"
+    if left := leftovers(zoo.store):
+        said += f"; {len(left)} unfinished or left by killed runs, {sum(left.values()) / 1e6:,.1f} MB: segzoo cache prune removes them"
     if free < _ROOM:
         yield Diagnosis("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
     else:
         yield Diagnosis("store", "ok", said)
 
 
+def _left_over(folder: Path) -> Diagnosis:
+    """What killed commands left in the working folder."""
+    left = [part.name for part in abandoned(folder)]
+    if not left:
+        return Diagnosis("working folder", "ok", f"{folder}: nothing left over of a command that was killed")
+    said = f"{folder}: left over of commands that were killed: {', '.join(left)}"
+    both = " ".join(shlex.quote(name) for part in left for name in (part, f"{part.removesuffix('.part')}.held"))
+    return Diagnosis("working folder", "missing", said, f"the next command that writes there removes it; or rm -rf {both}")
+
+
 def _proxies() -> Diagnosis:
-    """The proxies that the environment names, without their passwords."""
+    """The proxies that the environment names, without their passwords, and whether they can be used as they are written."""
     spellings = [spelling for name in _PROXIES for spelling in (name, name.lower())]
-    return Diagnosis("proxies", "ok", _named(spellings) or "none")
+    said = _named(spellings) or "none"
+    for name in spellings:
+        if not name.lower().startswith("no_") and (wrong := fault_of(os.environ.get(name, ""))):
+            return Diagnosis("proxies", "wrong", f"{said}; {name}: {wrong[0]}", wrong[1])
+    return Diagnosis("proxies", "ok", said)
 
 
 def _certificates() -> Diagnosis:
@@ -144,7 +163,7 @@ def _addresses(zoo: Zoo) -> Iterator[Diagnosis]:
     if not first:
         yield Diagnosis("network", "ok", "this zoo has no addresses on the network")
     away = 0
-    with Client(Patience(connect=5, stall=5, tries=1)) as client, ThreadPoolExecutor(8) as pool:
+    with Client(Patience(connect=5, head=5), zoo.netrc) as client, ThreadPoolExecutor(8) as pool:
         for host, reason in zip(first, pool.map(lambda url: _reason(client, url), first.values()), strict=True):
             away += reason is not None
             if reason is None:

@@ -14,7 +14,7 @@ from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming
 from segzoo.manifest.entries import Backbone, Entry, Model
 from segzoo.vocabulary import DTYPES
-from segzoo.zoo.names import resolve
+from segzoo.zoo.names import known_name, resolve
 from segzoo.zoo.opened import completed, disagreements, open_entry
 from segzoo.zoo.own.entry import Description, Wishes, describe_backbone, describe_model, notes_of
 from segzoo.zoo.own.kin import hidden_facts, known_as
@@ -52,8 +52,8 @@ def match_entry(
     UsageError where nobody says what is needed, or several entries fit and they differ, ConversionError for a file that is no such model,
     and what fetching raises.
     """
-    if isinstance(source, str) and source in among:
-        entry = among[source]
+    if isinstance(source, str) and (source in among or not Path(source).exists()) and (name := known_name(source, among)):
+        source, entry = name, among[name]
         if config is not None:
             raise UsageError(f"--config {config}: {source} is of the zoo, whose manifest says what a config would", hint="leave --config out")
         fetched = zoo.fetch(entry.artifact, said)

@@ -1,19 +1,21 @@
 """What a name that a person types stands for in the zoo, and what an unknown name may mean."""
 
 import difflib
-import json
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from segzoo.errors import NotFoundError, SegzooError, UsageError
+from segzoo.errors import IntegrityError, NotFoundError, SegzooError, UsageError
+from segzoo.json_in import read_json
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.merge import PACKAGED, ZooPart, parts_of
-from segzoo.vocabulary import RECEIPT, WEIGHTS
+from segzoo.regular import no_file
+from segzoo.text import quoted
+from segzoo.vocabulary import LARGEST_RECEIPT, RECEIPT, WEIGHTS
 from segzoo.zoo.zoo import Zoo
 
 T = TypeVar("T")
+_ADE = ("ade", "ade20k")
 
 
 def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T]) -> dict[str, T]:
@@ -25,15 +27,28 @@ def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T])
         return dict(among)
     if not names:
         raise UsageError("nothing named", hint=f"name one or more of {', '.join(among)}; or give --all")
-    for name in names:
-        if name not in among:
-            raise _unknown(zoo, name, among)
-    return {name: among[name] for name in names}
+    named = {name: known_name(name, among) for name in names}
+    if unknown := next((name for name, found in named.items() if found is None), None):
+        raise _unknown(zoo, unknown, among)
+    return {found: among[found] for found in named.values() if found is not None}
+
+
+def known_name(name: str, among: Mapping[str, T]) -> str | None:
+    """The entry of this name, or the one whose name has the same words in another order: `upernet-vit-b` is `vit-b-upernet`. None if there is none.
+
+    ADE20K may be named, as in `segformer-b2-ade`, though the names of its models leave it out.
+    """
+    if name in among:
+        return name
+    words = [word for word in name.split("-") if word not in _ADE]
+    found = [one for one in among if sorted(one.split("-")) == sorted(words)]
+    return found[0] if len(found) == 1 and len(words) > 1 else None
 
 
 def resolve_one(zoo: Zoo, name: str, among: Mapping[str, T]) -> T:
     """The entry of this name. For an unknown name raises NotFoundError with the nearest name."""
-    return resolve(zoo, [name], False, among)[name]
+    (entry,) = resolve(zoo, [name], False, among).values()
+    return entry
 
 
 def _unknown(zoo: Zoo, name: str, among: Mapping[str, Any]) -> NotFoundError:
@@ -73,7 +88,7 @@ def _receipt(zoo: Zoo, name: str) -> NotFoundError | None:
     of = _receipt_of(Path(name))
     if of is None:
         return None
-    check = f"segzoo {zoo.option}receipt check {shlex.quote(name)} checks it"
+    check = f"segzoo {zoo.option}receipt check {quoted(name)} checks it"
     if of not in zoo.manifest.entries:
         way = f"for the report, give the zoo that has {of} with --zoo"
     elif (there := zoo.receipt_of(of)).exists() and there.samefile(name):
@@ -81,16 +96,16 @@ def _receipt(zoo: Zoo, name: str) -> NotFoundError | None:
     elif there.exists():
         way = f"the report uses your own receipt, {there}"
     else:
-        folder, file = shlex.quote(str(there.parent)), shlex.quote(str(there))
-        way = f"mkdir -p {folder} && cp {shlex.quote(name)} {file} puts it into the report"
+        folder, file = quoted(str(there.parent)), quoted(str(there))
+        way = f"mkdir -p {folder} && cp {quoted(name)} {file} puts it into the report"
     return NotFoundError(f"'{name}' is a receipt of {of}", hint=f"{check}; {way}")
 
 
 def _receipt_of(path: Path) -> str | None:
     """The name of the entry in a receipt; None where the file is not a receipt."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
-    except (OSError, ValueError):
+        record = read_json(path, limit=LARGEST_RECEIPT) if path.suffix == ".json" else None
+    except (OSError, IntegrityError):
         return None
     of = record.get("name") if isinstance(record, dict) and record.get("schema") == RECEIPT else None
     return of if isinstance(of, str) else None
@@ -106,6 +121,8 @@ def _path(zoo: Zoo, name: str, near: Sequence[str]) -> NotFoundError | None:
     hint = f"the zoo's {owner} has a file of this name: give the name {owner} instead" if owner else f"did you mean {near[0]}?" if near else None
     if name and path.is_dir():
         return NotFoundError(f"'{name}' is a folder", hint or "segzoo list shows the names that there are")
+    if name and (error := no_file(path)):
+        return error
     if path.name != name or path.suffix.lower() in WEIGHTS:
         return NotFoundError(f"{name}: no such file", hint)
     return None

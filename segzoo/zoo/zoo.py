@@ -5,7 +5,6 @@ The modules that download are imported by the functions that use them, since `li
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.merge import ZooPart, Zoos, merged, parts_of
 from segzoo.store.store import LOCK_NAME, Store, home, receipts
+from segzoo.text import quoted
 
 if TYPE_CHECKING:
     from segzoo.store.fetched import Fetched
@@ -31,6 +31,7 @@ class Zoo:
     """A manifest in use. `base` is the folder that relative addresses start from, `label` a short name for people.
 
     `origins` maps each name to the one of the `parts` that it comes from. `hidden` says in words which entries of later parts lose.
+    `deadline` is how many seconds a download may take; None leaves it to its size. `netrc` allows credentials from ~/.netrc.
     """
 
     manifest: Manifest
@@ -42,6 +43,8 @@ class Zoo:
     parts: tuple[ZooPart, ...] = ()
     origins: Mapping[str, ZooPart] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    deadline: float | None = None
+    netrc: bool = False
 
     def receipts_of(self, name: str) -> Path:
         """The folder of an entry's receipt. It belongs to the manifest that has the entry, also where several are in use."""
@@ -53,13 +56,15 @@ class Zoo:
     @property
     def option(self) -> str:
         """The --zoo options for a command that a message suggests, with a space at the end; empty for the shipped zoo."""
-        return "" if self.label == "shipped" else "".join(f"--zoo {shlex.quote(part.given)} " for part in self.parts)
+        return "" if self.label == "shipped" else "".join(f"--zoo {quoted(part.given)} " for part in self.parts)
 
     def policy(self, **more: Any) -> Policy:
         """What the user allows of the network."""
+        from segzoo.store.http import Patience
         from segzoo.store.policy import Policy
 
-        return Policy(offline=self.offline, mirrors=self.mirrors, look=self.look, **more)
+        patience = Patience(deadline=self.deadline)
+        return Policy(offline=self.offline, mirrors=self.mirrors, netrc=self.netrc, patience=patience, look=self.look, **more)
 
     def look(self, artifact: Artifact, path: Path) -> None:
         """Open a file as this artifact, and compare layout, geometry and dtype with its entry. Raises IntegrityError where they differ."""
@@ -84,12 +89,12 @@ class Zoo:
         return fetch(artifact, self.store, self.base, said, policy=self.policy())
 
 
-def open_zoo(manifest: Zoos = None, offline: bool | None = None, mirrors: str | Sequence[str] | None = None) -> Zoo:
+def open_zoo(manifest: Zoos = None, offline: bool | None = None, mirrors: str | Sequence[str] | None = None, deadline: float | None = None) -> Zoo:
     """Open one manifest or several: paths, `mini` or `shipped`. Without a name it is `shipped`; the working folder's manifest is
     used only where it is named.
 
-    What is left open, SEGZOO_ZOO, SEGZOO_OFFLINE and SEGZOO_MIRROR decide. If several manifests use the same name, the earlier one
-    wins. Pins are kept beside the first manifest of one's own, else in the store's folder.
+    What is left open, SEGZOO_ZOO, SEGZOO_OFFLINE, SEGZOO_MIRROR and SEGZOO_DEADLINE decide, and SEGZOO_NETRC whether ~/.netrc is used.
+    If several manifests use the same name, the earlier one wins. Pins are kept beside the first manifest of one's own, else in the store's folder.
     """
     parts = parts_of(manifest if isinstance(manifest, str | Path) else manifest or environment.zoos())
     whole = merged(parts)
@@ -98,7 +103,9 @@ def open_zoo(manifest: Zoos = None, offline: bool | None = None, mirrors: str | 
     if wrong := [url for url in tried if not url.startswith(("http://", "https://"))]:
         raise UsageError(f"mirror '{wrong[0]}' is no http or https address")
     alone = environment.offline() if offline is None else offline
-    return Zoo(whole.manifest, parts[0].folder, store_of(parts), label, alone, tried, tuple(parts), whole.origins, whole.hidden)
+    until = environment.deadline() if deadline is None else deadline
+    known = (tuple(parts), whole.origins, whole.hidden)
+    return Zoo(whole.manifest, parts[0].folder, store_of(parts), label, alone, tried, *known, until, environment.netrc())
 
 
 def store_of(parts: Iterable[ZooPart]) -> Store:

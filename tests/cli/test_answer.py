@@ -167,7 +167,7 @@ def test_a_failure_among_several_keeps_the_others(tmp_path):
 
 
 def test_a_bug_is_said_and_raised(monkeypatch):
-    monkeypatch.setattr("segzoo.store.store.Store.find", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("segzoo.store.store.Store.expectations", lambda *arguments: 1 / 0)
     done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
     assert isinstance(done.exception, ZeroDivisionError)
     assert json.loads(done.stdout)["error"]["message"].startswith("a bug in segzoo: ZeroDivisionError")
@@ -177,7 +177,7 @@ def test_what_the_system_says_of_no_file_is_an_error_too(monkeypatch):
     def short(*arguments):
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr("segzoo.store.store.Store.find", short)
+    monkeypatch.setattr("segzoo.store.store.Store.expectations", short)
     done = CliRunner().invoke(main, ["--zoo", "mini", "list", "--json"])
     assert isinstance(done.exception, OSError)
     assert "Cannot allocate memory" in json.loads(done.stdout)["error"]["message"]

@@ -72,6 +72,9 @@ def test_convert_many_into_a_folder(tmp_path):
     assert [sorted(result) == ["error", "source"] for result in json.loads(told.stdout)["result"]] == [False, True]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["one.pth"]
     again = segzoo("convert", tmp_path / "one.npz", tmp_path / "new")
+    assert (again.exit_code, f"there    {tmp_path / 'new' / 'one.pth'} is there already, with the same 42 tensors" in again.stdout) == (0, True)
+    (tmp_path / "new" / "one.pth").write_bytes(b"another")
+    again = segzoo("convert", tmp_path / "one.npz", tmp_path / "new")
     assert (again.exit_code, "one.pth: exists already" in again.stderr) == (2, True)
 
 

@@ -3,17 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from support import GOLDEN, TAME, same
+from support import GOLDEN, TAME, same, specs_of
 
 from segzoo import convert
 from segzoo.conversion.inspect import inspect
 from segzoo.errors import ConversionError, SegzooError, UsageError
-from segzoo.formats import open_weights
+from segzoo.formats import open_weights, writer
 from segzoo.formats.arrays import tensor_digest
 
 VITJAX2MMSEG = ["L_16-i21k-mini24-res_96", "mini12-i21k-prelogits", "mini12-res_96"]
@@ -88,6 +89,78 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path):
     assert target.read_bytes() == b"mine"
     convert(TAME, target, force=True)
     assert len(open_weights(target)) == 42
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors"])
+def test_a_target_that_holds_what_would_be_written_stays(suffix, tmp_path):
+    """So a command that was killed after its last step can be run again."""
+    target = tmp_path / f"out{suffix}"
+    first = convert(TAME, target, digests=True)
+    before = (target.read_bytes(), target.stat().st_mtime_ns)
+    again = convert(TAME, target, digests=True)
+    assert (target.read_bytes(), target.stat().st_mtime_ns) == before
+    assert (first.already, again.already) == (False, True)
+    assert replace(again, already=False, seconds=0) == replace(first, seconds=0)
+    assert not convert(TAME, target, force=True).already
+
+
+def changed(path, name, change):
+    tensors = dict(open_weights(path))
+    tensors[name] = change(tensors[name])
+    return tensors
+
+
+OTHERS = {
+    "a bit": lambda path: changed(path, "cls_token", lambda one: np.copysign(one, -1) if (one == 0).any() else -one),
+    "a shape": lambda path: changed(path, "cls_token", lambda one: one[0]),
+    "a dtype": lambda path: changed(path, "cls_token", lambda one: one.astype(np.float64)),
+    "a name more": lambda path: dict(open_weights(path)) | {"more": np.zeros(1)},
+    "a name less": lambda path: {name: one for name, one in open_weights(path).items() if name != "cls_token"},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors"])
+def test_a_target_that_differs_is_another_file(suffix, other, tmp_path):
+    target = tmp_path / f"out{suffix}"
+    convert(TAME, target)
+    opened = open_weights(target)
+    tensors = {name: np.array(one) for name, one in OTHERS[other](target).items()}  # a copy: the file they are read from is written anew
+    with target.open("wb") as file:
+        writer(target)(file, specs_of(tensors), tensors.items(), opened.metadata)
+    kept = target.read_bytes()
+    with pytest.raises(UsageError, match="exists already, and is another file"):
+        convert(TAME, target)
+    assert target.read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda tensors: {"state_dict": tensors},
+        lambda tensors: {"state_dict": tensors, "meta": {"epoch": 3}},
+        lambda tensors: {"model": tensors, "optimizer": {"lr": 1.0}},
+        lambda tensors: {**tensors, "epoch": 3},
+    ],
+)
+def test_a_checkpoint_with_the_same_tensors_and_more_is_another_file(wrapped, tmp_path):
+    convert(TAME, tmp_path / "out.pth")
+    torch.save(wrapped(torch.load(tmp_path / "out.pth", weights_only=True)), tmp_path / "out.pth")
+    with pytest.raises(UsageError, match="exists already, and is another file"):
+        convert(TAME, tmp_path / "out.pth")
+
+
+def test_the_metadata_of_a_target_counts(tmp_path):
+    target = tmp_path / "out.safetensors"
+    convert(TAME, target)
+    tensors = {name: np.ascontiguousarray(one) for name, one in open_weights(target).items()}
+    save_file(tensors, target, {"format": "pt"})
+    with pytest.raises(UsageError, match="exists already, and is another file"):
+        convert(TAME, target)
+    convert(TAME, tmp_path / "a.pth")
+    (tmp_path / "b.npz").write_bytes((tmp_path / "a.pth").read_bytes())  # the suffix says another format
+    with pytest.raises(UsageError, match="exists already, and is another file"):
+        convert(TAME, tmp_path / "b.npz")
 
 
 @pytest.mark.parametrize(("name", "said"), [("out.ckpt", "unknown suffix '.ckpt'"), ("out", "unknown suffix ''"), ("folder.pth", "is a folder")])

@@ -12,6 +12,7 @@ from support import TAME
 from segzoo.cli import main
 from segzoo.conversion.compare import compare
 from segzoo.conversion.convert import convert
+from segzoo.conversion.inspect import inspect
 from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
@@ -85,7 +86,15 @@ def test_no_final_norm_is_said_and_not_filled_in(plain, tmp_path):
     layout, tensors = plain
     lacking = {name: array for name, array in tensors.items() if name.removeprefix("vit.").rpartition(".")[0] != FINAL_NORM[layout]}
     assert len(lacking) == len(tensors) - 2
-    assert "no final norm" in refused(lacking, tmp_path)
+    if layout == "hf":
+        assert "no final norm" in refused(lacking, tmp_path)
+    else:
+        np.savez(tmp_path / "bare.npz", **lacking)
+        assert "no final norm: another model than with it" in inspect(tmp_path / "bare.npz").notes
+        same = "mmseg" if layout == "timm" else "timm"
+        assert "no final norm" in str(convert(tmp_path / "bare.npz", tmp_path / "same.pth", to=same).notes)
+        with pytest.raises(ConversionError, match="this file has no norm after its last block, for which layout 'augreg' has no place"):
+            convert(tmp_path / "bare.npz", tmp_path / "other.npz", to="augreg", heads=2)
     moved = lacking | {"fc_norm.weight": SMALL, "fc_norm.bias": SMALL}
     assert "a final norm behind the pooling" in refused(moved, tmp_path)
 

@@ -1,11 +1,13 @@
 """The loader `folders`: images and label maps as their owner arranges them."""
 
 import os
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segzoo.datasets.arrangement import arranged
 from segzoo.datasets.loaders import loader
 from segzoo.datasets.pairs import samples
 from segzoo.errors import EnvironmentFault
@@ -76,10 +78,10 @@ def test_images_find_their_label_maps(arrangement, tmp_path):
     assert found(tmp_path, **settings) == expected
 
 
-@pytest.mark.parametrize("lines", ["b.jpg\nt/c.jpg\n", "t/c\n\nb\n", "b\r\nt/c.jpg\r\n"])
+@pytest.mark.parametrize("lines", ["b.jpg\nt/c.jpg\n", "t/c\n\nb\n", "b\r\nt/c.jpg\r\n", "\ufeffb\nt/c\n"])
 def test_a_list_names_the_images_of_a_split(lines, tmp_path):
     put(tmp_path, "i/a.jpg", "i/b.jpg", "i/t/c.jpg", "l/a.png", "l/b.png", "l/t/c.png", "l/other.png")
-    (tmp_path / "val.txt").write_text(lines)
+    (tmp_path / "val.txt").write_text(lines, encoding="utf-8")
     assert [name for name, _, _ in found(tmp_path, images="i", labels="l", list="{split}.txt")] == ["b.jpg", "t/c.jpg"]
 
 
@@ -88,7 +90,11 @@ def test_a_list_names_the_images_of_a_split(lines, tmp_path):
     [
         ("b\nz\ny\n", "2 images of val.txt are not there, the first z"),
         ("../l/b\n", "1 images of val.txt are not there, the first ../l/b"),
+        ("/etc/passwd\n", "1 images of val.txt are not there, the first /etc/passwd"),
+        ("b\0\na\n", "1 images of val.txt are not there, the first b"),
         ("b\nb.jpg\n", "b is listed twice"),
+        ("b\n" * 100_000, "b is listed twice"),
+        (f"a\n{'b' * 5000}\n", "val.txt, line 2: 5000 letters, and no path is so long"),
         ("b\n", "expected 2 images in 'val', found 1"),
         (None, "val.txt: the list of the split cannot be read: it is not there"),
     ],
@@ -136,3 +142,28 @@ def test_hidden_files_are_none_and_names_need_not_be_utf_8(tmp_path):
     for folder, suffix in (("i", ".jpg"), ("l", ".png")):
         (tmp_path / folder / f"a{suffix}").rename(tmp_path / folder / os.fsdecode(b"l\xe4" + suffix.encode()))
     assert [name for name, _, _ in found(tmp_path, images="i", labels="l")] == ["b.jpg", r"l\xe4.jpg"]
+
+
+def test_a_list_of_a_gigabyte_is_not_read(tmp_path):
+    """Nor is it looked into when the arrangement of a folder is found out. The file is sparse: it takes no room on the disk."""
+    put(tmp_path, "i/a.jpg", "i/b.jpg", "i/c.jpg")
+    for name in "ab":
+        path = tmp_path / "l" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.eye(3, dtype=np.uint8)).save(path)
+    with (tmp_path / "val.txt").open("wb") as file:
+        file.truncate(1 << 30)
+    os.mkfifo(tmp_path / "pipe.txt")
+    begun = time.process_time()
+    with pytest.raises(EnvironmentFault, match=r"val\.txt: the list of the split has more than 64 MB"):
+        found(tmp_path, images="i", labels="l", list="val.txt")
+    with pytest.raises(EnvironmentFault, match=r"pipe\.txt: the list of the split cannot be read: expected a file, found a pipe"):
+        found(tmp_path, images="i", labels="l", list="pipe.txt")
+    assert "list" not in arranged(tmp_path).settings
+    assert time.process_time() - begun < 2
+
+
+def test_a_suffix_does_not_lead_out_of_the_folder(tmp_path):
+    put(tmp_path, "data/i/a.jpg", "data/l/b.png", "secret.png")
+    with pytest.raises(EnvironmentFault, match="expected how the name of a file ends"):
+        found(tmp_path / "data", count=1, images="i", labels="l", label_suffix="/../../../secret.png")

@@ -167,7 +167,8 @@ def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
     ("more", "said"),
     [
         pytest.param({"WORLD_SIZE": 2}, "RANK is not", marks=pytest.mark.slow),
-        pytest.param({"WORLD_SIZE": 2, "RANK": 0}, "the 2 processes of this run do not reach each other", marks=pytest.mark.slow),
+        pytest.param({"WORLD_SIZE": 2, "RANK": 0}, "MASTER_ADDR is not set", marks=pytest.mark.slow),
+        pytest.param({"SLURM_STEP_NUM_TASKS": 4, "SLURM_PROCID": 2}, "srun started 4 tasks", marks=pytest.mark.slow),
     ],
 )
 def test_half_an_environment(more, said, tmp_path):

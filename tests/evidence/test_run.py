@@ -7,7 +7,8 @@ import pytest
 
 from segzoo.errors import EnvironmentFault
 from segzoo.evidence.keeping import outweighed
-from segzoo.evidence.receipt import check_of, read_receipt, unfinished
+from segzoo.evidence.reading import read_receipt
+from segzoo.evidence.receipt import check_of, unfinished
 from segzoo.evidence.run import ALL_IMAGES, Climbed, Ended, keep, run, setting_for, to_fetch
 from segzoo.vocabulary import RUNGS
 from segzoo.zoo.zoo import open_zoo

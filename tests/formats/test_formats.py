@@ -128,7 +128,7 @@ def test_a_zip_of_something_else(tmp_path):
         open_weights(tmp_path / "weights.npz")
 
 
-@pytest.mark.parametrize(("name", "complaint"), [("none.npz", "no such file"), ("folder.npz", "not a file")])
+@pytest.mark.parametrize(("name", "complaint"), [("none.npz", "no such file"), ("folder.npz", "a folder, not a file")])
 def test_no_file(name, complaint, tmp_path):
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(NotFoundError, match=f"{name}: {complaint}"):

@@ -22,6 +22,7 @@ from support import GOLDEN, same, specs_of
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.formats.pth import write
+from segzoo.formats.source import Source
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.policy import opens
 
@@ -356,11 +357,137 @@ def test_a_member_that_is_there_twice(name, tmp_path):
     path = zip_file(tmp_path / "a.pth", GOOD)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"archive/{name}", NUMBERS[::-1])
-    with pytest.raises(IntegrityError, match="a member is there twice"):
+    with pytest.raises(IntegrityError, match="is there twice; which one is meant"):
         open_weights(path)
 
 
-@pytest.mark.parametrize(("name", "complaint"), [("data.pkl", "data.pkl is compressed"), ("data/0", "storage archive/data/0 is compressed")])
+def flipped(path, begin, end, step):
+    """The file with one bit flipped, at each place in turn."""
+    whole = path.read_bytes()
+    for place in range(begin, end, step):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        yield place
+    path.write_bytes(whole)
+
+
+def test_a_flipped_bit_in_any_storage_is_seen(tmp_path):
+    """Also where a tensor is a part of its storage, and the flipped bit is outside the part."""
+    block = torch.randn(500)
+    torch.save({"a": torch.randn(300), "part": block[100:200], "column": torch.randn(20, 30).T[::2]}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        spans = [(info.header_offset, info.file_size) for info in archive.infolist() if "/data/" in info.filename]
+    tried = 0
+    for begin, size in spans:
+        for _ in flipped(tmp_path / "a.pth", begin + 200, begin + size - 8, 61):
+            with pytest.raises(IntegrityError, match=r"member 'a/data/\d' does not have the checksum|say different things|is not where"):
+                read(tmp_path / "a.pth")
+            tried += 1
+    assert tried > 60
+    assert read(tmp_path / "a.pth")["part"].shape == (100,)
+
+
+def test_a_flipped_bit_in_the_pickle_is_seen(tmp_path):
+    torch.save({"a": torch.randn(3)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        info = archive.getinfo("a/data.pkl")
+    for _ in flipped(tmp_path / "a.pth", info.header_offset + 64, info.header_offset + 64 + info.file_size, 1):
+        with pytest.raises(IntegrityError, match=r"a\.pth: "):
+            read(tmp_path / "a.pth")
+
+
+def test_a_storage_that_tensors_share_is_checked_once(tmp_path, monkeypatch):
+    block = torch.randn(1000)
+    torch.save({f"x{place}": block[place : place + 10] for place in range(50)}, tmp_path / "a.pth")
+    opened, seen = open_weights(tmp_path / "a.pth"), []
+    monkeypatch.setattr(Source, "crc", lambda self, begin, length, crc=Source.crc: seen.append(length) or crc(self, begin, length))
+    assert [opened[name].shape for name in opened] == [(10,)] * 50
+    assert seen == [4000]
+
+
+UNCHECKED = "no checksums in it: torch was told to leave them out, so a flipped bit would not show"
+
+
+def test_a_zip_without_checksums_is_read_and_said(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(3.0), "none": torch.zeros(0)}, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    opened = open_weights(tmp_path / "a.pth")
+    assert opened.notes == (UNCHECKED,)
+    assert opened["a"].tolist() == [0, 1, 2]
+    torch.save({"a": torch.arange(3.0)}, tmp_path / "b.pth")
+    assert open_weights(tmp_path / "b.pth").notes == ()
+
+
+@pytest.mark.parametrize("write_file", [zip_file, legacy_file])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {0: tensor(), "0": tensor()},
+        {"state_dict": {0: tensor(), "0": tensor()}},
+        {True: tensor(), "True": tensor()},
+        {-1: tensor(), "-1": tensor()},
+        {"a": tensor(), 1.5: tensor()},
+        {"a": tensor(), b"b": tensor()},
+        {"a": tensor(), ("b", 1): tensor()},
+        {"a": tensor(), None: tensor()},
+        {"a": tensor(), 10**30: tensor()},
+    ],
+    ids=lambda content: ascii([*content, *(inner for one in content.values() if isinstance(one, dict) for inner in one)]),
+)
+def test_a_tensor_that_would_be_lost_by_its_key(content, write_file, tmp_path):
+    with pytest.raises(IntegrityError, match=r"is there twice, as a text and as a number|a tensor under a key that is no name") as caught:
+        open_weights(write_file(tmp_path / "a.pth", pickled(content)))
+    assert caught.value.hint.startswith("load it with torch and torch.save")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b"X\x01\0\0\0a", b"X\x01\0\0\0a"),
+        (b"K\x01", b"K\x01"),
+        (b"K\x01", b"\x88"),
+        (b"K\x01", b"G?\xf0\0\0\0\0\0\0"),
+        (b"\x88", b"G?\xf0\0\0\0\0\0\0"),
+        (b"C\x01a", b"C\x01a"),
+        (b"N", b"N"),
+    ],
+)
+@pytest.mark.parametrize("ends", [b"u", b"s", b"args"])
+def test_a_key_that_is_there_twice(one, other, ends, tmp_path):
+    """In one go, one after the other, or as the pairs that an OrderedDict is made of."""
+    pickles = {
+        b"u": b"\x80\x04}(" + one + b"N" + other + b"Nu.",
+        b"s": b"\x80\x04}" + one + b"Ns" + other + b"Ns.",
+        b"args": b"\x80\x04ccollections\nOrderedDict\n](" + one + b"N\x86" + other + b"N\x86e\x85R.",
+    }
+    with pytest.raises(IntegrityError, match=r"a dict has the key .* twice; which value is meant cannot be known"):
+        open_weights(zip_file(tmp_path / "a.pth", pickles[ends]))
+
+
+def test_two_places_of_one_name(tmp_path):
+    path = zip_file(tmp_path / "a.pth", pickled({"a": {"b": {"w": tensor()}}, "a.b": {"w": tensor(), "v": tensor()}}))
+    with pytest.raises(ConversionError, match=r"2 places are called 'a\.b'"):
+        open_weights(path, "a.b")
+
+
+def test_members_that_share_bytes(tmp_path):
+    """A stored member whose bytes are a whole zip: the directory lists what is inside it too."""
+    inner = zip_file(tmp_path / "inner.pth", GOOD).read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("whole", inner)
+        start = archive.getinfo("whole").header_offset + 30 + len("whole")
+        with zipfile.ZipFile(io.BytesIO(inner)) as within:
+            for info in within.infolist():
+                info.header_offset += start
+                archive.filelist.append(info)
+        archive._didModify = True
+    with pytest.raises(IntegrityError, match=r"member 'whole': reaches into the next member"):
+        open_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(("name", "complaint"), [("data.pkl", "data.pkl' is compressed"), ("data/0", "member 'archive/data/0' is compressed")])
 def test_a_member_that_is_compressed(name, complaint, tmp_path):
     path = zip_file(tmp_path / "a.pth", GOOD, **({"data/0": None} if name == "data/0" else {}))
     if name == "data.pkl":

@@ -9,6 +9,8 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from support import same, specs_of
 
@@ -125,3 +127,44 @@ def test_a_header_length_that_is_not_true(length, tmp_path):
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", length) + whole[8:])
     with pytest.raises(IntegrityError, match=r"a\.safetensors: "):
         open_weights(tmp_path / "a.safetensors")
+
+
+ENTRIES = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "F16", "U8", "BOOL", "F8_E4M3", "f32"]),
+        "shape": st.lists(st.integers(-1, 3), max_size=3),
+        "data_offsets": st.lists(st.integers(-1, 16), min_size=1, max_size=3).map(sorted),
+    }
+)
+
+
+@settings(max_examples=400, derandomize=True, deadline=None)
+@given(
+    entries=st.dictionaries(st.sampled_from("ab"), ENTRIES, max_size=2),
+    size=st.integers(0, 16),
+    more=st.sampled_from([{}, {"__metadata__": {"a": "b"}}]),
+)
+def test_what_the_reader_takes_the_library_takes(entries, size, more, scratch):
+    text = json.dumps(more | entries).encode()
+    scratch.write_bytes(struct.pack("<Q", len(text)) + text + bytes(range(size)))
+    try:
+        opened = open_weights(scratch)
+    except IntegrityError:
+        return
+    assert same(opened, safetensors.numpy.load_file(scratch))
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from([np.dtype(dtype) for dtype in DTYPES if dtype != ml_dtypes.bfloat16]), max_size=4),
+    shape=st.lists(st.integers(0, 3), max_size=4),
+)
+def test_what_the_library_writes_is_taken(kinds, shape, scratch):
+    tensors = {f"{kind.name}.{place}": np.arange(np.prod(shape, dtype=int)).astype(kind).reshape(shape) for place, kind in enumerate(kinds)}
+    safetensors.numpy.save_file(tensors, scratch)
+    assert same(open_weights(scratch), tensors)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("safetensors") / "a.safetensors"

@@ -112,3 +112,10 @@ def test_on_the_command_line(tmp_path):
     made = torch.load(tmp_path / "a.pth", weights_only=True)
     assert all(torch.equal(made[name], 2 * tensor) for name, tensor in state.items())
     assert "layout    timm" in segzoo("inspect", tmp_path / "both.pth", "--at", "student").stdout
+
+
+def test_a_wrapper_within_one_model_loses_no_tensor(tmp_path):
+    """`a.module.x` and `a.x` would both be `x`."""
+    arrays = {f"a.{wrapper}{place}.w": np.full(2, place) for place in range(9) for wrapper in ("", "module.")}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert len(open_weights(tmp_path / "a.npz", "a")) == len(arrays)

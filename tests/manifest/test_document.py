@@ -54,11 +54,16 @@ PARAMETERS = {
     "seg-b-deit-mask": 106, "seg-l-pascal": 334, "seg-l-cityscapes": 322,
 }  # fmt: skip
 PAGE = "https://github.com/open-mmlab/mmsegmentation/blob/main/configs/segmenter"
-HOSTS = ["download.openmmlab.com", "openmmlab.oss-cn-hangzhou.aliyuncs.com", "openmmlab.oss-accelerate.aliyuncs.com"]
+HOSTS = ["download.openmmlab.com", "mmassets.onedl.ai", "openmmlab.oss-cn-hangzhou.aliyuncs.com", "openmmlab.oss-accelerate.aliyuncs.com"]
 
 
 def test_the_shipped_zoo_is_mmsegmentations_page():
-    assert list(SHIPPED.entries) == [*BACKBONES, *REPORTED, *OFFICIAL]
+    """The rows of UPerNet and its kin stand between; tests/models/test_transformers.py holds them to the facts."""
+    assert [name for name, entry in SHIPPED.entries.items() if getattr(entry, "head", None) is None or entry.head.named in ("mask", "linear")] == [
+        *BACKBONES,
+        *REPORTED,
+        *OFFICIAL,
+    ]
     for name in REPORTED:
         model = SHIPPED.models[name]
         reported, protocol = model.reported, model.protocol
@@ -99,11 +104,11 @@ def test_the_shipped_backbones():
 @pytest.mark.parametrize(
     "artifact", [SHIPPED.models[name].checkpoint for name in REPORTED] + [b.published for b in SHIPPED.backbones.values()], ids=lambda a: a.name
 )
-def test_openmmlab_files_have_three_addresses_in_order(artifact):
+def test_openmmlab_files_have_four_addresses_in_order(artifact):
     assert [re.match(r"https://([^/]+)/", mirror.url)[1] for mirror in artifact.urls] == HOSTS
     assert len({mirror.url.split("/", 3)[3] for mirror in artifact.urls}) == 1
     assert all(mirror.url.endswith(f"/{artifact.name}") for mirror in artifact.urls)
-    assert [mirror.unverified is not None for mirror in artifact.urls] == [False, True, True]
+    assert [mirror.unverified is not None for mirror in artifact.urls] == [False, True, True, True]
     assert artifact.name.endswith(f"-{artifact.sha256_prefix}.pth")
     assert artifact.sha256 is None
 
@@ -297,8 +302,8 @@ FAULTS = {
     "another version": ("version: 1", "version: 2", 1, "version: Input should be 1"),
     "no version": ("version: 1\n", "", 1, "version: the field 'version' is missing"),
     "no YAML": ("version: 1", "version: [1", 2, "not YAML"),
-    "a code point that there is not": ("title: A model", 'title: "\\UFFFFFFFF"', None, "not YAML"),
-    "an endless version of YAML": ("version: 1", f"%YAML 1.{'9' * 5000}\n---\nversion: 1", None, "not YAML"),
+    "a code point that there is not": ("title: A model", 'title: "\\UFFFFFFFF"', 14, "not YAML"),
+    "an endless version of YAML": ("version: 1", f"%YAML 1.{'9' * 5000}\n---\nversion: 1", 1, "not YAML"),
     "not a mapping": (VALID, "- version\n", 1, "expected a mapping"),
     "empty": (VALID, "", 1, "expected a mapping"),
 }

@@ -21,6 +21,7 @@ import segzoo
 from segzoo.cli import main
 from segzoo.errors import ConversionError, EnvironmentFault, NotFoundError, UsageError
 from segzoo.formats import open_weights
+from segzoo.manifest.document import load_manifest
 from segzoo.publishing.export.card import code, prose
 from segzoo.publishing.export.forms import WRITERS
 from segzoo.store.store import home
@@ -228,7 +229,8 @@ def test_other_channels_grids_and_absent_biases_are_exported_whole(odd, tmp_path
     image = np.random.default_rng(0).standard_normal((2, 4, 13, 22), np.float32)
     segzoo.export("odd", tmp_path / "plain", form="safetensors", zoo=odd)
     assert np.array_equal(alone(tmp_path / "plain", image, "vit"), ours("odd", odd, image))
-    assert (config(tmp_path / "plain")["grid"], config(tmp_path / "plain")["channels"]) == ([2, 8], 4)
+    made_of = config(tmp_path / "plain")["network"]["backbone"]["arguments"]
+    assert (made_of["grid"], made_of["channels"]) == ([2, 8], 4)
     segzoo.export("odd", tmp_path / "timm", form="timm", zoo=odd)
     told = config(tmp_path / "timm")
     assert (told["model_args"]["img_size"], told["model_args"]["in_chans"], told["pretrained_cfg"]["input_size"]) == ([8, 32], 4, [4, 8, 32])
@@ -250,14 +252,15 @@ def test_a_graph_of_other_channels_and_grids(odd, tmp_path):
 def test_the_loader_is_strict(tmp_path, zoo):
     segzoo.export("linear", tmp_path / "out", form="safetensors", zoo=zoo)
     told = config(tmp_path / "out")
-    (tmp_path / "out" / "config.json").write_text(json.dumps({**told, "depth": 3}))
+    told["network"]["backbone"]["arguments"]["depth"] += 1
+    (tmp_path / "out" / "config.json").write_text(json.dumps(told))
     with pytest.raises(subprocess.CalledProcessError):
         alone(tmp_path / "out", np.zeros((1, 3, 16, 16), np.float32), "segmenter")
 
 
 @pytest.mark.parametrize("form", ["hf", "timm"])
 def test_a_segmenter_is_refused_where_there_is_no_class_for_it_and_nothing_is_left(form, tmp_path):
-    with pytest.raises(ConversionError, match="mini-mask is a Segmenter: ") as error:
+    with pytest.raises(ConversionError, match="mini-mask is a segmentation model: ") as error:
         segzoo.export("mini-mask", tmp_path / "out", form=form, zoo="mini")
     assert "--as onnx" in error.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -280,11 +283,37 @@ def test_a_folder_that_is_there_is_never_written_to(tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     with pytest.raises(UsageError, match="exists already, and is not empty"):
         segzoo.export("mini-vit", tmp_path / "out", form="hf", zoo="mini")
+    again = segzoo.export("mini-vit", tmp_path / "out", form="timm", zoo="mini")  # what would be written is there
+    assert (again.already, sorted(file.name for file in again.files)) == (True, sorted(path.name for path in before))
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="is a file"):
         segzoo.export("mini-vit", tmp_path / "file", form="hf", zoo="mini")
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("model.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        ("config.json", lambda data: data + b"\n"),
+        ("README.md", lambda data: data.replace(b"## Licence", b"## License")),
+        ("mine.txt", lambda data: b"mine"),
+        ("config.json", None),
+    ],
+)
+def test_a_folder_that_differs_is_not_replaced(name, change, tmp_path):
+    segzoo.export("mini-vit", tmp_path / "out", form="timm", zoo="mini")
+    file = tmp_path / "out" / name
+    if change:
+        file.write_bytes(change(file.read_bytes() if file.exists() else b""))
+    else:
+        file.unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UsageError, match=f"exists already, and would not be the same: {name}"):
+        segzoo.export("mini-vit", tmp_path / "out", form="timm", zoo="mini")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_disk_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -377,15 +406,14 @@ def test_the_card_says_what_a_receipt_proves_of_these_bytes(tmp_path):
     assert str(tmp_path) not in text
     assert str(home()) not in text
 
-    record["checks"][-1] |= {"status": "failed", "short": "off", "detail": "/home/me/data: differs"}
-    path.write_text(json.dumps(record | {"passed": False}))
+    fault = {"status": "failed", "short": "failed", "code": 8, "detail": "/home/me/data: differs", "facts": {}, "basis": {}}
+    path.write_text(json.dumps(record | {"passed": False, "checks": [*record["checks"][:-1], record["checks"][-1] | fault]}))
     text = card("failed")[1]
     assert "**Verification failed**, at: mIoU." in text
     assert "/home/me" not in text
-    record["checks"][0]["facts"]["sha256"] = "0" * 64
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(record).replace(record["checks"][0]["facts"]["sha256"], "0" * 64))
     facts, text = card("other bytes")
-    assert "There is a receipt, but of other bytes than these. Not verified yet" in text
+    assert "There is a receipt, but it is of other bytes than these. Not verified yet" in text
     assert "model-index" not in facts
 
 
@@ -414,7 +442,7 @@ def test_a_manifests_text_stays_text(tmp_path):
 def test_code_spans_hold_any_text():
     assert code("a") == "`a`"
     assert code("a`b``c") == "```a`b``c```"
-    assert code("`a`\n") == "`` `a` ``"
+    assert code("`a` ") == "`` `a` ``"
 
 
 def test_json_names_every_file_with_its_hash(tmp_path):
@@ -439,3 +467,30 @@ def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
     assert done.exit_code == 8
     assert "pip install 'segzoo[export]'" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+TINY = GOLDEN / "transformers" / "zoo.yaml"
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The zoo of tiny models in a folder of its own: hashes are pinned beside the manifest."""
+    shutil.copytree(TINY.parent, tmp_path / "tiny", ignore=shutil.ignore_patterns("*.npz", "*.gz"))
+    return tmp_path / "tiny" / "zoo.yaml"
+
+
+@pytest.mark.parametrize("name", slow_after(1, reversed(load_manifest(TINY).models)))
+def test_the_file_beside_a_models_tensors_computes_what_segzoo_computes(name, tiny, tmp_path):
+    segzoo.export(name, tmp_path / "out", form="safetensors", zoo=tiny)
+    image = np.random.default_rng(0).standard_normal((2, 3, 40, 57), np.float32)
+    assert np.array_equal(alone(tmp_path / "out", image, "model"), ours(name, tiny, image))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", load_manifest(TINY).models)
+def test_a_graph_of_each_kind_of_model(name, tiny, tmp_path):
+    segzoo.export(name, tmp_path / "out", form="onnx", zoo=tiny)
+    image = np.random.default_rng(0).standard_normal((2, 3, 65, 97), np.float32)
+    (found,) = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": image})
+    expected = ours(name, tiny, image)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

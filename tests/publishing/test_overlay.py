@@ -160,6 +160,27 @@ def test_a_broken_image_does_not_keep_the_others_from_being_segmented(models, fo
     assert done.stderr.endswith("2 of 3 images done; pictures in out/\n")
 
 
+def test_a_stranger_s_picture_ends_no_run_and_is_said_in_its_own_words(folder):
+    """EPS, for which Pillow would start Ghostscript; a bomb; a damaged TIFF; and then two good ones."""
+    photos = folder / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    Image.new("1", (16000, 16000)).save(photos / "b.png")
+    Image.new("L", (64, 64)).save(photos / "c.tif", compression="tiff_lzw")
+    (photos / "c.tif").write_bytes((photos / "c.tif").read_bytes().replace(b"\x80", b"\x01"))
+    shutil.copy(FIRST, photos / "d.jpg")
+    Image.open(FIRST).save(photos / "e.gif", save_all=True, append_images=[Image.open(FIRST).rotate(90)])
+    done = predict("mini-linear", *sorted(photos.iterdir()), "-o", "out")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.split("photos/")[1].split(": ")[0] for line in errors] == ["a.jpg", "b.png", "c.tif"]
+    assert "a.jpg: not a readable image: EPS inside, not JPEG, PNG" in errors[0]
+    assert "b.png: not a readable image: 16000x16000 pixels in a file of only" in errors[1]
+    assert done.exit_code == 8
+    assert {path.name for path in (folder / "out").iterdir()} == {"d.labels.png", "d.overlay.png", "e.labels.png", "e.overlay.png"}
+    assert "e.gif: it has several pictures: only the first is read\n" in done.stderr
+    assert done.stderr.endswith("2 of 5 images done; pictures in out/\n")
+
+
 def test_what_the_system_does_not_give_is_not_said_to_be_damaged(folder):
     (folder / "folder.jpg").mkdir()
     shutil.copy(FIRST, folder / "._hidden.jpg")

@@ -40,6 +40,7 @@ class ToyGeometry:
     patch: int
     heads: int | None = None
     classes: int | None = None
+    neck: None = None
     decoder: JoinGeometry | None = None
 
     def __str__(self) -> str:

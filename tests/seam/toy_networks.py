@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from toy import JoinGeometry, ToyGeometry
 
 from segzoo import models
 from segzoo.errors import ConversionError
 from segzoo.models import heads
+from segzoo.models.made import made
 
 
 class Stage(nn.Module):
@@ -31,11 +31,11 @@ class Stage(nn.Module):
 
 
 class Toy(nn.Module):
-    def __init__(self, geometry: ToyGeometry, eps: float):
+    def __init__(self, widths: tuple[int, int], units: tuple[int, int], patch: int, eps: float):
         super().__init__()
-        self.stride, self.width = geometry.patch, geometry.widths
-        (first, second), (units, more) = geometry.widths, geometry.units
-        self.stage1 = Stage(3, first, geometry.patch, units, eps)
+        self.stride, self.widths = patch, widths
+        (first, second), (few, more) = widths, units
+        self.stage1 = Stage(3, first, patch, few, eps)
         self.stage2 = Stage(first, second, 2, more, eps)
         self.stage2.offsets = nn.Parameter(torch.empty(7))
         self.stage2.register_buffer("index", torch.empty(4, 4, dtype=torch.int64))
@@ -47,14 +47,12 @@ class Toy(nn.Module):
 
 
 class Join(nn.Module):
-    def __init__(self, geometry: JoinGeometry, widths: tuple[int, ...]):
+    def __init__(self, features: tuple[int, ...], width: int, groups: int, classes: int):
         super().__init__()
-        if geometry.groups is None:
-            raise ConversionError("the groups of the join head are not known")
-        self.groups = geometry.groups
-        self.lateral0, self.lateral1 = (nn.Conv2d(width, geometry.width, 1, bias=False) for width in widths)
-        self.norm = nn.BatchNorm2d(geometry.width)
-        self.classes = nn.Conv2d(geometry.width, geometry.classes, 1)
+        self.groups = groups
+        self.lateral0, self.lateral1 = (nn.Conv2d(one, width, 1, bias=False) for one in features)
+        self.norm = nn.BatchNorm2d(width)
+        self.classes = nn.Conv2d(width, classes, 1)
 
     def forward(self, features: list[Tensor], seen: dict[str, Tensor] | None = None) -> Tensor:
         fine, coarse = features
@@ -63,5 +61,15 @@ class Join(nn.Module):
         return self.classes(mixed.softmax(2).flatten(1, 2))
 
 
-models.BACKBONES["toy"] = lambda geometry, tensors, *, eps=1e-5, resample=None: Toy(geometry, eps)
-heads.HEADS["join"] = lambda geometry, backbone, eps: Join(geometry, backbone.width)
+def toy(geometry, tensors, *, eps=1e-5, resample=None):
+    return made(Toy, widths=geometry.widths, units=geometry.units, patch=geometry.patch, eps=eps)
+
+
+def join(geometry, backbone, eps):
+    if geometry.groups is None:
+        raise ConversionError("the groups of the join head are not known")
+    return made(Join, features=backbone.widths, width=geometry.width, groups=geometry.groups, classes=geometry.classes)
+
+
+models.BACKBONES["toy"] = toy
+heads.HEADS["join"] = join

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ from segzoo.manifest.artifact import Artifact
 from segzoo.store.adopt import adopt, adopt_as
 from segzoo.store.expectation import Expectation, Origin
 from segzoo.store.fetch import fetch
+from segzoo.store.lock import read_pins
 from segzoo.store.policy import Policy
 from segzoo.store.store import LOCK_NAME, Store
 
@@ -42,7 +42,8 @@ def write_pins(store, **pin):
         ({"sha256_prefix": "11111111"}, {}, None, None),
         ({"sha256": ONE}, {}, ONE, Origin.MANIFEST),
         ({"sha256": ONE}, {"sha256": TWO}, ONE, Origin.MANIFEST),
-        ({"sha256": ONE}, {"sha256": TWO, "by": "hand"}, TWO, Origin.HAND),
+        ({"sha256": ONE}, {"sha256": TWO, "by": "hand"}, ONE, Origin.MANIFEST),  # whoever wrote the lock
+        ({"sha256": ONE, "provenance": "third-party: one project"}, {"sha256": TWO, "by": "hand"}, ONE, Origin.MANIFEST),
         ({"sha256_prefix": "11111111"}, {"sha256": ONE}, ONE, Origin.FIRST_USE),
         ({}, {"sha256": TWO}, TWO, Origin.FIRST_USE),
         ({}, {"sha256": TWO, "by": "hand"}, TWO, Origin.HAND),
@@ -84,13 +85,13 @@ def test_how_bytes_differ(expectation, size, sha256, said):
 @pytest.fixture
 def readings(store, monkeypatch):
     """Every reading of the lock file."""
-    read, seen = Path.read_text, []
+    seen = []
 
-    def spy(path, *arguments, **options):
-        seen.extend([path] if path == store.lock else [])
-        return read(path, *arguments, **options)
+    def spy(lock):
+        seen.append(lock)
+        return read_pins(lock)
 
-    monkeypatch.setattr(Path, "read_text", spy)
+    monkeypatch.setattr("segzoo.store.store.read_pins", spy)
     return seen
 
 
@@ -98,7 +99,7 @@ def readings(store, monkeypatch):
     ("known", "pin", "number"),
     [
         ({"sha256": SHA}, {}, 1),
-        ({"sha256": TWO}, {"sha256": SHA, "by": "hand"}, 1),
+        (PREFIX, {"sha256": SHA, "by": "hand"}, 2),
         (PREFIX, {"sha256": SHA}, 2),
         (PREFIX, {}, 3),  # once more where another process may have pinned it meanwhile
     ],

@@ -90,7 +90,7 @@ TABLE = {
     "/short": body(GOOD[:1_500_000], length=""),
     "/promises-less": body(GOOD[:100]),
     "/promises-more": body(GOOD + b"."),
-    "/endless": endless(GOOD),
+    "/endless": endless(WRONG),
     "/endless-promise": stalling(b"", length=SIZE + 1),  # it never sends the body, so it must be refused unread
     "/empty": body(b""),
     "/empty-no-length": body(b"", length=""),
@@ -241,10 +241,10 @@ SHA_WRONG = hashlib.sha256(WRONG).hexdigest()
 FAULTS = [
     ("http:/404", WHOLE, NET, "HTTP 404 Not Found"),
     ("http:/500", WHOLE, NET, "HTTP 500 Internal Server Error"),
-    ("http:/escapes", WHOLE, NET, "HTTP 404 ?[2Jgone?"),
+    ("http:/escapes", WHOLE, NET, "HTTP 404 \\x1b[2Jgone\\x07"),
     ("closed:/x", WHOLE, NET, "Connection refused"),
     ("https:/good", WHOLE, NET, "SSL"),
-    ("http:/loop", WHOLE, NET, "redirects more than 10 times"),
+    ("http:/loop", WHOLE, NET, "redirects in a circle: again to "),
     ("http:/long-label", WHOLE, NET, "label empty or too long"),
     ("http:/to-file", WHOLE, NET, "redirects to a file: address"),
     ("http:/stalling", WHOLE, NET, "timed out"),
@@ -282,7 +282,7 @@ FAULTS = [
     ("missing.npz", WHOLE, GONE, "no such file"),
     ("file:/missing.npz", WHOLE, GONE, "no such file"),
     ("file:/a%00b", WHOLE, GONE, "no name of a file: embedded null byte"),
-    ("folder", WHOLE, GONE, "not readable: Is a directory"),
+    ("folder", WHOLE, GONE, "a folder, not a file"),
     ("good.npz/below", WHOLE, GONE, "not readable: Not a directory"),
 ]
 
@@ -411,7 +411,7 @@ def images():
     [
         ("vit.npz", GOOD, GOOD[:-100_000], "expected npz, pth or safetensors, found a zip file that is cut short or damaged"),
         ("vit.pth", LINEAR.read_bytes(), LINEAR.read_bytes()[:-1], "cut short: "),
-        ("vit.safetensors", SAFE, SAFE[:-1], "a damaged safetensors file"),
+        ("vit.safetensors", SAFE, SAFE[:-1], "its tensors are 8 bytes, in the file are 7"),
         ("vit.pth", LINEAR.read_bytes(), images(), "found a zip of something else (images/1.jpg)"),
         ("images.zip", images(), images()[:50_000], "expected a whole zip, found a zip file that is cut short or damaged"),
         ("images.zip", images(), b"some text", "expected a whole zip, found no weights file"),
@@ -455,8 +455,8 @@ def test_an_entrys_file_without_a_hash_must_be_of_its_layout_and_geometry(tmp_pa
 
 
 def test_a_disk_that_is_too_small(address, store, tmp_path, server):
-    with pytest.raises(EnvironmentFault, match=r"bytes free, 1,000,000,000,000,000,000 needed") as caught:
-        fetch(artifact(address("http:/good"), size=10**18), store, tmp_path)
+    with pytest.raises(EnvironmentFault, match=r"bytes free, 1,000,000,000,000,000 needed") as caught:
+        fetch(artifact(address("http:/good"), size=10**15), store, tmp_path)
     assert "SEGZOO_HOME" in caught.value.hint
     assert server.seen == []
     assert kept() == []
@@ -546,7 +546,7 @@ def test_the_hint_is_shown_once_for_all_that_fail_alike(closed, address, tmp_pat
     assert [line.split(": ")[1] for line in lines[: lines.index(network)][-4::2]] in (["first.npz", "second.npz"], ["second.npz", "first.npz"])
     for way in ("--mirror URL", "segzoo adopt FILE", "segzoo doctor"):
         assert way in network
-    assert network in run("--zoo", zoo, "verify", "first").stdout.splitlines()  # not at the end of the last address
+    assert f"  {network}" in run("--zoo", zoo, "verify", "first").stdout.splitlines()  # not at the end of the last address
 
 
 @pytest.mark.parametrize(("number", "words"), [(socket.EAI_NONAME, "host name not known"), (socket.EAI_AGAIN, "no name server answers")])
@@ -575,7 +575,7 @@ def small_files_only(*arguments):
         (["closed:/x", "http:/404"], WHOLE, ["tiny"], 3, "HTTP 404 Not Found"),
         (["closed:/x", "http:/wrong"], WHOLE, ["tiny"], 4, f"found {SHA_WRONG}"),
         (["missing.npz"], WHOLE, ["--all"], 7, "missing.npz: no such file"),
-        (["http:/good"], {"sha256": SHA, "size": 10**18}, ["tiny"], 8, "1,000,000,000,000,000,000 needed"),
+        (["http:/good"], {"sha256": SHA, "size": 10**15}, ["tiny"], 8, "1,000,000,000,000,000 needed"),
     ],
 )
 def test_the_command_fails_with_one_message(urls, known, arguments, code, said, address, tmp_path):

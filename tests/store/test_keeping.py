@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-import stat
 import tarfile
 import zipfile
 from pathlib import Path
@@ -206,7 +205,8 @@ def test_a_bundle_carries_files_and_pins(zoo, tmp_path, monkeypatch):
     assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all").exit_code == 0
     assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "b.tar", "prefixed", "full").exit_code == 0
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
-    assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all").exit_code == 2
+    again = segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all")
+    assert (again.exit_code, "a.tar is there already, with the same 2 files" in again.stdout) == (0, True)
     pins = json.loads((zoo.parent / LOCK_NAME).read_text())["pins"]["prefixed.npz"]["sha256"]
     (zoo.parent / LOCK_NAME).unlink()
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "elsewhere"))
@@ -214,6 +214,29 @@ def test_a_bundle_carries_files_and_pins(zoo, tmp_path, monkeypatch):
     assert (done.exit_code, "2 files put into" in done.stdout) == (0, True)
     assert segzoo("--zoo", zoo, "fetch", "--all", "--offline", "--require-hashes").exit_code == 0
     assert json.loads((zoo.parent / LOCK_NAME).read_text())["pins"]["prefixed.npz"]["sha256"] == pins
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: whole + b"\0",
+        lambda whole: whole[:-1],
+        lambda whole: whole[:-700] + b"?" + whole[-699:],
+        lambda whole: whole.replace(DATA, OTHER + DATA[len(OTHER) :]),
+        lambda whole: b"",
+    ],
+)
+def test_another_file_is_no_bundle_that_is_there_already(change, zoo, tmp_path):
+    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin")
+    target = tmp_path / "a.tar"
+    assert segzoo("--zoo", zoo, "bundle", "create", target, "full").exit_code == 0
+    whole = target.read_bytes()
+    target.write_bytes(change(whole))
+    done = segzoo("--zoo", zoo, "bundle", "create", target, "full")
+    assert (done.exit_code, "a.tar: exists already, and is another file" in done.stderr) == (2, True)
+    assert target.read_bytes() == change(whole)
+    assert segzoo("--zoo", zoo, "bundle", "create", target, "full", "--force").exit_code == 0
+    assert target.read_bytes() == whole
 
 
 def test_what_is_not_in_the_store_is_not_bundled(zoo, tmp_path):
@@ -234,9 +257,6 @@ FILE, INDEXED = tarfile.REGTYPE, (INDEX, json.dumps({"version": 1, "pins": {}}).
 HOSTILE = {
     "a name that leaves": ("../escape", b"x", FILE),
     "an absolute name": ("/tmp/escape", b"x", FILE),
-    "a link": (f"blobs/{SHA}", b"", tarfile.SYMTYPE),
-    "a hard link": (f"blobs/{SHA}", b"", tarfile.LNKTYPE),
-    "a device": (f"blobs/{SHA}", b"", tarfile.CHRTYPE),
     "another content": (f"blobs/{SHA}", OTHER, FILE),
     "a hash with more": (f"blobs/{SHA}/x", DATA, FILE),
     "an index that is none": (INDEX, b"[]", FILE),
@@ -349,31 +369,6 @@ def zipped(path, *members):
             info = zipfile.ZipInfo(name)
             info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize(
-    "member",
-    [
-        ("../escape", b"x", 0),
-        ("set/../../escape", b"x", 0),
-        ("/escape", b"x", 0),
-        ("set\\..\\escape", b"x", 0),
-        ("C:escape", b"x", 0),
-        ("set/a\x1b[2J", b"x", 0),
-        ("set/link", b"/etc/passwd", stat.S_IFLNK | 0o777),
-        ("set/pipe", b"", stat.S_IFIFO),
-        ("set/bomb", bytes(200_000_000), 0),
-        ("set/one", b"twice", 0),
-        ("set/ONE", b"twice but for case", 0),
-    ],
-    ids=lambda member: member[0],
-)
-def test_a_hostile_archive_is_not_unpacked(member, tmp_path):
-    zipped(tmp_path / "a.zip", ("set/one", b"one", 0), member)
-    with pytest.raises(IntegrityError, match="it was not unpacked"):
-        extract(tmp_path / "a.zip", "set", tmp_path / "out" / "set", nothing_said)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
 
 def test_a_damaged_archive_leaves_nothing(tmp_path):

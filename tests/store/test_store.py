@@ -1,6 +1,7 @@
 """The store and its lock: where bytes are, what is pinned, and what a damaged or hostile lock cannot do."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -96,6 +97,17 @@ def test_pins_made_at_the_same_time_are_all_kept(store):
     assert set(store.pins()) == set(names)
 
 
+def lock_of(**pin):
+    return json.dumps({"version": 1, "pins": {"vit.pth": pin}}).encode()
+
+
+FALSE_FACTS = [
+    *[("sha256", value) for value in (None, 1, True, [], "1" * 63, "1" * 65, "G" * 64, "\N{FULLWIDTH DIGIT ONE}" * 64)],
+    *[("size", value) for value in (None, -1, 2**63, True, 1.5, "5", float("nan"), [])],
+    *[("url", value) for value in (None, 1, [], {})],
+    *[("by", value) for value in (None, "Hand", "first use", True, ["hand"])],
+    ("mode", "x"),
+]
 HOSTILE = [
     b"",
     b"\xff\xfe",
@@ -114,6 +126,13 @@ HOSTILE = [
     b'{"pins": {"vit.pth": {"sha256": "%s\\n"}}}' % (b"1" * 64),
     b'{"pins": {"vit.pth": {"sha256": "../../lab/precious"}}}',
     b"[" * 200_000,
+    b" " * ((4 << 20) + 1),
+    lock_of(),
+    *[lock_of(**{key: value}) for key, value in FALSE_FACTS],
+    lock_of(sha256="1" * 64).replace(b'"version": 1', b'"version": 2'),
+    lock_of(sha256="1" * 64).replace(b'"version": 1', b'"version": true'),
+    lock_of(sha256="1" * 64).replace(b'"version": 1, ', b""),
+    lock_of(sha256="1" * 64).replace(b'"vit.pth": {', b'"vit.pth": {}, "vit.pth": {'),
 ]
 
 
@@ -133,6 +152,24 @@ def test_a_damaged_or_hostile_lock(content, store):
     assert precious.read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize(("key", "value"), FALSE_FACTS)
+def test_what_a_lock_says_of_a_file_has_a_type_and_a_range(key, value, store):
+    good = {"sha256": ONE, "size": 5, "url": "https://a.test/x", "by": "hand"}
+    write(store.lock, lock_of(**good))
+    assert store.pins() == {"vit.pth": good}
+    write(store.lock, lock_of(**(good | {key: value})))
+    with pytest.raises(IntegrityError, match=rf"{LOCK_NAME}: not a lock file that segzoo wrote: (pins: 'vit.pth': .*{key}|.*NaN)"):
+        store.pins()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_lock_that_is_no_file(store):
+    store.lock.parent.mkdir()
+    os.mkfifo(store.lock)
+    with pytest.raises(IntegrityError, match="expected a file, found a folder, a pipe or a device"):
+        store.pins()
+
+
 def test_a_damaged_lock_in_the_command(tmp_path):
     geometry = {"width": 64, "depth": 1, "heads": 1, "mlp": 64, "patch": 16, "grid": 2}
     entry = {"title": "t", "file": "t.pth", "source": {"name": "t.npz", "urls": ["t.npz"]}, "geometry": geometry}
@@ -145,7 +182,7 @@ def test_a_damaged_lock_in_the_command(tmp_path):
 
 def test_a_lock_that_cannot_be_written(tmp_path):
     write(tmp_path / "file")
-    (tmp_path / "lab" / f"{LOCK_NAME}.guard").mkdir(parents=True)
+    (tmp_path / "lab" / f".{LOCK_NAME}.00000000.held").mkdir(parents=True)
     for lock in (tmp_path / "file" / LOCK_NAME, tmp_path / "lab" / LOCK_NAME):
         with pytest.raises(EnvironmentFault, match=rf"{LOCK_NAME}: cannot pin vit.pth here: "):
             Store(tmp_path, lock).pin(artifact(), ONE, 5, "u")

@@ -60,9 +60,23 @@ def test_a_store_that_is_only_read_is_no_fault_where_receipts_go_elsewhere(tmp_p
     assert (code, found["store"]["status"]) == (0, "missing")
 
 
+def test_what_killed_commands_left_is_named_with_the_way_to_remove_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert findings("--zoo", "mini")[1]["working folder"]["status"] == "ok"
+    for end in ("part", "held"):
+        (tmp_path / f".my out.pth.0123abcd.{end}").write_bytes(b"half")
+    found = findings("--zoo", "mini")[1]["working folder"]
+    assert (found["status"], ".my out.pth.0123abcd.part" in found["detail"]) == ("missing", True)
+    subprocess.run(found["fix"].partition("; or ")[2], shell=True, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_proxies_are_shown_without_their_passwords_and_certificates_must_be_there():
     _, found = findings("--zoo", "mini", HTTPS_PROXY="http://me:secret@proxy:3128")
     assert found["proxies"]["detail"] == "HTTPS_PROXY=http://proxy:3128"
+    code, found = findings("--zoo", "mini", HTTPS_PROXY="http://me:se#cret@proxy:3128")
+    assert (code, found["proxies"]["status"], found["proxies"]["fix"]) == (8, "wrong", "write %23 for '#' there")
+    assert "cret" not in found["proxies"]["detail"]
     code, found = findings("--zoo", "mini", REQUESTS_CA_BUNDLE="/nowhere.pem")
     assert code == 8
     assert found["proxies"]["detail"] == "none"

@@ -326,7 +326,8 @@ def test_a_config_is_given_in_python_and_to_export(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.stderr
     assert "taken for None" not in done.stderr
     told = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert (told["heads"], told["mean"], [one["name"] for one in told["classes"]]) == (4, [123.675, 116.28, 103.53], list("abcdefgh"))
+    assert told["network"]["backbone"]["arguments"]["heads"] == 4
+    assert (told["mean"], [one["name"] for one in told["classes"]]) == ([123.675, 116.28, 103.53], list("abcdefgh"))
     assert told["protocol"]["crop"] == [64, 48]
 
 
@@ -443,7 +444,8 @@ def test_a_square_is_assumed_aloud_unless_the_file_says_how_its_positions_lie(tm
     assert said not in run("predict", path, FIRST, "-o", "out", "--device", "cpu").stderr
     assert segzoo.load(path, zoo="mini").backbone.grid == (4, 16)
     done = run("export", path, "-o", "wide", "--as", "safetensors")
-    assert json.loads((tmp_path / "wide" / "config.json").read_text())["grid"] == [4, 16], done.stderr
+    told = json.loads((tmp_path / "wide" / "config.json").read_text())
+    assert told["network"]["backbone"]["arguments"]["grid"] == [4, 16], done.stderr
 
 
 def test_the_card_of_a_model_with_one_output_has_the_threshold(tmp_path, monkeypatch):

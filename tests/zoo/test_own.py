@@ -85,9 +85,16 @@ def test_what_the_template_shows_in_comments_is_right(lab):
 
 def test_init_never_overwrites(lab):
     before = (lab / "zoo.yaml").read_bytes()
+    assert right("manifest", "init").stdout.startswith("zoo.yaml: there already, a manifest without entries; zoo.schema.json beside it was there")
+    (lab / "zoo.schema.json").unlink()
+    assert json.loads(right("manifest", "init", "--json").stdout)["result"] == {
+        "manifest": "zoo.yaml", "schema": "zoo.schema.json", "schema_written": True, "already": True
+    }  # fmt: skip
+    assert (lab / "zoo.yaml").read_bytes() == before
+    (lab / "zoo.yaml").write_bytes(before + b"# mine\n")
     wrong(2, "zoo.yaml: exists already", "manifest", "init")
     wrong(2, "zoo.yaml: exists already", "manifest", "init", lab)
-    assert (lab / "zoo.yaml").read_bytes() == before
+    assert (lab / "zoo.yaml").read_bytes() == before + b"# mine\n"
     (lab / "sub").mkdir()
     (lab / "sub" / "zoo.schema.json").write_text("mine")
     assert "was there, and stays" in right("manifest", "init", "sub").stdout
@@ -194,7 +201,7 @@ def test_bfloat16_is_said_and_a_mixture_refused(lab):
     ("code", "said", "arguments"),
     [
         (7, "nowhere.pth: no such file", ("nowhere.pth",)),
-        (7, ".: not a file", (".",)),
+        (7, ".: a folder, not a file", (".",)),
         (4, "expected npz, pth or safetensors", ("zoo.yaml",)),
         (2, "must be a file, or an address by http or https", ("ftp://host/vit.npz",)),
         (2, "go with one file", (TAME.name, MASK.name, "--name", "one")),
@@ -234,8 +241,10 @@ def test_an_address_is_fetched_hashed_and_written_down(lab):
         assert "models:" in right("--zoo", "mini", "manifest", "add", f"{server.base}/other/Ti_16.npz").stdout
         wrong(4, "it looks like an HTML page", "manifest", "add", f"{server.base}/page.npz")
         asked = len(server.seen)
-        wrong(2, "it has a 'ti-16' already", "manifest", "add", url, "--to", "zoo.yaml")
-        assert len(server.seen) == asked  # said before anything is fetched
+        wrong(2, "it has a 'ti-16' already", "manifest", "add", f"{server.base}/other/Ti_16.npz", "--to", "zoo.yaml")
+        before = (lab / "zoo.yaml").read_bytes()
+        assert "ti-16 is there already, as it would be added" in right("manifest", "add", url, "--to", "zoo.yaml").stdout
+        assert (len(server.seen), (lab / "zoo.yaml").read_bytes()) == (asked, before)  # said before anything is fetched
         right("manifest", "add", url)  # it is in the manifest: from now on the address is asked again
         assert len(server.seen) > asked
     assert right("--zoo", "zoo.yaml", "fetch", "ti-16", "--offline").stdout.startswith("ti-16: here already")
@@ -248,6 +257,42 @@ def test_the_digits_in_a_published_name_are_compared(lab):
 
 
 # add: into the manifest
+
+
+def test_an_entry_that_is_there_already_stays(lab):
+    done = right("--zoo", "mini", "manifest", "add", TAME.name, MASK.name, "--to", "zoo.yaml")
+    before = (lab / "zoo.yaml").read_bytes()
+    again = right("--zoo", "mini", "manifest", "add", TAME.name, MASK.name, "--to", "zoo.yaml", "--json")
+    assert {name: value for name, value in json.loads(again.stdout)["result"].items() if name != "manifest"} == {
+        "added": [], "already": ["mini.tame", "segmenter-mini-mask"]
+    }  # fmt: skip
+    more = right("--zoo", "mini", "manifest", "add", TAME.name, LINEAR.name, "--to", "zoo.yaml")
+    assert more.stdout.splitlines()[:2] == [
+        "zoo.yaml: mini.tame is there already, as it would be added; it stays as it is",
+        "zoo.yaml: models.segmenter-mini-linear",
+    ]
+    assert (lab / "zoo.yaml").read_bytes().startswith(before.rstrip(b"\n")[:-200])
+    assert done.stdout.count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda text: text, ("--title", "another")),
+        (lambda text: text.replace("eps: 1.0e-6", "eps: 1.0e-5"), ()),
+        (lambda text: text.replace("  mini.tame:\n    title: ", "  mini.tame:\n    title: My "), ()),
+        (lambda text: text.replace("heads: 4", "heads: 2"), ()),
+        (lambda text: text.replace("layout: augreg", "layout: bigvision"), ()),
+        (lambda text: text.replace('sha256: "5f', 'sha256: "6f'), ()),
+    ],
+)
+def test_an_entry_that_differs_is_another_one(change, options, lab):
+    right("manifest", "add", TAME.name, "--to", "zoo.yaml")
+    text = change((lab / "zoo.yaml").read_text())
+    assert options or text != (lab / "zoo.yaml").read_text()
+    (lab / "zoo.yaml").write_text(text)
+    wrong(2, "it has a 'mini.tame' already, which is another one", "manifest", "add", TAME.name, "--to", "zoo.yaml", *options)
+    assert (lab / "zoo.yaml").read_text() == text
 
 
 def test_from_nothing_to_verified(lab):

@@ -6,7 +6,6 @@ import click
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
-from segzoo.errors import UsageError
 
 
 @click.group(short_help="Carry files of the store to machines without a network.")
@@ -18,11 +17,11 @@ def bundle() -> None:
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("names", nargs=-1, metavar="NAME...", type=ZooName("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is another file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool, as_json: bool) -> None:
-    """Write an archive of the files that the store has for these names.
+    """Write an archive of the files that the store has for these names. A FILE that is this archive already stays as it is.
 
     \b
     Examples:
@@ -35,15 +34,15 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
     from segzoo.store.bundle import create_bundle
     from segzoo.zoo.names import resolve
 
-    if target.exists() and not force:
-        raise UsageError(f"{target}: exists already", hint="give --force to replace it")
     zoo = choice.open()
     artifacts = zoo.manifest.artifacts
     chosen = resolve(zoo, names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
     with byte_progress(target.name) as said:
-        count = create_bundle(target, chosen.values(), zoo.store, said)
+        count, already = create_bundle(target, chosen.values(), zoo.store, said, force)
     if as_json:
-        show_json({"bundle": str(target), "files": count, "size": target.stat().st_size})
+        show_json({"bundle": str(target), "files": count, "size": target.stat().st_size, "already": already})
+    elif already:
+        show(f"{target} is there already, with the same {counted(count, 'file')}; it stays as it is")
     else:
         show(f"{target}: {counted(count, 'file')}, {megabytes(target.stat().st_size)}")
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segzoo.cli.options import Choice
-from segzoo.errors import IntegrityError, NotFoundError
+from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from segzoo.manifest.artifact import Artifact
     from segzoo.store.store import Store
 
@@ -24,12 +26,13 @@ def cache() -> None:
 def dir_(as_json: bool) -> None:
     """Print where the store is."""
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import put
     from segzoo.store.store import home
 
     if as_json:
         show_json({"path": str(home())})
     else:
-        click.echo(str(home()))
+        put(str(home()))
 
 
 @cache.command("ls", short_help="List what is in the store.")
@@ -39,6 +42,7 @@ def ls(choice: Choice, as_json: bool) -> None:
     """List the files in the store with the names that this zoo has for them, and the parts of broken downloads."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
+    from segzoo.store.leftovers import leftovers
 
     zoo = choice.open()
     rows = _rows(zoo.store, zoo.manifest.artifacts)
@@ -47,47 +51,76 @@ def ls(choice: Choice, as_json: bool) -> None:
         return
     for row in rows:
         show(f"{row['sha256'][:12]}  {megabytes(row['size']):>9}  {', '.join(row['names']) or '(not in this zoo)'}")
-    parts = list(zoo.store.partials.glob("*.part"))
+    parts = leftovers(zoo.store)
     total = sum(row["size"] for row in rows)
     show(f"{counted(len(rows), 'file')}, {megabytes(total)}, in {zoo.store.home}")
-    if parts:
-        size = megabytes(sum(path.stat().st_size for path in parts))
-        show(f"{counted(len(parts), 'unfinished download')}, {size}: fetch goes on from there, cache prune removes them")
+    if broken := [size for path, size in parts.items() if path.parent == zoo.store.partials]:
+        show(f"{counted(len(broken), 'unfinished download')}, {megabytes(sum(broken))}: fetch goes on from there, cache prune removes them")
+    if len(parts) > len(broken):
+        left = megabytes(sum(parts.values()) - sum(broken))
+        show(f"{counted(len(parts) - len(broken), 'part')} of what killed runs wrote, {left}: cache prune removes them")
+    for path in zoo.store.strangers():
+        show(f"{path}: no file of the store")
 
 
 @cache.command("verify", short_help="Hash every file in the store again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(choice: Choice, as_json: bool) -> None:
-    """Hash every file in the store again. A file that has changed on disk is named, and stays until cache rm removes it; exit 4 then."""
-    import hashlib
+    """Hash every file in the store again.
 
+    A file that has changed on disk is named, and stays until cache rm removes it; exit 4 then. A file that you may not read is named too,
+    and so is what stands among the files and is none, such as a link.
+    """
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.failure import show_error
     from segzoo.cli.terminal.progress import many_progress
     from segzoo.cli.terminal.show import counted, show
+    from segzoo.store.hashing import digest_of
 
     zoo = choice.open()
-    rows = _rows(zoo.store, zoo.manifest.artifacts)
-    whole, done = sum(row["size"] for row in rows), 0
+    listed = _rows(zoo.store, zoo.manifest.artifacts)
+    rows: list[dict[str, Any]] = []
+    whole, done = sum(row["size"] for row in listed), 0
     with many_progress() as said:
-        for row in rows:
-            with zoo.store.blob(row["sha256"]).open("rb") as file:
-                row["right"] = hashlib.file_digest(file, "sha256").hexdigest() == row["sha256"]
+        for row in listed:
+            try:
+                found, _ = digest_of(zoo.store.blob(row["sha256"]), links=False)
+                rows.append(row | {"right": found == row["sha256"]})
+            except FileNotFoundError:  # removed by another process since it was listed
+                pass
+            except OSError:
+                rows.append(row | {"right": None})
             said("hashing", done := done + row["size"], whole)
-    wrong = [row for row in rows if not row["right"]]
-    hint = f"segzoo cache rm {' '.join(row['sha256'][:12] for row in wrong)} removes {'it' if len(wrong) == 1 else 'them'}; then fetch anew"
-    errors = [IntegrityError(f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint)] if wrong else []
+    errors = _faults(rows, zoo.store.strangers())
     if as_json:
         show_json(rows, *errors)
-    for row in wrong:
-        if not as_json:
-            show(f"changed on disk: {row['sha256']}  {', '.join(row['names'])}", style="bold red")
+    for row in () if as_json else rows:
+        if not row["right"]:
+            what = "may not be read" if row["right"] is None else "changed on disk"
+            show(f"{what}: {row['sha256']}  {', '.join(row['names'])}", style="bold red")
     for error in errors:
         show_error(error)
-        raise SystemExit(error.exit_code)
+    if errors:
+        raise SystemExit(min(error.exit_code for error in errors))
     if not as_json:
         show(f"{counted(len(rows), 'file')}: all are what their names say")
+
+
+def _faults(rows: list[dict[str, Any]], strangers: list[Path]) -> list[SegzooError]:
+    """What a check of the store found: files that changed, paths that are no files of the store, files that may not be read."""
+    from segzoo.cli.terminal.show import counted
+
+    errors: list[SegzooError] = []
+    if wrong := [row["sha256"][:12] for row in rows if row["right"] is False]:
+        hint = f"segzoo cache rm {' '.join(wrong)} removes {'it' if len(wrong) == 1 else 'them'}; then fetch anew"
+        errors.append(IntegrityError(f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint))
+    if strangers:
+        more = f", and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        errors.append(IntegrityError(f"{strangers[0]}{more}: no file of the store", "find out who put it there, and move it away"))
+    if hidden := sum(row["right"] is None for row in rows):
+        errors.append(EnvironmentFault(f"{counted(hidden, 'file')} of {len(rows)} may not be read", "run it as the user who owns them"))
+    return errors
 
 
 @cache.command("prune", short_help="Remove unfinished downloads.")
@@ -95,19 +128,19 @@ def verify(choice: Choice, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def prune(choice: Choice, unused: bool, as_json: bool) -> None:
-    """Remove the parts of broken downloads that no process is downloading now."""
+    """Remove the parts of broken downloads, and what killed runs left of data sets and receipts. What a process writes now stays."""
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import counted, megabytes, show
-    from segzoo.store.partial import in_use
+    from segzoo.store.leftovers import remove_leftovers
 
     zoo = choice.open()
     store = zoo.store
-    gone = [path for path in store.partials.glob("*.part") if not in_use(path)]
-    if unused:
-        gone += [store.blob(row["sha256"]) for row in _rows(store, zoo.manifest.artifacts) if not row["names"]]
-    size = sum(path.stat().st_size for path in gone)
-    for path in gone:
-        path.unlink(missing_ok=True)
+    gone = remove_leftovers(store)
+    for row in _rows(store, zoo.manifest.artifacts) if unused else ():
+        if not row["names"]:
+            store.remove(row["sha256"])
+            gone[store.blob(row["sha256"])] = row["size"]
+    size = sum(gone.values())
     if as_json:
         show_json({"removed": [str(path) for path in gone], "bytes": size})
     else:
@@ -131,7 +164,7 @@ def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
         if not found:
             raise NotFoundError(f"nothing in the store goes by '{name}'", hint="segzoo cache ls shows what is there")
         for row in found:
-            zoo.store.blob(row["sha256"]).unlink(missing_ok=True)
+            zoo.store.remove(row["sha256"])
             gone.append(row)
             if not as_json:
                 show(f"removed {row['sha256'][:12]}, {megabytes(row['size'])}: {', '.join(row['names']) or '(not in this zoo)'}")
@@ -147,5 +180,4 @@ def _rows(store: Store, artifacts: dict[str, Artifact]) -> list[dict[str, Any]]:
     for name, expectation in zip(artifacts, store.expectations(artifacts.values()), strict=True):
         if expectation.sha256:
             names.setdefault(expectation.sha256, []).append(name)
-    blobs = sorted(path for path in store.blobs.glob("*") if path.is_file())
-    return [{"sha256": path.name, "size": path.stat().st_size, "names": names.get(path.name, [])} for path in blobs]
+    return [{"sha256": sha256, "size": size, "names": names.get(sha256, [])} for sha256, size in store.files()]

@@ -19,13 +19,14 @@ def completion(context: click.Context, shell: str, as_json: bool) -> None:
     fish  segzoo completion fish | source     in ~/.config/fish/config.fish
     """
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import put
 
     kind = {"bash": Bash, "zsh": Zsh, "fish": Fish}[shell]
     script = kind(context.find_root().command, {}, "segzoo", "_SEGZOO_COMPLETE").source()
     if as_json:
         show_json({"shell": shell, "script": script})
     else:
-        click.echo(script)
+        put(*script.split("\n"))
 
 
 class Bash(BashComplete):

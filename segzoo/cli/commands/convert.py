@@ -69,7 +69,7 @@ def number_or_grid(context: click.Context, parameter: click.Parameter, value: st
 @click.option("--grid", metavar="HxW", callback=rows_by_columns, help="Resample the position embeddings to this grid of patches.")
 @click.option("--resample", type=click.Choice(RESAMPLINGS), help="How --grid resamples.  [default: mmseg]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round to another dtype.  [default: as in SRC]")
-@click.option("--force", is_flag=True, help="Replace DST if it exists.")
+@click.option("--force", is_flag=True, help="Replace DST if it is another file; a link itself, not what it points to.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the digest of every tensor.")
 @network_options
 @click.pass_obj
@@ -79,7 +79,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
     The format and the layout of SRC are read from its content. The suffix of DST says its format: .pth
     (a bare state dict, as MMSegmentation reads it), .safetensors or .npz. If DST is a folder, each SRC
     gets a file in it. Tensors that the target layout has no place for are dropped, and named. DST is read
-    back and compared before it appears.
+    back and compared before it appears. A DST that holds just what would be written stays as it is.
 
     Numbers are moved, never computed, unless --grid or --dtype ask for it. Published code resamples
     position embeddings in ways that differ: mmseg (bicubic), timm (bilinear; its npz loader, and
@@ -201,7 +201,8 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
         "dropped": dropped,
     }
     facts |= {"computed": report.computed, "notes": report.notes, "not_finite": report.not_finite}
-    return {**facts, "geometry": str(report.geometry), "made": str(report.made), "digests": report.digests, "seconds": round(report.seconds, 3)}
+    facts |= {"geometry": str(report.geometry), "made": str(report.made), "digests": report.digests}
+    return {**facts, "seconds": round(report.seconds, 3), "already": report.already}
 
 
 def _tell_of_patch_bias() -> None:
@@ -213,13 +214,18 @@ def _tell_of_patch_bias() -> None:
 
 def _show(source: str, report: Report) -> None:
     from segzoo.cli.terminal.show import megabytes, show, tell
+    from segzoo.text import brief
 
     lines = [f"read     {source}: {report.source_layout}, {report.read} tensors, {megabytes(report.bytes_read)}", f"         {report.geometry}"]
     lines += [f"         {note}" for note in report.notes]
-    lines += [f"dropped  {drop.section}: {', '.join(drop.keys)}\n         {drop.reason}" for drop in report.dropped]
+    for drop in report.dropped:
+        lines += [f"dropped  {drop.section}: {', '.join(map(brief, drop.keys))}", f"         {drop.reason}"]
     lines += [f"computed {what}: {how}" for what, how in report.computed.items()]
-    lines += [f"wrote    {report.target}: {report.target_layout}, {report.written} tensors, {megabytes(report.bytes_written)}"]
-    lines += [f"         read back and compared, {report.seconds:.2f} s in all"]
+    if report.already:
+        lines += [f"there    {report.target} is there already, with the same {report.written} tensors; it stays as it is"]
+    else:
+        lines += [f"wrote    {report.target}: {report.target_layout}, {report.written} tensors, {megabytes(report.bytes_written)}"]
+        lines += [f"         read back and compared, {report.seconds:.2f} s in all"]
     for line in lines:
         show(line)
     if report.not_finite:

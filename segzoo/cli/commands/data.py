@@ -63,6 +63,7 @@ def check(choice: Choice, source: str, like: str | None, split: str | None, pict
 def _show(facts: Mapping[str, Any]) -> None:
     """What is in the data set."""
     from segzoo.cli.terminal.show import show
+    from segzoo.text import brief
 
     show(f"{facts['folder']}: {facts['images']} images in '{facts['split']}', {facts['pairs']} sound pairs", style="bold")
     if sizes := facts["sizes"]:
@@ -74,9 +75,10 @@ def _show(facts: Mapping[str, Any]) -> None:
     for row in facts["values"]:
         show(f"  {row['value']:>7}  {row['percent']:8.4f} %  {row['means']}")
     show(f"classes: {len(facts['classes'])}")
-    width = max(len(row["class"]) for row in facts["classes"])
-    for row in facts["classes"]:
-        show(f"  {row['class']:<{width}}  {row['percent']:8.4f} %  in {row['images']} images")
+    named = [brief(row["class"], 60) for row in facts["classes"]]
+    width = max(map(len, named))
+    for name, row in zip(named, facts["classes"], strict=True):
+        show(f"  {name:<{width}}  {row['percent']:8.4f} %  in {row['images']} images")
 
 
 def _tell(facts: Mapping[str, Any], pictures: Path | None) -> None:
@@ -90,7 +92,8 @@ def _tell(facts: Mapping[str, Any], pictures: Path | None) -> None:
     for sentence in [*facts["remarks"], *facts["assumed"]]:
         show(f"note: {sentence}", style="yellow")
     if facts["entry"]:
-        show("\ndatasets:\n" + facts["entry"])
+        for line in ("", "datasets:", *facts["entry"].split("\n")):
+            show(line)
     if "pictures" in facts:
         tell(f"{counted(len(facts['pictures']), 'picture')} in {pictures}")
     elif pictures is not None:

@@ -73,4 +73,5 @@ def explain(code: int | None, as_json: bool) -> None:
     else:
         title, advice = chosen[code]
         show(f"{code}: {title}", style="bold")
-        show(click.wrap_text(advice, 79))
+        for line in click.wrap_text(advice, 79).split("\n"):
+            show(line)

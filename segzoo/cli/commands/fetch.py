@@ -155,7 +155,7 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
     """The facts of a fetched file. With `output` it is copied there first: raises UsageError where another file has its name."""
     from shutil import copyfile
 
-    from segzoo.atomic import replacing
+    from segzoo.atomic import replacing, sweep_once
     from segzoo.store.hashing import hashed
 
     facts: dict[str, Any] = {"name": name, "path": str(fetched.path), "sha256": fetched.sha256, "size": fetched.size}
@@ -163,6 +163,7 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
     facts["passed_over"] = fetched.failures
     if output is not None:
         copy = output / fetched.artifact.name
+        sweep_once(output)
         if not copy.exists():
             with replacing(copy) as part:
                 copyfile(fetched.path, part)

@@ -45,6 +45,7 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Pat
     from segzoo.conversion.inspect import inspect as look
     from segzoo.conversion.said import shown
     from segzoo.formats import naming
+    from segzoo.text import brief
 
     path = weights(choice, source)
     with naming(path, source):
@@ -65,13 +66,14 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Pat
     rows += [("trouble", found.trouble)] if found.trouble else []
     rows += [("says", f"{name} {shown(fact.value)} ({fact.source})") for name, fact in found.said.facts.items()]
     rows += [("note", note) for note in (*found.notes, *found.said.notes, *found.said.unlike)]
-    rows += [(f"meta {name}", value) for name, value in found.metadata.items()]
+    rows += [(f"meta {brief(name, 60)}", brief(value)) for name, value in found.metadata.items()]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         show(f"{name:<{width}}  {value}")
     if keys:
-        widest = max(map(len, tensors), default=0)
-        for name, spec in found.specs.items():
+        named = {brief(name): spec for name, spec in found.specs.items()}
+        widest = max(map(len, named), default=0)
+        for name, spec in named.items():
             show(f"{name:<{widest}}  {spec}")
 
 
@@ -99,6 +101,7 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show
     from segzoo.conversion.compare import compare
+    from segzoo.text import brief
 
     found = compare(_opened(choice, left), _opened(choice, right))
     verdict = "same weights" if found.same else "different weights"
@@ -112,12 +115,12 @@ def diff(choice: Choice, left: str, right: str, as_json: bool) -> None:
         raise SystemExit(code)
     for side, names in (("A", found.only_left), ("B", found.only_right)):
         for name in names:
-            show(f"only in {side}: {name}")
+            show(f"only in {side}: {brief(name)}")
     for one in found.unequal:
         at = f", at most {one.largest:.3g} apart, at {list(one.place)}" if one.largest == one.largest else ""
-        show(f"differs: {one.key}: {one.why}{at}")
+        show(f"differs: {brief(one.key)}: {one.why}{at}")
     if found.beyond:
-        show(f"not compared, in a section that the other layout has not: {', '.join(found.beyond)}")
+        show(f"not compared, in a section that the other layout has not: {', '.join(map(brief, found.beyond))}")
     show(said)
     raise SystemExit(code)
 

@@ -42,19 +42,22 @@ def manifest() -> None:
 def init(path: Path, as_json: bool) -> None:
     """Write a small manifest whose comments say how to go on, and beside it a schema with which editors complete and check it.
 
-    PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. No file is ever overwritten.
+    PATH is a file, or a folder to put zoo.yaml into; ./zoo.yaml by default. No other file is ever overwritten.
     """
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.show import show, tell
+    from segzoo.manifest.document import packaged
 
     path = path / USUAL if path.is_dir() else path
-    if path.exists() or path.is_symlink():
+    already = path.is_file() and path.read_bytes() == packaged("zoo.template.yaml").read_bytes()
+    if (path.exists() or path.is_symlink()) and not already:
         raise UsageError(f"{path}: exists already", hint=f"segzoo manifest add FILE_OR_URL --to {path} adds to it")
     made = begin(path)
     if as_json:
-        show_json({"manifest": str(path), "schema": str(path.with_name("zoo.schema.json")), "schema_written": made})
+        show_json({"manifest": str(path), "schema": str(path.with_name("zoo.schema.json")), "schema_written": made, "already": already})
         return
-    show(f"{path}: a manifest without entries; zoo.schema.json beside it {'is for editors' if made else 'was there, and stays'}")
+    beside = "is for editors" if made else "was there, and stays"
+    show(f"{path}: {'there already, ' if already else ''}a manifest without entries; zoo.schema.json beside it {beside}")
     tell(f"next: segzoo manifest add FILE_OR_URL --to {path}", style="dim")
 
 
@@ -107,6 +110,7 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     From then on no other file is accepted, by anyone who has the lock file: commit it. The manifest itself is not
     changed. The default is the manifests of --zoo, else ./zoo.yaml.
     """
+    from segzoo.atomic import sweep_once
     from segzoo.cli.terminal.answer import problem, show_json
     from segzoo.cli.terminal.failure import show_errors
     from segzoo.cli.terminal.progress import many_progress
@@ -116,11 +120,13 @@ def lock(choice: Choice, path: str | None, as_json: bool) -> None:
     from segzoo.zoo.own.review import placed
     from segzoo.zoo.zoo import open_zoo
 
-    used = open_zoo(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors)
+    used = open_zoo(_named(choice, (path,) if path else ()), choice.offline, choice.mirrors, choice.deadline)
+    sweep_once(used.store.lock.parent)
     mine = _own(used.parts)
     artifacts = {one.name: one for where, one in placed(used.manifest) if not one.sha256 and used.origins[str(where[1])] in mine}
     before = used.store.pins()
-    wanted = {name: one for name, one in artifacts.items() if used.store.expectation(one).sha256 is None}
+    known = zip(artifacts.items(), used.store.expectations(artifacts.values()), strict=True)
+    wanted = {name: one for (name, one), expectation in known if expectation.sha256 is None}
     errors: dict[str, SegzooError] = {}
     with many_progress() as said:
         for name, outcome in fetch_many(wanted, used.store, used.base, said, policy=used.policy()):

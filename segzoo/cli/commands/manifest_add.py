@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,12 @@ import click
 
 from segzoo.cli.options import Choice, config_option, network_options
 from segzoo.errors import UsageError
+from segzoo.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from segzoo.manifest.entries import Entry
     from segzoo.manifest.merge import ZooPart
     from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.propose import Proposal
@@ -47,8 +48,9 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
     fetched into the store.
 
     With --to the entry goes to the end of its section, and nothing else in the file changes. The new manifest is
-    loaded before it replaces the old one. The data set is copied from the zoo that has it, unless the manifest is
-    used together with that zoo: segzoo --zoo zoo.yaml --zoo shipped manifest add ... --to zoo.yaml
+    loaded before it replaces the old one. An entry that is there already, as it would be added, stays. The data set
+    is copied from the zoo that has it, unless the manifest is used together with that zoo:
+    segzoo --zoo zoo.yaml --zoo shipped manifest add ... --to zoo.yaml
 
     \b
     Examples:
@@ -57,41 +59,56 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
       segzoo manifest add run/checkpoint.pth --like seg-b-mask --dataset ours
     """
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import show
     from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.propose import name_of
-    from segzoo.zoo.own.write import put, refuse_taken
+    from segzoo.zoo.own.there import entries_there, refuse_other, without
+    from segzoo.zoo.own.write import put
 
     if len(sources) > 1 and (wished["name"] or wished["title"]):
         raise UsageError("--name and --title go with one file")
     with _begun(to) as new:
         used, others = _around(choice, to)
-        if to:  # before anything is fetched
-            refuse_taken(to, used.parts[0].manifest, (wished["name"] or name_of(source) for source in sources))
-        folder = to.parent if to else Path()
-        taken, proposals = zip(*(_proposed(source, folder, used, Wishes(**wished)) for source in sources), strict=True)
-        additions = _additions(proposals, used, to, others)
+        named = {source: wished["name"] or name_of(source) for source in sources}
+        before = entries_there(to, used.parts[0].manifest, named) if to else {}
+        folder, used = to.parent if to else Path(), without(used, before)
+        wishes = Wishes(**wished)
+        taken, proposals = zip(*(_proposed(source, folder, used, wishes, before.get(named[source])) for source in sources), strict=True)
+        fresh = [one for one in proposals if one.name not in before]
+        additions = _additions(fresh, used, to, others)
         if to:
+            refuse_other(to, proposals, before)
             put(to, additions, others)
     for one in taken if to else ():
         one.forget()
+    already = sorted(before)
     if as_json:
-        entries = {proposal.name: proposal for proposal in proposals}
-        show_json({"manifest": to and str(to), "added": [_facts(addition, entries.get(addition.name)) for addition in additions]})
+        entries = {proposal.name: proposal for proposal in fresh}
+        facts = [_facts(addition, entries.get(addition.name)) for addition in additions]
+        show_json({"manifest": to and str(to), "added": facts, "already": already})
     elif to:
-        _show_added(to, new, additions, proposals, choice.option if others else f"--zoo {shlex.quote(str(to))} {choice.option}")
+        for name in already:
+            show(f"{to}: {name} is there already, as it would be added; it stays as it is")
+        _show_added(to, new, additions, proposals, choice.option if others else f"--zoo {quoted(str(to))} {choice.option}")
     else:
         _show_proposed(additions, proposals, used)
 
 
 def begin(path: Path) -> bool:
-    """Write a manifest without entries, and the schema beside it; False if a schema was there, which stays."""
+    """Write a manifest without entries, and before it the schema beside it; False if a schema was there, which stays."""
     from segzoo.atomic import replacing
     from segzoo.manifest.document import packaged
     from segzoo.zoo.own.write import copy_schema
 
-    with replacing(path) as part:
-        part.write_text(packaged("zoo.template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    return copy_schema(path.parent, packaged("zoo.schema.json"))
+    made = copy_schema(path.parent, packaged("zoo.schema.json"))
+    try:
+        with replacing(path) as part:
+            part.write_text(packaged("zoo.template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    except BaseException:
+        if made:
+            (path.parent / "zoo.schema.json").unlink()
+        raise
+    return made
 
 
 @contextmanager
@@ -118,15 +135,17 @@ def _facts(addition: Addition, proposal: Proposal | None) -> dict[str, Any]:
     return facts | {"assumed": notes, "remarks": list(proposal.remarks) if proposal else []}
 
 
-def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes) -> tuple[Taken, Proposal]:
-    """A file for a manifest in this folder, and the entry proposed for it. Remarks on it are told at once."""
+def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes, before: Entry | None) -> tuple[Taken, Proposal]:
+    """A file for a manifest in this folder, and the entry proposed for it. Remarks on it are told at once. `before` is the entry that the
+    manifest may have for it already.
+    """
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import tell
     from segzoo.zoo.own.propose import propose
     from segzoo.zoo.own.take import take
 
     with byte_progress(source.rsplit("/", 1)[-1]) as said:
-        taken = take(source, folder, used, said)
+        taken = take(source, folder, used, said, before.artifact.sha256 if before else None)
     proposal = propose(taken, used.manifest, wishes)
     for remark in proposal.remarks:
         tell(f"{source}: {remark}", style="yellow")
@@ -146,7 +165,7 @@ def _around(choice: Choice, to: Path | None) -> tuple[Zoo, list[ZooPart]]:
     names = [*([str(to)] if to else []), *(part.given for part in chosen)]
     names += [] if "shipped" in names else ["shipped"]
     together = any(Path(zoo).resolve() == target for zoo in choice.zoo)
-    return open_zoo(names, choice.offline, choice.mirrors), chosen if together else []
+    return open_zoo(names, choice.offline, choice.mirrors, choice.deadline), chosen if together else []
 
 
 def _additions(proposals: Sequence[Proposal], used: Zoo, to: Path | None, others: list[ZooPart]) -> list[Addition]:
@@ -190,6 +209,7 @@ def _show_proposed(additions: Sequence[Addition], proposals: Sequence[Proposal],
         show(f"{section}:")
         for one in additions:
             if one.section == section:
-                show("\n".join([f"  {one.name}:", *spelt(one.plain, 4, one.notes)]))
+                for line in (f"  {one.name}:", *spelt(one.plain, 4, one.notes)):
+                    show(line)
     for name in sorted(set(_data_sets(proposals))):
         tell(f"data set {name} is of the zoo '{used.origins[name].given}': --to copies it too, or use both, each with a --zoo")

@@ -58,7 +58,7 @@ class ModelThenImages(ZooName):
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="What the network computes in.")
 @click.option("--original", is_flag=True, help="Put the image itself beside its overlay.")
 @click.option("--as", "server", type=click.Choice(SERVERS), help="Only NAME.png, for this benchmark's server: values + 1, or label ids.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print pixels and share of each class as CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print pixels and share of each class as CSV, a ' before what is a formula.")
 @click.option("--json", "as_json", is_flag=True, help="Print the share of each class as JSON.")
 @network_options
 @click.pass_obj
@@ -169,12 +169,14 @@ def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
 
 def _segment(path: Path, target: Path, evaluators: Sequence[Evaluator], mode: str, wanted: Wanted, told: Told) -> None:
     """Segment one image and save what is wanted of it. What fails is told, and does not keep the next image from being segmented."""
+    from segzoo.cli.terminal.show import tell
     from segzoo.datasets.image import as_rgb, read_image
     from segzoo.evaluation.prediction import predict as segment
     from segzoo.publishing.pictures import save
 
     try:
-        images = {channels: read_image(path, channels) for channels in dict.fromkeys(evaluator.channels for evaluator in evaluators)}
+        wide = dict.fromkeys(evaluator.channels for evaluator in evaluators)
+        images = {channels: read_image(path, channels, lambda note: tell(f"{path.name}: {note}")) for channels in wide}
         models = zip(evaluators, wanted.models, strict=True)
         found = [segment(evaluator, images[evaluator.channels], classes, mode) for evaluator, (_, classes) in models]
     except MemoryError:

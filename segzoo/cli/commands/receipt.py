@@ -49,7 +49,7 @@ def check(choice: Choice, sources: tuple[str, ...], data: Path | None, as_json: 
         folder_given(data)
     zoo = choice.open()
     roots = {name: dataset.root for name, dataset in zoo.manifest.datasets.items()}
-    paths = [_path(zoo, source) for source in sources] or sorted(filter(Path.is_file, map(zoo.receipt_of, zoo.manifest.entries)))
+    paths = [_path(zoo, source) for source in sources] or sorted(filter(Path.exists, map(zoo.receipt_of, zoo.manifest.entries)))
     if not paths:
         raise none_yet(zoo)
     found: dict[Path, list[Rechecked]] = {}
@@ -83,31 +83,29 @@ def show(choice: Choice, name: str, in_toto: bool, as_json: bool) -> None:
       segzoo receipt show vit-t-mask --in-toto > vit-t-mask.statement.json
     """
     from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import put
     from segzoo.evidence.in_toto import statement
-    from segzoo.evidence.receipt import dumps, read_receipt
+    from segzoo.evidence.reading import read_receipt
+    from segzoo.evidence.receipt import dumps
+    from segzoo.evidence.recheck import checked
 
     zoo = choice.open()
     path = _path(zoo, name)
-    record = read_receipt(path)
-    if record is None and path.exists():
-        raise IntegrityError(f"{path}: not a receipt that can be read", hint=f"segzoo {choice.option}receipt check {name} says why")
-    if record is None:
-        raise NotFoundError(f"{path}: no receipt", hint=f"segzoo {choice.option}verify {name} writes one")
-    shown = statement(record) if in_toto else record
+    shown = statement(checked(path, name)) if in_toto else read_receipt(path)
     if as_json:
         show_json(shown)
     else:
-        click.echo(dumps(shown), nl=False)
+        put(*dumps(shown).splitlines())
 
 
 def _path(zoo: Zoo, source: str) -> Path:
     """The receipt of a name in the zoo, or a file."""
-    from segzoo.zoo.names import resolve_one
+    from segzoo.zoo.names import resolve
 
     if Path(source).suffix == ".json" or Path(source).is_file():
         return Path(source)
-    resolve_one(zoo, source, zoo.manifest.entries)
-    return zoo.receipt_of(source)
+    (name,) = resolve(zoo, [source], False, zoo.manifest.entries)
+    return zoo.receipt_of(name)
 
 
 def none_yet(zoo: Zoo) -> NotFoundError:

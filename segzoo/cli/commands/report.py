@@ -50,7 +50,7 @@ def report(
     from segzoo.cli.terminal.progress import byte_progress, work_progress
 
     require("matplotlib", "jinja2", "torch", "PIL")  # before anything is read; jinja2 is needed at the very end
-    from segzoo.evidence.receipt import free_for
+    from segzoo.evidence.known import free_for
     from segzoo.publishing.report.make import illustrate, refuse_other_page, section_of, write_page
     from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.verified import chosen

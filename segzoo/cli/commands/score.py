@@ -81,11 +81,13 @@ def _finite(value: Any) -> float | None:
 def _show(figures: Mapping[str, float | None], rows: Mapping[str, Mapping[str, float | None]]) -> None:
     """The figures of each class, and their means."""
     from segzoo.cli.terminal.show import show
+    from segzoo.text import brief
 
     kinds = ["IoU", "Acc", "Dice", "Fscore", "Precision", "Recall"]
-    width = max(map(len, [*rows, "class"]))
+    named = {brief(name, 60): row for name, row in rows.items()}
+    width = max(map(len, [*named, "class"]))
     show("  ".join(["class".ljust(width), *(kind.rjust(9) for kind in kinds)]), style="bold")
-    for name, row in rows.items():
+    for name, row in named.items():
         show("  ".join([name.ljust(width), *(_spelt(row[kind]).rjust(9) for kind in kinds)]))
     show("  ".join(["mean".ljust(width), *(_spelt(figures[f"m{kind}"]).rjust(9) for kind in kinds)]), style="bold")
     show(f"mIoU {_spelt(figures['mIoU'])}, aAcc {_spelt(figures['aAcc'])}, mAcc {_spelt(figures['mAcc'])}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +54,7 @@ class Images(click.ParamType[int]):
     help="Compare N images with the receipt's counts; write none. Implies --require mIoU.",
 )
 @click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
+@click.option("--no-receipt", "unwritten", is_flag=True, help="Write no receipt: for a store that may be read only.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
 @click.option("--require", "require_rungs", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON.")
@@ -87,8 +87,8 @@ def verify(
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
                 measured its published figures; ms+flip-1.x is that of 1.x
 
-    A receipt for each entry is written to $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts, unless a fault of
-    network, disk or data set cut the run short. A rung that passed with the same bytes, data, settings and versions is not
+    A receipt for each entry is written to $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts, unless --no-receipt is given,
+    or a fault of network, disk or data set cut the run short. A rung that passed with the same bytes, data, settings and versions is not
     climbed again, so a run that was cut short goes on where it was.
     Under torchrun the processes share the images, with the same result. Exit 0 when nothing failed.
 
@@ -142,7 +142,7 @@ def _chosen(
     """The zoo and the entries to verify. What is assumed of a file of the user's own is told."""
     from segzoo.cli.terminal.progress import byte_progress
     from segzoo.cli.terminal.show import tell
-    from segzoo.evidence.receipt import free_for
+    from segzoo.evidence.known import free_for
     from segzoo.zoo.own.verified import chosen
 
     with byte_progress("files") as said:
@@ -155,7 +155,9 @@ def _chosen(
 
 def _world() -> World | None:
     """The processes that torchrun started; None if this process is alone."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    from segzoo.evaluation.launched import processes
+
+    if processes() == 1:
         return None
     require("torch")
     from segzoo.evaluation.processes import join, leave

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from segzoo.cli.terminal.show import put
 from segzoo.errors import SegzooError
 from segzoo.text import json_text
 
@@ -50,7 +51,7 @@ def problem(error: SegzooError) -> dict[str, Any]:
 
 def _show(command: str, error: SegzooError | None, result: Any) -> None:
     code, said = (error.exit_code, problem(error)) if error else (0, None)
-    click.echo(json_text({"schema": SCHEMA, "command": command, "exit_code": code, "error": said, "result": result}))
+    put(*json_text({"schema": SCHEMA, "command": command, "exit_code": code, "error": said, "result": result}).split("\n"))
 
 
 def command_words(group: click.Group, arguments: Iterable[str]) -> str:

@@ -17,7 +17,8 @@ from rich.progress import (
 from rich.text import Text
 
 from segzoo.cli.terminal.console import console
-from segzoo.cli.terminal.show import above, printable
+from segzoo.cli.terminal.show import above
+from segzoo.text import legible
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
         def said(label: str, done: int, whole: int | None) -> None:
             if label not in tasks:  # bytes that were here before do not count for the rate
                 short = label if len(label) <= 24 else f"{label[:11]}..{label[-11:]}"
-                tasks[label] = progress.add_task(printable(short), total=whole, completed=done)
+                tasks[label] = progress.add_task(legible(short), total=whole, completed=done)
             progress.update(tasks[label], completed=done, total=whole, visible=whole is None or done < whole)
 
         yield said
@@ -53,5 +54,5 @@ def counting(label: str, whole: int) -> Iterator[Callable[[], None]]:
     """A bar over things that are done one by one, with time left. It disappears when the block ends."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
     with _drawn(*columns) as progress:
-        task = progress.add_task(printable(label), total=whole)
+        task = progress.add_task(legible(label), total=whole)
         yield lambda: progress.advance(task)

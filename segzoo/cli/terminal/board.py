@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from segzoo.cli.terminal.console import console
+from segzoo.cli.terminal.console import Grid, console
 from segzoo.cli.terminal.loudness import verbosity
 from segzoo.cli.terminal.show import redraws, show, tell
 from segzoo.evidence.check import NOT_TRIED
-from segzoo.evidence.run import Climbed, Ended
+from segzoo.evidence.run import Broken, Climbed, Ended
 from segzoo.vocabulary import RUNGS
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from segzoo.evidence.check import Check
     from segzoo.manifest.entries import Entry
 
@@ -53,8 +53,11 @@ class Board:
         """Progress within a rung."""
         self.doing = f"{doing} {100 * done // whole} %" if whole else doing
 
-    def show(self, step: Climbed | Ended) -> None:
+    def show(self, step: Climbed | Broken | Ended) -> None:
         """A step of the run."""
+        if isinstance(step, Broken):
+            show(step.note, style="yellow", err=True)
+            return
         if isinstance(step, Climbed):
             self._add(step.name, step.check)
             return
@@ -67,7 +70,7 @@ class Board:
         self.checks[name].append(check)
         self.doing = ""
         if self._silent and check.status == "failed":  # this process has no summary, and -q must not hide its failure
-            show(f"{name}: {check.rung}: failed: {check.detail}", err=True)
+            show(f"{name}: {check.rung}: failed: {'; '.join(map(str.strip, check.detail.splitlines()))}", err=True)
         elif not self._lively and not self._silent:
             tell(f"{name}: {check.rung}: {self.word(check)}: {self._line(check)}")
 
@@ -90,17 +93,14 @@ class Board:
         return check.status in ("failed", "skipped") or (check.rung == "mIoU" and check.status == "passed")
 
     def table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("", no_wrap=True)
-        for rung in RUNGS:
-            table.add_column(rung, no_wrap=True)
+        table = Grid(("", *RUNGS))
         busy = next((name for name, checks in self.checks.items() if len(checks) < len(RUNGS)), None)
         for name, checks in self.checks.items():
-            cells = [Text(self._marks.get(check.status, "") + check.short, style=self.style(check)) for check in checks]
+            cells = [(self._marks.get(check.status, "") + check.short, self.style(check)) for check in checks]
             if name == busy:
-                cells.append(Text(self.doing or "...", style="cyan"))
-            table.add_row(name, *cells)
-        return table
+                cells.append((self.doing or "...", "cyan"))
+            table.row(name, *cells)
+        return table.drawn
 
     def style(self, check: Check) -> str:
         """Green is for what is proved; bytes without a full hash in the manifest are not."""
@@ -128,7 +128,14 @@ class Board:
                 if (self._dwelt_on(check) and check.short != NOT_TRIED) or verbosity():
                     style = self.STYLES[check.status] if check.status != "passed" else ""
                     said = f"{check.status}: " if self.word(check) in ("failed", "skipped") else ""
-                    show(f"{name}: {check.rung}: {said}{check.detail}", style=style)
+                    self._said(f"{name}: {check.rung}: {said}", check.detail, style)
         for name, entry in self.entries.items():
             if not entry.artifact.sha256 and not verbosity() and self.checks[name][0].status == "passed":
-                show(f"{name}: bytes: {self.checks[name][0].detail}", style="yellow")
+                self._said(f"{name}: bytes: ", self.checks[name][0].detail, "yellow")
+
+    @staticmethod
+    def _said(head: str, detail: str, style: str = "") -> None:
+        """A detail behind its head. The lines below its first one are indented: a receipt that somebody else wrote may have any lines there."""
+        first, *below = detail.split("\n")
+        for line in (f"{head}{first}", *(f"  {line.strip()}" for line in below)):
+            show(line, style)

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterable
 
 from segzoo.cli.terminal.loudness import verbosity
-from segzoo.cli.terminal.show import show
+from segzoo.cli.terminal.show import show, tell
 from segzoo.errors import SegzooError
 
 
@@ -27,8 +27,21 @@ def show_errors(errors: Iterable[SegzooError]) -> None:
 def show_message(error: SegzooError) -> None:
     """The message alone; with -vv the traceback comes before it."""
     if verbosity() >= 2 and error.__traceback__:
-        show("".join(traceback.format_exception(error)).rstrip(), style="dim", err=True)
-    show(f"error: {error.message}", style="red", err=True)
+        show_traceback(error)
+    first, *below = error.lines
+    for line in (f"error: {first}", *below):
+        show(line, style="red", err=True)
+
+
+def show_traceback(error: BaseException) -> None:
+    """A traceback, indented: the message at its end may be in a stranger's words, and have any lines."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        show(f"  {line}", style="dim", err=True)
+
+
+def show_warning(message: Warning | str) -> None:
+    """A warning of a library, in one line."""
+    tell(f"warning: {message}", style="yellow")
 
 
 def show_hint(error: SegzooError) -> None:

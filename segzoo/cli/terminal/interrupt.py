@@ -1,7 +1,8 @@
-"""Ctrl-C that always ends the program, and never crashes it.
+"""Signals that end the program: none crashes it, and none leaves a half-written file.
 
 A compiled library may crash if it is interrupted while it is loaded. JAX swallows an interrupt that comes in its callback for
-garbage collection. In both places Ctrl-C waits until they are over.
+garbage collection. In both places Ctrl-C waits until they are over. SIGTERM and SIGHUP (the terminal was closed) are not raised as
+errors that a library could swallow: the process removes what it has not finished, and ends by the signal, without a word.
 """
 
 import os
@@ -28,7 +29,12 @@ def said(words: Iterable[str]) -> str:
 
 
 def listen() -> None:
-    """Handle Ctrl-C from now on. If the shell ignores Ctrl-C, it stays ignored. Windows has no such timer: Python handles it there."""
+    """Handle the signals from now on. One that the caller ignores stays ignored, as SIGHUP under nohup. Windows has no such timer: Python
+    handles Ctrl-C there. Processes under torchrun wait for each other in compiled code, where no handler runs: SIGTERM ends them at once.
+    """
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL and "TORCHELASTIC_RUN_ID" not in os.environ:
+            signal.signal(number, lambda number, frame: end_by(number))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler and hasattr(signal, "setitimer"):
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)
@@ -49,6 +55,21 @@ def exit_now() -> NoReturn:
         with suppress(OSError):
             stream.flush()
     os._exit(Interrupted.exit_code)
+
+
+def end_by(number: int) -> NoReturn:
+    """Remove half-written files, and end the process by a signal, so that its parent sees which: a shell shows 128 and the number.
+
+    Nothing is flushed: the handler may have come in the middle of a write.
+    """
+    from segzoo.atomic import remove_parts
+
+    signal.signal(number, signal.SIG_IGN)  # while files are removed
+    with suppress(OSError):
+        remove_parts()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from segzoo.cli.terminal.answer import problem, show_json
 from segzoo.cli.terminal.failure import show_error
-from segzoo.cli.terminal.show import counted, show, tell
+from segzoo.cli.terminal.show import counted, put, show, tell
 from segzoo.datasets.inputs import Inputs
 from segzoo.errors import SegzooError
 from segzoo.evaluation.prediction import Prediction
@@ -28,7 +26,7 @@ class Told:
         self.errors: list[SegzooError] = []
         self.images = 0
         if csv:
-            click.echo(as_csv([HEADER]))
+            put(*as_csv([HEADER]))
 
     def failed(self, path: Path, error: SegzooError) -> None:
         """Tell of an image that was not segmented."""
@@ -48,7 +46,7 @@ class Told:
         if "drawn_at" in facts:
             tell(f"{path.name}: {facts['width']}x{facts['height']} pixels: its picture is drawn at {facts['drawn_at']} of that")
         if self.csv:
-            click.echo(as_csv(rows(str(path), self.totals.models, [one.pixels for one in found])))
+            put(*as_csv(rows(str(path), self.totals.models, [one.pixels for one in found])))
         elif not self.json:
             show(f"{path.name}: {_in_words(facts)}")
 
@@ -64,7 +62,7 @@ class Told:
             pixels = int(totals.pixels[0].sum())
             self.records.append({"images": totals.images, "pixels": pixels, "shares": shares if len(totals.models) > 1 else totals.shares[0][1]})
             if self.csv:
-                click.echo(as_csv(rows(ALL, totals.models, totals.pixels)))
+                put(*as_csv(rows(ALL, totals.models, totals.pixels)))
             elif not self.json:
                 for name, of in totals.shares:
                     show(f"{ALL}{f' by {name}' if len(totals.models) > 1 else ''}: {_largest(of)}")

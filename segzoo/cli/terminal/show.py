@@ -13,29 +13,33 @@ from typing import Any
 import click
 
 from segzoo.cli.terminal.loudness import quiet
-from segzoo.text import legible
+from segzoo.text import brief, legible
 
 above: list[Callable[[str, str], None]] = []  # while bars are drawn: prints a line above them
+_LONGEST = 20_000  # characters of a line; of a longer one the middle is left out
 _STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
 
 
-def printable(text: str) -> str:
-    """The text with ? for each control character: a stranger may have chosen the names in files and manifests."""
-    return "".join(character if character.isprintable() or character == "\n" else "?" for character in legible(text))
-
-
 def show(text: str = "", style: str = "", err: bool = False) -> None:
-    """A line of the result on stdout, or on stderr. Characters that the stream cannot encode are replaced."""
+    """One line of the result on stdout, or on stderr, whatever is in it: a new line in the text is shown as \\n.
+
+    Several lines are several calls, so that no name in a text can begin a line. Characters that the stream cannot encode are replaced.
+    """
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    text = printable(text).encode(encoding, "replace").decode(encoding)
+    text = brief(text, _LONGEST).encode(encoding, "replace").decode(encoding)
     if stream.isatty():
-        text = "\n".join(line for whole in text.split("\n") for line in _wrapped(whole))
+        text = "\n".join(_wrapped(text))
         if above:
             above[-1](text, style)
             return
     color = False if os.environ.get("NO_COLOR") else None  # None: click asks the stream
     click.secho(text, err=err, color=color, **_STYLES.get(style, {"fg": style}))
+
+
+def put(*lines: str) -> None:
+    """Lines for programs on stdout, such as JSON: neither wrapped nor cut nor coloured, but legible."""
+    click.echo("\n".join(map(legible, lines)))
 
 
 def _wrapped(line: str) -> list[str]:

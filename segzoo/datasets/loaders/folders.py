@@ -1,6 +1,6 @@
 """Images and label maps in folders as their owner arranges them: two folders, or one, with any names below and any endings."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +25,9 @@ def folders(
     `{split}` in a path stands for the split. A suffix is how names end: `_rgb.tif`, `_mask.png`. Without one it is any suffix of
     images. `list` is a file that names the images of the split, one a line, with or without their suffix. Raises EnvironmentFault.
     """
+    for one in (image_suffix, label_suffix):
+        if one and "/" in one:  # it would lead to another folder
+            raise EnvironmentFault(f"suffix {one!r}: expected how the name of a file ends", hint="`images` and `labels` name the folders")
     begin, other = (folder / one.replace("{split}", split) for one in (images, labels or images))
     maps: ByKey = _by_key(_below(other, begin), other, label_suffix)
     pictures: ByKey = _by_key(_below(begin, other), begin, image_suffix)
@@ -85,6 +88,7 @@ def _listed(file: Path, begin: Path, pictures: ByKey, suffix: str | None) -> ByK
     if lost := [name for name, key in zip(names, keys, strict=True) if key is None]:
         hint = f"a line is the path of an image below {begin}" + (f"; only names that end in {suffix} are images" if suffix else "")
         raise EnvironmentFault(f"{len(lost)} images of {file.name} are not there, the first {legible(lost[0])}", hint=hint)
-    if twice := next((key for key in keys if keys.count(key) > 1), None) if len(set(keys)) < len(keys) else None:
-        raise EnvironmentFault(f"{file}: {legible(twice)} is listed twice")
+    for key, times in Counter(map(str, keys)).items():
+        if times > 1:
+            raise EnvironmentFault(f"{file}: {legible(key)} is listed twice")
     return {str(key): pictures[str(key)] for key in keys}

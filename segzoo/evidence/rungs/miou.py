@@ -5,7 +5,6 @@ The manifest names a file of counts that the reference implementation made. In a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segzoo.errors import EnvironmentFault, NotFoundError, Skip
-from segzoo.evaluation.counts import Counts, accuracy, counts_of, iou, metrics, total
+from segzoo.evaluation.counts import Counts, accuracy, counts_of, iou, metrics, percent, total
 from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import Check
 from segzoo.evidence.ladder import Climb, Setting
-from segzoo.evidence.rungs.outcome import outcome, wrong
+from segzoo.evidence.rungs.outcome import outcome, same_counts, sentence, wrong
 from segzoo.evidence.rungs.question import KnownCounts, Question, ask, basis_of, counts_known, kept_of
 from segzoo.extras import lacking
 from segzoo.manifest.entries import Backbone
@@ -26,7 +25,6 @@ from segzoo.zoo.data import data_set_of
 if TYPE_CHECKING:
     from segzoo.evaluation.evaluator import Evaluator
 
-_HARDLY = ", under 1 %: predictions and labels hardly ever agree, so look whether the labels mean what the manifest says"
 _ONE_CLASS = "the data set has one class, whose pixels count as the background of a model with one output: name a background before it"
 _OTHERS = Check("mIoU", "passed", "", "the first process says it")
 
@@ -117,34 +115,21 @@ def _in_mode(evaluator: Evaluator, question: Question, mode: str, stored: KnownC
     measured, reported = metrics(whole), entry.reported.of(mode) if entry.reported else None
     facts: dict[str, Any] = {"measured": measured, "reported": reported}
     names = list(setting.manifest.classes_of(entry))
-    percent = {"IoU": iou(whole), "Acc": accuracy(whole)}
-    facts["per_class"] = {name: {kind: _finite(values[index]) for kind, values in percent.items()} for index, name in enumerate(names)}
+    figures = zip(names, iou(whole), accuracy(whole), strict=True)
+    facts["per_class"] = {name: {"IoU": percent(one), "Acc": percent(other)} for name, one, other in figures}
     facts["confusion"] = confusion.tolist()
     facts["per_image"] = {name: one.sparse for name, one in counts.items()}
-    same = ""
     if stored:
         close, unequal = _compare(evaluator, question, counts, stored, mode)
         facts["stored_counts"] = {"equal": not unequal, "close_calls": close}
         if unequal:
             apart = f"the pixel counts of {len(unequal)} of {len(question.chosen)} images differ from those stored, the first {unequal[0]}"
             return facts | {"said": f"{apart}; {mode} mIoU {measured['mIoU']:.2f}"}
-        whose = "those of the receipt" if setting.smoke is not None else "those stored"
-        same = f"the pixel counts of every image equal {whose}" + (f", but for {close} close calls" if close else "")
-    figures = f"{measured['mIoU']:.2f} measured"
-    extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}" + (_HARDLY if measured["aAcc"] < 1 else "")
     if setting.smoke is not None:
-        return facts | {"said": f"{same}; {figures}"}
-    if entry.reported is None or reported is None:
-        facts["verdict"] = None
-        return facts | {"said": "; ".join(filter(None, [f"{figures}, none reported", same, extra]))}
-    verdict, why = judge(list(counts.values()), reported, entry.reported.decimals, question.of)
-    facts["verdict"] = verdict
-    facts["said"] = "; ".join(filter(None, [f"{figures}, {reported:.{entry.reported.decimals}f} reported: {why}", same, extra]))
-    return facts
-
-
-def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else round(float(value), 2)
+        return facts | {"said": f"{same_counts(facts['stored_counts'], 'those of the receipt')}; {measured['mIoU']:.2f} measured"}
+    decimals = entry.reported.decimals if entry.reported else 0
+    verdict, why = (None, "") if reported is None else judge(list(counts.values()), reported, decimals, question.of)
+    return facts | {"verdict": verdict, "said": sentence(facts, why, decimals)}
 
 
 def _counted(evaluator: Evaluator, question: Question, mode: str, setting: Setting, world: Any) -> tuple[dict[str, Counts], np.ndarray]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from segzoo.errors import AccuracyError
 from segzoo.evidence.check import Check
+from segzoo.manifest.entries import Reported
 from segzoo.vocabulary import MODES
 
+_HARDLY = ", under 1 %: predictions and labels hardly ever agree, so look whether the labels mean what the manifest says"
 _APART = {"modes": None, "speed": None}  # runs that differ in these only ask the same question
 
 
@@ -49,6 +51,32 @@ def _sentence(facts: Mapping[str, Any], basis: Mapping[str, Any]) -> str:
     return f"{'; '.join(details)}; {facts['images']} of {facts['of']} images on {basis['device']}{precision}"
 
 
+def same_counts(stored: Mapping[str, Any], whose: str) -> str:
+    """That the counts of every image equal known ones, in words."""
+    close = stored["close_calls"]
+    return f"the pixel counts of every image equal {whose}" + (f", but for {close} close calls" if close else "")
+
+
+def sentence(facts: Mapping[str, Any], why: str, decimals: int) -> str:
+    """What is said of a mode, unless its counts are not those that are known. `why` is the verdict in words."""
+    measured, reported, stored = facts["measured"], facts["reported"], facts.get("stored_counts")
+    same = same_counts(stored, "those stored") if stored else ""
+    figure = f"{measured['mIoU']:.2f} measured"
+    figure += ", none reported" if reported is None else f", {reported:.{decimals}f} reported: {why}"
+    extra = f"aAcc {measured['aAcc']:.2f}, mAcc {measured['mAcc']:.2f}" + (_HARDLY if measured["aAcc"] < 1 else "")
+    return "; ".join(filter(None, [figure, same, extra]))
+
+
+def of_mode(reported: Mapping[str, Any] | None, mode: str) -> float | None:
+    """The figure reported for a mode, as the basis of a check holds what the manifest says."""
+    return Reported.model_validate(reported).of(mode) if reported else None
+
+
+def unequal(facts: Mapping[str, Any]) -> bool:
+    """Whether the counts of a mode's images are not those that are known."""
+    return "stored_counts" in facts and not facts["stored_counts"]["equal"]
+
+
 def same_question(check: Mapping[str, Any], basis: Mapping[str, Any]) -> bool:
     """Whether an mIoU check has this basis, modes apart. Its figures then go into one receipt with those of this run."""
     modes = check.get("facts", {}).get("modes", {})
@@ -59,10 +87,8 @@ def same_question(check: Mapping[str, Any], basis: Mapping[str, Any]) -> bool:
 
 def wrong(facts: Mapping[str, Any]) -> bool:
     """Whether a mode's figure or counts are off. If the counts of each image are as known, the figure of a subset cannot refute them."""
-    counts = facts.get("stored_counts")
-    if counts and not counts["equal"]:
-        return True
-    return facts.get("verdict") == "refuted" or (facts.get("verdict") == "inconsistent" and not counts)
+    refuted = facts.get("verdict") == "refuted"
+    return unequal(facts) or refuted or (facts.get("verdict") == "inconsistent" and "stored_counts" not in facts)
 
 
 def _proves(facts: Mapping[str, Any]) -> bool:

@@ -98,5 +98,7 @@ VIT = Family(
     positions="pos.grid",
     grid_of=grid_of,
     lying=lying,
-    reference=Reference("jax", "JAX", "augreg", "mmseg", "the JAX reference is of AugReg's models, which have no distillation token", (WITHOUT_NORM,)),
+    reference=Reference(
+        "jax", "JAX", "augreg", "mmseg", "the JAX reference is of AugReg's models, which have no distillation token", (WITHOUT_NORM,)
+    ),
 )

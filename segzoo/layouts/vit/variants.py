@@ -12,9 +12,7 @@ VARIANTS = (
     Variant("a gated MLP (SwiGLU)", names=("*.w12.*", "*.w[123].*", "*.fc1_g.*", "*gate_proj*")),
     Variant("LoRA, adapters or prompts beside its weights: merge them first", names=("*lora_*", "*adapter*", "*prompt*")),
     Variant("scales of quantised weights: its integers mean nothing without them", names=("*scale", "*scales", "*zero_point*", "*absmax*", "*SCB")),
-    Variant(
-        "a final norm behind the pooling (fc_norm), as fine-tuned MAE and timm's global_pool='avg' have", names=("*fc_norm.*",), lacks=("norm.*",)
-    ),
+    Variant("a final norm behind the pooling (fc_norm), as fine-tuned MAE and timm's global_pool='avg' have", names=("*fc_norm.*",)),
     Variant("no final norm", lacks=("norm.*",)),
 )
 ASIDE = {

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segzoo.layouts.heads.mask import Decoder
+from segzoo.models.made import made
 from segzoo.models.seen import Seen
 
 
@@ -22,4 +23,4 @@ class LinearDecoder(nn.Module):
 
 def linear_head(geometry: Decoder, backbone: Any, eps: float | None) -> LinearDecoder:
     """An empty head on the features of a backbone."""
-    return LinearDecoder(features=backbone.width, classes=geometry.classes)
+    return made(LinearDecoder, features=backbone.width, classes=geometry.classes)

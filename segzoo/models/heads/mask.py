@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.mask import Decoder
+from segzoo.models.made import made
 from segzoo.models.seen import Seen
 from segzoo.models.vit.network import Block
 
@@ -49,4 +50,4 @@ def mask_head(geometry: Decoder, backbone: Any, eps: float | None) -> MaskTransf
     if geometry.heads is None or geometry.width is None or geometry.mlp is None:
         raise ConversionError("the number of attention heads of the mask transformer is not known")
     sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "classes")}
-    return MaskTransformer(features=backbone.width, eps=eps or 1e-5, **sizes)
+    return made(MaskTransformer, features=backbone.width, eps=eps or 1e-5, **sizes)

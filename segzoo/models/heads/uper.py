@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.uper import UPerDecoder
 from segzoo.models.conv_module import ConvModule
+from segzoo.models.made import made
 from segzoo.models.seen import Seen
 
 
@@ -56,4 +57,4 @@ def uper_head(geometry: UPerDecoder, backbone: Any, eps: float | None) -> UPerHe
         raise ConversionError("the sides of the grids of the UPerNet head's pyramid are not known; they decide the result and show in no tensor")
     if len(widths) != geometry.levels:
         raise ConversionError(f"the UPerNet head takes {geometry.levels} maps, and {len(widths)} come out of the backbone: out_indices names them")
-    return UPerHead(features=widths, channels=geometry.channels, bins=geometry.bins, classes=geometry.classes)
+    return made(UPerHead, features=widths, channels=geometry.channels, bins=geometry.bins, classes=geometry.classes)

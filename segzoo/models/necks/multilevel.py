@@ -6,9 +6,11 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.errors import ConversionError
+from segzoo.errors import ConversionError, EnvironmentFault
 from segzoo.layouts.necks.multilevel import MultiLevel
+from segzoo.models.made import made
 from segzoo.models.seen import Seen
+from segzoo.models.traced import traced
 
 
 def _conv(features: int, width: int, kernel: int) -> nn.Module:
@@ -33,6 +35,8 @@ class MultiLevelNeck(nn.Module):
         found = []
         for index, (level, scale) in enumerate(zip(features, self.scales, strict=True)):
             lateral, conv = cast(nn.ModuleDict, self.lateral_convs[index])["conv"], cast(nn.ModuleDict, self.convs[index])["conv"]
+            if not traced() and min(int(side * scale) for side in level.shape[-2:]) < 1:
+                raise EnvironmentFault(f"too small: a map of {level.shape[-2]}x{level.shape[-1]} has no size at scale {scale:g}")
             grown = F.interpolate(lateral(level), scale_factor=scale, mode="bilinear", align_corners=False)
             found.append(conv(grown))
             seen[f"neck{index}"] = found[-1]
@@ -47,4 +51,4 @@ def multilevel_neck(geometry: MultiLevel, backbone: Any) -> MultiLevelNeck:
     if not len(widths) == geometry.levels == len(geometry.scales):
         said = f"the neck takes {geometry.levels} maps and has {len(geometry.scales)} scales, and {len(widths)} maps come out of the backbone"
         raise ConversionError(f"{said}: out_indices names them")
-    return MultiLevelNeck(features=widths, width=geometry.width, scales=geometry.scales)
+    return made(MultiLevelNeck, features=widths, width=geometry.width, scales=geometry.scales)

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.vit.geometry import Geometry
+from segzoo.models.made import made
 from segzoo.models.seen import Seen
+from segzoo.models.traced import traced
 
 _KEPT = 64  # how many resized position tables are remembered
 _KEEPING = Lock()  # several threads may use one network
@@ -156,7 +158,7 @@ class VisionTransformer(nn.Module):
         table = self.pos_embed
         if h * w + self.extra == table.shape[1]:
             return table
-        if table.is_inference() or (torch.is_grad_enabled() and table.requires_grad) or _traced():
+        if table.is_inference() or (torch.is_grad_enabled() and table.requires_grad) or traced():
             return self._resize(h, w)
         key = (h, w, table.device, table.dtype, table.data_ptr(), table._version)
         found = self._resized.get(key)
@@ -176,10 +178,6 @@ class VisionTransformer(nn.Module):
         return torch.cat([first, table.flatten(2).transpose(1, 2)], 1)
 
 
-def _traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-
-
 def vision_transformer(
     geometry: Geometry,
     tensors: Collection[str],
@@ -194,4 +192,4 @@ def vision_transformer(
     if geometry.grid is None:
         raise ConversionError(f"{geometry.positions} positions are no square grid, and how many rows there are is not known")
     sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid", "channels", "final_norm", "out_indices")}
-    return network(**sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)
+    return made(network, **sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)

@@ -24,7 +24,7 @@ def forward(
 ) -> dict[str, np.ndarray]:
     """Named intermediates for images (b, H, W, 3), normalised: patch_embed, after_pos, blockN, final_norm, logits.
 
-    `tensors` has AugReg's names. Without a classifier there are no `logits`, without a final norm no `final_norm`. flax's GELU is `tanh`; torch models
+    `tensors` has AugReg's names. Without a classifier there are no `logits`, without a final norm no `final_norm`. flax's GELU is `tanh`; torch's
     use `erf`. `dtype` float64 gives the figures to compare with, float32 the figures that flax gives. It runs on the CPU.
     """
     cpu = jax.devices("cpu")[0]

@@ -5,15 +5,15 @@ A manifest may be written by a stranger. Its texts reach the card as text, never
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from segzoo.evidence.receipt import check_of, facts_of
-from segzoo.layouts import OWN
+from segzoo.layouts import HEADS, OWN
 from segzoo.manifest.entries import THRESHOLD, Backbone, Dataset, Model
-from segzoo.publishing.export.forms import Made
+from segzoo.publishing.export.forms import Made, loader_of
+from segzoo.publishing.markdown import code, fenced, link, prose
+from segzoo.text import legible
 from segzoo.zoo.likeness import Matched
 
 _LIBRARY = {"hf": "transformers", "timm": "timm", "onnx": "onnx", "safetensors": "pytorch"}
@@ -21,8 +21,8 @@ _FLAX = ("augreg", "bigvision")  # layouts of models trained in flax, where GELU
 
 
 def card(matched: Matched, sha256: str, made: Made, dataset: Dataset | None, proved: Mapping[str, Any] | None, other: str | None) -> str:
-    """The whole text. `proved` is a receipt of these bytes, as the manifest describes them now. `other` says what a receipt is of, if
-    it is of something else.
+    """The whole text. `proved` is a receipt of these bytes, as the manifest describes them now. `other` says why a
+    receipt that is there does not count.
     """
     blocks = [
         _front_matter(matched, made, dataset, proved),
@@ -40,31 +40,9 @@ def card(matched: Matched, sha256: str, made: Made, dataset: Dataset | None, pro
         "## Licence",
         _licence(matched, dataset),
         "## Make it again",
-        f"```sh\n{made.reproduce}\n{made.verify}\n```",
+        fenced([made.reproduce, made.verify], "sh"),
     ]
     return "\n\n".join(blocks) + "\n"
-
-
-def prose(text: object) -> str:
-    """A text escaped for Markdown, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#&~!$])", r"\\\1", _line(text))
-
-
-def code(text: object) -> str:
-    """A text as a code span. The fence is longer than any run of backticks in the text."""
-    plain = _line(text)
-    fence = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
-    space = " " if plain[:1] in "`" or plain[-1:] in "`" else ""
-    return f"{fence}{space}{plain}{space}{fence}"
-
-
-def _line(text: object) -> str:
-    return "".join(character if character.isprintable() else " " for character in str(text)).strip()
-
-
-def _link(url: str) -> str:
-    """An address as a link. An address that is relative to the manifest, or on its author's machine, leads nowhere and is left out."""
-    return f"<{quote(url, safe=':/?#[]@!$&()*+,;=%~')}>" if re.match("https?://", url) else "an address beside the manifest"
 
 
 def _list(lines: Iterator[str]) -> str:
@@ -88,7 +66,16 @@ def _front_matter(matched: Matched, made: Made, dataset: Dataset | None, proved:
                 "metrics": [{"type": "mean_iou", "name": f"mIoU, {mode}", "value": figure} for mode, figure in whole.items()],
             }
             facts["model-index"] = [{"name": _title(matched), "results": [results]}]
-    return "---\n" + "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items()) + "\n---"
+    return "---\n" + "\n".join(f"{key}: {json.dumps(_legible(value), ensure_ascii=False)}" for key, value in facts.items()) + "\n---"
+
+
+def _legible(value: Any) -> Any:
+    """The value with every text in it legible: YAML breaks lines at signs that JSON leaves as they are."""
+    if isinstance(value, dict):
+        return {_legible(key): _legible(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_legible(one) for one in value]
+    return legible(value) if isinstance(value, str) else value
 
 
 def _title(matched: Matched) -> str:
@@ -101,7 +88,8 @@ def _what(matched: Matched, made: Made) -> str:
     if isinstance(matched.entry, Backbone):
         what = f"A Vision Transformer with a classifier of {made.classes} classes" if made.classes else "A Vision Transformer without a classifier"
     else:
-        what = f"A Segmenter with a {matched.entry.head.kind} head, from an image to scores of {matched.entry.head.classes} classes of pixels"
+        head, family = HEADS[matched.entry.head.named], matched.file.family
+        what = f"{head.title} on a {family.title}, from an image to scores of {matched.entry.head.classes} classes of pixels"
     like = f"a file like {code(matched.like)} of segzoo's zoo" if matched.like else "a file of somebody's own"
     named = f"{code(matched.like)} of segzoo's zoo" if matched.fetched and matched.like else like
     return f"{what}: {named}, written by segzoo {made.version} for {_LIBRARY[made.form]}. {sizes[0].upper()}{sizes[1:]}"
@@ -109,7 +97,7 @@ def _what(matched: Matched, made: Made) -> str:
 
 def _use(matched: Matched, made: Made) -> str:
     segmenter = isinstance(matched.entry, Model)
-    output, module = ("scores", "segmenter") if segmenter else ("features", "vit")
+    output, module = "scores" if segmenter else "features", loader_of(matched)
     before, after = _PIXELS if made.pixels else _NO_PIXELS, _labels(matched.entry) if isinstance(matched.entry, Model) else ""
     shown = {
         "hf": _TRANSFORMERS if made.classes else _TRANSFORMERS_FEATURES,
@@ -117,7 +105,7 @@ def _use(matched: Matched, made: Made) -> str:
         "onnx": before + _ONNX.format(output=output) + after,
         "safetensors": before + _TORCH.format(output=output, module=module) + after,
     }[made.form]
-    return f"```python\n{shown.strip()}\n```" + "".join(f"\n\n{remark}" for remark in made.remarks)
+    return fenced(shown.strip().split("\n"), "python") + "".join(f"\n\n{remark}" for remark in made.remarks)
 
 
 def _sides(sides: tuple[int, int]) -> str:
@@ -157,12 +145,12 @@ def _origin(matched: Matched, sha256: str) -> Iterator[str]:
         return
     yield f"Held to: {prose(fetched.evidence)}" + (f" ({prose(artifact.provenance)})" if artifact.provenance else "")
     for mirror in artifact.urls:
-        yield f"From: {_link(mirror.url)}" + (f" ({prose(mirror.unverified)})" if mirror.unverified else "")
+        yield f"From: {link(mirror.url)}" + (f" ({prose(mirror.unverified)})" if mirror.unverified else "")
     if isinstance(matched.entry, Model):
         reported = matched.entry.reported.source if matched.entry.reported else None
         for what, url in (("Config", matched.entry.config), ("Log", matched.entry.log), ("Reported in", reported)):
             if url is not None and url.startswith("http"):
-                yield f"{what}: {_link(url)}"
+                yield f"{what}: {link(url)}"
 
 
 def _conversion(matched: Matched, made: Made, proved: Mapping[str, Any] | None) -> Iterator[str]:
@@ -183,7 +171,7 @@ def _conversion(matched: Matched, made: Made, proved: Mapping[str, Any] | None) 
 def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | None) -> Iterator[str]:
     """What the receipt of these bytes says, rung by rung."""
     if proved is None:
-        there = f"There is a receipt, but of {other}. " if other else ""
+        there = f"There is a receipt, but it is {other}. " if other else ""
         yield f"{there}Not verified yet: {code(made.verify)}"
         return
     if not proved["passed"]:

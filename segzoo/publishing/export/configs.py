@@ -4,13 +4,15 @@ The functions are pure: facts in, plain dicts out. A fact that nobody knows is l
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.vit.geometry import Geometry
 
 PerChannel = tuple[float, ...]
+Pixels = tuple[PerChannel, PerChannel]
+"""Mean and deviation of pixels from 0 to 255."""
 _TIMM_EPS = 1e-6
 
 
@@ -26,8 +28,6 @@ class ModelFacts:
     dtype: str = "float32"
     mean: PerChannel | None = None
     std: PerChannel | None = None
-    resample: str = "bicubic"
-    decoder_eps: float | None = None
     hidden: int | None = None
     qkv_bias: bool = True
 
@@ -139,26 +139,12 @@ def of_timm(facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def of_loader(facts: ModelFacts, more: Mapping[str, Any]) -> dict[str, Any]:
-    """The config.json of `segzoo.publishing.export.standalone`, for other loaders too. `more` is the protocol and the classes."""
-    geometry, decoder = facts.geometry, facts.geometry.decoder
-    rows, columns = (side // geometry.patch for side in facts.image)
-    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "mlp", "patch")}
-    return {
-        "model_type": "segmenter" if decoder else "vit backbone",
-        **sizes,
-        "heads": facts.heads,
-        "grid": rows if rows == columns else [rows, columns],
-        "channels": geometry.channels,
-        "eps": facts.eps,
-        "gelu": "erf",
-        "distilled": "distilled stem" in facts.sections,
-        "resample": facts.resample,
-        "head": {**{name: value for name, value in asdict(decoder).items() if value}, "eps": facts.decoder_eps} if decoder else None,
-        "mean": facts.mean,
-        "std": facts.std,
-        **more,
-    }
+def of_loader(family: str, network: Mapping[str, Any], pixels: Pixels | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The config.json of the file that `segzoo.publishing.export.loader` writes, for other loaders too. `network` names the classes of the
+    networks and their arguments, `more` is the protocol and the classes.
+    """
+    mean, std = pixels or (None, None)
+    return {"model_type": f"{family} segmentation model" if more else f"{family} backbone", "network": network, "mean": mean, "std": std, **more}
 
 
 def _of_one(values: PerChannel) -> list[float]:

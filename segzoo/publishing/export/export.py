@@ -5,20 +5,21 @@ compared with the torch model before the folder appears.
 """
 
 import hashlib
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from segzoo.atomic import whole_folder
-from segzoo.errors import UsageError
+from segzoo.atomic import holds_files, whole_folder
+from segzoo.errors import IntegrityError, NotFoundError, UsageError
 from segzoo.evidence.keeping import changed
-from segzoo.evidence.receipt import command, facts_of, read_receipt
+from segzoo.evidence.receipt import command, facts_of
+from segzoo.evidence.recheck import checked
 from segzoo.manifest.entries import Entry, Model
 from segzoo.publishing.export.card import card
 from segzoo.publishing.export.forms import WRITERS
+from segzoo.text import quoted
 from segzoo.zoo.likeness import Matched, match_entry
 from segzoo.zoo.own.propose import name_of
 from segzoo.zoo.zoo import ByteProgress, Zoo
@@ -38,7 +39,7 @@ class Publication:
     """A folder that was written. `left_out` names the sections of the model that are not in it.
 
     `verified` tells whether a receipt of the same bytes has no failed check; None means that there is no receipt. `verify` is the
-    command that makes a receipt, with paths as the caller gave them.
+    command that makes a receipt, with paths as the caller gave them. `already` is True if the folder was there, with these very files.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Publication:
     remarks: tuple[str, ...]
     verified: bool | None
     verify: str
+    already: bool = False
 
 
 def publish(
@@ -65,12 +67,16 @@ def publish(
     """Write an entry of the zoo, or a file that is like one, as a folder of this form, one of `WRITERS`. `note` is called before slow work,
     with a text for the user. `config` is that of a file of one's own.
 
-    Raises UsageError (the folder exists already, no such form), ConversionError (the form cannot hold the model), EnvironmentFault (disk,
+    A folder that holds just what would be written stays as it is.
+    Raises UsageError (the folder holds something else, no such form), ConversionError (the form cannot hold the model), EnvironmentFault (disk,
     a missing extra), NotFoundError, and what fetching raises.
     """
     if form not in WRITERS:
         raise UsageError(f"no form '{form}'; there are {', '.join(WRITERS)}")
-    with whole_folder(folder) as part:  # an existing folder is refused before anything is fetched
+    already = holds_files(folder)
+    if already:
+        _refuse_other_folder(folder, form)
+    with whole_folder(folder) as part:
         matched = match_entry(source, zoo, zoo.manifest.entries, like, said, config)
         named = matched.entry.protocol.dataset if isinstance(matched.entry, Model) else None
         dataset = zoo.manifest.datasets[named] if named is not None else None
@@ -88,14 +94,34 @@ def publish(
         files = tuple(File(path.name, path.stat().st_size, _sha256(path)) for path in sorted(part.iterdir()))
     verified = proved["passed"] if proved else None
     verify = command(matched.name, proved, zoo.option) if proved and matched.fetched else _verify(matched, zoo.option, matched.name)
-    return Publication(folder, form, matched.name, matched.like, files, tuple(drop.section for drop in made.dropped), made.remarks, verified, verify)
+    left_out = tuple(drop.section for drop in made.dropped)
+    return Publication(folder, form, matched.name, matched.like, files, left_out, made.remarks, verified, verify, already)
+
+
+def _refuse_other_folder(folder: Path, form: str) -> None:
+    """Raises UsageError where files are in the folder that an earlier run of this export cannot have written. It is asked before
+    anything is fetched.
+    """
+    try:
+        said = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        said = ""
+    if f"{_target(folder, form)}\n" not in said:
+        raise UsageError(f"{folder}: exists already, and is not empty", hint="name a new folder, or remove this one first")
 
 
 def _receipt(zoo: Zoo, matched: Matched, sha256: str) -> tuple[Mapping[str, Any] | None, str | None]:
-    """The entry's receipt; if it is of something other than these bytes, None and what it is of."""
-    receipt = read_receipt(zoo.receipt_of(matched.like)) if matched.like else None
-    other = _other(receipt, sha256, matched.entry) if receipt else None
-    return (None if other else receipt), other
+    """The entry's receipt. None and why it does not count, if it contradicts itself, or is of something other than these bytes."""
+    if not matched.like:
+        return None, None
+    try:
+        receipt = checked(zoo.receipt_of(matched.like), matched.like, classes=list(matched.classes))
+    except NotFoundError:
+        return None, None
+    except IntegrityError:
+        return None, "broken (segzoo receipt check says why)"
+    other = _other(receipt, sha256, matched.entry)
+    return (None if other else receipt), other and f"of {other}"
 
 
 def _other(receipt: Mapping[str, Any], sha256: str, entry: Entry) -> str | None:
@@ -113,7 +139,12 @@ def _zoo(zoo: Zoo) -> str:
 
 def _reproduce(matched: Matched, manifest: str, form: str, folder: Path) -> str:
     """The command that makes the folder again. A person's own paths are private, so only their last parts are shown."""
-    return f"segzoo {manifest}export {shlex.quote(Path(matched.name).name)}{_like(matched)} -o {shlex.quote(folder.absolute().name)} --as {form}"
+    return f"segzoo {manifest}export {quoted(Path(matched.name).name)}{_like(matched)} {_target(folder, form)}"
+
+
+def _target(folder: Path, form: str) -> str:
+    """The options of that command which say what is written, and where."""
+    return f"-o {quoted(folder.absolute().name)} --as {form}"
 
 
 def _verify(matched: Matched, manifest: str, file: str) -> str:
@@ -121,7 +152,7 @@ def _verify(matched: Matched, manifest: str, file: str) -> str:
     if matched.fetched:
         return f"segzoo {manifest}verify {matched.like}"
     own = name_of(Path(matched.name).name)
-    return f"segzoo {manifest}manifest add {shlex.quote(file)}{_like(matched)} --to own.yaml && segzoo --zoo own.yaml {manifest}verify {own}"
+    return f"segzoo {manifest}manifest add {quoted(file)}{_like(matched)} --to own.yaml && segzoo --zoo own.yaml {manifest}verify {own}"
 
 
 def _like(matched: Matched) -> str:

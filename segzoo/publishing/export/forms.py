@@ -1,6 +1,5 @@
 """What `export` can write: one form for each library."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,13 @@ from segzoo.errors import ConversionError
 from segzoo.extras import require
 from segzoo.formats import naming
 from segzoo.formats.arrays import not_finite
-from segzoo.layouts import OWN
-from segzoo.layouts.heads.mask import Decoder
+from segzoo.layouts import LAYOUTS, OWN
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.entries import THRESHOLD, Dataset, Model
 from segzoo.publishing.export import configs
 from segzoo.publishing.export.configs import ModelFacts
+from segzoo.text import json_text
 from segzoo.zoo.likeness import Matched
 from segzoo.zoo.zoo import ByteProgress
 
@@ -74,32 +73,53 @@ def _timm(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
 
 
 def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
+    require("torch")
+    from segzoo.publishing.export.loader import source
+    from segzoo.zoo.loading import module
+
     own = OWN[matched.file.family.name]
     whole = not _plan(matched, own).filled and "distilled stem" not in matched.file.found.sections
-    to = "mmseg" if whole else own  # both are the same, except for a distillation token, and for biases that a file may lack
-    facts = _facts(matched, _plan(matched, to))
-    _json(folder / _CONFIG, configs.of_loader(facts, _more(matched)))
-    loader = folder / ("segmenter.py" if isinstance(matched.entry, Model) else "vit.py")
-    loader.write_text(Path(__file__).with_name("standalone.py").read_text(encoding="utf-8"), encoding="utf-8")
-    return replace(_weights(matched, folder, to, said), form="safetensors", **_pixels(facts))
+    to = "mmseg" if whole and "mmseg" in LAYOUTS[matched.file.family.name] else own  # else it has tensors that mmseg has no place for, or lacks some
+    model = module(matched.file, matched.entry)
+    _json(folder / _CONFIG, _loaders(matched, model))
+    (folder / f"{loader_of(matched)}.py").write_text(source(model), encoding="utf-8")
+    return replace(_weights(matched, folder, to, said), form="safetensors", **_seen(matched))
+
+
+def loader_of(matched: Matched) -> str:
+    """The name of the Python module beside a model's tensors."""
+    if not isinstance(matched.entry, Model):
+        return matched.file.family.name
+    return "segmenter" if matched.entry.head.named in ("mask", "linear") else "model"
+
+
+def _loaders(matched: Matched, model: Any) -> dict[str, Any]:
+    """The config of a model for a plain loader."""
+    from segzoo.publishing.export.loader import described
+
+    return configs.of_loader(matched.file.family.name, described(model), pixels_of(matched), _more(matched))
 
 
 def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
     require("torch", "onnx", "onnxscript")
-    from segzoo.publishing.export.onnx import AnySize, compare_with_torch, write_graph
+    from segzoo.publishing.export.onnx import TRACED, compare_with_torch, for_any_size, write_graph
     from segzoo.zoo.loading import module
 
-    own = OWN[matched.file.family.name]
-    steps = _plan(matched, own)
-    facts = _facts(matched, steps)
-    _json(folder / _CONFIG, configs.of_loader(facts, _more(matched)))
-    model = module(matched.file, matched.entry, network=AnySize)
+    family, geometry = matched.file.family, matched.file.geometry
+    steps = _plan(matched, OWN[family.name])
+    model = module(matched.file, matched.entry)
+    _json(folder / _CONFIG, _loaders(matched, model))
     output = "scores" if isinstance(matched.entry, Model) else "features"
-    write_graph(model, folder / "model.onnx", facts.geometry.patch, output, channels=facts.geometry.channels)
-    image = (facts.geometry.channels, *facts.image)
-    checked = compare_with_torch(folder / "model.onnx", module(matched.file, matched.entry), facts.geometry.patch, image)
-    made = Made("onnx", own.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_pixels(facts))
-    return replace(made, remarks=(f"Position embeddings are resized and sides padded inside the graph. {checked}", *made.remarks))
+    height, width, channels = family.image(geometry)
+    least = 2 if geometry.neck else 1  # half a patch has no size
+    traced = for_any_size(module(matched.file, matched.entry, **TRACED.get(family.name, {})))
+    write_graph(traced, folder / "model.onnx", int(model.stride), output, channels=channels)  # type: ignore[arg-type]
+    checked = compare_with_torch(folder / "model.onnx", model, int(model.stride), (channels, height, width), least)  # type: ignore[arg-type]
+    made = Made("onnx", steps.layout.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_seen(matched))
+    return replace(made, remarks=(f"{_ANY_SIZE} {checked}", *made.remarks))
+
+
+_ANY_SIZE = "The graph takes images of any size: it pads sides and resizes position embeddings itself."
 
 
 WRITERS: Mapping[str, Callable[[Matched, Dataset | None, Path, ByteProgress], Made]] = {
@@ -110,9 +130,18 @@ WRITERS: Mapping[str, Callable[[Matched, Dataset | None, Path, ByteProgress], Ma
 }
 
 
-def _pixels(facts: ModelFacts) -> dict[str, Any]:
+def _seen(matched: Matched) -> dict[str, Any]:
     """The fields of `Made` that say whether the normalisation of images is known."""
-    return {"pixels": True} if facts.mean else {"remarks": (_UNKNOWN_PIXELS,)}
+    return {"pixels": True} if pixels_of(matched) else {"remarks": (_UNKNOWN_PIXELS,)}
+
+
+def pixels_of(matched: Matched) -> configs.Pixels | None:
+    """Mean and deviation of a model's pixels; None where nobody knows them."""
+    if isinstance(matched.entry, Model):
+        return matched.entry.protocol.mean, matched.entry.protocol.std
+    if matched.fetched and matched.file.found.layout.name in ("augreg", "bigvision"):  # both programs scale pixels to -1 .. 1
+        return (127.5,) * 3, (127.5,) * 3
+    return None
 
 
 _UNKNOWN_PIXELS = "How its images were normalised is not known, and so not in the config."
@@ -121,7 +150,7 @@ _UNKNOWN_PIXELS = "How its images were normalised is not known, and so not in th
 def _only_backbones(matched: Matched, library: str) -> None:
     if isinstance(matched.entry, Model):
         raise ConversionError(
-            f"{matched.name} is a Segmenter: {library} has no class for it, and its head would be lost",
+            f"{matched.name} is a segmentation model: {library} has no class for it, and its head would be lost",
             hint="--as safetensors (with a loader in plain torch) and --as onnx keep it whole (form= in Python); segzoo convert writes its backbone",
         )
 
@@ -133,24 +162,21 @@ def _plan(matched: Matched, to: str | Layout) -> Plan:
 
 
 def _facts(matched: Matched, steps: Plan) -> ModelFacts:
-    """The facts of the model for its config. Raises ConversionError for a family or a head that no form can describe."""
+    """The facts of a plain ViT for its config. Raises ConversionError for another family."""
     left, geometry = {drop.section for drop in steps.dropped}, matched.file.geometry
-    if not isinstance(geometry, Geometry) or not isinstance(geometry.decoder, Decoder | None):
-        raise ConversionError(f"{matched.name}: {geometry}: only plain ViTs and Segmenters can be exported", hint="segzoo convert writes its tensors")
-    facts = ModelFacts(
+    if not isinstance(geometry, Geometry):
+        raise ConversionError(f"{matched.name}: {geometry}: only plain ViTs can be exported so", hint="segzoo convert writes its tensors")
+    mean, std = pixels_of(matched) or (None, None)
+    return ModelFacts(
         geometry,
         matched.entry.eps,
         [section for section in matched.file.found.sections if section not in left],
         dtype=min({spec.dtype for spec in steps.specs.values()}),
+        mean=mean,
+        std=std,
         hidden=steps.sizes["r"] if "pre_logits" in matched.file.found.sections and "pre_logits" not in left else None,
         qkv_bias="qkv bias" in steps.target.sections or "qkv bias" not in steps.layout.sections,
     )
-    if isinstance(matched.entry, Model):
-        protocol, eps = matched.entry.protocol, matched.entry.head_eps
-        return replace(facts, mean=protocol.mean, std=protocol.std, resample=matched.entry.resample, decoder_eps=eps)
-    if matched.fetched and matched.file.found.layout.name in ("augreg", "bigvision"):  # both programs scale pixels to -1 .. 1
-        return replace(facts, mean=(127.5,) * 3, std=(127.5,) * 3)
-    return facts
 
 
 def _weights(matched: Matched, folder: Path, to: str | Layout, said: ByteProgress, prefix: str | None = None) -> Made:
@@ -183,4 +209,4 @@ def _more(matched: Matched) -> dict[str, Any]:
 
 
 def _json(path: Path, facts: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(facts, ensure_ascii=False) + "\n", encoding="utf-8")

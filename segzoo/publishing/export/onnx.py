@@ -6,9 +6,10 @@ and resizes scores to the image, by the same rules as `models`.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,37 @@ class AnySize(VisionTransformer):
         stored = self.pos_embed[:, torch.arange(tokens).clamp(max=count - 1)]
         fits = torch.scalar_tensor(tokens, dtype=torch.int64) == count
         return torch.where(fits, stored, self._resize(h, w))
+
+
+TRACED: Mapping[str, Mapping[str, Any]] = {"vit": {"network": AnySize}}
+"""By family: the options with which its network is made for tracing."""
+
+
+class AnyPool(nn.Module):
+    """nn.AdaptiveAvgPool2d for tracing: the graph itself finds the cells of the grid, for each size of a map."""
+
+    def __init__(self, side: int):
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._shares(x.shape[-2], x) @ x @ self._shares(x.shape[-1], x).T
+
+    def _shares(self, length: int, like: Tensor) -> Tensor:
+        """The share of each pixel of an axis in each cell, (side, length). Cells overlap where the length is no multiple."""
+        places, cells = torch.arange(length, device=like.device), torch.arange(self.side, device=like.device)[:, None]
+        begin, end = cells * length // self.side, ((cells + 1) * length + self.side - 1) // self.side
+        inside = ((places >= begin) & (places < end)).to(like.dtype)
+        return inside / inside.sum(1, keepdim=True)
+
+
+def for_any_size(model: nn.Module) -> nn.Module:
+    """The model with poolings that can be traced for all sizes."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.AdaptiveAvgPool2d):
+                setattr(module, name, AnyPool(int(child.output_size)))  # type: ignore[arg-type]
+    return model
 
 
 def write_graph(model: nn.Module, path: Path, patch: int, output: str, *, channels: int = 3, most: int = MOST_IN_ONE_FILE) -> list[Path]:
@@ -80,8 +112,9 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[int, int, int]) -> str:
-    """Run the graph in ONNX Runtime and the model in torch, at the stored grid's `shape` (channels, height, width) and at other sizes.
+def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[int, int, int], least: int = 1) -> str:
+    """Run the graph in ONNX Runtime and the model in torch, at the stored grid's `shape` (channels, height, width) and at other sizes, down to
+    `least` patches.
 
     Returns the result in words.
 
@@ -93,7 +126,7 @@ def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[in
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     channels, *stored = shape
-    sizes = [(1, *stored), (2, 2 * patch + 3, 3 * patch), (1, 4 * patch, patch - 1)]
+    sizes = [(1, *stored), (2, 2 * patch + 3, 3 * patch), (1, 4 * patch, least * patch - 1)]
     random = torch.Generator().manual_seed(0)
     worst = 0.0
     for batch, height, width in sizes:

@@ -124,6 +124,7 @@ def gather(
     score, numbers = checks.get("mIoU", {}), checks.get("numbers", {})
     modes = score.get("facts", {}).get("modes", {})
     asked = score.get("basis", {}).get("modes", ())
+    others = any(set(one["per_class"]) != set(classes) for one in modes.values())
     parity: dict[str, list[tuple[str, float]]] = {}
     for one in numbers.get("facts", {}).get("intermediates", ()):
         parity.setdefault(one["dtype"], []).append((one["name"], one["relative"]))
@@ -134,13 +135,13 @@ def gather(
         reported,
         passed=record["passed"],
         checks={rung: checks[rung] for rung in RUNGS if rung in checks},
-        scores=[_score(mode, modes[mode], score["facts"]["of"], decimals, classes) for mode in asked if mode in modes],
+        scores=[] if others else [_score(mode, modes[mode], score["facts"]["of"], decimals, classes) for mode in asked],
         parity=parity,
         provenance=list(_provenance(entry, record, checks)),
         precision=score.get("basis", {}).get("precision", "fp32"),
         command=command(name, record, zoo_option),
         broken=broken,
-        changed=changed(record, entry),
+        changed=[*changed(record, entry), *(["classes"] if others else [])],
     )
 
 

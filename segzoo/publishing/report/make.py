@@ -9,18 +9,16 @@ from typing import Any
 
 from segzoo.atomic import replacing
 from segzoo.datasets.pairs import digest
-from segzoo.errors import IntegrityError, SegzooError, Skip, UsageError
+from segzoo.errors import IntegrityError, NotFoundError, SegzooError, Skip, UsageError
 from segzoo.evaluation.device import best_device
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.precision import device_of
-from segzoo.evidence.receipt import read_receipt
-from segzoo.evidence.recheck import recheck
+from segzoo.evidence.recheck import checked
 from segzoo.manifest.entries import Entry
 from segzoo.publishing.report import plots
 from segzoo.publishing.report.examples import PANELS, extremes, see_again
 from segzoo.publishing.report.facts import Section, gather
 from segzoo.publishing.report.page import GENERATOR, Example, Illustrated, Picture, render
-from segzoo.text import legible
 from segzoo.zoo.data import all_samples, data_set_of
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import Zoo
@@ -54,19 +52,18 @@ def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str) -> Section:
     """The facts of an entry from its receipt. An invalid receipt gives no facts, and is called broken."""
     models = zoo.manifest.models
     classes = list(zoo.manifest.classes_of(models[name])) if name in models else []
-    record, broken = _checked(zoo.receipt_of(name))
+    record, broken = _receipt(zoo.receipt_of(name), classes)
     return gather(name, entry, classes, record, zoo_option, broken)
 
 
-def _checked(path: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
+def _receipt(path: Path, classes: Sequence[str]) -> tuple[Mapping[str, Any] | None, list[str]]:
     """A receipt, and what is broken in it. The receipt is None where it is missing or broken."""
-    if not path.is_file():
-        return None, []
     try:
-        broken = [f"{one.what}: {one.detail}" for one in recheck(path) if one.status == "broken"]
+        return checked(path, path.stem, classes=classes), []
+    except NotFoundError:
+        return None, []
     except IntegrityError as error:
         return None, [f"{error.message}; {error.hint}"]
-    return (None if broken else read_receipt(path)), broken
 
 
 def illustrate(section: Section, zoo: Zoo, data: Path | None, device: str | None, images: bool) -> Illustrated:
@@ -118,5 +115,5 @@ def write_page(illustrated: Sequence[Illustrated], label: str, folder: Path) -> 
     files = Files(folder / "index.html", folder / "report.md")
     for path, text in ((files.markdown, markdown), (files.html, html)):
         with replacing(path) as part:
-            part.write_text(legible(text), encoding="utf-8")
+            part.write_text(text, encoding="utf-8")
     return files

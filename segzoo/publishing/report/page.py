@@ -1,13 +1,19 @@
 """What the page of a report looks like, as HTML and as Markdown, made from facts and pictures."""
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from segzoo.evidence.receipt import now
+from segzoo.publishing.markdown import Written, fenced, prose, within
 from segzoo.publishing.report.facts import Section
+from segzoo.text import brief
 from segzoo.vocabulary import RUNGS
 
 GENERATOR = '<meta name="generator" content="segzoo report">'  # every page has this line, which tells that segzoo made it
+
+_LONGEST = 4000  # characters of a text on the page
 
 
 def _figure(value: float | None, decimals: int = 2) -> str:
@@ -50,34 +56,55 @@ class Illustrated:
         return [*([self.parity] if self.parity else []), *(picture for example in self.examples for picture in example.pictures)]
 
 
+def _policy(style: str) -> str:
+    """What a browser may do for the page: use its one style sheet and the pictures in it. It runs no script, and opens no connection."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def _joined(detail: str) -> str:
+    """The detail of a check on one line. That of a check that failed may have several: a list of addresses, a hint."""
+    return "; ".join(line.strip() for line in detail.split("\n"))
+
+
 def render(sections: Sequence[Illustrated], overview: Picture | None, label: str, themed: Callable[[str], str]) -> tuple[str, str]:
     """The page as HTML and as Markdown. The HTML needs no other file and no network; the Markdown's pictures are in `pictures/`.
 
     `themed` gives a plot the colours of the page.
     """
-    import base64
-
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
-    def inline(picture: Picture) -> str:
-        return base64.b64encode(picture.jpeg or b"").decode()
+    def inline(picture: Picture) -> Markup:
+        return Markup(base64.b64encode(picture.jpeg or b"").decode())  # noqa: S704 - letters and digits
 
-    def cell(text: object) -> str:
-        """A text escaped for a cell of a Markdown table."""
-        escaped = "".join("\\" + sign if sign in "\\`*_[]<>|" else sign for sign in str(text))
-        return escaped.replace("\n", " ")
+    def html(value: object) -> object:
+        """A value before jinja2 escapes it."""
+        return brief(value, _LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    def markdown(value: object) -> object:
+        return prose(brief(value, _LONGEST)) if isinstance(value, str) and not isinstance(value, Written) else value
 
     facts = {"generator": GENERATOR, "sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
     pages = []
-    for name in ("report.html", "report.md"):
+    for name, written in (("report.html", html), ("report.md", markdown)):
         environment = Environment(
             loader=PackageLoader("segzoo", "pages"),
             autoescape=name.endswith(".html"),
             undefined=StrictUndefined,
+            finalize=written,  # whatever stands in {{ }}: no text of a page can be forgotten
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        environment.filters |= {"inline": inline, "cell": cell, "figure": _figure, "themed": themed}
-        pages.append(environment.get_template(name).render(facts))
+        environment.filters |= {
+            "inline": inline,
+            "figure": _figure,
+            "joined": _joined,
+            "themed": themed,
+            "within": within,
+            "fenced": lambda line: fenced([line]),
+        }
+        style = PackageLoader("segzoo", "pages").get_source(environment, "report.css")[0]
+        pages.append(environment.get_template(name).render(facts, style=style, policy=_policy(style)))
     return pages[0], pages[1]

@@ -6,13 +6,16 @@ Plots are drawn in stand-in colours. `themed` replaces them by the colours of th
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from segzoo.evidence.rungs.difference import TOLERANCE
 from segzoo.publishing.report.facts import Section
+from segzoo.text import brief, legible
 
 # stand-in: (variable of the page, colour on white paper)
 _COLOURS = {
@@ -23,6 +26,7 @@ _COLOURS = {
     "#0d0e0f": ("--second", "#bc4c00"),
     "#101112": ("--band", "#b6d4fb"),
 }
+_RC: Any = {"svg.hashsalt": "segzoo", "svg.fonttype": "path", "font.family": ["DejaVu Sans"], "text.usetex": False}
 _INK, _MUTED, _LINE, _ACCENT, _SECOND, _BAND = _COLOURS
 
 
@@ -40,6 +44,7 @@ def plain(svg: str) -> str:
     return svg
 
 
+@matplotlib.rc_context(_RC)
 def figures(sections: Sequence[Section]) -> str | None:
     """The plot of figures; None where nothing was measured. A dot is the measured mIoU, with a 95 % interval for a subset of images.
 
@@ -61,7 +66,7 @@ def figures(sections: Sequence[Section]) -> str | None:
         if score.low is not None and score.high is not None:
             axes.plot([score.low, score.high], [place, place], color=_ACCENT, linewidth=1.6, label="95 % interval")
         axes.plot(score.measured["mIoU"], place, "o", color=_ACCENT, markersize=5.5, label="measured", linestyle="none")
-    axes.set_yticks(range(len(rows)), [f"{section.name} {score.mode}" for section, score in rows])
+    axes.set_yticks(range(len(rows)), [_drawable(f"{section.name} {score.mode}") for section, score in rows], parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(left - margin, right + margin)
     axes.set_xlabel("mIoU, percent")
@@ -70,6 +75,7 @@ def figures(sections: Sequence[Section]) -> str | None:
     return _svg(chart, "x")
 
 
+@matplotlib.rc_context(_RC)
 def parity(section: Section) -> str | None:
     """The plot of differences between torch and JAX after each step of the forward pass; None where the rung was not climbed.
 
@@ -83,16 +89,28 @@ def parity(section: Section) -> str | None:
     for (dtype, found), colour, marker in zip(section.parity.items(), (_ACCENT, _SECOND), "os", strict=False):
         names = [name for name, _ in found]
         floor = float(np.finfo(dtype).eps)
-        axes.plot([max(value, floor / 16) for _, value in found], marker=marker, markersize=4, color=colour, linewidth=1.4, label=dtype)
-        axes.axhline(floor, color=colour, linewidth=0.9, linestyle=":", label=f"{dtype} resolves {floor:.0e}")
-        axes.axhline(TOLERANCE[dtype], color=colour, linewidth=0.9, linestyle="--", label=f"{dtype} may differ {TOLERANCE[dtype]:.0e}")
+        axes.plot([max(value, floor / 16) for _, value in found], marker=marker, markersize=4, color=colour, linewidth=1.4, label=_drawable(dtype))
+        axes.axhline(floor, color=colour, linewidth=0.9, linestyle=":", label=f"{_drawable(dtype)} resolves {floor:.0e}")
+        axes.axhline(TOLERANCE[dtype], color=colour, linewidth=0.9, linestyle="--", label=f"{_drawable(dtype)} may differ {TOLERANCE[dtype]:.0e}")
     axes.set_yscale("log")
     step = max(len(names) // 14, 1)
     shown = [index for index in range(len(names)) if index % step == 0 or index == len(names) - 1]
-    axes.set_xticks(shown, [names[index] for index in shown], rotation=35, ha="right")
+    axes.set_xticks(shown, [_drawable(names[index]) for index in shown], rotation=35, ha="right", parse_math=False)
     axes.set_ylabel("largest difference, relative")
     chart.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(chart, "y")
+
+
+def _drawable(name: str) -> str:
+    """A name as an axis has room for it, in letters that the font has."""
+    font = get_font(findfont("DejaVu Sans"))
+    signs = (sign if font.get_char_index(ord(sign)) else sign.encode("ascii", "backslashreplace").decode() for sign in legible(name[:1000]))
+    return brief("".join(signs), 40)
+
+
+def _attributes(style: str) -> str:
+    """A style as attributes of SVG: the page allows no style but its own sheet."""
+    return " ".join(f'{name.strip()}="{value.strip()}"' for name, _, value in (one.partition(":") for one in style.split(";")) if value)
 
 
 def _svg(chart: Figure, grid: str) -> str:
@@ -107,9 +125,12 @@ def _svg(chart: Figure, grid: str) -> str:
         for side, spine in axes.spines.items():
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(_LINE)
+    for label in (label for legend in chart.legends for label in legend.get_texts()):
+        label.set_parse_math(False)
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "segzoo", "svg.fonttype": "path"}):
-        chart.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    chart.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->\s*|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'style="([^"]*)"', lambda found: _attributes(found[1]), svg)
+    svg = svg.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)  # what the plot's own sheet said
     return re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2\3", svg, count=1)

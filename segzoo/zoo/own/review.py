@@ -48,8 +48,9 @@ def review(part: ZooPart, whole: Merged, store: Store) -> Iterator[Complaint]:
 
 def _files(part: ZooPart, store: Store) -> Iterator[Complaint]:
     """Artifacts without a hash, and files beside the manifest that are missing or have another size."""
-    for where, artifact in placed(part.manifest):
-        if not store.expectation(artifact).has_hash:
+    there = list(placed(part.manifest))
+    for (where, artifact), expectation in zip(there, store.expectations(artifact for _, artifact in there), strict=True):
+        if not expectation.has_hash:
             hint = f"segzoo manifest lock {part.given} pins it in {store.lock.name}"
             yield part.source.at(where, f"{artifact.name}: no hash is known, so the first file that arrives is accepted", hint)
         for index, mirror in enumerate(artifact.urls):

@@ -40,8 +40,10 @@ class Taken:
             self.memory.unlink(missing_ok=True)
 
 
-def take(source: str, folder: Path, zoo: Zoo, said: ByteProgress) -> Taken:
+def take(source: str, folder: Path, zoo: Zoo, said: ByteProgress, sha256: str | None = None) -> Taken:
     """The file at an address or path, for a manifest in `folder`. An address is fetched into the store; a local file stays in its place.
+
+    `sha256` is that of what the address gave before, if the manifest knows it.
 
     Raises UsageError (an address or a name that a manifest cannot have), NotFoundError, EnvironmentFault, and what fetching raises.
     """
@@ -52,7 +54,7 @@ def take(source: str, folder: Path, zoo: Zoo, said: ByteProgress) -> Taken:
     from segzoo.store.fetch import fetch
 
     url, name = valid(_URL, source), valid(_FILE_NAME, unquote(urlsplit(source).path).rsplit("/", 1)[-1], source)
-    artifact = Artifact(name=name, urls=(Mirror(url=url),))
+    artifact = Artifact(name=name, urls=(Mirror(url=url),), sha256=sha256)
     memory = zoo.store.home / "proposals" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
     store = replace(zoo.store, lock=memory)  # the manifest's own lock file may pin another file of this name
     if store.find(artifact) is None:

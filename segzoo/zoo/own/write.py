@@ -1,14 +1,14 @@
 """How new entries get into a manifest file: the new text is loaded and compared before it replaces the old one."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segzoo.atomic import replacing
+from segzoo.atomic import replacing, sweep_once
 from segzoo.errors import SegzooError, UsageError
-from segzoo.manifest.document import Manifest, examine
+from segzoo.manifest.document import examine
 from segzoo.manifest.merge import ZooPart, merged
 from segzoo.manifest.spelling import inserted
 
@@ -23,16 +23,10 @@ class Addition:
     notes: Mapping[str, str]
 
 
-def refuse_taken(path: Path, manifest: Manifest, names: Iterable[str]) -> None:
-    """Raises UsageError for a name that the manifest has already."""
-    for name in names:
-        if name in manifest.entries or name in manifest.datasets:
-            raise UsageError(f"{path}: it has a '{name}' already", hint="give the new one another name: --name NAME")
-
-
 def put(path: Path, additions: Sequence[Addition], others: Sequence[ZooPart] = ()) -> None:
     """Put entries into a manifest's text; its comments and layout stay. The new text is loaded as a manifest and compared with the
     old entries and the new ones. Only then it replaces the file. `others` are the manifests that are used together with this one.
+    Without additions the file stays as it is.
 
     Raises UsageError where the manifest is wrong before or after the change, and NotFoundError; the file is then unchanged.
     """
@@ -42,13 +36,17 @@ def put(path: Path, additions: Sequence[Addition], others: Sequence[ZooPart] = (
     content = path.read_bytes()
     text = content.decode("utf-8")
     wanted = before.manifest.model_dump(exclude_unset=True)
-    refuse_taken(path, before.manifest, (one.name for one in additions))
     for one in additions:
+        if one.name in before.manifest.entries or one.name in before.manifest.datasets:
+            raise UsageError(f"{path}: it has a '{one.name}' already", hint="run the command again, or give another name: --name NAME")
         try:
             text = inserted(text, one.section, one.name, one.plain, one.notes)
         except UsageError as error:
             raise UsageError(f"{path}: {error.message}", error.hint) from error
     target = path.resolve()  # a symbolic link stays one
+    if not additions:
+        sweep_once(target.parent)
+        return
     with replacing(target) as part:
         part.write_text(text, encoding="utf-8", newline="")
         try:

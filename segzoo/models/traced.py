@@ -1,0 +1,7 @@
+"""Whether a network runs to be written down as a graph, not to compute."""
+
+import torch
+
+
+def traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

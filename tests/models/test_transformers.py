@@ -1,0 +1,207 @@
+"""MMSegmentation's transformer models: tiny ones against the real mmseg 1.2.2, and every row of the zoo against names and shapes of its classes."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from support import GOLDEN, slow_after
+
+from segzoo.conversion.axes import measure
+from segzoo.conversion.detect import detect
+from segzoo.conversion.fit import refusal
+from segzoo.conversion.plan import plan, steps_for
+from segzoo.evaluation import protocols
+from segzoo.evaluation.evaluator import Evaluator
+from segzoo.evaluation.windows import View
+from segzoo.layouts import LAYOUTS, OWN
+from segzoo.layouts.family import told
+from segzoo.manifest.document import load_manifest, packaged
+from segzoo.manifest.entries import geometry_of
+from segzoo.models.segmentor import empty
+from segzoo.spec import Spec
+from segzoo.zoo.loading import module
+from segzoo.zoo.opened import open_entry
+
+FOLDER = GOLDEN / "transformers"
+TINY = load_manifest(FOLDER / "zoo.yaml").models
+FACTS = {row["checkpoint"]["name"]: row for row in json.loads(gzip.decompress((FOLDER / "facts.json.gz").read_bytes()))}
+KEYS = json.loads(gzip.decompress((FOLDER / "keys.json.gz").read_bytes()))
+ROWS = {name: model for name, model in load_manifest(packaged("zoo.yaml")).models.items() if model.checkpoint.name in FACTS}
+SIZES = ("40x57", "65x97", "72x72")
+OFF = 1e-5  # of the largest |logit|; float32 against float64 is 6e-7 to 2.7e-6 in these models
+CLOSE = 1e-4  # of the largest |logit|: where two classes are nearer, the label may differ
+
+
+def golden(name: str, size: str):
+    path = FOLDER / Path(TINY[name].checkpoint.urls[0].url).stem / f"{size}.npz"
+    return np.load(path)
+
+
+def network(name: str):
+    entry = TINY[name]
+    return module(open_entry(entry, FOLDER / entry.checkpoint.urls[0].url), entry)
+
+
+def seen_by(name: str, model, data):
+    """The scores (c, h, w) at the original size of a golden's image, which is BGR and resized already."""
+    evaluator = Evaluator(model, TINY[name].protocol, len(TINY[name].classes), torch.device("cpu"))
+    pixels, target = torch.from_numpy(data["image"][..., ::-1].copy()), data["ori_shape"].tolist()
+    pixels, look = protocols.seen(pixels, evaluator.protocol)
+    axes = [protocols.windowed(side, pixels.shape[side], target[side], evaluator.protocol, "ss", evaluator.patch) for side in (0, 1)]
+    with torch.inference_mode():
+        return torch.cat(list(evaluator.bands(evaluator.scored([[View(*axes, False, pixels, look)]])[0]))).transpose(0, 1).numpy()
+
+
+def apart(mine, theirs) -> float:
+    return float(np.abs(mine - theirs).max() / np.abs(theirs).max())
+
+
+def first_window(name: str, model, data, dtype=torch.float32):
+    """Scores of the first window at its own size."""
+    protocol, (top, left, bottom, right) = TINY[name].protocol, _window(data)
+    image = torch.from_numpy(data["image"][top:bottom, left:right, ::-1].astype(np.float32))
+    mean, std = (torch.tensor(values) for values in (protocol.mean, protocol.std))
+    with torch.inference_mode():
+        return model.to(dtype)(((image - mean) / std).permute(2, 0, 1)[None].to(dtype))[0].numpy()
+
+
+def _window(data):
+    (y1, x1, y2, x2), *_ = data["windows"].tolist()
+    return y1, x1, y2, x2
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_tiny_model_computes_what_mmseg_computes(name, size):
+    data, model = golden(name, size), network(name)
+    scores = seen_by(name, model, data)
+    assert apart(scores[:, ::3, ::3], data["final_logits@s3"]) < OFF
+    best = np.partition(scores, -2, axis=0)
+    clear = best[-1] - best[-2] > CLOSE * np.abs(scores).max()
+    assert clear.mean() > 0.99
+    assert (scores.argmax(0) == data["pred"])[clear].all()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_in_float64_it_computes_the_same_up_to_rounding(name):
+    data = golden(name, "40x57")
+    if "logits64@s3" not in data or len(data["windows"]) > 1:
+        pytest.skip("no golden in float64 of one window")
+    assert apart(first_window(name, network(name), data, torch.float64)[:, ::3, ::3], data["logits64@s3"]) < 1e-12
+
+
+# one thing done otherwise
+
+
+def of_kind(model, kind):
+    return [one for one in model.modules() if isinstance(one, kind)]
+
+
+def eps(kind, value, part=lambda model: model):
+    def change(model, monkeypatch):
+        for one in of_kind(part(model), kind):
+            one.eps = value
+
+    return change
+
+
+def aligned(model, monkeypatch):
+    real = F.interpolate
+    monkeypatch.setattr(F, "interpolate", lambda *args, **named: real(*args, **named | ({"align_corners": True} if "align_corners" in named else {})))
+
+
+def by_size(model, monkeypatch):
+    real = F.interpolate
+
+    def resized(x, size=None, scale_factor=None, **named):
+        sides = size if scale_factor is None else [int(side * scale_factor) for side in x.shape[-2:]]
+        return real(x, sides, **named)
+
+    monkeypatch.setattr(F, "interpolate", resized)
+
+
+def tanh(model, monkeypatch):
+    real = F.gelu
+    monkeypatch.setattr(F, "gelu", lambda x: real(x, approximate="tanh"))
+
+
+def without_norm(model, monkeypatch):
+    model.backbone.final_norm = False
+
+
+VITS = ["upernet-vit-mln"]
+MUTANTS = {
+    "GELU by tanh": (VITS, tanh),
+    "BatchNorm eps 1e-3": (VITS, eps(torch.nn.BatchNorm2d, 1e-3)),
+    "BatchNorm eps 1e-6": (VITS, eps(torch.nn.BatchNorm2d, 1e-6)),
+    "backbone LayerNorm eps 1e-5": (VITS, eps(torch.nn.LayerNorm, 1e-5, lambda model: model.backbone)),
+    "aligned corners": (VITS, aligned),
+    "the neck resizes to a size, not by a factor": (VITS, by_size),
+    "no final norm": (["upernet-vit-ln-mln"], without_norm),
+}
+
+
+@pytest.mark.parametrize(("change", "name"), [(change, name) for change, (names, _) in MUTANTS.items() for name in names])
+def test_one_thing_done_otherwise_is_seen(change, name, monkeypatch):
+    data, model = golden(name, "40x57"), network(name)
+    MUTANTS[change][1](model, monkeypatch)
+    assert apart(first_window(name, model, data, torch.float64)[:, ::3, ::3], data["logits64@s3"]) > 1e-7
+
+
+# the rows of the zoo
+
+
+@pytest.mark.parametrize("name", slow_after(4, ROWS))
+def test_a_row_is_what_the_facts_say(name):
+    row, fact = ROWS[name], FACTS[ROWS[name].checkpoint.name]
+    urls = [one.url for one in row.checkpoint.urls]
+    assert row.checkpoint.sha256_prefix == fact["checkpoint"]["sha256_prefix8"]
+    assert urls[0] == fact["checkpoint"]["url"]
+    assert fact["checkpoint"].get("onedl_url") in (None, urls[1])
+    reported, protocol = fact["reported"], fact["protocol"]
+    assert (row.reported.miou, row.reported.miou_ms_flip) == (reported["miou"], reported.get("miou_ms_flip"))
+    assert (row.reported.fps, row.reported.train_memory_gb) == (reported.get("fps"), reported.get("train_memory_gb"))
+    assert list(row.protocol.scale) == protocol["resize"][0]["scale"]
+    crop, stride = row.protocol.windows
+    assert (crop and list(crop), stride and list(stride)) == ((protocol["crop"], protocol["stride"]) if protocol["mode"] == "slide" else (None, None))
+    assert (list(row.protocol.mean), list(row.protocol.std)) == (protocol["mean"], protocol["std"])
+    assert row.config.endswith(fact["config"])
+    assert row.head.classes == fact["classes"]
+    backbone = fact["backbone"]
+    if backbone["type"] == "VisionTransformer":
+        indices = backbone["out_indices"]
+        assert (row.backbone.heads, row.backbone.eps) == (backbone["num_heads"], backbone["norm_cfg"]["eps"])
+        assert row.backbone.out_indices == (tuple(indices) if isinstance(indices, list) else None)
+        assert row.resample == backbone["interpolate_mode"]
+
+
+@pytest.mark.parametrize("name", slow_after(4, ROWS))
+def test_a_rows_network_has_the_tensors_of_the_real_class(name):
+    """By names and shapes: the file is read as its row says, the network is filled wholly, and every other layout gives it back."""
+    row = ROWS[name]
+    specs = {key: Spec(tuple(shape), dtype) for key, (shape, dtype) in KEYS[row.checkpoint.name].items()}
+    found = detect(specs, positions=getattr(geometry_of(row), "positions", None))
+    geometry, sizes = measure(found, specs, getattr(row.backbone, "heads", None))
+    assert found.layout.name == row.checkpoint.layout
+    expected = geometry_of(row)
+    assert told(geometry, {**vars_of(expected), "neck": vars_of(expected.neck), "decoder": vars_of(expected.decoder)}) == expected
+    assert {one.section for one in found.beside.values()} <= {"auxiliary head"}
+    family = found.layout.family
+    own = plan(specs, OWN[family.name], found=found, heads=geometry.heads)
+    assert {drop.section for drop in own.dropped} <= {"auxiliary head"}
+    made = empty(family, expected, own.specs, eps=row.eps, head_eps=row.head_eps, resample=row.resample)
+    assert {key: tuple(value.shape) for key, value in made.state_dict().items()} == {key: spec.shape for key, spec in own.specs.items()}
+    for to, layout in LAYOUTS[family.name].items():
+        if to != found.layout.name and not refusal(found, layout):
+            there = plan(specs, to, found=found, heads=geometry.heads)
+            back = steps_for(found.rules, detect(there.specs, to, getattr(geometry, "positions", None)), there.specs, sizes)
+            assert back
+            assert all(step.spec == specs[step.rule.key] for step in back)
+
+
+def vars_of(record):
+    return {name: getattr(record, name) for name in record.__dataclass_fields__} if record else None
