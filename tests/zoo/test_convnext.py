@@ -25,7 +25,9 @@ def segzoo(*words, code=0):
 
 
 def test_every_convnext_that_mmsegmentation_published_has_a_row():
-    facts = {one["checkpoint"]["name"]: one for one in json.loads(gzip.decompress((TINY / "facts.json.gz").read_bytes())) if one["family"] == "convnext"}
+    facts = {
+        one["checkpoint"]["name"]: one for one in json.loads(gzip.decompress((TINY / "facts.json.gz").read_bytes())) if one["family"] == "convnext"
+    }
     rows = {name: row for name, row in load_manifest(packaged("zoo.yaml")).models.items() if row.checkpoint.name in facts}
     assert list(rows) == [f"convnext-{size}" for size in ("t-upernet", "s-upernet", "b-upernet", "b-upernet-22k", "l-upernet-22k", "xl-upernet-22k")]
     for name, row in rows.items():
