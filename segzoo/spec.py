@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +15,13 @@ class Spec:
 
     @property
     def nbytes(self) -> int:
-        width = 2 if self.dtype == "bfloat16" else int(re.sub(r"\D", "", self.dtype) or 8) // 8
-        return math.prod(self.shape) * width
+        return math.prod(self.shape) * _width(self.dtype)
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@cache
+def _width(dtype: str) -> int:
+    """Bytes of one number."""
+    return 2 if dtype == "bfloat16" else int(re.sub(r"\D", "", dtype) or 8) // 8

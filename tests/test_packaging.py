@@ -62,7 +62,16 @@ def test_the_wheel_holds_the_package_and_nothing_else(unpacked):
 def test_the_source_distribution_holds_what_its_tests_read(tmp_path):
     with tarfile.open(next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path)))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"README.md", "CONTRIBUTING.md", "SECURITY.md", "zoo.yaml", "mkdocs.yml", "docs/index.md", "docs/commands.py", "examples/quickstart.py"} <= names
+    assert {
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "zoo.yaml",
+        "mkdocs.yml",
+        "docs/index.md",
+        "docs/commands.py",
+        "examples/quickstart.py",
+    } <= names
 
 
 def test_the_readmes_table_is_the_zoo():

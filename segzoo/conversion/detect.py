@@ -173,13 +173,16 @@ def _all_known(names: _Names, layout: Layout, forms: Collection[str]) -> bool:
 
 
 def _outer(names: Collection[str]) -> list[str]:
-    """The prefixes that most names share: up to the first dot, up to the second, and so on."""
-    counted: Counter[str] = Counter()
-    for name in names:
-        parts = name.split(".", _MOST_PREFIXES)[:-1]
-        counted.update(f"{'.'.join(parts[: end + 1])}." for end in range(len(parts)))
-    shared = (one for one, number in counted.items() if 2 * number > len(names) and "{" not in one)  # a brace would be read as a placeholder
-    return sorted(shared, key=len)
+    """The prefixes that most names share: up to the first dot, up to the second, and so on. There is at most one up to each dot."""
+    found, start = [], ""
+    for _ in range(_MOST_PREFIXES):
+        words = Counter(word for word, dot, _ in (name[len(start) :].partition(".") for name in names if name.startswith(start)) if dot)
+        word, number = next(iter(words.most_common(1)), ("", 0))
+        start = f"{start}{word}."
+        if 2 * number <= len(names) or "{" in word:  # a brace would be read as a placeholder
+            break
+        found.append(start)
+    return found
 
 
 def _shared(layout: Layout, prefix: str, names: frozenset[str]) -> int:

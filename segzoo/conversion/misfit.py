@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import translate
 from glob import escape
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from segzoo.errors import ConversionError
@@ -43,7 +44,7 @@ def _strange(names: Collection[str], only: str | None) -> ConversionError:
     known, titles = ", ".join(NAMES), " and ".join(family.title for family in FAMILIES.values())
     number = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
     return ConversionError(
-        f"{number} in no layout that segzoo knows ({known}); such as {', '.join(sorted(names)[:3])}",
+        f"{number} in no layout that segzoo knows ({known}); such as {', '.join(nsmallest(3, names))}",
         hint=f"segzoo converts {titles} weights; is this a checkpoint of another architecture?",
     )
 

@@ -3,7 +3,9 @@
 The first bytes of a file say which format it has, never its name. No reader runs code from a file.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -89,7 +91,7 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
         hint = None if path.suffix or path.exists() else "segzoo.fetch(NAME) gives the file of a name in the zoo"
         raise no_file(path) or NotFoundError(f"{path}: no such file", hint)
     try:
-        with parsing(path):
+        with parsing(path), _collector_at_rest():
             file = source(path)
             kind = kind_of(path)
             for known in FORMATS:
@@ -101,6 +103,20 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: no permission to read it") from error
     raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Python's garbage collector does not run in the block. Opening makes hundreds of thousands of objects and hardly any garbage, and to
+    look through them again and again takes a third of the time.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def writer(path: Path) -> Writer:

@@ -282,7 +282,10 @@ def _content(call: Call, most: int) -> Any:
     if name == "_codecs.encode" and isinstance(call.args, tuple) and len(call.args) == 2 and isinstance(call.args[0], str):
         return call.args[0].encode("latin1", "replace")
     if call.items and all(isinstance(one, tuple) and len(one) == 2 for one in call.items):
-        return mapping(call.items)
+        try:
+            return mapping(call.items)
+        except IntegrityError:  # keys that are there twice: which value is meant cannot be known, and none is used
+            return call
     first = call.args[0] if isinstance(call.args, tuple) and len(call.args) == 1 else None
     return first if isinstance(first, dict) else call.state if isinstance(call.state, dict) else call
 

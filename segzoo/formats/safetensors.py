@@ -64,20 +64,28 @@ def open_safetensors(source: Source) -> Weights:
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[Spec, int, int]:
     """What the header says of one tensor: its spec, and where its bytes begin and end behind the header."""
-    where = f"{path}: tensor '{name[:100]}'"
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise IntegrityError(f"{where}: expected dtype, shape and data_offsets", ANEW)
+        raise _fault(path, name, "expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise IntegrityError(f"{where}: a dtype that segzoo does not read: {str(dtype)[:20]}")
-    if not all(isinstance(numbers, list) and all(type(one) is int and one >= 0 for one in numbers) for numbers in (shape, offsets)):
-        raise IntegrityError(f"{where}: expected whole numbers for its shape and its offsets", ANEW)
+        raise _fault(path, name, f"a dtype that segzoo does not read: {str(dtype)[:20]}")
+    if not _whole(shape) or not _whole(offsets):
+        raise _fault(path, name, "expected whole numbers for its shape and its offsets")
     if len(shape) > _MOST_AXES or len(offsets) != 2:
-        raise IntegrityError(f"{where}: {len(shape)} sizes and {len(offsets)} offsets", ANEW)
+        raise _fault(path, name, f"{len(shape)} sizes and {len(offsets)} offsets")
     spec = Spec(tuple(shape), _DTYPES[dtype])
-    if offsets[1] - offsets[0] != spec.nbytes:
-        raise IntegrityError(f"{where}: {spec.nbytes} bytes by its shape, {offsets[1] - offsets[0]} by its offsets", ANEW)
-    return spec, offsets[0], offsets[1]
+    begin, end = offsets
+    if end - begin != spec.nbytes:
+        raise _fault(path, name, f"{spec.nbytes} bytes by its shape, {end - begin} by its offsets")
+    return spec, begin, end
+
+
+def _fault(path: Path, name: str, what: str) -> IntegrityError:
+    return IntegrityError(f"{path}: tensor '{name[:100]}': {what}", ANEW)
+
+
+def _whole(numbers: Any) -> bool:
+    return isinstance(numbers, list) and set(map(type, numbers)) <= {int} and min(numbers, default=0) >= 0
 
 
 def _refuse_gaps(path: Path, entries: Mapping[str, tuple[Spec, int, int]], size: int) -> None:
@@ -85,7 +93,7 @@ def _refuse_gaps(path: Path, entries: Mapping[str, tuple[Spec, int, int]], size:
     end = 0
     for name, (_, begin, after) in sorted(entries.items(), key=lambda one: one[1][1:]):
         if begin != end:
-            raise IntegrityError(f"{path}: tensor '{name[:100]}': begins at byte {begin}, expected {end}", ANEW)
+            raise _fault(path, name, f"begins at byte {begin}, expected {end}")
         end = after
     if end != size:
         raise IntegrityError(f"{path}: its tensors are {end} bytes, in the file are {size}", ANEW)

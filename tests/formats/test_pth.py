@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import GOLDEN, same, specs_of
 
+from segzoo.conversion.inspect import inspect
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import open_weights
 from segzoo.formats.pth import write
@@ -416,6 +417,7 @@ def test_a_zip_without_checksums_is_read_and_said(tmp_path):
     opened = open_weights(tmp_path / "a.pth")
     assert opened.notes == (UNCHECKED,)
     assert opened["a"].tolist() == [0, 1, 2]
+    assert inspect(tmp_path / "a.pth").notes[0] == UNCHECKED
     torch.save({"a": torch.arange(3.0)}, tmp_path / "b.pth")
     assert open_weights(tmp_path / "b.pth").notes == ()
 

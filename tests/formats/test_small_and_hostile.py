@@ -344,3 +344,11 @@ def test_none_costs_much(tmp_path):
 @pytest.mark.slow
 def test_none_of_all_costs_much(tmp_path):
     refuse_costly(rows(), tmp_path)
+
+
+@pytest.mark.slow
+def test_100_000_foreign_tensors(tmp_path):
+    """7 MB, and no longer than a small file may take."""
+    header = {f"layers.{number // 10}.w{number % 10}": ENTRY for number in range(100_000)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    refuse_costly([Small("foreign tensors", "a.safetensors", lambda: safetensors(text))], tmp_path, 7_500_000)

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.swin.geometry import Geometry
+from segzoo.models.made import made
 from segzoo.models.seen import Seen
+from segzoo.models.traced import traced
 
 _KEPT = 64  # how many masks are remembered: images in one piece have nearly a size each, and four maps a size
 _KEEPING = Lock()  # several threads may use one network
@@ -156,7 +158,7 @@ class Stage(nn.Module):
         """The mask of a map of this size. It is remembered, but not where the network is traced."""
         side = self.side
         h, w = (length + -length % side for length in x.shape[1:3])
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        if traced():
             return mask(h, w, side, self.shift, x.device, x.dtype)
         key = (h, w, x.device, x.dtype)
         found = self._masks.get(key)
@@ -194,6 +196,7 @@ class SwinTransformer(nn.Module):
         stages = range(len(depths))
         widths = [width << stage for stage in stages]
         self.stride, self.channels = patch, channels
+        self.coarsest = patch << len(depths) - 1  # pixels from one token of the last stage to the next
         self.outputs = list(stages) if output_norms else [len(depths) - 1]
         self.widths = [widths[stage] for stage in self.outputs]
         self.patch_embed = PatchEmbedding(width, patch, channels, eps)
@@ -244,4 +247,4 @@ class SwinTransformer(nn.Module):
 def swin_transformer(geometry: Geometry, tensors: Collection[str], *, eps: float = 1e-5, resample: str | None = None) -> SwinTransformer:
     """An empty backbone of this geometry. It has no position embeddings that could be resampled."""
     sizes = ("width", "depths", "heads", "window", "patch", "mlp_ratio", "channels", "output_norms")
-    return SwinTransformer(**{name: getattr(geometry, name) for name in sizes}, eps=eps)
+    return made(SwinTransformer, **{name: getattr(geometry, name) for name in sizes}, eps=eps)

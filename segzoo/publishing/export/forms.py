@@ -113,7 +113,9 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     height, width, channels = family.image(geometry)
     least = 2 if geometry.neck else 1  # half a patch has no size
     traced = for_any_size(module(matched.file, matched.entry, **TRACED.get(family.name, {})))
-    write_graph(traced, folder / "model.onnx", int(model.stride), output, channels=channels)  # type: ignore[arg-type]
+    backbone: Any = getattr(traced, "backbone", traced)
+    side = int(getattr(backbone, "coarsest", backbone.stride))  # a map of one token would be traced as one of always one
+    write_graph(traced, folder / "model.onnx", side, output, channels=channels)
     checked = compare_with_torch(folder / "model.onnx", model, int(model.stride), (channels, height, width), least)  # type: ignore[arg-type]
     made = Made("onnx", steps.layout.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_seen(matched))
     return replace(made, remarks=(f"{_ANY_SIZE} {checked}", *made.remarks))
