@@ -4,6 +4,7 @@ Source: mmpretrain 1.2.0 `mmpretrain/models/backbones/convnext.py`. Maps are (b,
 """
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ class ConvNeXt(nn.Module):
         super().__init__()
         stages = range(len(depths))
         self.stride, self.channels = patch, channels
-        self.least = patch << stages[-1]
+        self.coarsest = self.least = patch << stages[-1]  # pixels from one place of the last map to the next: a smaller image has none
         self.outputs = list(stages) if output_norms else [stages[-1]]
         self.widths = [widths[stage] for stage in self.outputs]
         self.downsample_layers = nn.ModuleList([nn.Sequential(nn.Conv2d(channels, widths[0], patch, patch), ChannelNorm(widths[0], eps))])
@@ -92,7 +93,7 @@ class ConvNeXt(nn.Module):
         x, found = image, []
         for index, (before, blocks) in enumerate(zip(self.downsample_layers, self.stages, strict=True)):
             x = seen[f"downsampled{index}"] = before(x)
-            for place, block in enumerate(blocks):  # type: ignore[arg-type]
+            for place, block in enumerate(cast(nn.ModuleList, blocks)):
                 x = seen[f"stage{index}.block{place}"] = block(x)
             if index in self.outputs:
                 seen[f"out{index}"] = getattr(self, f"norm{index}")(x)
