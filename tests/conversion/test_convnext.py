@@ -237,9 +237,7 @@ def test_it_has_no_attention_heads(tmp_path):
 # what a file says of itself
 
 
-@pytest.mark.parametrize(
-    ("norm", "eps"), [("", 1e-6), (", norm_cfg=dict(type='LN2d', eps=1e-7)", 1e-7), (", norm_cfg=dict(type='LN2d')", 1e-5)]
-)
+@pytest.mark.parametrize(("norm", "eps"), [("", 1e-6), (", norm_cfg=dict(type='LN2d', eps=1e-7)", 1e-7), (", norm_cfg=dict(type='LN2d')", 1e-5)])
 def test_a_config_of_mmseg_is_held_against_the_tensors(norm, eps, tmp_path):
     held = torch.load(WHOLE["mmseg"], weights_only=True)["state_dict"]
     config = (
