@@ -27,6 +27,7 @@ LIBRARIES = {
     "transformers": Extra("transformers", "peers"),
     "matplotlib": Extra("matplotlib", "report"),
     "jinja2": Extra("jinja2", "report"),
+    "fontTools": Extra("fonttools", "report"),
     "onnx": Extra("onnx", "export"),
     "onnxscript": Extra("onnxscript", "export"),
     "onnxruntime": Extra("onnxruntime", "export"),

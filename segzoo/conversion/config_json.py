@@ -4,7 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from segzoo.conversion.config_openmmlab import of_openmmlab
-from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, counts, eps, indices, names, number, pair, take_rows, whole
+from segzoo.conversion.config_reader import (
+    ABSENT,
+    Reader,
+    Rows,
+    channels,
+    colours,
+    counts,
+    eps,
+    indices,
+    names,
+    number,
+    numbers,
+    pair,
+    take_rows,
+    whole,
+    word,
+)
 from segzoo.conversion.said import Fact, Said
 
 _TRANSFORMERS: Rows = (
@@ -45,11 +61,17 @@ _TIMM: Rows = (
 _TIMM_VITS = ("vit", "deit", "deit3")
 _TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5}
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
+_NETWORK = {"backbone": "network.backbone.arguments", "neck": "network.neck.arguments", "head": "network.decode_head.arguments"}
 _EXPORT: Rows = (
-    *((f"backbone.{name}", whole, name) for name in ("heads", "width", "depth", "patch")),
-    ("backbone.eps", eps, "eps"),
-    ("head.heads", whole, "head.heads"),
-    ("head.eps", eps, "head.eps"),
+    *((f"backbone.{name}", check, f"{_NETWORK['backbone']}.{name}") for name, check in (("heads", counts), ("width", whole), ("depth", whole))),
+    *((f"backbone.{name}", check, f"{_NETWORK['backbone']}.{name}") for name, check in (("depths", counts), ("window", whole), ("patch", whole))),
+    ("backbone.eps", eps, f"{_NETWORK['backbone']}.eps"),
+    ("backbone.out_indices", indices, f"{_NETWORK['backbone']}.out_indices"),
+    ("backbone.resample", word, f"{_NETWORK['backbone']}.resample"),
+    ("neck.scales", numbers, f"{_NETWORK['neck']}.scales"),
+    ("head.heads", whole, f"{_NETWORK['head']}.heads"),
+    ("head.eps", eps, f"{_NETWORK['head']}.eps"),
+    ("head.bins", indices, f"{_NETWORK['head']}.bins"),
     ("protocol.by", str, "protocol.by"),
     ("protocol.scale", pair, "protocol.scale"),
     ("protocol.crop", pair, "protocol.crop"),
@@ -67,7 +89,7 @@ def of_json(nest: Any, source: str, images: Any = None) -> Said:
         return of_openmmlab(nest, source)
     if reader.at("architecture")[0] is not ABSENT:
         _of_timm(reader)
-    elif reader.at("gelu")[0] is not ABSENT:
+    elif reader.at("network")[0] is not ABSENT:
         _of_export(reader)
     else:
         _of_transformers(reader)

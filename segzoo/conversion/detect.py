@@ -169,7 +169,8 @@ def _tables(names: _Names, outer: str, only: str | None) -> Iterator[tuple[Layou
 def _all_known(names: _Names, layout: Layout, forms: Collection[str]) -> bool:
     """Whether each name has a form of the table, or may be beside the model. Else the file cannot be one of this layout."""
     starts = tuple(_form(start) for beside in layout.beside for start in beside.starts)
-    return all(form in forms or form.startswith(starts) for form in names.by_form)
+    ends = tuple(_form(end) for beside in layout.beside for end in beside.ends)
+    return all(form in forms or form.startswith(starts) or form.endswith(ends) for form in names.by_form)
 
 
 def _outer(names: Collection[str]) -> list[str]:

@@ -28,8 +28,9 @@ def resolve(zoo: Zoo, names: Iterable[str], every: bool, among: Mapping[str, T])
     if not names:
         raise UsageError("nothing named", hint=f"name one or more of {', '.join(among)}; or give --all")
     named = {name: known_name(name, among) for name in names}
-    if unknown := next((name for name, found in named.items() if found is None), None):
-        raise _unknown(zoo, unknown, among)
+    for name, found in named.items():
+        if found is None:
+            raise _unknown(zoo, name, among)
     return {found: among[found] for found in named.values() if found is not None}
 
 

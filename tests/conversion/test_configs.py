@@ -256,7 +256,8 @@ def test_a_config_beside_the_weights(tmp_path):
     found = identify(folder / "model.safetensors").said
     assert (found.get("head.heads"), found.get("protocol.stride"), found.get("classes")[0]) == (2, (48, 48), "sky")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"width": 64, "heads": 1}))
+    config["network"]["backbone"]["arguments"] |= {"width": 64, "heads": 1}
+    (folder / "config.json").write_text(json.dumps(config))
     found = identify(folder / "model.safetensors").said
     assert "head.heads" not in found
     assert "another model's config" in found.notes[0]

@@ -21,7 +21,7 @@ from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.rule import Depths, axes_of
-from segzoo.layouts.vit.family import ESSENTIAL, ROOTS, STEMS, VIT
+from segzoo.layouts.vit.family import ESSENTIAL, NORMS, ROOTS, STEMS, VIT
 from segzoo.spec import Spec
 
 ORACLES = [
@@ -185,9 +185,9 @@ numbers = {"i": 3, "j": 2, "h": 3, "k": 4, "m": 5, "x": 3, "side": 3, "classes":
 def files(draw, name):
     """A layout in one of its spellings, sections that can stand together, sizes and depths."""
     layout = draw(st.sampled_from([LAYOUTS["vit"][name], *LAYOUTS["vit"][name].spellings]))
-    stem, root = (draw(st.sampled_from([one for one in several if layout.sections.keys() >= set(one)])) for several in (STEMS, ROOTS))
+    stem, root, norm = (draw(st.sampled_from([one for one in several if layout.sections.keys() >= set(one)])) for several in (STEMS, ROOTS, NORMS))
     decoder = draw(st.sampled_from([None, "mask decoder", "linear decoder"]))
-    may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head"]))), *stem, *root, decoder, "encoder"}
+    may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head"]))), *stem, *root, *norm, decoder, "encoder"}
     may |= {"distillation classifier"} if "distilled stem" in stem and "classifier" in may else set()
     may |= draw(st.sets(st.sampled_from(sorted(layout.optional)))) if layout.optional else set()
     may -= {section for section, other in layout.excludes.items() if other in may}
