@@ -1,6 +1,6 @@
 """ConvNeXt as a family: which of its sections are alternatives, and which other ConvNeXts no layout has a place for."""
 
-from segzoo.layouts.convnext.geometry import ConvNeXtBackbone, ConvNeXtSizes, Geometry, described, described_model, measured
+from segzoo.layouts.convnext.geometry import ConvNeXtBackbone, ConvNeXtSizes, described, described_model, measured
 from segzoo.layouts.family import Family, Variant
 from segzoo.layouts.layout import Beside
 

@@ -1,9 +1,11 @@
 """The ConvNeXt backbone, number for number as MMSegmentation's models use it.
 
-Source: mmpretrain 1.2.0 `mmpretrain/models/backbones/convnext.py`. Maps are (b, d, h, w). A side that is no multiple of a patch loses what is left over.
+Source: mmpretrain 1.2.0 `mmpretrain/models/backbones/convnext.py`. Maps are (b, d, h, w).
+A side that is no multiple of a patch loses what is left over.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -67,7 +69,7 @@ class ConvNeXt(nn.Module):
         self.outputs = list(stages) if output_norms else [stages[-1]]
         self.widths = [widths[stage] for stage in self.outputs]
         self.downsample_layers = nn.ModuleList([nn.Sequential(nn.Conv2d(channels, widths[0], patch, patch), ChannelNorm(widths[0], eps))])
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             self.downsample_layers.append(nn.Sequential(ChannelNorm(before, eps), nn.Conv2d(before, after, 2, 2)))
         self.stages = nn.ModuleList(nn.ModuleList(Block(width, eps) for _ in range(depth)) for width, depth in zip(widths, depths, strict=True))
         for stage in self.outputs:
