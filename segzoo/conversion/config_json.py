@@ -40,8 +40,15 @@ _OF_TYPE: Mapping[str, Rows] = {
         ("backbone.patch", whole, "patch_size"),
         ("backbone.eps", eps, "layer_norm_eps"),
     ),
+    "convnext": (
+        ("backbone.widths", counts, "hidden_sizes"),
+        ("backbone.depths", counts, "depths"),
+        ("backbone.patch", whole, "patch_size"),
+    ),
 }
 """What transformers' config of a backbone says, by its `model_type`, where it has other names than a ViT's."""
+_EPS_OF_TYPE = {"convnext": 1e-6}
+"""What the norms have whatever a config says; `layer_norm_eps` is that of a classifier's last norm alone."""
 _UPERNET: Rows = (("head.bins", indices, "pool_scales"),)
 _TIMM: Rows = (
     ("backbone.heads", counts, "model_args.num_heads"),
@@ -49,9 +56,10 @@ _TIMM: Rows = (
     ("backbone.depth", whole, "model_args.depth"),
     ("backbone.patch", whole, "model_args.patch_size"),
     ("backbone.image", pair, "model_args.img_size"),
+    ("backbone.eps", eps, "model_args.norm_eps"),
 )
 _TIMM_VITS = ("vit", "deit", "deit3")
-_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5}
+_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5}
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
 _NETWORK = {"backbone": "network.backbone.arguments", "neck": "network.neck.arguments", "head": "network.decode_head.arguments"}
 _EXPORT: Rows = (
@@ -96,6 +104,8 @@ def _of_transformers(reader: Reader) -> None:
     kind = reader.at(f"{inside}model_type")[0]
     rows = _OF_TYPE.get(kind, () if inside else _TRANSFORMERS) if isinstance(kind, str) else _TRANSFORMERS
     take_rows(reader, tuple((name, check, f"{inside}{place}") for name, check, place in rows))
+    if isinstance(kind, str) and kind in _EPS_OF_TYPE:
+        reader.facts["backbone.eps"] = Fact(_EPS_OF_TYPE[kind], f"{reader.source}: {inside}model_type is {kind}")
     if reader.at("model_type")[0] == "upernet":
         take_rows(reader, _UPERNET)
 
@@ -104,8 +114,8 @@ def _of_timm(reader: Reader) -> None:
     take_rows(reader, _TIMM)
     architecture = reader.at("architecture")[0]
     kind, _, size = architecture.partition("_") if isinstance(architecture, str) else ("", "", "")
-    if kind in _TIMM_EPS:
-        reader.facts["backbone.eps"] = Fact(_TIMM_EPS[kind], f"{reader.source}: architecture is timm's {architecture}")
+    if kind in _TIMM_EPS and "backbone.eps" not in reader.facts:
+        reader.facts["backbone.eps"] = Fact(_TIMM_EPS.get(architecture, _TIMM_EPS[kind]), f"{reader.source}: architecture is timm's {architecture}")
     if kind in _TIMM_VITS and "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
         reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
         reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")

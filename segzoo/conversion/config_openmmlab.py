@@ -18,6 +18,7 @@ _MODEL: Rows = (
     ("backbone.width", whole, "model.backbone.embed_dims"),
     ("backbone.depth", whole, "model.backbone.num_layers"),
     ("backbone.depths", counts, "model.backbone.depths"),
+    ("backbone.widths", counts, "model.backbone.arch.channels"),
     ("backbone.window", whole, "model.backbone.window_size"),
     ("backbone.patch", whole, "model.backbone.patch_size"),
     ("backbone.image", pair, "model.backbone.img_size"),
@@ -33,11 +34,14 @@ _MODEL: Rows = (
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "SwinTransformer": {"backbone.eps": 1e-5},
+    "ConvNeXt": {"backbone.eps": 1e-6},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "MultiLevelNeck": {"neck.scales": (0.5, 1.0, 2.0, 4.0)},
     "UPerHead": {"head.bins": (1, 2, 3, 6)},
 }
 """What mmseg 1.2.2 takes where a config says nothing, by the type of the part. torch's LayerNorm has eps 1e-5."""
+_EPS = 1e-5
+"""What a norm has whose `norm_cfg` says nothing: torch's own."""
 _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.decode_head.align_corners", (False,), "resizes scores with aligned corners"),
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
@@ -59,6 +63,8 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     reader = Reader(nest, source)
     kinds = {part: _kind(reader.at(f"model.{part}.type")[0]) for part in ("backbone", "neck", "decode_head")}
     defaults = {} if bases else {name: value for kind in kinds.values() for name, value in _DEFAULTS.get(kind, {}).items()}
+    if "backbone.eps" in defaults and reader.at("model.backbone.norm_cfg")[0] is not ABSENT:
+        defaults["backbone.eps"] = _EPS
     for name, check, place in _MODEL:
         if reader.at(place)[0] is not None:  # None is mmseg's word for its default
             reader.take(name, check, place, default=defaults.get(name, ABSENT))

@@ -141,15 +141,18 @@ class _Reading:
 
 
 def _fitting(names: _Names, only: str | None, positions: int | None) -> tuple[Found | None, list[_Reading]]:
-    """The first reading whose names are these names, and all that there are."""
-    readings = []
+    """The first reading whose names are these names, and all that there are. One whose tensors have as many dimensions goes first."""
+    readings: list[_Reading] = []
+    named = None
     for outer in ("", *_outer(names.all)):
         for layout, prefix in _tables(names, outer, only):
             forms = _forms(layout, prefix)
             readings.append(_Reading(layout, prefix, outer, names.covered(forms)))
             if _all_known(names, layout, forms) and (found := readings[-1].read(names, positions)).names == names.all:
-                return found, readings
-    return None, readings
+                if all(len(names.specs[name].shape) == rule.rank for name, rule in found.rules.items()):
+                    return found, readings
+                named = named or found
+    return named, readings
 
 
 def _tables(names: _Names, outer: str, only: str | None) -> Iterator[tuple[Layout, str]]:

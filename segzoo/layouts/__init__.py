@@ -6,7 +6,7 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import swin, vit
+from segzoo.layouts import convnext, swin, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
@@ -91,6 +91,7 @@ register_head(LINEAR)
 register_head(UPER)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
+register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 
 __all__ = [
     "FAMILIES",

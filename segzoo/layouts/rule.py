@@ -86,6 +86,11 @@ class Rule:
         return self.axes.split(" -> ")[-1]
 
     @property
+    def rank(self) -> int:
+        """How many dimensions the tensor has as this layout stores it."""
+        return len(re.findall(r"\([^)]*\)|\S+", self.native))
+
+    @property
     def template(self) -> str:
         """The key and the names it holds, as one text: every placeholder of the rule is in it."""
         return " ".join((self.key, *self.holds))

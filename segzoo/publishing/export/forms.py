@@ -116,12 +116,15 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     backbone: Any = getattr(traced, "backbone", traced)
     side = int(getattr(backbone, "coarsest", backbone.stride))  # a map of one token would be traced as one of always one
     write_graph(traced, folder / "model.onnx", side, output, channels=channels)
-    checked = compare_with_torch(folder / "model.onnx", model, int(model.stride), (channels, height, width), least)  # type: ignore[arg-type]
+    smallest = int(getattr(backbone, "least", 0))  # of the sides that a backbone takes which does not pad
+    patch, least = (smallest, 2) if smallest else (int(backbone.stride), least)
+    checked = compare_with_torch(folder / "model.onnx", model, patch, (channels, height, width), least)
     made = Made("onnx", steps.layout.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_seen(matched))
-    return replace(made, remarks=(f"{_ANY_SIZE} {checked}", *made.remarks))
+    return replace(made, remarks=(f"{_SOME_SIZE.format(smallest) if smallest else _ANY_SIZE} {checked}", *made.remarks))
 
 
 _ANY_SIZE = "The graph takes images of any size: it pads sides and resizes position embeddings itself."
+_SOME_SIZE = "The graph takes images of any size from {0} x {0} pixels on. What is no whole patch at their right and bottom is not seen."
 
 
 WRITERS: Mapping[str, Callable[[Matched, Dataset | None, Path, ByteProgress], Made]] = {

@@ -43,7 +43,8 @@ def load(folder: str | Path | None = None) -> nn.Module:
     with torch.device("meta"):
         parts = {name: CLASSES[part["class"]](**part["arguments"]) for name, part in network.items()}
         model = Segmenter(parts["backbone"], parts.get("neck"), parts["decode_head"]) if "decode_head" in parts else parts["backbone"]
-    tensors = load_file(folder / "model.safetensors")
+    tensors = load_file(folder / "model.safetensors")  # copied below: sums over memory that is not aligned come in another order
+    tensors = {name: one.clone() for name, one in tensors.items()}
     model.load_state_dict({name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 

@@ -1,0 +1,1 @@
+"""ConvNeXt: the torch network."""
