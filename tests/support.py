@@ -15,9 +15,14 @@ TAME = MINI / "mini.tame.npz"
 CROPS = ["crop10x16", "crop33x64", "crop40x56", "crop64x64"]
 
 
-def slow_after(quick, cases):
-    """The cases as parameters: the first few run always, the others only with `-m slow`."""
-    return [case if index < quick else pytest.param(case, marks=pytest.mark.slow) for index, case in enumerate(cases)]
+def slow_after(quick, cases, mark=pytest.mark.slow):
+    """The cases as parameters: the first few run always, the others only with `-m slow`, or with another mark."""
+    return [case if index < quick else pytest.param(case, marks=mark) for index, case in enumerate(cases)]
+
+
+def thorough_after(quick, cases):
+    """The cases as parameters: the first few run always, the others only with `-m thorough`."""
+    return slow_after(quick, cases, pytest.mark.thorough)
 
 
 def specs_of(tensors) -> dict[str, Spec]:

@@ -192,7 +192,7 @@ def test_a_command_that_is_killed_is_run_again_as_typed(name, place, process):
     assert survive(Lab(place, process, prepare), name, argv, QUICK) == QUICK
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", COMMANDS)
 def test_at_every_moment_and_within_files(name, place, process):
     prepare, argv = COMMANDS[name]
@@ -214,7 +214,7 @@ WRITING = ["convert", "export", "bundle create"]
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 @pytest.mark.parametrize("kind", ENDS)
-@pytest.mark.parametrize("name", [WRITING[0], *(pytest.param(name, marks=pytest.mark.slow) for name in WRITING[1:])])
+@pytest.mark.parametrize("name", [WRITING[0], *(pytest.param(name, marks=pytest.mark.thorough) for name in WRITING[1:])])
 def test_a_signal_leaves_nothing_half_written(name, kind, times, place, process):
     prepare, argv = COMMANDS[name]
     lab = Lab(place, process, prepare)

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from hostile import TEXTS, as_name, forged, printable, unseen
 from PIL import Image
 from server import raw, serve
-from support import MINI, TAME, slow_after
+from support import MINI, TAME, thorough_after
 
 from segzoo.cli import main
 from segzoo.cli.commands.explain import MEANINGS
@@ -110,7 +110,7 @@ def receipt_of(folder, word, record):
     return path
 
 
-ALL = slow_after(1, TEXTS)
+ALL = thorough_after(1, TEXTS)
 
 
 @pytest.mark.parametrize("which", ALL)
@@ -193,7 +193,7 @@ def test_names_of_tensors_and_files(which, tmp_path, monkeypatch):
     assert segzoo("cache", "dir", "--json")["result"]["path"] == str(tmp_path / as_name(word, "home"))
 
 
-@pytest.mark.parametrize("which", slow_after(0, TEXTS))
+@pytest.mark.parametrize("which", thorough_after(0, TEXTS))
 def test_models_and_images(which, tmp_path, monkeypatch):
     word = TEXTS[which]
     monkeypatch.chdir(tmp_path)
@@ -276,7 +276,7 @@ def test_answers_of_servers(which, tmp_path):
         segzoo("--zoo", tmp_path / "zoo.yaml", "doctor")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_terminal_gets_our_own_colours_and_nothing_else(tmp_path):
     zoo, path = manifest_of(tmp_path, TEXTS["markup"], plain=True), safetensors_of(tmp_path, TEXTS["control"])
     for command in (("--zoo", zoo, "list"), ("inspect", path, "--keys"), ("--zoo", zoo, "verify", "mini-linear")):

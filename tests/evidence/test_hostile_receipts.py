@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support import MINI, slow_after
+from support import MINI, thorough_after
 
 import segzoo
 from segzoo.cli import main
@@ -125,7 +125,7 @@ def attempt(file, store, entry, classes) -> bool:
     return all(one.status != "broken" for one in findings)
 
 
-PARTS = [pytest.param(slice(0, None, 211), id="each 211th"), *(pytest.param(slice(part, None, 29), marks=pytest.mark.slow) for part in range(29))]
+PARTS = [pytest.param(slice(0, None, 211), id="each 211th"), *(pytest.param(slice(part, None, 29), marks=pytest.mark.thorough) for part in range(29))]
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -174,7 +174,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("damage", slow_after(2, TEXTS))
+@pytest.mark.parametrize("damage", thorough_after(2, TEXTS))
 def test_a_broken_text_is_named_and_keeps_nothing_from_the_others(here, damage):
     before = here.read_text()
     damaged = TEXTS[damage](before)
@@ -228,7 +228,7 @@ def largest() -> str:
     return json.dumps({mode: one for mode in ("ss", "ms+flip", "ms+flip-1.x", "whole")}, indent=2)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_largest_receipt_of_ade20k_is_within_the_limit():
     from segzoo.evidence.receipt import dumps
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import pytest
 import yaml
-from support import MINI, slow_after
+from support import MINI, thorough_after
 
 from segzoo.errors import UsageError
 from segzoo.manifest.document import load_manifest, packaged
@@ -92,7 +92,7 @@ def refusal(path):
     return ""
 
 
-@pytest.mark.parametrize("where", slow_after(15, PLACES), ids=dotted)
+@pytest.mark.parametrize("where", thorough_after(15, PLACES), ids=dotted)
 def test_a_number_is_accepted_or_refused_in_one_line(where, tmp_path):
     path = tmp_path / "zoo.yaml"
     accepted = []

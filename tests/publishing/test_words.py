@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pages import TAME, Tags, assert_ours, structure
 from PIL import Image, ImageFont
-from support import slow_after
+from support import thorough_after
 
 import segzoo
 from segzoo.conversion.config_reader import names
@@ -77,7 +77,7 @@ def test_plots_read_no_formula_and_lack_no_letter():
             assert xml.dom.minidom.parseString(plots.plain(drawn)).documentElement.tagName == "svg"
 
 
-@pytest.mark.parametrize("which", slow_after(1, TEXTS))
+@pytest.mark.parametrize("which", thorough_after(1, TEXTS))
 def test_legends_draw_any_class(which):
     word = TEXTS[which]
     classes = {word: (1, 2, 3), "other": (4, 5, 6)}
@@ -130,7 +130,7 @@ def test_a_text_in_markdown_is_that_text(word):
     assert structure(f"a\n\n{fenced([word], 'sh')}\n\nb") == structure("a\n\n```sh\nword\n```\n\nb")
 
 
-@pytest.mark.parametrize("which", slow_after(1, TEXTS))
+@pytest.mark.parametrize("which", thorough_after(1, TEXTS))
 def test_an_exported_folder_holds_a_strangers_classes_exactly_and_no_code_of_theirs(which, tmp_path):
     word = printable(TEXTS[which])[:900].strip()  # YAML has no longer keys
     text = (open_zoo("mini").parts[0].path).read_text()
