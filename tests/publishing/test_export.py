@@ -207,7 +207,8 @@ def test_the_loader_has_the_distillation_token_and_the_bilinear_positions_of_the
     image = np.random.default_rng(0).standard_normal((2, 3, 37, 90), np.float32)
     assert np.array_equal(alone(tmp_path / "out", image, "segmenter"), ours("distilled", zoo, image))
     told = config(tmp_path / "out")
-    assert (told["distilled"], told["resample"], told["eps"], told["mean"]) == (True, "bilinear", 1e-5, [123.68, 116.28, 103.53])
+    made_of = told["network"]["backbone"]["arguments"]
+    assert (made_of["distilled"], made_of["resample"], made_of["eps"], told["mean"]) == (True, "bilinear", 1e-5, [123.68, 116.28, 103.53])
     assert told["protocol"] == {"by": "rstrudel", "scale": [256, 64], "crop": 64, "stride": 32}
     assert told["classes"][7] == {"name": "class 7", "colour": [7, 0, 0]}
 
