@@ -266,18 +266,29 @@ def whole_folder(path: Path) -> Iterator[Path]:
             raise _unwritable(path.parent, error) from error
         try:
             yield part
-            if holds_files(path):
-                if other := _differing(part, path):
-                    raise UsageError(f"{path}: exists already, and would not be the same: {other}", hint=_NEW_FOLDER)
+            if _stays(path, part):
                 return
             for file in part.iterdir():
                 give_name(file, file)
             part.chmod(0o777 & ~_umask())
-            if path.is_dir():
-                path.rmdir()
-            part.replace(path)
+            try:
+                if path.is_dir():
+                    path.rmdir()
+                part.replace(path)
+            except OSError:  # another process may have been quicker with the same files
+                if not _stays(path, part):
+                    raise
         except OSError as error:
             raise EnvironmentFault(f"{path}: not written: {error.strerror or error}", hint=write_hint(error)) from error
+
+
+def _stays(path: Path, part: Path) -> bool:
+    """Whether a folder holds files already, those of `part`. Raises UsageError where it holds others."""
+    if not holds_files(path):
+        return False
+    if other := _differing(part, path):
+        raise UsageError(f"{path}: exists already, and would not be the same: {other}", hint=_NEW_FOLDER)
+    return True
 
 
 _NEW_FOLDER = "name a new folder, or remove this one first"

@@ -487,8 +487,9 @@ def test_the_file_beside_a_models_tensors_computes_what_segzoo_computes(name, ti
     assert np.array_equal(alone(tmp_path / "out", image, "model"), ours(name, tiny, image))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", load_manifest(TINY).models)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "upernet-vit-mln" else pytest.mark.thorough) for name in load_manifest(TINY).models]
+)
 def test_a_graph_of_each_kind_of_model(name, tiny, tmp_path):
     segzoo.export(name, tmp_path / "out", form="onnx", zoo=tiny)
     image = np.random.default_rng(0).standard_normal((2, 3, 65, 97), np.float32)
