@@ -4,7 +4,7 @@ What is written has the name `.LABEL.TOKEN.part` until then, and beside it stand
 keeps locked. A process that is killed leaves both, and its lock ends with it, also where another machine held it over NFS, and after a
 restart. So whoever gets the lock may remove the part: `sweep` does, and each process does it once in each folder where it begins to write.
 The lock is on a file beside the part because NFS locks no folders, and because a library may replace the file that it is asked to write.
-Where locks do not work, a part is left alone for a day.
+Where locks do not work, or keep nobody out, a part is left alone for a day.
 """
 
 import contextlib
@@ -140,6 +140,18 @@ def _lock(descriptor: int) -> bool:
         return False
 
 
+def _keeps_out(locked: Path) -> bool:
+    """Whether the lock that this process has on a file keeps others out. Some file systems grant every lock."""
+    probe = os.open(locked, os.O_RDWR | _OWN_FILE)
+    try:
+        _lock(probe)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(probe)
+    return False
+
+
 def remove_parts() -> None:
     """Remove all that this process has not finished. For a process that ends at once, without leaving its blocks."""
     for part in tuple(_PARTS):
@@ -187,7 +199,7 @@ def _abandoned(part: Path, remove: bool = False) -> bool:
     try:
         if fcntl is not None and os.path.lexists(held):
             descriptor = os.open(held, os.O_RDWR | _OWN_FILE)
-        locked = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor)
+        locked = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor) and _keeps_out(held)
         facts = [path.lstat() for path in (part, held) if os.path.lexists(path)]
         free = bool(facts) and all(_own(fact) and (locked or fact.st_mtime < time.time() - _LONG_AGO) for fact in facts)
         if free and remove:

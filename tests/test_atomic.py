@@ -278,13 +278,18 @@ for turn in range(300):
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_where_locks_do_not_work_age_decides(tmp_path, monkeypatch):
+def refuse(descriptor, how):
     """As on Lustre without flock, where the call itself fails."""
+    raise OSError(errno.ENOSYS, "Function not implemented")
 
-    def refuse(descriptor, how):
-        raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr("fcntl.flock", refuse)
+def grant(descriptor, how):
+    """As where each machine has locks of its own: everybody gets the lock."""
+
+
+@pytest.mark.parametrize("flock", [refuse, grant])
+def test_where_locks_do_not_work_age_decides(flock, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", flock)
     with replacing(tmp_path / "target") as part:
         part.write_bytes(b"new")
         assert sweep(tmp_path) == []
