@@ -1,14 +1,16 @@
 """Evaluation by segzoo against the real mmseg 1.2.2: the same checkpoint, the same images, from files to pixel counts.
 
-    python bench/evaluate.py --peer PYTHON [--models T] [--modes ss ms+flip-1.x] [--threads 1 2] [--images 4]
+    python bench/evaluate.py --peer PYTHON [--models T swin-t-upernet] [--modes ss ms+flip-1.x] [--threads 1 2] [--images 4]
                              [--sizes 512x683 | ade20k] [--device cpu] [--precision fp32] [--batches 1 4 16]
 
-PYTHON is that of an environment with torch, mmengine 0.10.7, mmcv-lite 2.1.0, mmsegmentation 1.2.2, ftfy, regex
-and opencv-python-headless; without --peer segzoo alone is measured. Weights are random, of the published
-geometry; images are made, one size or ADE20K's own distribution of sizes. Each side runs in a process of its own:
-images a second after a warm-up, the most memory, and what a cold process takes in all; then how many pixels' counts
-differ, and where the time of each goes, beside the arithmetic floor: the network's operations at the speed that one large
-matrix product reaches on the same device. `--batches` also shows how images a second change with how many go at once.
+Models are those of the zoo that MMSegmentation measured on ADE20K; T, S, B and L are vit-t-mask to vit-l-mask. PYTHON is that
+of an environment with torch, mmengine 0.10.7, mmcv-lite 2.1.0, mmsegmentation 1.2.2, ftfy, regex and
+opencv-python-headless, for ConvNeXt mmpretrain 1.2.0 too, for Mask2Former mmdet 3.3.0; without --peer segzoo alone is measured.
+Weights are random, of the published geometry; images are made, one size or ADE20K's own distribution of sizes. Each side runs
+in a process of its own: images a second after a warm-up, the most memory, and what a cold process takes in all; then how many
+pixels' counts differ, and where the time of each goes, beside the arithmetic floor: the network's matrix products and
+convolutions at the speed that one large matrix product reaches on the same device. `--batches` also shows how images a second
+change with how many go at once.
 """
 
 import argparse
@@ -20,10 +22,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-MODELS = "TSBL"
+if TYPE_CHECKING:
+    from segzoo.manifest.entries import Model
+
+SHORT = {letter: f"vit-{letter.lower()}-mask" for letter in "TSBL"}
 SIZES = Path(__file__).with_name("ade20k_val_sizes.json")
 
 
@@ -50,21 +56,35 @@ def made(folder: Path, images: int, sizes: str) -> None:
         blobs.resize((width, height), Image.Resampling.NEAREST).save(folder / "annotations" / "validation" / f"{stem}.png")
 
 
+def entry_of(model: str) -> "Model":
+    """The zoo's model of this name. Raises KeyError for another."""
+    from segzoo.manifest.document import load_manifest, packaged
+
+    return load_manifest(packaged("zoo.yaml")).models[SHORT.get(model, model)]
+
+
 def checkpoint(folder: Path, model: str) -> None:
     """Random weights of the published geometry, under mmseg's names."""
     import torch
 
-    from segzoo.manifest.document import load_manifest, packaged
-    from segzoo.models.segmentor import Segmenter, backbone, decoder
+    from segzoo.layouts import FAMILIES
+    from segzoo.manifest.entries import geometry_of
+    from segzoo.models.segmentor import empty
 
-    entry = load_manifest(packaged("zoo.yaml")).models[f"vit-{model.lower()}-mask"]
-    geometry = entry.geometry.geometry(entry.decoder)
+    entry = entry_of(model)
+    module = empty(FAMILIES[entry.backbone.named], geometry_of(entry), (), head_eps=entry.head_eps, eps=entry.eps, resample=entry.resample)
     torch.manual_seed(0)
-    module = Segmenter(backbone(geometry), decoder(geometry.decoder, geometry.width))
-    for name, parameter in module.named_parameters():
-        centre = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
-        torch.nn.init.normal_(parameter, centre, 0.05 if parameter.ndim > 1 else 0.02)
-    torch.save({"state_dict": module.state_dict()}, folder / f"{model}.pth")
+    state = {name: tensor for name, tensor in module.to_empty(device="cpu").state_dict().items() if not name.endswith("_index")}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            tensor.zero_()
+        elif name.endswith("running_var"):
+            tensor.fill_(1)
+        elif tensor.ndim > 1:
+            tensor.normal_(0, tensor[0].numel() ** -0.5)
+        else:
+            tensor.normal_(1.0 if name.endswith("weight") else 0.0, 0.02)
+    torch.save({"state_dict": state}, folder / f"{model}.pth")
 
 
 def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
@@ -87,10 +107,11 @@ def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         kept.extend([np.asarray(one[index], np.int64) for index in (0, 2, 3)] for one in results),
         compute(self, results),
     )[1]
-    configs = Path(mmseg.__file__).parent / ".mim" / "configs" / "segmenter"
-    config = Config.fromfile(configs / f"segmenter_vit-{options.model.lower()}_mask_8xb1-160k_ade20k-512x512.py")
-    config.model.backbone.patch_bias = True
-    config.model.pretrained = None
+    configs = Path(mmseg.__file__).parent / ".mim" / "configs"
+    config = Config.fromfile(next(configs.rglob(options.config)))
+    if config.model.backbone.type == "VisionTransformer":
+        config.model.backbone.patch_bias = True
+    config.model.pretrained = config.model.backbone.init_cfg = None
     config.load_from = str(folder / f"{options.model}.pth")
     config.work_dir = str(folder / "work")
     loader = config.test_dataloader
@@ -159,6 +180,8 @@ def watch(kind: type, method: str, parts: dict[str, float], part: str) -> None:
 
 def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
 
     from segzoo.datasets.decode import read_pair
     from segzoo.datasets.pairs import samples
@@ -166,20 +189,18 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     from segzoo.evaluation.counts import counts_of
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.evaluation.precision import arithmetic
-    from segzoo.formats import open_weights
-    from segzoo.layouts.vit import VIT
-    from segzoo.manifest.document import load_manifest, packaged
-    from segzoo.manifest.entries import geometry_of
-    from segzoo.models.segmentor import build
+    from segzoo.zoo.loading import module
+    from segzoo.zoo.opened import open_entry
 
     torch.set_num_threads(options.threads)
-    entry = load_manifest(packaged("zoo.yaml")).models[f"vit-{options.model.lower()}-mask"]
-    model = build(VIT, geometry_of(entry), open_weights(folder / f"{options.model}.pth"), head_eps=entry.head_eps, eps=entry.eps)
+    entry = entry_of(options.model)
+    model = module(open_entry(entry, folder / f"{options.model}.pth"), entry)
     device = torch.device(options.device)
     evaluator = Evaluator(model, entry.protocol, entry.head.classes, device, options.precision)
     if options.batch:
         evaluator.together = options.batch
-        evaluator.tokens = 2 * options.batch * (entry.protocol.crop // evaluator.patch) ** 2  # most images have two windows
+        side = min(entry.protocol.windows[0] or entry.protocol.scale)
+        evaluator.tokens = 2 * options.batch * (side // evaluator.patch) ** 2  # most images have two windows
     chosen = samples("ade20k", folder / "data", "validation", options.images)
     seconds = []
     for _ in range(2 if options.warm else 1):
@@ -195,7 +216,6 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             torch.cuda.synchronize()
 
     parts = dict.fromkeys(("read", "resize and cut", "network", "upsample and arg-max", "count"), 0.0)
-    windows = 0
     with torch.inference_mode(), arithmetic(options.precision):
         for start in range(0, min(len(chosen), 64), evaluator.together):
             group = chosen[start : start + evaluator.together]
@@ -203,7 +223,6 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             pairs = [read_pair(sample, entry.head.classes) for sample in group]
             clock.append(time.perf_counter())
             views = [evaluator.views(image, options.mode) for image, _ in pairs]
-            windows += sum(len(view.windows) for one in views for view in one)
             wait()
             clock.append(time.perf_counter())
             scored = evaluator.scored(views)
@@ -227,28 +246,13 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             left @ right
             wait()
             products.append(time.perf_counter() - started)
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            evaluator.scored([evaluator.views(read_pair(sample, entry.head.classes)[0], options.mode) for sample in chosen[:4]])
     timed = min(len(chosen), 64)
     found["parts"] = {part: took / timed for part, took in parts.items()}
     found["ceiling"] = 2 * side**3 / min(products)
-    found["operations"] = windows / timed * operations(entry)
+    found["operations"] = counter.get_total_flops() / len(chosen[:4])
     return found
-
-
-def operations(entry: object) -> float:
-    """Floating-point operations of one window through backbone and decoder: matrix products only, two for each multiply-add."""
-    backbone, head = entry.backbone, entry.head  # type: ignore[attr-defined]
-    patches = (entry.protocol.crop // backbone.patch) ** 2  # type: ignore[attr-defined]
-
-    def blocks(tokens: int, depth: int, width: int, mlp: int) -> float:
-        return depth * (4 * tokens * width**2 + 2 * tokens * width * mlp + 2 * tokens**2 * width)
-
-    total = patches * 3 * backbone.patch**2 * backbone.width + blocks(patches + 1, backbone.depth, backbone.width, backbone.mlp)
-    total += (
-        blocks(patches + head.classes, head.depth, backbone.width, head.mlp)
-        + 2 * patches * backbone.width**2
-        + patches * backbone.width * head.classes
-    )
-    return 2.0 * total
 
 
 def run(
@@ -256,7 +260,18 @@ def run(
 ) -> dict[str, object]:
     """One side in a process of its own; its wall seconds are added."""
     command = [python, __file__, "--side", side, "--folder", folder, "--model", model, "--mode", mode, "--threads", threads, "--batch", batch]
-    command += ["--images", options.images, "--device", options.device, "--precision", options.precision, "--workers", options.workers]
+    command += [
+        "--images",
+        options.images,
+        "--config",
+        Path(str(entry_of(model).config)).name,
+        "--device",
+        options.device,
+        "--precision",
+        options.precision,
+        "--workers",
+        options.workers,
+    ]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if options.device == "cpu" else {}
     environment = {**os.environ, **hidden, "OMP_NUM_THREADS": str(threads)}
     started = time.perf_counter()
@@ -269,7 +284,7 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", metavar="PYTHON")
-    parser.add_argument("--models", nargs="+", default=["T"], choices=MODELS)
+    parser.add_argument("--models", nargs="+", default=["T"])
     parser.add_argument("--modes", nargs="+", default=["ss", "ms+flip-1.x"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--images", type=int, default=4)
@@ -282,7 +297,7 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print(f"{options.images} images of {options.sizes} on {options.device}, {options.precision}")
     print(
-        f"{'':20}{'threads':>8}{'mmseg/s':>9}{'segzoo/s':>10}{'ratio':>7}{'mmseg MB':>10}{'segzoo':>8}{'ratio':>7}{'cold s':>14}{'pixels differ':>15}"
+        f"{'':30}{'threads':>8}{'mmseg/s':>9}{'segzoo/s':>10}{'ratio':>7}{'mmseg MB':>10}{'segzoo':>8}{'ratio':>7}{'cold s':>14}{'pixels differ':>15}"
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -306,9 +321,9 @@ def report(folder: Path, model: str, mode: str, threads: int, options: argparse.
         differ = f"{int(np.abs(counts[0][:, 1] - counts[1][:, 1]).sum() // 2)} of {whole / 1e6:.2f} M"
         peer_speed, peer_memory = options.images / theirs["seconds"], theirs["memory"]
         row = f"{peer_speed:9.3f}{speed:10.3f}{speed / peer_speed:7.2f}{peer_memory:10.0f}{memory:8.0f}{memory / peer_memory:7.2f}"
-        print(f"{model + ' ' + mode:20}{threads:8}{row}{cold_peer:7.1f}{cold:7.1f}{differ:>15}")
+        print(f"{model + ' ' + mode:30}{threads:8}{row}{cold_peer:7.1f}{cold:7.1f}{differ:>15}")
     else:
-        print(f"{model + ' ' + mode:20}{threads:8}{'':9}{speed:10.3f}{'':17}{memory:8.0f}{'':14}{cold:7.1f}")
+        print(f"{model + ' ' + mode:30}{threads:8}{'':9}{speed:10.3f}{'':17}{memory:8.0f}{'':14}{cold:7.1f}")
     if options.peer:
         print(f"    an image in mmseg:  {shares(theirs['parts'])}")
     floor = ours["operations"] / ours["ceiling"]
@@ -326,7 +341,7 @@ def shares(parts: dict[str, float]) -> str:
 
 def side() -> None:
     parser = argparse.ArgumentParser()
-    for flag in ("--side", "--model", "--mode", "--device", "--precision"):
+    for flag in ("--side", "--model", "--config", "--mode", "--device", "--precision"):
         parser.add_argument(flag)
     for flag in ("--threads", "--images", "--workers", "--batch"):
         parser.add_argument(flag, type=int)
