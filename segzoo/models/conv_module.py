@@ -3,14 +3,19 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segzoo.models.levels import convolved
+
 
 class ConvModule(nn.Module):
-    """Maps (b, in, h, w) to (b, out, h, w). The convolution has no bias; its sides are padded so that the size stays."""
+    """Maps (b, in, h, w) to (b, out, h, w). The convolution has no bias; its sides are padded so that the size stays.
+
+    Several maps are resized to the first one's size and joined; see `convolved`.
+    """
 
     def __init__(self, features: int, width: int, kernel: int):
         super().__init__()
         self.conv = nn.Conv2d(features, width, kernel, padding=kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)), inplace=True)
+    def forward(self, *levels: Tensor) -> Tensor:
+        return F.relu(self.bn(convolved(self.conv, levels)), inplace=True)

@@ -3,20 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.uper import UPerDecoder
 from segzoo.models.conv_module import ConvModule
+from segzoo.models.levels import resized
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
-
-
-def resized(x: Tensor, like: Tensor) -> Tensor:
-    """A map at the size of another, bilinear, as all heads of mmseg's published models do (align_corners False)."""
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class UPerHead(nn.Module):
@@ -39,14 +33,13 @@ class UPerHead(nn.Module):
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> Tensor:
         seen = {} if seen is None else seen
         *finer, deepest = features
-        pyramid = [resized(pooled(deepest), deepest) for pooled in self.psp_modules]
+        pyramid = [pooled(deepest) for pooled in self.psp_modules]
         levels = [lateral(level) for lateral, level in zip(self.lateral_convs, finer, strict=True)]
-        levels.append(self.bottleneck(torch.cat([deepest, *pyramid], 1)))
+        levels.append(self.bottleneck(deepest, *pyramid))
         for index in reversed(range(len(finer))):
             levels[index] = levels[index] + resized(levels[index + 1], levels[index])
         levels[:-1] = [conv(level) for conv, level in zip(self.fpn_convs, levels[:-1], strict=True)]
-        joined = torch.cat([levels[0], *(resized(level, levels[0]) for level in levels[1:])], 1)
-        fused = seen["fpn_bottleneck"] = self.fpn_bottleneck(joined)
+        fused = seen["fpn_bottleneck"] = self.fpn_bottleneck(*levels)
         return self.conv_seg(fused)
 
 
