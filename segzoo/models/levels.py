@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from segzoo.models.traced import traced
 
 _STRIP = 128
-"""Rows or columns of the result that are computed at once. Few rows of a coarse map reach them."""
+"""Rows or columns of the result that are computed at once. Few of a coarse map's reach them."""
+_GROUP = 128
+"""Channels of the result that are computed at once, for the memory's sake."""
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:
@@ -20,12 +22,12 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
 def convolved(conv: nn.Conv2d, levels: Sequence[Tensor]) -> Tensor:
     """The convolution (b, out, h, w) of maps (b, in, ., .) that are resized to the first one's size (h, w) and joined along their channels.
 
-    The convolution has stride 1 and padding for its size to stay. On a processor the coarser maps are not resized first. Convolution and
-    bilinear resizing are linear: each tap of the kernel is applied at the coarse size, and what comes of it is resized and shifted by two
-    matrix products. For an UPerNet's four levels that is 0.4 of the multiplications, and no joined map.
+    The convolution has stride 1 and padding for its size to stay. On a processor, without gradients, the coarser maps are not resized first:
+    convolution and bilinear resizing are linear, so each tap of the kernel is applied at the coarse size, and what comes of it is resized and
+    shifted by two matrix products. For an UPerNet's four levels that is 0.4 of the multiplications, and no joined map.
     """
     finest, *coarser = levels
-    if finest.device.type != "cpu" or traced():
+    if finest.device.type != "cpu" or torch.is_grad_enabled() or traced():
         return conv(torch.cat([finest, *(resized(level, finest) for level in coarser)], 1))
     weights = conv.weight.split([level.shape[1] for level in levels], 1)
     found = F.conv2d(finest, weights[0], conv.bias, padding=conv.padding)
@@ -36,17 +38,16 @@ def convolved(conv: nn.Conv2d, levels: Sequence[Tensor]) -> Tensor:
 
 def _add(found: Tensor, level: Tensor, weight: Tensor) -> None:
     """Add the convolution of a coarser map, by its share (out, in, k, k) of the weight."""
-    width, features, kernel, _ = weight.shape
-    (h, w), (height, wide) = level.shape[-2:], found.shape[-2:]
-    taps = weight.permute(3, 0, 2, 1).reshape(-1, features, 1, 1)
+    (h, w), (height, wide), kernel = level.shape[-2:], found.shape[-2:], weight.shape[-1]
     rows, columns = (_shifted(coarse, fine, kernel, level) for coarse, fine in ((h, height), (w, wide)))
     for image, whole in zip(level, found, strict=True):
-        tapped = F.conv2d(image[None], taps).view(kernel, width * kernel * h, w)
-        across = torch.cat([_summed(tapped, strip) for strip in columns.split(_STRIP, 1)], 1).view(width, kernel, h, wide)
-        for strip, part in zip(rows.split(_STRIP, 1), whole.split(_STRIP, 1), strict=True):
-            first, last = _reached(strip)
-            down = strip[:, :, first:last].transpose(0, 1).flatten(1)
-            part += down @ across[:, :, first:last].flatten(1, 2)
+        for some, part in zip(weight.split(_GROUP), whole.split(_GROUP), strict=True):
+            taps = some.permute(3, 0, 2, 1).reshape(-1, len(image), 1, 1)
+            tapped = F.conv2d(image[None], taps).view(kernel, -1, w)
+            across = torch.cat([_summed(tapped, strip) for strip in columns.split(_STRIP, 1)], 1).view(len(part), kernel, h, wide)
+            for strip, band in zip(rows.split(_STRIP, 1), part.split(_STRIP, 1), strict=True):
+                first, last = _reached(strip)
+                band += strip[:, :, first:last].transpose(0, 1).flatten(1) @ across[:, :, first:last].flatten(1, 2)
 
 
 def _summed(tapped: Tensor, strip: Tensor) -> Tensor:

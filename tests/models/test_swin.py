@@ -15,7 +15,6 @@ from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts import OWN
-from segzoo.models.heads import uper
 from segzoo.models.segmentor import build
 from segzoo.models.swin import network
 
@@ -158,10 +157,12 @@ def unshifted_where_small(model):
 
 def pyramid_aligned(model, patch):
     """The pyramid's maps resized with aligned corners: those that UPerHead resizes to the deepest map."""
-    deepest, plain = [], uper.resized
-    model.decode_head.register_forward_pre_hook(lambda head, given: deepest.append(given[0][-1]))
-    aligned = lambda x, like: INTERPOLATE(x, like.shape[-2:], mode="bilinear", align_corners=True) if like is deepest[-1] else plain(x, like)  # noqa: E731
-    patch(uper, "resized", aligned)
+
+    def aligned(bottleneck, given):
+        deepest, *pyramid = given
+        return deepest, *(INTERPOLATE(x, deepest.shape[-2:], mode="bilinear", align_corners=True) for x in pyramid)
+
+    model.decode_head.bottleneck.register_forward_pre_hook(aligned)
     return model
 
 

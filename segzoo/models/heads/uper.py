@@ -38,7 +38,8 @@ class UPerHead(nn.Module):
         levels.append(self.bottleneck(deepest, *pyramid))
         for index in reversed(range(len(finer))):
             levels[index] = levels[index] + resized(levels[index + 1], levels[index])
-        levels[:-1] = [conv(level) for conv, level in zip(self.fpn_convs, levels[:-1], strict=True)]
+        for index, conv in enumerate(self.fpn_convs):
+            levels[index] = conv(levels[index])
         fused = seen["fpn_bottleneck"] = self.fpn_bottleneck(*levels)
         return self.conv_seg(fused)
 
