@@ -20,7 +20,7 @@ from segzoo.spec import Spec
 _MOST_BLOCKS = 512
 _MOST_PREFIXES = 4
 _MOST_NEAR = 8  # readings that are written out to find the nearest
-_PLACE = re.compile(r"\{\w(?:\+1)?\}")
+_PLACE = re.compile(r"\{\w(?:\+1|:even|:odd)?\}")
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _stacked(layout: Layout, prefix: str, index: str, specs: Mapping[str, Spec])
 @lru_cache(4096)
 def _pattern(key: str) -> re.Pattern[str]:
     """A pattern for a key with any numbers for its indices, in a group for each."""
-    parts, seen = re.split(r"(\{\w(?:\+1)?\})", key), set[str]()
+    parts, seen = re.split(f"({_PLACE.pattern})", key), set[str]()
     for place, part in enumerate(parts):
         if not place % 2:
             parts[place] = re.escape(part)

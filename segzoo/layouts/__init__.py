@@ -6,12 +6,14 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import convnext, swin, vit
+from segzoo.layouts import convnext, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
+from segzoo.layouts.heads.fpn import FPN_HEAD
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
 from segzoo.layouts.heads.uper import UPER
 from segzoo.layouts.layout import Layout
+from segzoo.layouts.necks.fpn import FPN
 from segzoo.layouts.necks.multilevel import MULTILEVEL
 
 FAMILIES: dict[str, Family] = {}
@@ -86,12 +88,15 @@ def head_of(sections: Collection[str]) -> Head | None:
 
 
 register_neck(MULTILEVEL)
+register_neck(FPN)
 register_head(MASK)
 register_head(LINEAR)
 register_head(UPER)
+register_head(FPN_HEAD)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
+register(twins.TWINS, twins.TABLES, twins.OWN)
 
 __all__ = [
     "FAMILIES",

@@ -17,7 +17,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-_INDEX = re.compile(r"\{([a-oq-z])(?:\+1)?\}")  # {p} stands for the prefix
+_INDEX = re.compile(r"\{([a-oq-z])(?:\+1|:even|:odd)?\}")  # {p} stands for the prefix
+_EVERY_SECOND = re.compile(r"\{([a-oq-z]):(even|odd)\}")
 
 
 def indices(template: str) -> set[str]:
@@ -41,7 +42,7 @@ class Depths:
         return {"g": len(self.units), "u": sum(self.units)}.get(index, self.blocks.get(index, 0))
 
     def places(self, template: str) -> list[dict[str, int]]:
-        """Every combination of indices that fills the template's placeholders; one empty dict if it has none."""
+        """Every combination of indices that fills the template's placeholders; one empty dict if it has none. `{w:odd}` takes odd indices only."""
         letters = indices(template)
         places: list[dict[str, int]] = [{}]
         if "u" in letters:
@@ -50,13 +51,15 @@ class Depths:
             places = [{"g": stage} for stage in range(len(self.units))]
         for letter in sorted(letters - {"g", "u"}):
             places = [{**place, letter: block} for place in places for block in range(self.blocks.get(letter, 0))]
-        return places
+        second = {letter: int(which == "odd") for letter, which in _EVERY_SECOND.findall(template)}
+        return [place for place in places if all(place[letter] % 2 == first for letter, first in second.items())]
 
 
 def fill(template: str, places: Mapping[str, int]) -> str:
     """A template with its placeholders filled in. `{g+1}` stands for `g` counted from one."""
     for index, place in places.items():
-        template = template.replace(f"{{{index}}}", str(place)).replace(f"{{{index}+1}}", str(place + 1))
+        for placeholder, number in ((index, place), (f"{index}+1", place + 1), (f"{index}:even", place), (f"{index}:odd", place)):
+            template = template.replace(f"{{{placeholder}}}", str(number))
     return template
 
 
@@ -65,7 +68,8 @@ class Rule:
     """One tensor of a layout.
 
     `key` is the layout's name for it. `{p}` in it stands for the prefix, any other letter in braces for an index: `{i}` for a block
-    of the encoder, `{j}` for a block of the decoder, `{g}` and `{u}` for stage and unit. `{g+1}` is `g` counted from one.
+    of the encoder, `{j}` for a block of the decoder, `{g}` and `{u}` for stage and unit. `{g+1}` is `g` counted from one. `{i:even}` and
+    `{i:odd}` are the blocks of even and odd index only, where blocks of two kinds take turns.
     `holds` names the canonical tensors in it. A name with an index that the key lacks stands for one tensor per block, all stacked in this one.
     `axes` is an einops pattern from this layout to canonical. Read right to left, it is the inverse. A pattern with one side
     means that both sides are the same.

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from torch import nn
 
+from segzoo.models.heads.fpn import fpn_head
 from segzoo.models.heads.linear import linear_head
 from segzoo.models.heads.mask import mask_head
 from segzoo.models.heads.uper import uper_head
 
-HEADS: dict[str, Callable[..., nn.Module]] = {"mask": mask_head, "linear": linear_head, "uper": uper_head}
+HEADS: dict[str, Callable[..., nn.Module]] = {"mask": mask_head, "linear": linear_head, "uper": uper_head, "fpn": fpn_head}
 """By kind: a function that makes an empty head from its geometry, the backbone or neck before it, and the eps of its layer norms."""

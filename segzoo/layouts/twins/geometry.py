@@ -1,0 +1,207 @@
+"""What size a Twins has: as its tensors show it, and as a person writes it in a manifest."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from segzoo.errors import ConversionError
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry
+from segzoo.layouts.twins.stages import REDUCING, STAGES
+
+PCPVT, SVT = "pcpvt", "svt"
+RATIOS = (4, 4, 4, 4)
+REDUCTIONS = (8, 4, 2, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The sizes of a Twins. Tensors show all but its attention heads and the side of an SVT's windows.
+
+    `variant` is `pcpvt`, or `svt` where every second block attends within windows of `window` x `window` tokens.
+    `widths`, `depths`, `heads`, `mlp_ratios` and `reductions` have one number a stage. A reduction is the side of the square of tokens that
+    a key is made of; it is 1 where no block of the stage attends to the whole map.
+    `output_norms` is whether each stage's output has a norm of its own. `patch` is the side of the first stage's patches, in pixels.
+    """
+
+    hidden: ClassVar[tuple[str, ...]] = ("heads", "window")
+    left_over: ClassVar[tuple[str, ...]] = ("classes",)
+
+    variant: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...] | None = None
+    window: int | None = None
+    mlp_ratios: tuple[int, ...] = RATIOS
+    reductions: tuple[int, ...] = REDUCTIONS
+    output_norms: bool = False
+    patch: int = 4
+    channels: int = 3
+    classes: int | None = None
+    neck: NeckGeometry | None = None
+    decoder: HeadGeometry | None = None
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one token of the first stage to the next."""
+        return self.patch
+
+    def __str__(self) -> str:
+        parts = [self.variant.upper(), f"widths {_listed(self.widths)}", f"depths {_listed(self.depths)}"]
+        parts += [f"heads {_listed(self.heads)}"] if self.heads else []
+        parts += [f"window {self.window}"] if self.window else []
+        parts += [f"mlp ratios {_listed(self.mlp_ratios)}", f"reductions {_listed(self.reductions)}", f"patch {self.patch}"]
+        parts += ["norms on its 4 outputs"] if self.output_norms else []
+        if self.channels != 3:
+            parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
+        if self.classes is not None:
+            parts.append(f"{self.classes} classes")
+        parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
+        return ", ".join(parts)
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return "-".join(map(str, numbers))
+
+
+@dataclass(frozen=True)
+class TwinsSizes:
+    """A Twins' geometry, as the tensors of its file must show it. `variant` is `pcpvt`, or `svt`, whose every second block attends within windows.
+
+    `widths`, `depths`, `heads`, `mlp_ratios` and `reductions` have one number a stage. `window` is the side of an SVT's windows, in tokens. A
+    reduction is the side of the square of tokens that a key is made of; it is 1 where no block of the stage attends to the whole map.
+    `output_norms` is whether each stage's output has a norm of its own.
+    """
+
+    variant: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int | None = None
+    mlp_ratios: tuple[int, ...] = RATIOS
+    reductions: tuple[int, ...] = REDUCTIONS
+    output_norms: bool = False
+    patch: int = 4
+    channels: int = 3
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes that do not fit together."""
+        _fit(self)
+
+    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
+        return _geometry(self, head, self.classes)
+
+
+@dataclass(frozen=True)
+class TwinsBackbone:
+    """A model's Twins. `variant` is `pcpvt`, or `svt`, whose every second block attends within windows.
+
+    `widths`, `depths`, `heads`, `mlp_ratios` and `reductions` have one number a stage. `window` is the side of an SVT's windows, in tokens. A
+    reduction is the side of the square of tokens that a key is made of; it is 1 where no block of the stage attends to the whole map.
+    `output_norms` is whether each stage's output has a norm of its own.
+    """
+
+    variant: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    eps: float
+    window: int | None = None
+    mlp_ratios: tuple[int, ...] = RATIOS
+    reductions: tuple[int, ...] = REDUCTIONS
+    output_norms: bool = False
+    patch: int = 4
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes that do not fit together."""
+        _fit(self)
+
+    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
+        return _geometry(self, head, None)
+
+
+_BY_STAGE = ("widths", "depths", "heads", "mlp_ratios", "reductions")
+
+
+def _geometry(sizes: TwinsSizes | TwinsBackbone, head: HeadGeometry | None, classes: int | None) -> Geometry:
+    by_stage = {name: tuple(getattr(sizes, name)) for name in _BY_STAGE}
+    others = {name: getattr(sizes, name) for name in ("variant", "window", "output_norms", "patch", "channels")}
+    return Geometry(**by_stage, **others, classes=classes, decoder=head)
+
+
+def _fit(sizes: TwinsSizes | TwinsBackbone) -> None:
+    if sizes.variant not in (PCPVT, SVT):
+        raise ValueError(f"variant is not {PCPVT} or {SVT}")
+    if any(len(getattr(sizes, name)) != len(STAGES) for name in _BY_STAGE):
+        raise ValueError(f"{', '.join(_BY_STAGE)} are not {len(STAGES)} numbers each")
+    if any(width % number for width, number in zip(sizes.widths, sizes.heads, strict=True)):
+        raise ValueError("heads do not divide the widths of their stages")
+    if (sizes.window is None) is (sizes.variant == SVT):
+        raise ValueError(f"window is for {SVT}, which needs it")
+    if sizes.reductions[-1] != 1:
+        raise ValueError("reductions do not end with 1")
+
+
+def described(geometry: Geometry) -> dict[str, Any]:
+    """The fields of `TwinsSizes` for a measured geometry; None stands for what no tensor shows."""
+    usual = {"mlp_ratios": RATIOS, "reductions": REDUCTIONS, "output_norms": False, "patch": 4, "channels": 3, "classes": None}
+    sizes: dict[str, Any] = {side: getattr(geometry, side) for side in ("variant", "widths", "depths", "heads")}
+    sizes |= {"window": geometry.window} if geometry.variant == SVT else {}
+    return sizes | {side: value for side, otherwise in usual.items() if (value := getattr(geometry, side)) != otherwise}
+
+
+def described_model(geometry: Geometry) -> dict[str, Any]:
+    """The fields of `TwinsBackbone` for a measured geometry; None stands for what no tensor shows."""
+    return {side: value for side, value in described(geometry).items() if side != "classes"} | {"eps": None}
+
+
+def measured(found: Measured, heads: Any) -> Geometry:
+    """The geometry of these axes. `heads` are what the caller knows, one number a stage; no tensor shows them.
+
+    Raises ConversionError that names the tensor in disagreement.
+    """
+    axes, origin = found.axes, found.origin
+    depths = tuple(found.depths[letter] for _, letter in STAGES)
+    if not all(depths):
+        raise ConversionError(f"no block of stage {depths.index(0)} is in it")
+    widths = tuple(axes[f"d{stage}"] for stage, _ in STAGES)
+    ratios = []
+    for stage, width in enumerate(widths):
+        if axes[f"e{stage}"] != width:
+            raise ConversionError(f"{origin[f'e{stage}']}: the attention width must equal the width: {axes[f'e{stage}']} is not {width}")
+        ratio, left = divmod(axes[f"m{stage}"], width)
+        if left:
+            raise ConversionError(f"{origin[f'm{stage}']}: an MLP of {axes[f'm{stage}']} is no multiple of the width {width}")
+        ratios.append(ratio)
+    reductions = [1] * len(STAGES)
+    for stage, _ in REDUCING:
+        rows, columns = (axes.get(f"{side}{stage}", 1) for side in ("ry", "rx"))
+        if rows != columns:
+            raise ConversionError(f"{origin[f'ry{stage}']}: keys must be of squares of tokens: {rows} is not {columns}")
+        reductions[stage] = rows
+    if axes["y"] != axes["x"]:
+        raise ConversionError(f"{origin['y']}: patches must be square: {axes['y']} is not {axes['x']}")
+    return Geometry(
+        SVT if "alternating attention" in found.sections else PCPVT,
+        widths,
+        depths,
+        _heads(heads, widths),
+        None,
+        tuple(ratios),
+        tuple(reductions),
+        "output norms" in found.sections,
+        axes["x"],
+        axes["chan"],
+        axes.get("classes"),
+    )
+
+
+def _heads(heads: Any, widths: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The heads that the caller knows. Raises ConversionError for other than a number a stage that divides its width."""
+    if heads is None:
+        return None
+    if not isinstance(heads, tuple | list) or len(heads) != len(widths):
+        raise ConversionError(f"a Twins has a number of heads for each of its {len(widths)} stages, but {heads} were given")
+    if wrong := [(number, width) for number, width in zip(heads, widths, strict=True) if width % number]:
+        raise ConversionError("{} heads do not divide a width of {}".format(*wrong[0]))
+    return tuple(heads)

@@ -1,0 +1,1 @@
+"""Twins: the torch network."""
