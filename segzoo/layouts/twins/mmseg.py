@@ -40,9 +40,17 @@ MMSEG = Layout(
     },
 )
 OWN = replace(MMSEG, name="segzoo's model")
-# MMPreTrain's names. Its classifiers have the last output's norm alone, which is the authors' final norm.
+# What twins2mmseg.py makes of a classifier has its final norm. MMPreTrain's classifiers have the last output's norm alone, which is that norm.
+_FINAL = affine("{p}norm", "norm", "d3", "d3")
 _NORM = "{p}norm_after_stage%d"
 _MMPRETRAIN = _backbone(blocks("{p}stages.%d.%s"), (("attn.q.%s", "q"), ("attn.kv.%s", "kv")), "attn.proj", _NORM)
 _CLASSIFIER = {"final norm": affine(_NORM % 3, "norm", "d3", "d3"), "classifier": affine("head.fc", "head", "classes d3", "classes")}
 _WITHOUT_NORMS = {name: rules for name, rules in _MMPRETRAIN.items() if name != "output norms"}
-MMSEG = replace(MMSEG, spellings=(replace(MMSEG, sections=_MMPRETRAIN), replace(MMSEG, sections={**_WITHOUT_NORMS, **_CLASSIFIER})))
+MMSEG = replace(
+    MMSEG,
+    spellings=(
+        replace(MMSEG, sections={**MMSEG.sections, "final norm": _FINAL}),
+        replace(MMSEG, sections=_MMPRETRAIN),
+        replace(MMSEG, sections={**_WITHOUT_NORMS, **_CLASSIFIER}),
+    ),
+)
