@@ -100,10 +100,10 @@ def shape_of(side: str, sizes: Mapping[str, int], stacked: int = 1) -> tuple[int
     return tuple(sum(math.prod(known[axis] for axis in term) for term in terms) for terms in dimensions(side))
 
 
-def measure(found: Found, specs: Mapping[str, Spec], heads: int | None = None) -> tuple[Geometry, dict[str, int]]:
+def measure(found: Found, specs: Mapping[str, Spec], heads: int | tuple[int, ...] | None = None) -> tuple[Geometry, dict[str, int]]:
     """The geometry of a file and the size of every axis in it.
 
-    `heads` is the number that the caller knows (from a manifest, or `--heads`); it must agree with what the layout shows.
+    `heads` is the number that the caller knows (from a manifest, or `--heads`), or one a stage; it must agree with what the layout shows.
     Raises ConversionError that names the tensor whose shape disagrees.
     """
     family = found.layout.family

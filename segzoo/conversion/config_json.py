@@ -60,11 +60,17 @@ _TIMM: Rows = (
 )
 _TIMM_VITS = ("vit", "deit", "deit3")
 _TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5}
+_TIMM_TWINS = {
+    **dict.fromkeys(("pcpvt_small", "pcpvt_base", "pcpvt_large"), ((1, 2, 5, 8), None)),
+    **{f"svt_{size}": (tuple(first << stage for stage in range(4)), 7) for size, first in (("small", 2), ("base", 3), ("large", 4))},
+}
+"""Attention heads, and the side of the windows where there are any, of timm's Twins by the rest of their names."""
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
 _NETWORK = {"backbone": "network.backbone.arguments", "neck": "network.neck.arguments", "head": "network.decode_head.arguments"}
 _EXPORT: Rows = (
     *((f"backbone.{name}", check, f"{_NETWORK['backbone']}.{name}") for name, check in (("heads", counts), ("width", whole), ("depth", whole))),
     *((f"backbone.{name}", check, f"{_NETWORK['backbone']}.{name}") for name, check in (("depths", counts), ("window", whole), ("patch", whole))),
+    ("backbone.widths", counts, f"{_NETWORK['backbone']}.widths"),
     ("backbone.eps", eps, f"{_NETWORK['backbone']}.eps"),
     ("backbone.out_indices", indices, f"{_NETWORK['backbone']}.out_indices"),
     ("backbone.resample", word, f"{_NETWORK['backbone']}.resample"),
@@ -119,6 +125,10 @@ def _of_timm(reader: Reader) -> None:
     if kind in _TIMM_VITS and "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
         reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
         reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
+    if kind == "twins" and size in _TIMM_TWINS:
+        for name, value in zip(("heads", "window"), _TIMM_TWINS[size], strict=True):
+            if value is not None:
+                reader.facts[f"backbone.{name}"] = Fact(value, f"{reader.source}: architecture is timm's {architecture}")
     for side, name in (("mean", "protocol.mean"), ("std", "protocol.std")):
         reader.take(name, lambda value: _of_255(channels(value)), f"pretrained_cfg.{side}", side)
 

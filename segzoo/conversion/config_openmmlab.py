@@ -6,7 +6,23 @@ What the program's own default is counts as said, but only where the config is w
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from segzoo.conversion.config_reader import ABSENT, Reader, Rows, channels, colours, counts, eps, indices, names, numbers, pair, truth, whole, word
+from segzoo.conversion.config_reader import (
+    ABSENT,
+    Reader,
+    Rows,
+    alike,
+    channels,
+    colours,
+    counts,
+    eps,
+    indices,
+    names,
+    numbers,
+    pair,
+    truth,
+    whole,
+    word,
+)
 from segzoo.conversion.config_text import UNREAD
 from segzoo.conversion.said import Fact, Said
 from segzoo.formats.pickled import content
@@ -31,10 +47,15 @@ _MODEL: Rows = (
     ("head.eps", eps, "model.decode_head.norm_cfg.eps"),
     ("protocol.threshold", eps, "model.decode_head.threshold"),
 )
+_TWINS: Rows = (("backbone.widths", counts, "model.backbone.embed_dims"), ("backbone.window", alike, "model.backbone.windiow_sizes"))
+_OF_TYPE: Mapping[str, Rows] = {"PCPVT": _TWINS, "SVT": _TWINS}
+"""What stands at these places in a config of a backbone of this type; the word is misspelt in mmseg itself."""
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "SwinTransformer": {"backbone.eps": 1e-5},
     "ConvNeXt": {"backbone.eps": 1e-6},
+    "PCPVT": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-5},
+    "SVT": {"backbone.eps": 1e-5},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "MultiLevelNeck": {"neck.scales": (0.5, 1.0, 2.0, 4.0)},
     "UPerHead": {"head.bins": (1, 2, 3, 6)},
@@ -48,6 +69,9 @@ _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
     ("model.backbone.with_cls_token", (True,), "takes the class token away before the first block"),
     ("model.backbone.qk_scale", (None,), "scales queries by another number"),
+    ("model.neck.start_level", (0,), "leaves the finest maps out"),
+    ("model.neck.upsample_cfg.mode", ("nearest",), "enlarges maps otherwise than by nearest neighbours"),
+    ("model.decode_head.feature_strides", ([4, 8, 16, 32], (4, 8, 16, 32)), "doubles its maps another number of times"),
     ("model.backbone.output_cls_token", (False,), "gives the class token to the head"),
 )
 """What must stand at a place, if anything stands there, and what the model does else, which segzoo does not do."""
@@ -65,7 +89,8 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     defaults = {} if bases else {name: value for kind in kinds.values() for name, value in _DEFAULTS.get(kind, {}).items()}
     if "backbone.eps" in defaults and reader.at("model.backbone.norm_cfg")[0] is not ABSENT:
         defaults["backbone.eps"] = _EPS
-    for name, check, place in _MODEL:
+    own = _OF_TYPE.get(kinds["backbone"], ())
+    for name, check, place in (*own, *(row for row in _MODEL if row[2] not in {place for *_, place in own})):
         if reader.at(place)[0] is not None:  # None is mmseg's word for its default
             reader.take(name, check, place, default=defaults.get(name, ABSENT))
     reader.take("head.outputs", whole, "model.decode_head.out_channels", "model.decode_head.num_classes")
@@ -75,6 +100,8 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
         elif value is not ABSENT and value not in right:
             reader.unlike.append(f"{source}: {place} is {_told(value)}: the model's program {what}")
+    if own and reader.facts.get("backbone.eps", Fact(_EPS, "")).value != _EPS:
+        reader.unlike.append(f"{source}: model.backbone.norm_cfg.eps is not {_EPS:g}: the model's program gives it to some norms only")
     steps = _pipeline(reader)
     _windows(reader)
     _scale(reader, steps, bases)

@@ -77,6 +77,14 @@ def counts(value: Any) -> int | tuple[int, ...]:
     return tuple(map(whole, values))
 
 
+def alike(value: Any) -> int:
+    """A positive whole number that is the same for all stages."""
+    values = content(value)
+    if not isinstance(values, list | tuple) or len(set(map(whole, values))) != 1:
+        raise ValueError("a list of equal numbers")
+    return whole(values[0])
+
+
 def eps(value: Any) -> float:
     if not number(value) or not 0 < value < 1:
         raise ValueError("a number between 0 and 1")

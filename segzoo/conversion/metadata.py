@@ -21,13 +21,14 @@ _LONGEST = 1 << 16  # bytes of the facts in a file's own metadata
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a safetensors file written by segzoo records of itself: attention heads, positions of the grid (or its rows and columns), eps of
-    the backbone's layer norms. None stands for what a file does not say.
+    """What a safetensors file written by segzoo records of itself: attention heads (or those of each stage), positions of the grid (or its rows
+    and columns), eps of the backbone's layer norms, the side of its windows. None stands for what a file does not say.
     """
 
-    heads: int | None = None
+    heads: int | tuple[int, ...] | None = None
     positions: int | tuple[int, int] | None = None
     eps: float | None = None
+    window: int | None = None
 
 
 def recorded(opened: Weights) -> Recorded:
@@ -38,20 +39,29 @@ def recorded(opened: Weights) -> Recorded:
         return Recorded()
     if not isinstance(facts, dict):
         return Recorded()
-    heads, positions, rows, eps = (facts.get(name) for name in ("heads", "positions", "rows", "eps"))
+    heads, positions, rows, eps, window = (facts.get(name) for name in ("heads", "positions", "rows", "eps", "window"))
     known = positions if type(positions) is int and positions > 0 else None
     lying = (rows, known // rows) if known and type(rows) is int and rows > 0 and known % rows == 0 else None
     return Recorded(
-        heads if type(heads) is int and heads > 0 else None,
+        _heads(heads),
         lying or known,
         eps if type(eps) is float and 0 < eps < 1 else None,
+        window if type(window) is int and window > 0 else None,
     )
+
+
+def _heads(said: Any) -> int | tuple[int, ...] | None:
+    """A positive number of heads, or one for each stage; None for anything else."""
+    numbers = said if isinstance(said, list) and said else [said]
+    if not all(type(one) is int and one > 0 for one in numbers):
+        return None
+    return tuple(numbers) if isinstance(said, list) else numbers[0]
 
 
 def said_of(opened: Weights) -> tuple[Said, ...]:
     """What is said of a file, the more trustworthy first: by its own metadata, by its `meta`, by config.json beside it."""
     known = recorded(opened)
-    facts = {f"backbone.{name}": Fact(value, "the file's metadata") for name in ("heads", "eps") if (value := getattr(known, name))}
+    facts = {f"backbone.{name}": Fact(value, "the file's metadata") for name in ("heads", "eps", "window") if (value := getattr(known, name))}
     return (Said(facts), of_meta(opened.meta), *_of_texts(opened.meta), *_beside(Path(opened.path)))
 
 

@@ -12,7 +12,7 @@ from segzoo.layouts.heads.uper import conv_module
 from segzoo.layouts.rule import Depths, Rule, affine
 
 CONVOLUTIONS = (1, 1, 2, 3)
-"""How many convolutions each level has: one for each doubling, and one where nothing is doubled (strides 4, 8, 16, 32, as in every config of mmseg)."""
+"""How many convolutions each level has: one for each doubling, and one where nothing is doubled. Strides are 4, 8, 16, 32 in all configs of mmseg."""
 
 
 @dataclass(frozen=True, slots=True)

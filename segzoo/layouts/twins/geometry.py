@@ -124,7 +124,7 @@ _BY_STAGE = ("widths", "depths", "heads", "mlp_ratios", "reductions")
 
 
 def _geometry(sizes: TwinsSizes | TwinsBackbone, head: HeadGeometry | None, classes: int | None) -> Geometry:
-    by_stage = {name: tuple(getattr(sizes, name)) for name in _BY_STAGE}
+    by_stage: dict[str, Any] = {name: tuple(getattr(sizes, name)) for name in _BY_STAGE}
     others = {name: getattr(sizes, name) for name in ("variant", "window", "output_norms", "patch", "channels")}
     return Geometry(**by_stage, **others, classes=classes, decoder=head)
 

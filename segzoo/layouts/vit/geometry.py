@@ -210,7 +210,7 @@ def described_model(geometry: Geometry) -> dict[str, Any]:
     return sides | {"image": _side((rows * geometry.patch, columns * geometry.patch)), "eps": None} | _unusual(geometry) | several
 
 
-def measured(found: Measured, heads: int | None) -> Geometry:
+def measured(found: Measured, heads: int | tuple[int, ...] | None) -> Geometry:
     """The geometry of these axes. The axes that follow from others (`h`, `k`, `e`) are added to `found.axes`.
 
     `heads` is the number that the caller knows; it must agree with what the layout shows. Raises ConversionError that names the tensor
@@ -220,6 +220,8 @@ def measured(found: Measured, heads: int | None) -> Geometry:
     if not found.depths["i"]:
         raise ConversionError("no block of the encoder is in it")
     width = axes["d"]
+    if isinstance(heads, tuple):
+        raise ConversionError(f"a plain ViT has one number of heads in all blocks, but {heads} were given")
     if heads is not None and "h" in axes and axes["h"] != heads:
         raise ConversionError(f"{origin['h']}: shows {axes['h']} heads, but {heads} were given")
     if heads is not None and "h" not in axes:

@@ -160,12 +160,10 @@ class Twins(nn.Module):
         super().__init__()
         self.stride, self.channels, self.window, self.widths = patch, channels, window, list(widths)
         self.coarsest = patch << len(widths) - 1  # pixels from one token of the last stage to the next
-        needs = [(reduction - 1) * (patch << stage) + 1 for stage, reduction in enumerate(reductions)]
-        self.least = max(needs)  # pixels of which each stage makes a key at least
+        self.least = max((reduction - 1) * (patch << stage) + 1 for stage, reduction in enumerate(reductions))  # pixels: fewer make no key
+        self.pads = True  # sides that are no whole patches
         before = [channels, *widths]
-        self.patch_embeds = nn.ModuleList(
-            PatchEmbedding(before[stage], width, 2 if stage else patch, eps) for stage, width in enumerate(widths)
-        )
+        self.patch_embeds = nn.ModuleList(PatchEmbedding(before[stage], width, 2 if stage else patch, eps) for stage, width in enumerate(widths))
         self.position_encodings = nn.ModuleList(PositionEncoding(width) for width in widths)
         self.layers = nn.ModuleList()
         for width, depth, number, ratio, reduction in zip(widths, depths, heads, mlp_ratios, reductions, strict=True):

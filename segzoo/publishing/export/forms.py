@@ -116,15 +116,17 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     backbone: Any = getattr(traced, "backbone", traced)
     side = int(getattr(backbone, "coarsest", backbone.stride))  # a map of one token would be traced as one of always one
     write_graph(traced, folder / "model.onnx", side, output, channels=channels)
-    smallest = int(getattr(backbone, "least", 0))  # of the sides that a backbone takes which does not pad
+    smallest = int(getattr(backbone, "least", 0))  # of the sides that the backbone takes, if it does not take all
     patch, least = (smallest, 2) if smallest else (int(backbone.stride), least)
     checked = compare_with_torch(folder / "model.onnx", model, patch, (channels, height, width), least)
     made = Made("onnx", steps.layout.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_seen(matched))
-    return replace(made, remarks=(f"{_SOME_SIZE.format(smallest) if smallest else _ANY_SIZE} {checked}", *made.remarks))
+    size = _ANY_SIZE if not smallest else _SOME_SIZE.format(smallest) + ("" if getattr(backbone, "pads", False) else _UNSEEN)
+    return replace(made, remarks=(f"{size} {checked}", *made.remarks))
 
 
 _ANY_SIZE = "The graph takes images of any size: it pads sides and resizes position embeddings itself."
-_SOME_SIZE = "The graph takes images of any size from {0} x {0} pixels on. What is no whole patch at their right and bottom is not seen."
+_SOME_SIZE = "The graph takes images of any size from {0} x {0} pixels on."
+_UNSEEN = " What is no whole patch at their right and bottom is not seen."
 
 
 WRITERS: Mapping[str, Callable[[Matched, Dataset | None, Path, ByteProgress], Made]] = {

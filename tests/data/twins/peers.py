@@ -112,7 +112,7 @@ def of_mmpretrain():
     for seed, (name, model) in enumerate(of.items()):
         shaken(model, 5 + seed)
         head = shaken(nn.Linear(WIDTHS[-1], 5), 7)
-        whole = {f"backbone.{key}": one for key, one in model.state_dict().items()} | {f"head.fc.{key}": one for key, one in head.state_dict().items()}
+        whole = {f"{start}.{key}": one for start, part in (("backbone", model), ("head.fc", head)) for key, one in part.state_dict().items()}
         torch.save({"state_dict": whole}, HERE / f"mmpretrain_{name}.pth")
         keep(f"mmpretrain_{name}", logits=head(model(IMAGE)[-1].mean((2, 3))))
 
