@@ -21,7 +21,7 @@ from segzoo.errors import ConversionError, UsageError, one_of
 from segzoo.formats import Weights, naming, open_weights, writer
 from segzoo.formats.arrays import NUMPY_DTYPES
 from segzoo.layouts import NAMES, all_layouts
-from segzoo.layouts.family import Geometry
+from segzoo.layouts.family import Geometry, told
 from segzoo.layouts.layout import Layout
 
 
@@ -107,6 +107,7 @@ def convert(
         heads_said = read.geometry.heads or read.said.get("backbone.heads")
         steps = plan(computing.specs, to, found=read.found, heads=heads_said, drop=sections, prefix=prefix)
         made, _ = measure(steps.target, steps.specs, steps.geometry.heads)
+        made = told(made, {"window": read.said.get("backbone.window")})  # of an attention within windows that no tensor shows
         made = read.family.lying(made, lies) if (lies := grid or read.grid) else made
     eps = eps or read.said.get("backbone.eps")
     with naming(opened.path):

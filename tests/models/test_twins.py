@@ -208,4 +208,4 @@ def test_one_thing_done_otherwise_moves_the_logits_as_far_as_mmsegs(name, what, 
         right = [model(image) for image in images]
         change(model, monkeypatch)
         found = [float((model(image) - one).abs().max()) for image, one in zip(images, right, strict=True)]
-    assert found == pytest.approx(moved, rel=0.01, abs=5e-6)
+    assert found == pytest.approx(moved, rel=0.02, abs=5e-6)
