@@ -1,9 +1,10 @@
 """`dpt`: the head of DPT (Ranftl et al., ICCV 2021) with projected readout, DPTHead, under `decode_head.` in mmseg 1.2.2.
 
 The axes of its table: `d` width of the backbone, `pair` patch and class token side by side, `part{k}` channels of level k, `fuse` channels
-of the fusion, `c` classes. Level 0 is the finest, fusion 0 that of the coarsest. transformers' DPTForSemanticSegmentation is another
-network: its readout norms and classifies otherwise (an auxiliary branch, a dropout head with BatchNorm), and its fusion keeps the class of no
-checkpoint of MMSegmentation.
+of the fusion, `c` classes. Level 0 is the finest, fusion 0 that of the coarsest.
+
+transformers' DPTForSemanticSegmentation has a place for each of these tensors and is another network: it doubles the scores once more with
+aligned corners, resizes positions bilinearly, takes square grids only, and its first fusion has a unit more, which it does not use.
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ class SetrMlaDecoder:
 
 @dataclass(frozen=True)
 class SetrMlaHead:
-    """A SETRMLAHead in a manifest. `levels` counts its maps, `channels` are those of each branch, `scale` is the factor by which they are enlarged."""
+    """A SETRMLAHead in a manifest. `levels` counts its maps, `channels` are each branch's, `scale` is the factor by which they are enlarged."""
 
     classes: int
     channels: int = 128

@@ -64,6 +64,7 @@ class Geometry:
             parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
         parts += [f"no {bias}" for bias in self.absent]
         parts += ["no final norm"] if not self.final_norm else []
+        parts += ["no class token in its blocks"] if self.class_token is False else []
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
         parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
@@ -205,8 +206,9 @@ def _unusual(geometry: Geometry) -> dict[str, Any]:
 
 
 def described_model(geometry: Geometry) -> dict[str, Any]:
-    """The fields of `ModelBackbone` for a measured geometry. eps is None, and so are the indices of several outputs, and whether the
-    class token goes through the blocks, where that is not usual: no tensor shows them."""
+    """The fields of `ModelBackbone` for a measured geometry. eps is None, and so are the indices of several outputs, and
+    whether the class token goes through the blocks where there is a neck for which it does not always: no tensor shows them.
+    """
     sizes = described(geometry)
     sides = {side: sizes[side] for side in ("width", "depth", "heads", "mlp", "patch")}
     assert geometry.grid is not None  # `described` refuses it

@@ -39,5 +39,5 @@ def setr_mla_head(geometry: SetrMlaDecoder, backbone: Any, eps: float | None) ->
     if geometry.scale is None:
         raise ConversionError("the factor by which SETR-MLA's head enlarges its maps is not known; it decides the result and shows in no tensor")
     if len(widths) != geometry.levels:
-        raise ConversionError(f"SETR-MLA's head takes {geometry.levels} maps, and {len(widths)} come out of what is before it: out_indices names them")
+        raise ConversionError(f"SETR-MLA's head takes {geometry.levels} maps, and {len(widths)} come to it: out_indices names them")
     return made(SETRMLAHead, features=widths, channels=geometry.channels, scale=geometry.scale, classes=geometry.classes)

@@ -163,11 +163,6 @@ class VisionTransformer(nn.Module):
             seen |= said
         return [kept[layer] for layer in layers]
 
-    @property
-    def carried(self) -> int:
-        """How many tokens go through the blocks before those of the patches."""
-        return self.extra if self.class_token else 0
-
     def _grid(self, tokens: Tensor, image: Tensor) -> Tensor:
         """Tokens (b, n, d) of an image as a grid (b, d, H/p, W/p), rounded up."""
         p = self.patch_embed.patch
