@@ -129,6 +129,9 @@ def _of_timm(reader: Reader) -> None:
 
 def _of_export(reader: Reader) -> None:
     take_rows(reader, _EXPORT)
+    for side in ("scale", "crop", "stride"):  # none: images keep their size, or are seen in one piece
+        if reader.at(f"protocol.{side}")[0] is None:
+            reader.facts[f"protocol.{side}"] = Fact(None, f"{reader.source}: protocol.{side}")
     listed = reader.at("classes")[0]
     if isinstance(listed, list) and all(isinstance(one, dict) for one in listed):
         reader.put("classes", names, [one.get("name") for one in listed], f"{reader.source}: classes")

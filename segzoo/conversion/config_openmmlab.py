@@ -35,13 +35,13 @@ _MODEL: Rows = (
     ("protocol.threshold", eps, "model.decode_head.threshold"),
 )
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5, "backbone.class_token": True},
+    "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "SwinTransformer": {"backbone.eps": 1e-5},
     "ConvNeXt": {"backbone.eps": 1e-6},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "SETRUPHead": {"head.eps": 1e-6, "head.scale": 4},
     "SETRMLAHead": {"head.scale": 4},
-    "MLANeck": {"neck.eps": 1e-6},
+    "MLANeck": {"neck.eps": 1e-6, "backbone.class_token": True},
     "MultiLevelNeck": {"neck.scales": (0.5, 1.0, 2.0, 4.0)},
     "UPerHead": {"head.bins": (1, 2, 3, 6)},
 }

@@ -181,10 +181,13 @@ def _unusual(file: Checkpoint, facts: _Facts, like: Model | None, known: Mapping
     measured = {one.name for one in fields(file.geometry)} - set(file.geometry.hidden)
     found: dict[str, Any] = {}
     for one in fields(file.family.backbone):
-        theirs = getattr(like.backbone, one.name, one.default) if like else one.default
-        if one.default is not MISSING and one.name not in {*measured, *known} and (f"backbone.{one.name}" in file.said or theirs != one.default):
-            value = facts.take(one.name, None if theirs == one.default else theirs)
-            found |= {one.name: value} if value != one.default else {}
+        if one.default is MISSING or one.name in {*measured, *known}:
+            continue
+        usual = one.default
+        theirs = getattr(like.backbone, one.name, usual) if like else usual
+        if theirs != usual or file.said.get(f"backbone.{one.name}") not in (None, usual):
+            value = facts.take(one.name, None if theirs == usual else theirs)
+            found |= {} if value == usual else {one.name: value}
     return found
 
 
