@@ -119,7 +119,7 @@ def test_openmmlab_files_have_four_addresses_in_order(artifact):
 PUBLISHED = json.loads((GOLDEN / "published_shapes.json").read_text())
 
 
-@pytest.mark.parametrize("name", REPORTED)
+@pytest.mark.parametrize("name", [name for name in REPORTED if name in PUBLISHED])  # test_transformers has the other
 def test_a_models_geometry_is_that_of_mmsegs_own_state_dict(name):
     model = SHIPPED.models[name]
     shapes = {**PUBLISHED[name], "backbone.patch_embed.projection.bias": [model.backbone.width]}  # which 1.2.2 leaves out by default

@@ -1,6 +1,6 @@
 """`setr`: SETR's naive and progressive (PUP) heads (Zheng et al., CVPR 2021), both SETRUPHead, under `decode_head.` in mmseg 1.2.2.
 
-The axes of its table: `d` width of the backbone, `up` its own channels, `upin{t}` channels into convolution t, `c` classes.
+The axes of its table: `d` width of the backbone, `up` its own channels, `upin{l}` channels into convolution l, `c` classes.
 """
 
 from dataclasses import dataclass
@@ -54,13 +54,13 @@ class SetrHead:
 
 def measured(axes: Axes, depths: Depths) -> SetrDecoder:
     """Raises ConversionError for other convolutions than mmseg's."""
-    for place in range(depths["t"]):
+    for place in range(depths["l"]):
         expected = axes["up"] if place else axes["d"]
         if axes[f"upin{place}"] != expected:
             raise ConversionError(f"SETR's head: expected {expected} channels into convolution {place}, found {axes[f'upin{place}']}")
     if axes["upx"] != axes["upy"] or axes["upx"] not in (1, 3):
         raise ConversionError(f"SETR's head: expected convolutions of side 1 or 3, found {axes['upy']}x{axes['upx']}")
-    return SetrDecoder("setr", axes["c"], axes["up"], depths["t"], axes["upx"])
+    return SetrDecoder("setr", axes["c"], axes["up"], depths["l"], axes["upx"])
 
 
 def described(decoder: SetrDecoder) -> dict[str, Any]:
@@ -76,7 +76,7 @@ SETR = Head(
         "mmseg": (
             *affine("decode_head.conv_seg", "decoder.conv", "c up 1 1 -> c up", "c"),
             *affine("decode_head.norm", "decoder.norm", "d"),
-            *conv_module("decode_head.up_convs.{t}.0", "decoder.convs.{t}", "up upin{t} upy upx", "up"),
+            *conv_module("decode_head.up_convs.{l}.0", "decoder.convs.{l}", "up upin{l} upy upx", "up"),
         )
     },
     measure=measured,

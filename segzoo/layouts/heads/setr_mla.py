@@ -1,6 +1,6 @@
 """`setr-mla`: SETR's head for multi-level feature aggregation (Zheng et al., CVPR 2021), SETRMLAHead, under `decode_head.` in mmseg 1.2.2.
 
-The axes of its table: `branchin{t}` channels into branch t, `branch` a branch's own, `joined` those of all branches, `c` classes.
+The axes of its table: `branchin{l}` channels into branch l, `branch` a branch's own, `joined` those of all branches, `c` classes.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class SetrMlaHead:
 
 def measured(axes: Axes, depths: Depths) -> SetrMlaDecoder:
     """Raises ConversionError for other convolutions than mmseg's."""
-    channels, levels = axes["branch"], depths["t"]
+    channels, levels = axes["branch"], depths["l"]
     for axis, must, of in (
         ("joined", levels * channels, f"channels, of {levels} branches"),
         ("inner", channels, "channels, its own"),
@@ -65,8 +65,8 @@ SETR_MLA = Head(
     rules={
         "mmseg": (
             *affine("decode_head.conv_seg", "decoder.conv", "c joined 1 1 -> c joined", "c"),
-            *conv_module("decode_head.up_convs.{t}.0", "decoder.branches.{t}.0", "branch branchin{t} firsty firstx", "branch"),
-            *conv_module("decode_head.up_convs.{t}.1", "decoder.branches.{t}.1", "branch inner secondy secondx", "branch"),
+            *conv_module("decode_head.up_convs.{l}.0", "decoder.branches.{l}.0", "branch branchin{l} firsty firstx", "branch"),
+            *conv_module("decode_head.up_convs.{l}.1", "decoder.branches.{l}.1", "branch inner secondy secondx", "branch"),
         )
     },
     measure=measured,
