@@ -1,8 +1,8 @@
-"""`segzoo convert` against the real vitjax2mmseg.py (mmseg 1.2.2), in the same run, on files of true geometry.
+"""`segzoo convert` against the converters of mmseg 1.2.2 (vitjax2mmseg.py, swin2mmseg.py), in the same run, on files of true geometry.
 
-    python bench/convert.py [--runs 3] [Ti] [B] [L]
+    python bench/convert.py [--runs 3] [Ti] [B] [L] [swin-t] [swin-l]
 
-Takes the peer's script out of the mmsegmentation wheel and removes its one use of mmengine (making a
+Takes the peers' scripts out of the mmsegmentation wheel and has torch do what mmengine does in them (loading a file and making a
 folder). Both outputs are compared tensor by tensor. Reports CPU seconds (user + system) and peak
 resident memory of each whole process, the least of the runs, and the ratios. Needs `segzoo[eval]`,
 pip, and 4 GB of disk for L.
@@ -24,37 +24,65 @@ from typing import TypeVar
 import numpy as np
 
 from segzoo.conversion.axes import shape_of
-from segzoo.layouts import LAYOUTS
+from segzoo.layouts import FAMILIES, LAYOUTS
 from segzoo.layouts.rule import Depths
+from segzoo.layouts.swin.geometry import SwinSizes
 
 T = TypeVar("T")
 
 PEER = "mmsegmentation==1.2.2"
-GEOMETRY = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
+AUGREG = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
+OFFICIAL = {
+    "swin-t": ("swin", SwinSizes(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)),
+    "swin-l": ("swin", SwinSizes(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)),
+}
+RENAMED = {"norm3": "norm"}
+"""swin2mmseg.py leaves the name of the last norm, which no model of mmseg reads."""
 
 
-def peer(folder: Path) -> Path:
-    """The real script, without mmengine."""
+def peers(folder: Path) -> Path:
+    """The folder of the real scripts, without mmengine."""
     subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PEER], check=True)
     with zipfile.ZipFile(next(folder.glob("mmsegmentation-*.whl"))) as wheel:
-        source = wheel.read("mmseg/.mim/tools/model_converters/vitjax2mmseg.py").decode()
-    assert source.count("mmengine") == 2
-    source = source.replace("import mmengine\n", "import os\n").replace(
-        "mmengine.mkdir_or_exist(osp.dirname(args.dst))", "os.makedirs(osp.dirname(args.dst), exist_ok=True)"
-    )
-    script = folder / "vitjax2mmseg.py"
-    script.write_text(source)
-    return script
+        for name in ("vitjax2mmseg", "swin2mmseg"):
+            source = wheel.read(f"mmseg/.mim/tools/model_converters/{name}.py").decode()
+            for theirs, plain in (
+                ("from mmengine.runner import CheckpointLoader\n", ""),
+                ("import mmengine\n", "import os\n"),
+                ("CheckpointLoader.load_checkpoint(args.src, map_location='cpu')", "torch.load(args.src, map_location='cpu')"),
+                ("mmengine.mkdir_or_exist(osp.dirname(args.dst))", "os.makedirs(osp.dirname(args.dst), exist_ok=True)"),
+            ):
+                source = source.replace(theirs, plain)
+            assert "mmengine" not in source
+            (folder / f"{name}.py").write_text(source)
+    return folder
 
 
-def synthetic(folder: Path, name: str) -> Path:
+def augreg(folder: Path, name: str) -> Path:
     """An AugReg-named file of the published geometry at 384 px, with random numbers. The peer reads the depth from the name."""
-    width, depth, heads = GEOMETRY[name]
+    width, depth, heads = AUGREG[name]
     sizes = {"d": width, "h": heads, "k": width // heads, "m": 4 * width, "n": 576, "y": 16, "x": 16, "chan": 3, "r": width, "classes": 1000}
     random = np.random.default_rng(0)
-    rules = LAYOUTS["vit"]["augreg"].expand("", Depths({"i": depth}), ("stem", "encoder", "classifier"))
+    rules = LAYOUTS["vit"]["augreg"].expand("", Depths({"i": depth}), ("stem", "encoder", "final norm", "classifier"))
     path = folder / f"{name}_16-i21k-synthetic-res_384.npz"
     np.savez(path, **{key: random.standard_normal(shape_of(rule.native, sizes), dtype=np.float32) for key, rule in rules.items()})
+    return path
+
+
+def official(folder: Path, name: str) -> Path:
+    """A backbone of the published geometry under the names of its authors, with random numbers, as `{'model': ...}`."""
+    import torch
+
+    from segzoo.models.segmentor import empty
+
+    family, sizes = OFFICIAL[name]
+    own, path = folder / "own.pth", folder / f"{name}.pth"
+    module = empty(FAMILIES[family], sizes.geometry(), (), eps=FAMILIES[family].eps).to_empty(device="cpu")
+    torch.manual_seed(0)
+    torch.save({key: tensor.normal_() for key, tensor in module.state_dict().items() if tensor.is_floating_point()}, own)
+    subprocess.run([sys.executable, "-m", "segzoo", "convert", own, path, "--to", "official"], check=True, stdout=subprocess.DEVNULL)
+    torch.save({"model": torch.load(path, weights_only=True)}, path)
+    own.unlink()
     return path
 
 
@@ -71,6 +99,7 @@ def same(left: Path, right: Path) -> bool:
     import torch
 
     mine, theirs = (torch.load(path, weights_only=True, mmap=True) for path in (left, right))
+    mine = {".".join([RENAMED.get(part, part) for part in key.split(".", 1)]): tensor for key, tensor in mine.items()}
     return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in theirs)
 
 
@@ -82,25 +111,26 @@ def elsewhere(act: Callable[..., T], *arguments: object) -> T:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=["Ti", "L"], choices=GEOMETRY)
+    parser.add_argument("names", nargs="*", default=["Ti", "L", "swin-t", "swin-l"], choices=[*AUGREG, *OFFICIAL])
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     print(f"least of {options.runs} runs; in brackets the median ratio of CPU time")
-    print(f"{'':4}{'peer CPU s':>12}{'segzoo':>9}{'ratio':>7}{'peer MB':>10}{'segzoo':>9}{'ratio':>7}")
+    print(f"{'':7}{'peer CPU s':>12}{'segzoo':>9}{'ratio':>7}{'peer MB':>10}{'segzoo':>9}{'ratio':>7}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        script = peer(folder)
+        scripts = peers(folder)
         for case in options.names:
-            source, theirs, ours = elsewhere(synthetic, folder, case), folder / "peer" / "a.pth", folder / "segzoo.pth"
+            make, script = (augreg, "vitjax2mmseg") if case in AUGREG else (official, f"{OFFICIAL[case][0]}2mmseg")
+            source, theirs, ours = elsewhere(make, folder, case), folder / "peer" / "a.pth", folder / "segzoo.pth"
             runs = []
             for _ in range(options.runs):
-                peer_run = measured([sys.executable, script, source, theirs])
+                peer_run = measured([sys.executable, scripts / f"{script}.py", source, theirs])
                 runs.append((peer_run, measured([sys.executable, "-m", "segzoo", "convert", source, ours, "--force"])))
             assert elsewhere(same, ours, theirs), "the two outputs differ"
             (peer_cpu, our_cpu), (peer_mb, our_mb) = ([min(run[side][figure] for run in runs) for side in (0, 1)] for figure in (0, 1))
             middle = statistics.median(ours[0] / theirs[0] for theirs, ours in runs)
             print(
-                f"{case:4}{peer_cpu:12.2f}{our_cpu:9.2f}{our_cpu / peer_cpu:7.2f}{peer_mb:10.0f}{our_mb:9.0f}{our_mb / peer_mb:7.2f}  ({middle:.2f})"
+                f"{case:7}{peer_cpu:12.2f}{our_cpu:9.2f}{our_cpu / peer_cpu:7.2f}{peer_mb:10.0f}{our_mb:9.0f}{our_mb / peer_mb:7.2f}  ({middle:.2f})"
             )
             source.unlink()
 

@@ -124,8 +124,8 @@ def true_size(folder: Path) -> Path:
     sizes = {"d": 768, "h": 12, "k": 64, "e": 768, "m": 3072, "y": 16, "x": 16, "chan": 3, "r": 768, "classes": 1000}
     sizes |= {"f": 768, "g": 768, "o": 3072, "c": 150}
     for name, layout, positions, sections in (
-        ("vit.npz", "augreg", 576, ("stem", "encoder", "classifier")),
-        ("mask.pth", "mmseg", 1024, ("stem", "encoder", "mask decoder")),
+        ("vit.npz", "augreg", 576, ("stem", "encoder", "final norm", "classifier")),
+        ("mask.pth", "mmseg", 1024, ("stem", "encoder", "final norm", "mask decoder")),
     ):
         table = LAYOUTS["vit"][layout]
         prefix = table.decoder_prefix or "" if "mask decoder" in sections else ""

@@ -24,4 +24,5 @@ class Spec:
 @cache
 def _width(dtype: str) -> int:
     """Bytes of one number."""
-    return 2 if dtype == "bfloat16" else int(re.sub(r"\D", "", dtype) or 8) // 8
+    bits = re.search(r"\d+", dtype)
+    return int(bits[0] if bits else 8) // 8

@@ -7,6 +7,7 @@ Whatever a stranger wrote, it may not look like something that segzoo says. One 
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks to Unicode, and nothing to the eye
@@ -63,3 +64,8 @@ def _in_json(sign: str) -> str:
         return sign
     halves = sign.encode("utf-16-be", "surrogatepass").hex()  # two of them beyond the first 65,536 characters
     return "".join(f"\\u{halves[at : at + 4]}" for at in range(0, len(halves), 4))
+
+
+def listed(names: Sequence[str]) -> str:
+    """At least one name, as a sentence lists them: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -10,7 +10,10 @@ from segzoo.conversion.metadata import Recorded, recorded, said_by, said_of
 from segzoo.conversion.said import Said
 from segzoo.errors import ConversionError, UsageError
 from segzoo.formats import Weights, open_weights
+from segzoo.formats.arrays import NUMPY_DTYPES
 from segzoo.layouts.family import Family, Geometry
+
+_REAL = {*NUMPY_DTYPES, "float64"}
 
 Positions = int | tuple[int, int]
 
@@ -94,7 +97,7 @@ def detected(weights: Weights, layout: str | None = None, positions: Positions |
 def measured(weights: Weights, found: Found, heads: int | None = None, positions: Positions | None = None, config: Path | None = None) -> Checkpoint:
     """The second half of `identified`: the sizes of a file whose layout is known."""
     known = recorded(weights)
-    _refuse_quantised(weights, found)
+    _refuse_strange(weights, found)
     geometry, sizes = measure(found, weights.specs, heads or known.heads)
     said = _said(weights, geometry, config)
     grid = next((one for one in (positions, known.positions) if isinstance(one, tuple)), None)
@@ -117,14 +120,14 @@ def _said(weights: Weights, geometry: Geometry, config: Path | None) -> Said:
     return said
 
 
-def _refuse_quantised(weights: Weights, found: Found) -> None:
-    """Raises ConversionError for weights in integers: they stand for numbers that only their scales tell."""
-    dtypes = {key: weights.specs[key].dtype for key, rule in found.rules.items() if rule.native}
-    if wrong := next((key for key, dtype in dtypes.items() if "float" not in dtype), None):
-        raise ConversionError(
-            f"{wrong}: its dtype is {dtypes[wrong]}, expected floats",
-            hint="integers are no weights without their scales: save the model before it is quantised",
-        )
+def _refuse_strange(weights: Weights, found: Found) -> None:
+    """Raises ConversionError for weights that are no real numbers: integers stand for numbers that only their scales tell."""
+    for key in (key for key, rule in found.rules.items() if rule.native):
+        if key in weights.strange:
+            raise ConversionError(f"{key}: {weights.strange[key]}, expected plain numbers", hint="save the model with dense tensors of floats")
+        if (dtype := weights.specs[key].dtype) not in _REAL:
+            hint = "numbers of a byte or less are no weights without their scales: save the model before it is quantised"
+            raise ConversionError(f"{key}: its dtype is {dtype}, expected floats", hint)
 
 
 def _of_these(said: Said, geometry: Geometry) -> Said:

@@ -14,6 +14,9 @@ from segzoo.formats import open_weights
 from segzoo.layouts.family import Geometry, told
 from segzoo.spec import Spec
 
+_MOST = 6
+"""Strange tensors that are named one by one."""
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -46,7 +49,8 @@ def inspect(path: str | Path, at: str | None = None, config: Path | None = None)
     several. Raises what `open_weights` raises.
     """
     opened = open_weights(path, at)
-    notes = list(opened.notes)
+    notes = [*opened.notes, *(f"{name}: {what}, of which segzoo cannot tell the numbers" for name, what in [*opened.strange.items()][:_MOST])]
+    notes += [f"and {len(opened.strange) - _MOST} more such tensors"] if len(opened.strange) > _MOST else []
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "said": Said(), "trouble": None}
     try:
         found = detected(opened)

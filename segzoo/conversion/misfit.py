@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from segzoo.errors import ConversionError
 from segzoo.layouts import FAMILIES, NAMES
 from segzoo.layouts.rule import indices
-from segzoo.text import quoted
+from segzoo.text import listed, quoted
 
 if TYPE_CHECKING:
     from segzoo.conversion.detect import Found
@@ -41,7 +41,7 @@ def misfit(names: Collection[str], nearest: "Found", only: str | None, fits: Cal
 def _strange(names: Collection[str], only: str | None) -> ConversionError:
     if only:
         return ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
-    known, titles = ", ".join(NAMES), " and ".join(family.title for family in FAMILIES.values())
+    known, titles = ", ".join(NAMES), listed([family.title for family in FAMILIES.values()])
     number = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
     return ConversionError(
         f"{number} in no layout that segzoo knows ({known}); such as {', '.join(nsmallest(3, names))}",

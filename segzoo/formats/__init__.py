@@ -17,6 +17,7 @@ from segzoo.formats import npz, pth, safetensors
 from segzoo.formats.several import chosen
 from segzoo.formats.source import Source, source
 from segzoo.formats.weights import ANEW, Weights, naming, parsing, refuse_long_names
+from segzoo.formats.wrappers import unwrapped
 from segzoo.regular import no_file
 from segzoo.spec import Spec
 
@@ -99,7 +100,7 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
                     opened = known.open(file, at)
                     refuse_long_names(path, opened.specs)
                     file.check()
-                    return chosen(opened, at)
+                    return unwrapped(chosen(opened, at))
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: no permission to read it") from error
     raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))

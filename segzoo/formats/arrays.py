@@ -12,6 +12,11 @@ NUMPY_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16)
 """The real numbers that a conversion may write, by numpy's name."""
 
 
+def dtype_of(name: str) -> np.dtype:
+    """numpy's dtype of this name, of those too that it has from ml_dtypes."""
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
 def copy(array: np.ndarray, out: np.ndarray) -> None:
     """Copy an array into `out`. A transposed matrix is copied in strips as wide as a cache line, which halves the time."""
     if array.ndim != 2 or array.flags.c_contiguous:

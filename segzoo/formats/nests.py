@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from segzoo.errors import ConversionError, IntegrityError
-from segzoo.formats.pickled import OddKey
+from segzoo.formats.pickled import Call, OddKey, content
 from segzoo.formats.several import ALIKE, MODULE, WHICH, alike
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def _nests(root: Any, kind: type) -> dict[Place, int]:
         below: list[tuple[Place, Any]] = []
         for place, nest in level:
             if id(nest) not in counted:
-                named = {key: value for key, value in nest.items() if isinstance(key, str) and len(key) <= _LONGEST}
+                named = {key: as_dict(value) for key, value in nest.items() if isinstance(key, str) and len(key) <= _LONGEST}
                 counted[id(nest)] = sum(isinstance(value, kind) for value in named.values())
                 below += [((*place, key), value) for key, value in named.items() if isinstance(value, dict)]
             if counted[id(nest)]:
@@ -85,7 +85,7 @@ def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int], at: s
         raise ConversionError(f"{path}: {len(wanted)} places are called '{at}', by dots in their names; which is meant cannot be known", ODD)
     if wanted and wanted[0]:
         return wanted[0], _nest(top, wanted[0])
-    for place, nest in (*(((name,), top.get(name)) for name in _NESTS), ((), top)):
+    for place, nest in (*(((name,), as_dict(top.get(name))) for name in _NESTS), ((), top)):
         if isinstance(nest, dict) and any(_is_named(key, value, kind) for key, value in nest.items()):
             _refuse_copies(path, top, place, nest, nests)
             return place, nest
@@ -103,8 +103,13 @@ def _no_such(at: str | None) -> str:
 
 def _nest(top: dict[Any, Any], place: Place) -> dict[Any, Any]:
     for key in place:
-        top = top[key]
+        top = as_dict(top[key])
     return top
+
+
+def as_dict(value: Any) -> Any:
+    """The dict that a mapping of another class was filled with, such as a config's; any other value as it is."""
+    return content(value) if isinstance(value, Call) and value.items else value
 
 
 def _refuse_copies(path: Path, top: dict[Any, Any], place: Place, nest: dict[Any, Any], nests: Mapping[Place, int]) -> None:

@@ -74,7 +74,7 @@ def _array(source: Source, member: zips.Member) -> _Array:
         raise IntegrityError(
             f"{where}: an object array, which only running its pickle could open", hint="weights are plain numbers; do not trust this file"
         )
-    if dtype.kind not in "fiub" and dtype != ml_dtypes.bfloat16:
+    if dtype.kind not in "fiubc" and dtype != ml_dtypes.bfloat16:
         raise IntegrityError(f"{where}: dtype {dtype} is no number")
     if any(size < 0 for size in shape):
         raise IntegrityError(f"{where}: a negative size in shape {list(shape)}")

@@ -4,6 +4,7 @@ Classes and functions stay names (`Global`); what a pickle would call becomes a 
 to it. This is safe by construction. A subclass of the C `Unpickler` is not: nine bytes of LONG_BINPUT make it allocate gigabytes.
 """
 
+import math
 import pickletools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -259,9 +260,6 @@ def _short(key: Any) -> str:
     return ascii(key[:60] if isinstance(key, str | bytes) else key)
 
 
-_INTEGERS = {"u1": "u1", "i1": "i1", "i4": "<i4", "i8": "<i8"}
-
-
 def content(value: Any, most: int = 1 << 16) -> Any:
     """What a value is as data: the dict that a config class was made of, an array of integers as lists, bytes; any other value as it is.
 
@@ -277,8 +275,9 @@ def content(value: Any, most: int = 1 << 16) -> Any:
 
 def _content(call: Call, most: int) -> Any:
     name = str(call.what).replace("numpy._core", "numpy.core") if isinstance(call.what, Global) else ""
-    if name == "numpy.core.multiarray._reconstruct":
-        return _array(call.state, most)
+    if (pickled := described(call)) is not None:
+        integers = pickled.dtype.kind in "iu" and math.prod(pickled.shape) <= most
+        return numbers(pickled).tolist() if integers else None
     if name == "_codecs.encode" and isinstance(call.args, tuple) and len(call.args) == 2 and isinstance(call.args[0], str):
         return call.args[0].encode("latin1", "replace")
     if call.items and all(isinstance(one, tuple) and len(one) == 2 for one in call.items):
@@ -290,16 +289,46 @@ def _content(call: Call, most: int) -> Any:
     return first if isinstance(first, dict) else call.state if isinstance(call.state, dict) else call
 
 
-def _array(state: Any, most: int) -> Any:
-    """A pickled numpy array of integers as nested lists; None where it is of another kind."""
-    if not isinstance(state, tuple) or len(state) != 5:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Described:
+    """A numpy array as a pickle describes it. `block` is what becomes its bytes; see `content`."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool
+    block: Any
+
+
+_KINDS = {f"{kind}{size}" for kind, sizes in {"f": "248", "i": "1248", "u": "1248", "b": "1"}.items() for size in sizes}
+_MOST_AXES = 32
+
+
+def described(value: Any) -> Described | None:
+    """The array of plain numbers that a value stands for, in either way in which numpy pickles one; None where it is anything else."""
+    if not isinstance(value, Call) or not isinstance(value.what, Global):
         return None
-    _, shape, dtype, fortran, block = state
-    kind = dtype.args[0] if isinstance(dtype, Call) and isinstance(dtype.args, tuple) and dtype.args else None
-    block = content(block)
-    if kind not in _INTEGERS or not isinstance(block, bytes) or len(block) > most * 8 or not isinstance(shape, tuple):
-        return None
-    try:
-        return np.frombuffer(block, _INTEGERS[kind]).reshape(shape, order="F" if fortran is True else "C").tolist()
-    except (TypeError, ValueError):
-        return None
+    match str(value.what).replace("numpy._core", "numpy.core"), value.state, value.args:
+        case "numpy.core.multiarray._reconstruct", (_, tuple() as shape, dtype, bool() as fortran, block), _:
+            pass
+        case "numpy.core.numeric._frombuffer", _, (block, dtype, tuple() as shape, str() as order):
+            fortran = order == "F"
+        case _:
+            return None
+    kind, plain = _numpy_dtype(dtype), all(type(side) is int and 0 <= side < 1 << 63 for side in shape)
+    return None if kind is None or not plain or len(shape) > _MOST_AXES else Described(kind, shape, fortran, block)
+
+
+def _numpy_dtype(value: Any) -> np.dtype | None:
+    """A dtype of plain numbers with the lowest byte first, or None."""
+    match value:
+        case Call(what=Global(module="numpy", name="dtype"), args=(str() as kind, *_), state=(_, "<" | "|", *_)) if kind in _KINDS:
+            return np.dtype(kind).newbyteorder("<")
+    return None
+
+
+def numbers(one: Described) -> np.ndarray:
+    """The array itself. Raises ValueError where its bytes are not as many as its shape says."""
+    block = content(one.block)
+    if not isinstance(block, bytes | bytearray):
+        raise ValueError("an array without bytes")
+    return np.frombuffer(block, one.dtype).reshape(one.shape, order="F" if one.fortran else "C")

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import ml_dtypes
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from segzoo.errors import IntegrityError
+from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats import pickled, zips
-from segzoo.formats.nests import some, state_dict
+from segzoo.formats.arrays import dtype_of
+from segzoo.formats.nests import as_dict, some, state_dict
 from segzoo.formats.pickled import Bounded, Call, Global
+from segzoo.formats.rebuilt import BEYOND, LONGEST, Held, Storage, Stored, Strange, Tensor, build, plain_number, storage
 from segzoo.formats.source import Source
-from segzoo.formats.torchzip import STORAGE_OF, STORAGES, write
+from segzoo.formats.torchzip import write
 from segzoo.formats.weights import ANEW, Weights, refuse_more_than_holds
 from segzoo.spec import Spec
 
@@ -29,36 +29,6 @@ __all__ = ["is_legacy", "open_pth", "write"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_BEYOND = 1 << 63  # what no size is
-_LONGEST = 1000  # characters of a text that is a fact, or a key
-_MOST_AXES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    """A block of numbers that the pickle points to. `begin` is its first element, where it is a view of a larger block."""
-
-    key: str
-    dtype: str
-    size: int
-    begin: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class _Tensor:
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def spec(self) -> Spec:
-        return Spec(self.shape, self.storage.dtype)
-
-    @property
-    def span(self) -> int:
-        """How many elements of its storage lie between its first and its last."""
-        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)) if all(self.shape) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +68,32 @@ def open_pth(source: Source, at: str | None = None) -> Weights:
     with path.open("rb") as file:  # as torch does; zipfile.is_zipfile looks at the end, where a legacy file may hold anything
         zipped = file.read(4) == b"PK\x03\x04"
     checkpoint = _read_zip(source) if zipped else _read_legacy(source)
-    root = checkpoint.root
+    root = as_dict(checkpoint.root)
     if isinstance(root, Call):
         what = root.what if isinstance(root.what, Global) else "object"
         raise IntegrityError(
             f"{path}: holds a pickled {what}, not a state dict; opening it would mean running its code",
             hint="where you trust it, load it in its own project and save module.state_dict()",
         )
-    tensors, notes, place = state_dict(path, root, _Tensor, at)
+    tensors, notes, place = state_dict(path, root, Tensor, at)
     notes += [f"not called, though its pickle would: {some(sorted(checkpoint.undone))}"] if checkpoint.undone else []
     notes += checkpoint.notes
     for name, tensor in tensors.items():
-        _check(path, name, tensor)
-    refuse_more_than_holds(path, sum(Spec((tensor.span,), tensor.storage.dtype).nbytes for tensor in tensors.values()), source.size)
+        if isinstance(tensor, Stored):
+            _check(path, name, tensor)
+    refuse_more_than_holds(path, sum(tensor.nbytes for tensor in tensors.values()), source.size)
     sound: set[str] = set()
     meta = pickled.content(root.get("meta")) if isinstance(root, dict) else None
     return Weights(
         path,
         "pth",
         {name: tensor.spec for name, tensor in tensors.items()},
-        lambda name: _array(source, name, tensors[name], checkpoint.blocks, sound),
+        lambda name: _numbers(source, name, tensors[name], checkpoint.blocks, sound),
         tuple(notes),
         _plain(meta),
         meta=meta if isinstance(meta, dict) else {},
         place=place,
+        strange={name: tensor.what for name, tensor in tensors.items() if isinstance(tensor, Strange)},
     )
 
 
@@ -133,7 +105,7 @@ def _plain(meta: Any) -> dict[str, str]:
 
 
 def _short(value: Any) -> bool:
-    return len(value) <= _LONGEST if isinstance(value, str) else isinstance(value, float) or (isinstance(value, int) and abs(value) < _BEYOND)
+    return len(value) <= LONGEST if isinstance(value, str) else isinstance(value, float) or (isinstance(value, int) and abs(value) < BEYOND)
 
 
 def _read_zip(source: Source) -> _Checkpoint:
@@ -151,7 +123,7 @@ def _read_zip(source: Source) -> _Checkpoint:
     content = _unchecked if unchecked else zips.content
     if order and (order.size > 16 or content(source, order).tobytes() != b"little"):
         raise _big_endian(path)
-    read = pickled.interpret(io.BytesIO(content(source, pickle).data), str(path), _build, _storage)
+    read = pickled.interpret(io.BytesIO(content(source, pickle).data), str(path), build, storage)
     blocks = {
         name.removeprefix(f"{root}data/"): _Block(member.begin, member.size, None if unchecked else member) for name, member in storages.items()
     }
@@ -165,16 +137,15 @@ def _unchecked(source: Source, member: zips.Member) -> np.ndarray:
 
 def _read_legacy(source: Source) -> _Checkpoint:
     """A checkpoint in the format before zip: magic number, protocol, system, object, storage keys, storages."""
-    path, storages = source.path, dict[str, _Storage]()
+    path, storages = source.path, dict[str, Storage]()
 
     def persistent(identity: Any) -> Any:
-        storage = _storage(identity)
-        storages.setdefault(storage.key, storage)
-        return storage
+        one = storage(identity)
+        return storages.setdefault(one.key, one) and one
 
     with path.open("rb") as raw:
         file = Bounded(raw, source.size)
-        pickles = [pickled.interpret(file, str(path), _build, persistent) for _ in range(5)]
+        pickles = [pickled.interpret(file, str(path), build, persistent) for _ in range(5)]
         magic, protocol, system, root, keys = (value for value, _ in pickles)
         if magic != _MAGIC or protocol != _PROTOCOL:
             raise IntegrityError(f"{path}: a protocol other than {_PROTOCOL}")
@@ -184,7 +155,7 @@ def _read_legacy(source: Source) -> _Checkpoint:
     return _Checkpoint(root, set().union(*(undone for _, undone in pickles)), blocks)
 
 
-def _legacy_blocks(path: Path, raw: IO[bytes], size: int, keys: Any, storages: Mapping[str, _Storage]) -> Blocks:
+def _legacy_blocks(path: Path, raw: IO[bytes], size: int, keys: Any, storages: Mapping[str, Storage]) -> Blocks:
     """Where the storages lie that follow one another from here, each after its number of elements."""
     blocks = dict[str, _Block]()
     for key in keys:
@@ -203,65 +174,11 @@ def _big_endian(path: Path) -> IntegrityError:
     return IntegrityError(f"{path}: written on a big-endian machine, which segzoo does not read")
 
 
-def _storage(identity: Any) -> _Storage:
-    """What a persistent id points to: `("storage", type, key, device, size[, (view key, begin, size)])`."""
-    if not isinstance(identity, tuple) or len(identity) not in (5, 6):
-        raise IntegrityError("the description of a storage is damaged")
-    kind, storage_type, key, _, size, *view = identity
-    if kind != "storage" or not isinstance(storage_type, Global) or not isinstance(key, str) or len(key) > _LONGEST:
-        raise IntegrityError("the description of a storage is damaged")
-    if storage_type.name not in STORAGES:
-        raise IntegrityError(f"a storage of type {storage_type}, which segzoo does not read")
-    begin = 0
-    if view and view[0] is not None:
-        _, begin, size = view[0]
-    if not _plain_number(begin) or type(size) is not int or abs(size) >= _BEYOND:
-        raise IntegrityError("the description of a storage is damaged")
-    return _Storage(key, STORAGES[storage_type.name], size, begin)
-
-
-def _plain_number(number: Any) -> bool:
-    return type(number) is int and 0 <= number < _BEYOND
-
-
-def _build(what: Global, args: Any) -> Any:
-    """The value of the few calls that make a tensor or a dict. Any other call stays undone."""
-    if not isinstance(args, tuple) or len(args) > 16:
-        return Call(what, args)
-    match str(what):
-        case "collections.OrderedDict":
-            return pickled.mapping(args[0]) if args else {}
-        case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
-            storage, offset, shape, strides, *_ = args
-            return _tensor(storage, offset, shape, strides)
-        case "torch._utils._rebuild_tensor_v3":
-            storage, offset, shape, strides, _, _, dtype, *_ = args
-            return _tensor(_retyped(storage, dtype), offset, shape, strides)
-        case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":
-            return args[0]
-        case "torch.Size":
-            return tuple(args[0])
-    return Call(what, args)
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
-    if len(shape) > _MOST_AXES or len(strides) > _MOST_AXES:
-        raise IntegrityError(f"a tensor of {len(shape)} sizes and {len(strides)} strides")
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _retyped(storage: _Storage, dtype: Global) -> _Storage:
-    name = "bool" if dtype.name == "bool" else dtype.name
-    if name not in STORAGE_OF:
-        raise IntegrityError(f"dtype {dtype}, which segzoo does not read")
-    return _Storage(storage.key, name, storage.size // Spec((1,), name).nbytes)
-
-
-def _check(path: Path, name: str, tensor: _Tensor) -> None:
+def _check(path: Path, name: str, tensor: Stored) -> None:
     """Compare a tensor's claims with its storage, before anything is read or allocated."""
     where = f"{path}: tensor '{name}'"
     plain = (tensor.offset, *tensor.shape, *tensor.strides)
-    if not isinstance(tensor.storage, _Storage) or not all(map(_plain_number, plain)):
+    if not isinstance(tensor.storage, Storage) or not all(map(plain_number, plain)):
         raise IntegrityError(f"{where}: its description is damaged")
     if len(tensor.shape) != len(tensor.strides):
         raise IntegrityError(f"{where}: {len(tensor.shape)} sizes and {len(tensor.strides)} strides")
@@ -270,10 +187,22 @@ def _check(path: Path, name: str, tensor: _Tensor) -> None:
         raise IntegrityError(f"{where}: {list(tensor.shape)} reaches beyond its storage of {tensor.storage.size} elements")
 
 
-def _array(source: Source, name: str, tensor: _Tensor, blocks: Blocks, sound: set[str]) -> np.ndarray:
-    """The numbers of a tensor. `sound` has the storages whose checksum was looked at: one that several tensors share is looked at once."""
+def _numbers(source: Source, name: str, tensor: Tensor, blocks: Blocks, sound: set[str]) -> np.ndarray:
+    """The numbers of a tensor. Raises ConversionError for one of which the file does not say them plainly."""
+    if isinstance(tensor, Held):
+        return tensor.numbers()
+    if isinstance(tensor, Strange):
+        raise ConversionError(f"{source.path}: tensor '{name}': {tensor.what}, of which segzoo cannot tell the numbers")
+    assert isinstance(tensor, Stored)
+    found = _array(source, name, tensor, blocks, sound)
+    found = np.negative(found) if tensor.negative else found
+    return np.conjugate(found) if tensor.conjugate else found
+
+
+def _array(source: Source, name: str, tensor: Stored, blocks: Blocks, sound: set[str]) -> np.ndarray:
+    """The numbers in a tensor's storage. `sound` has the storages whose checksum was looked at: one that several tensors share is looked at once."""
     storage, where = tensor.storage, f"{source.path}: tensor '{name}'"
-    dtype = np.dtype(ml_dtypes.bfloat16 if storage.dtype == "bfloat16" else storage.dtype)
+    dtype = dtype_of(storage.dtype)
     if not tensor.span:
         return np.empty(tensor.shape, dtype)
     if storage.key not in blocks:
@@ -291,4 +220,4 @@ def _array(source: Source, name: str, tensor: _Tensor, blocks: Blocks, sound: se
         flat = source.read(block.begin + begin, length)
     sound.add(storage.key)
     strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
-    return as_strided(flat.view(dtype), tensor.shape, strides, writeable=False)
+    return np.ndarray(tensor.shape, dtype, flat.data, 0, strides)

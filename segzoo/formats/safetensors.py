@@ -5,14 +5,15 @@ writer wants every tensor in memory, ignores the strides of a transposed array (
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import ml_dtypes
 import numpy as np
 
 from segzoo.errors import ConversionError, IntegrityError
+from segzoo.formats.arrays import dtype_of
 from segzoo.formats.source import Source
 from segzoo.formats.weights import ANEW, Weights
 from segzoo.json_in import parse_json
@@ -31,6 +32,14 @@ _DTYPES = {
     "BOOL": "bool",
 }
 _CODES = {name: code for code, name in _DTYPES.items()}
+_READ_ONLY = {
+    **{"U64": "uint64", "U32": "uint32", "U16": "uint16", "C64": "complex64"},
+    **{"F8_E4M3": "float8_e4m3fn", "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2": "float8_e5m2", "F8_E5M2FNUZ": "float8_e5m2fnuz"},
+    "F8_E8M0": "float8_e8m0fnu",
+}
+_DTYPES |= _READ_ONLY
+_PACKED = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
+"""Bits of a number, where they are no whole bytes."""
 _MOST_HEADER = 1 << 25  # bytes, for some 300,000 tensors; the format's own limit of 100 MB takes a minute and gigabytes to parse
 _MOST_AXES = 32
 
@@ -55,11 +64,13 @@ def open_safetensors(source: Source) -> Weights:
     specs = {name: spec for name, (spec, _, _) in entries.items()}
 
     def read(name: str) -> np.ndarray:
+        if name in strange:
+            raise ConversionError(f"{path}: tensor '{name}': {strange[name]}, of which segzoo cannot tell the numbers")
         spec, begin, _ = entries[name]
-        dtype = np.dtype(ml_dtypes.bfloat16 if spec.dtype == "bfloat16" else spec.dtype)
-        return source.read(8 + length + begin, spec.nbytes).view(dtype).reshape(spec.shape)
+        return source.read(8 + length + begin, spec.nbytes).view(dtype_of(spec.dtype)).reshape(spec.shape)
 
-    return Weights(path, "safetensors", specs, read, metadata=metadata)
+    strange = {name: f"numbers of {_PACKED[spec.dtype]} bits" for name, spec in specs.items() if spec.dtype in _PACKED}
+    return Weights(path, "safetensors", specs, read, metadata=metadata, strange=strange)
 
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[Spec, int, int]:
@@ -67,16 +78,17 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[Spec, int, int]:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise _fault(path, name, "expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in {**_DTYPES, **_PACKED}:
         raise _fault(path, name, f"a dtype that segzoo does not read: {str(dtype)[:20]}")
     if not _whole(shape) or not _whole(offsets):
         raise _fault(path, name, "expected whole numbers for its shape and its offsets")
     if len(shape) > _MOST_AXES or len(offsets) != 2:
         raise _fault(path, name, f"{len(shape)} sizes and {len(offsets)} offsets")
-    spec = Spec(tuple(shape), _DTYPES[dtype])
+    spec = Spec(tuple(shape), _DTYPES.get(dtype, dtype))
     begin, end = offsets
-    if end - begin != spec.nbytes:
-        raise _fault(path, name, f"{spec.nbytes} bytes by its shape, {end - begin} by its offsets")
+    nbytes = -(-math.prod(shape) * _PACKED[dtype] // 8) if dtype in _PACKED else spec.nbytes
+    if end - begin != nbytes:
+        raise _fault(path, name, f"{nbytes} bytes by its shape, {end - begin} by its offsets")
     return spec, begin, end
 
 

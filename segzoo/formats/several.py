@@ -33,9 +33,15 @@ def chosen(opened: Weights, at: str | None) -> Weights:
     if not names:
         known = f"it holds {_listed(models)}" if models else "it holds one model"
         raise ConversionError(f"{opened.path}: no tensors at '{at}': {known}", hint="segzoo inspect FILE --keys lists all names")
-    specs = {inner: opened.specs[name] for inner, name in names.items()}
     note = f"{len(names)} of {len(opened)} tensors taken, at '{at}'"
-    return replace(opened, specs=specs, read=lambda inner: opened.read(names[inner]), notes=(*opened.notes, note))
+    return renamed(opened, names, note)
+
+
+def renamed(opened: Weights, names: Names, note: str) -> Weights:
+    """Tensors of a file under other names, and no others."""
+    specs = {inner: opened.specs[name] for inner, name in names.items()}
+    strange = {inner: opened.strange[name] for inner, name in names.items() if name in opened.strange}
+    return replace(opened, specs=specs, strange=strange, read=lambda inner: opened.read(names[inner]), notes=(*opened.notes, note))
 
 
 def alike(some: Collection[str], others: Collection[str]) -> bool:

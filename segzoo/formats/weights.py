@@ -64,7 +64,8 @@ class Weights(Mapping[str, np.ndarray]):
 
     `notes` says where in the file the tensors were found, and what was left out. `metadata` holds what the file says
     of itself (for `.pth`: numbers and texts of its `meta`). `meta` is the whole `meta` of a `.pth`, as data; see `pickled.content`.
-    `place` is where in a checkpoint the tensors are, such as `teacher`.
+    `place` is where in a checkpoint the tensors are, such as `teacher`. `strange` has tensors whose numbers segzoo cannot tell, such as
+    sparse ones, and why: reading one raises ConversionError.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Weights(Mapping[str, np.ndarray]):
     metadata: Mapping[str, str] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+    strange: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.specs:

@@ -103,7 +103,7 @@ TWICE = b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"I3
         ({"x": entry(), "y": entry()}, bytes(8)),
         ({"x": entry(), "y": entry(offsets=(4, 12))}, bytes(12)),
         ({"x": entry(), "y": entry(offsets=(12, 20))}, bytes(20)),
-        ({"x": entry("F8_E4M3", (8,))}, bytes(8)),
+        ({"x": entry("F9", (8,))}, bytes(8)),
         ({"x": entry("float32")}, bytes(8)),
         ({"x": {"dtype": "F32"}}, bytes(8)),
         ({"x": 1}, bytes(8)),
@@ -131,7 +131,7 @@ def test_a_header_length_that_is_not_true(length, tmp_path):
 
 ENTRIES = st.fixed_dictionaries(
     {
-        "dtype": st.sampled_from(["F32", "F16", "U8", "BOOL", "F8_E4M3", "f32"]),
+        "dtype": st.sampled_from(["F32", "F16", "U8", "BOOL", "F9", "f32"]),
         "shape": st.lists(st.integers(-1, 3), max_size=3),
         "data_offsets": st.lists(st.integers(-1, 16), min_size=1, max_size=3).map(sorted),
     }

@@ -17,6 +17,7 @@ from segzoo.layouts.family import Head
 from segzoo.manifest.built import BACKBONE, SIZES
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.entries import Backbone, Model
+from segzoo.text import listed
 from segzoo.zoo.own.kin import chosen_backbone, chosen_model, same_width
 
 _WORDS = {"heads": "attention heads"}
@@ -79,15 +80,11 @@ class _Facts:
     def note(self) -> None:
         """Write down where the facts of this section come from."""
         names = [name for some in self.assumed.values() for name in some]
-        each = [source if len(self.assumed) == 1 else f"{_list(some)} {source}" for source, some in self.assumed.items()]
-        parts = [f"{_list(names)} {'is' if len(names) == 1 and names != ['heads'] else 'are'} assumed: {', '.join(each)}"] if names else []
-        parts += [f"{_list(some)} as {source} says" for source, some in self.of_file.items()]
+        each = [source if len(self.assumed) == 1 else f"{listed(some)} {source}" for source, some in self.assumed.items()]
+        parts = [f"{listed(names)} {'is' if len(names) == 1 and names != ['heads'] else 'are'} assumed: {', '.join(each)}"] if names else []
+        parts += [f"{listed(some)} as {source} says" for source, some in self.of_file.items()]
         if parts:
             self.into.notes[self.section] = "; ".join(parts)
-
-
-def _list(names: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _one(value: Any) -> Any:
