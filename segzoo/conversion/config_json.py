@@ -18,6 +18,7 @@ from segzoo.conversion.config_reader import (
     numbers,
     pair,
     take_rows,
+    truth,
     whole,
     word,
 )
@@ -74,10 +75,13 @@ _EXPORT: Rows = (
     ("backbone.eps", eps, f"{_NETWORK['backbone']}.eps"),
     ("backbone.out_indices", indices, f"{_NETWORK['backbone']}.out_indices"),
     ("backbone.resample", word, f"{_NETWORK['backbone']}.resample"),
+    ("backbone.class_token", truth, f"{_NETWORK['backbone']}.class_token"),
     ("neck.scales", numbers, f"{_NETWORK['neck']}.scales"),
+    ("neck.eps", eps, f"{_NETWORK['neck']}.eps"),
     ("head.heads", whole, f"{_NETWORK['head']}.heads"),
     ("head.eps", eps, f"{_NETWORK['head']}.eps"),
     ("head.bins", indices, f"{_NETWORK['head']}.bins"),
+    ("head.scale", whole, f"{_NETWORK['head']}.scale"),
     ("protocol.by", str, "protocol.by"),
     ("protocol.scale", pair, "protocol.scale"),
     ("protocol.crop", pair, "protocol.crop"),
@@ -135,6 +139,9 @@ def _of_timm(reader: Reader) -> None:
 
 def _of_export(reader: Reader) -> None:
     take_rows(reader, _EXPORT)
+    for side in ("scale", "crop", "stride"):  # none: images keep their size, or are seen in one piece
+        if reader.at(f"protocol.{side}")[0] is None:
+            reader.facts[f"protocol.{side}"] = Fact(None, f"{reader.source}: protocol.{side}")
     listed = reader.at("classes")[0]
     if isinstance(listed, list) and all(isinstance(one, dict) for one in listed):
         reader.put("classes", names, [one.get("name") for one in listed], f"{reader.source}: classes")

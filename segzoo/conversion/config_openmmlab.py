@@ -24,7 +24,7 @@ from segzoo.conversion.config_reader import (
     word,
 )
 from segzoo.conversion.config_text import UNREAD
-from segzoo.conversion.said import Fact, Said
+from segzoo.conversion.said import Fact, Said, shown
 from segzoo.formats.pickled import content
 
 _LONGEST = 200  # characters of a type's name
@@ -41,10 +41,13 @@ _MODEL: Rows = (
     ("backbone.eps", eps, "model.backbone.norm_cfg.eps"),
     ("backbone.out_indices", indices, "model.backbone.out_indices"),
     ("backbone.resample", word, "model.backbone.interpolate_mode"),
+    ("backbone.class_token", truth, "model.backbone.with_cls_token"),
     ("neck.scales", numbers, "model.neck.scales"),
+    ("neck.eps", eps, "model.neck.norm_layer.eps"),
     ("head.heads", whole, "model.decode_head.num_heads"),
     ("head.bins", indices, "model.decode_head.pool_scales"),
     ("head.eps", eps, "model.decode_head.norm_cfg.eps"),
+    ("head.scale", whole, "model.decode_head.up_scale"),
     ("protocol.threshold", eps, "model.decode_head.threshold"),
 )
 _TWINS: Rows = (("backbone.widths", counts, "model.backbone.embed_dims"), ("backbone.window", alike, "model.backbone.windiow_sizes"))
@@ -57,6 +60,9 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "PCPVT": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-5},
     "SVT": {"backbone.eps": 1e-5},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
+    "SETRUPHead": {"head.eps": 1e-6, "head.scale": 4},
+    "SETRMLAHead": {"head.scale": 4},
+    "MLANeck": {"neck.eps": 1e-6, "backbone.class_token": True},
     "MultiLevelNeck": {"neck.scales": (0.5, 1.0, 2.0, 4.0)},
     "UPerHead": {"head.bins": (1, 2, 3, 6)},
 }
@@ -67,14 +73,18 @@ _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.decode_head.align_corners", (False,), "resizes scores with aligned corners"),
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
-    ("model.backbone.with_cls_token", (True,), "takes the class token away before the first block"),
     ("model.backbone.qk_scale", (None,), "scales queries by another number"),
     ("model.neck.start_level", (0,), "leaves the finest maps out"),
     ("model.neck.upsample_cfg.mode", ("nearest",), "enlarges maps otherwise than by nearest neighbours"),
     ("model.decode_head.feature_strides", ([4, 8, 16, 32], (4, 8, 16, 32)), "doubles its maps another number of times"),
-    ("model.backbone.output_cls_token", (False,), "gives the class token to the head"),
 )
 """What must stand at a place, if anything stands there, and what the model does else, which segzoo does not do."""
+_CLASS_TOKEN = ("model.backbone.output_cls_token", (False,), "gives the class token to the head")
+"""The same for all heads but DPT's, which takes the class token."""
+_PLACES = {"SETRUPHead": {"head.eps": "model.decode_head.norm_layer.eps"}}
+"""By the type of a part: facts that stand at another place than in other parts."""
+_RELU = ("UPerHead", "FPNHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
+"""Types whose activation is taken for ReLU."""
 _STEPS = {
     *("LoadImageFromFile", "LoadAnnotations", "PackSegInputs", "Resize", "Normalize", "MultiScaleFlipAug", "RandomFlip"),
     *("ImageToTensor", "DefaultFormatBundle", "Collect", "TestTimeAug"),
@@ -87,14 +97,16 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     reader = Reader(nest, source)
     kinds = {part: _kind(reader.at(f"model.{part}.type")[0]) for part in ("backbone", "neck", "decode_head")}
     defaults = {} if bases else {name: value for kind in kinds.values() for name, value in _DEFAULTS.get(kind, {}).items()}
-    if "backbone.eps" in defaults and reader.at("model.backbone.norm_cfg")[0] is not ABSENT:
-        defaults["backbone.eps"] = _EPS
+    elsewhere = {name: place for kind in kinds.values() for name, place in _PLACES.get(kind, {}).items()}
     own = _OF_TYPE.get(kinds["backbone"], ())
-    for name, check, place in (*own, *(row for row in _MODEL if row[2] not in {place for *_, place in own})):
+    for name, check, usual in (*own, *(row for row in _MODEL if row[2] not in {place for *_, place in own})):
+        place = elsewhere.get(name, usual)
+        if name in defaults and name.endswith(".eps") and reader.at(place.removesuffix(".eps"))[0] is not ABSENT:
+            defaults[name] = _EPS
         if reader.at(place)[0] is not None:  # None is mmseg's word for its default
             reader.take(name, check, place, default=defaults.get(name, ABSENT))
     reader.take("head.outputs", whole, "model.decode_head.out_channels", "model.decode_head.num_classes")
-    for place, right, what in _MUST:
+    for place, right, what in _MUST if kinds["decode_head"] == "DPTHead" else (*_MUST, _CLASS_TOKEN):
         value = reader.at(place)[0]
         if value is UNREAD:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
@@ -102,6 +114,8 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
             reader.unlike.append(f"{source}: {place} is {_told(value)}: the model's program {what}")
     if own and reader.facts.get("backbone.eps", Fact(_EPS, "")).value != _EPS:
         reader.unlike.append(f"{source}: model.backbone.norm_cfg.eps is not {_EPS:g}: the model's program gives it to some norms only")
+    _inputs(reader, bases)
+    _convolutions(reader, kinds, bases)
     steps = _pipeline(reader)
     _windows(reader)
     _scale(reader, steps, bases)
@@ -111,6 +125,43 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     if bases and missing:
         reader.notes.append(f"{source}: builds on {', '.join(bases)}, which is not read, and may say {', '.join(missing)}")
     return reader.said
+
+
+def _inputs(reader: Reader, bases: Sequence[str]) -> None:
+    """Which blocks' outputs the head takes: `in_index` chooses among those that the backbone gives. With a neck it must take them all."""
+    chosen, place = reader.at("model.decode_head.in_index")
+    given = reader.facts.get("backbone.out_indices")
+    if chosen is ABSENT and not bases:
+        chosen = -1  # BaseDecodeHead's own
+    listed = content(chosen)
+    taken = [listed] if type(listed) is int else listed
+    if given is None or given.value is None or not isinstance(taken, list | tuple) or not all(type(one) is int for one in taken):
+        return
+    outputs = given.value
+    if not all(-len(outputs) <= one < len(outputs) for one in taken):
+        reader.notes.append(f"{reader.source}: {place} names outputs that the backbone does not give, and is not read")
+    elif isinstance(reader.at("model.neck")[0], dict):
+        if list(taken) != list(range(len(outputs))):
+            reader.unlike.append(f"{reader.source}: {place} is not all that the neck gives, in its order: the model's program gives the head others")
+    else:
+        blocks = tuple(outputs[one] for one in taken)
+        depth = reader.facts.get("backbone.depth")
+        last = type(listed) is int and depth is not None and blocks == (depth.value - 1,)
+        reader.facts["backbone.out_indices"] = Fact(None if last else blocks, f"{given.source}, of which the head takes {shown(taken)}")
+
+
+def _convolutions(reader: Reader, kinds: Mapping[str, str], bases: Sequence[str]) -> None:
+    """Note the convolutions of neck and head that are normalised or activated otherwise than here."""
+    for part in ("neck", "decode_head"):
+        norm, found = (reader.at(f"model.{part}.norm_cfg.{side}")[0] for side in ("type", "eps"))
+        if _kind(norm).endswith("BN") and found not in (ABSENT, UNREAD, _EPS):
+            reader.unlike.append(f"{reader.source}: model.{part}.norm_cfg.eps is {_told(found)}: the model's program adds it to variances of batches")
+        act = reader.at(f"model.{part}.act_cfg")[0]
+        missing = kinds[part] == "MLANeck" and not bases and act in (ABSENT, None)  # other parts have ReLU by themselves
+        name = content(act).get("type") if isinstance(content(act), dict) else None
+        if kinds[part] in _RELU and (missing or (name is not None and name != "ReLU")):
+            said = "is not there" if missing else f"is {name}"
+            reader.unlike.append(f"{reader.source}: model.{part}.act_cfg {said}: the model's program has another activation than ReLU")
 
 
 def _kind(value: Any) -> str:

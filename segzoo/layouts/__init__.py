@@ -8,12 +8,16 @@ from dataclasses import replace
 
 from segzoo.layouts import convnext, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
+from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.heads.setr import SETR
+from segzoo.layouts.heads.setr_mla import SETR_MLA
 from segzoo.layouts.heads.uper import UPER
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.necks.fpn import FPN
+from segzoo.layouts.necks.mla import MLA
 from segzoo.layouts.necks.multilevel import MULTILEVEL
 
 FAMILIES: dict[str, Family] = {}
@@ -88,11 +92,15 @@ def head_of(sections: Collection[str]) -> Head | None:
 
 
 register_neck(MULTILEVEL)
+register_neck(MLA)
 register_neck(FPN)
 register_head(MASK)
 register_head(LINEAR)
 register_head(UPER)
 register_head(FPN_HEAD)
+register_head(SETR)
+register_head(SETR_MLA)
+register_head(DPT)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)

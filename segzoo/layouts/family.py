@@ -86,7 +86,8 @@ class Reference:
     `library` is the name to import, `title` the name to print. `layout` is the layout that the reference reads; the torch network gets
     the same tensors by way of the layout `network`. Both are layouts that people convert to, so that a wrong rule in either shows.
     `limit` says why the reference cannot judge some files of the family. `also` names sections without tensors that the reference can do
-    without what they say is not there, though files of its layout always have it.
+    without what they say is not there, though files of its layout always have it. `told` names fields of the geometry that no tensor shows;
+    the reference is given them by name.
     """
 
     library: str
@@ -95,6 +96,7 @@ class Reference:
     network: str
     limit: str
     also: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

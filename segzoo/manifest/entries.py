@@ -190,7 +190,7 @@ class Model(Record):
     licence: Text | None = None
     checkpoint: Artifact
     backbone: Annotated[Any, BACKBONE]
-    neck: Annotated[Any, NECK] = None
+    neck: Annotated[Any, NECK] | None = None
     head: Annotated[Any, HEAD]
     protocol: Protocol
     reported: Reported | None = None

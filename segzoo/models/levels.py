@@ -19,6 +19,11 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def enlarged(x: Tensor, times: int) -> Tensor:
+    """A map at so many times its size, bilinear (align_corners False)."""
+    return F.interpolate(x, scale_factor=times, mode="bilinear", align_corners=False)
+
+
 def convolved(conv: nn.Conv2d, levels: Sequence[Tensor]) -> Tensor:
     """The convolution (b, out, h, w) of maps (b, in, ., .) that are resized to the first one's size (h, w) and joined along their channels.
 

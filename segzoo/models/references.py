@@ -4,7 +4,8 @@ from importlib import import_module
 from types import ModuleType
 
 REFERENCES = {"vit": "segzoo.models.vit.reference", "swin": "segzoo.models.swin.reference"}
-"""Each module has two functions, `intermediates` and `remarks`, with the signatures of the plain ViT's."""
+"""Each module has two functions, `intermediates` and `remarks`, with the signatures of the plain ViT's, but for
+what the family's `Reference.told` names."""
 
 
 def reference_of(family: str) -> ModuleType:

@@ -171,12 +171,30 @@ def test_a_row_is_what_the_facts_say(name):
     assert (list(row.protocol.mean), list(row.protocol.std)) == (protocol["mean"], protocol["std"])
     assert row.config.endswith(fact["config"])
     assert row.head.classes == fact["classes"]
+    assert row.protocol.dataset == {"ADE20K": "ade20k", "Cityscapes": "cityscapes"}[fact["dataset"]]
+    _check_head(row, fact["decode_head"], fact["neck"])
     backbone = fact["backbone"]
     if backbone["type"] == "VisionTransformer":
-        indices = backbone["out_indices"]
-        assert (row.backbone.heads, row.backbone.eps) == (backbone["num_heads"], backbone["norm_cfg"]["eps"])
-        assert row.backbone.out_indices == (tuple(indices) if isinstance(indices, list) else None)
+        indices, taken, head = backbone["out_indices"], fact["decode_head"]["in_index"], fact["decode_head"]
+        assert (row.backbone.heads, row.backbone.eps) == (backbone["num_heads"], backbone["norm_cfg"].get("eps", 1e-5))
+        if isinstance(taken, int):  # the other blocks' outputs are for auxiliary heads
+            assert (row.backbone.out_indices, indices if indices == -1 else indices[taken]) in ((None, -1), (None, row.backbone.depth - 1))
+        else:
+            assert row.backbone.out_indices == tuple(indices)
+        assert (row.backbone.final_norm, row.backbone.class_token) == (backbone["final_norm"], backbone["with_cls_token"])
+        assert backbone["output_cls_token"] is (head["type"] == "DPTHead")
         assert row.resample == backbone["interpolate_mode"]
+
+
+def _check_head(row, head, neck):
+    if head["type"] == "SETRUPHead":
+        found = (row.head.convs, row.head.kernel, row.head.scale, row.head.channels, row.head.eps)
+        assert found == (*(head[side] for side in ("num_convs", "kernel_size", "up_scale", "channels")), head["norm_layer"]["eps"])
+    if head["type"] == "SETRMLAHead":
+        assert (row.head.channels, row.head.scale, row.head.levels) == (head["mla_channels"], head["up_scale"], len(head["in_channels"]))
+        assert (row.neck.named, row.neck.width, row.neck.eps) == ("mla", neck["out_channels"], neck["norm_layer"]["eps"])
+    if head["type"] == "DPTHead":
+        assert (list(row.head.widths), row.head.channels, head["readout_type"]) == (head["post_process_channels"], head["channels"], "project")
 
 
 @pytest.mark.parametrize("name", slow_after(4, ROWS))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 
@@ -46,12 +47,13 @@ def check_numbers(climb: Climb) -> Check:
         own = {**_in_layout(OWN[file.family.name], file), **own}
     model = build_backbone(file.family, file.geometry, own, eps=eps)
     tensors, image = _in_layout(read, file), probe(file.family.image(file.geometry))
-    found = differences(model, theirs.intermediates, tensors, image, eps)
+    hidden = {name: getattr(file.geometry, name) for name in reference.told}
+    found = differences(model, partial(theirs.intermediates, **hidden), tensors, image, eps)
     worst = {dtype: max(one.relative for one in found if one.dtype == dtype) for dtype in ("float64", "float32")}
     if wrong := next((one for one in found if not one.passed), None):
         where = f"torch and {reference.title} part at {wrong.name}"
         raise ConversionError(f"{where}: {wrong.relative:.1e} in {wrong.dtype}, relative to the largest value")
-    facts, remark = theirs.remarks(tensors, image, eps)
+    facts, remark = theirs.remarks(tensors, image, eps, **hidden)
     whose = " of the backbone" if file.geometry.decoder else ""  # the reference has no decoder: only mIoU judges a decoder
     detail = f"torch against {reference.title}, {len(found) // 2} intermediates{whose}: "
     detail += f"{worst['float64']:.1e} in float64, {worst['float32']:.1e} in float32{remark}"

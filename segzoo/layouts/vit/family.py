@@ -99,6 +99,12 @@ VIT = Family(
     grid_of=grid_of,
     lying=lying,
     reference=Reference(
-        "jax", "JAX", "augreg", "mmseg", "the JAX reference is of AugReg's models, which have no distillation token", (WITHOUT_NORM,)
+        "jax",
+        "JAX",
+        "augreg",
+        "mmseg",
+        "the JAX reference is of AugReg's models, which have no distillation token",
+        also=(WITHOUT_NORM,),
+        told=("class_token",),
     ),
 )

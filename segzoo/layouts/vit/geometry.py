@@ -16,12 +16,13 @@ class Geometry:
     576 are 24 x 24, or 18 x 32. None stands for a square. `channels` are those of the image. `absent` names biases that the file lacks
     and others have; absent means zero.
     `final_norm` is whether a norm comes after the last block. `out_indices` are the blocks whose outputs a neck or head takes, counted
-    from 0; None stands for the last one. The norm is in the output of the last block only.
+    from 0; None stands for the last one. The norm is in the output of the last block only. `class_token` is False if the class token is cut
+    off before the first block, once it has its position; None stands for True.
     `residual` is for hybrids: the number of units in each stage of the ResNet before the patch embedding. It is
     empty if there is only the ResNet's root, and None if there is no ResNet.
     """
 
-    hidden: ClassVar[tuple[str, ...]] = ("heads", "rows", "out_indices")
+    hidden: ClassVar[tuple[str, ...]] = ("heads", "rows", "out_indices", "class_token")
     left_over: ClassVar[tuple[str, ...]] = ("classes", "absent")
 
     width: int
@@ -39,6 +40,7 @@ class Geometry:
     final_norm: bool = True
     out_indices: tuple[int, ...] | None = None
     neck: NeckGeometry | None = None
+    class_token: bool | None = None
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -62,6 +64,7 @@ class Geometry:
             parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
         parts += [f"no {bias}" for bias in self.absent]
         parts += ["no final norm"] if not self.final_norm else []
+        parts += ["no class token in its blocks"] if self.class_token is False else []
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
         parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
@@ -110,7 +113,7 @@ class ModelBackbone:
     those of a classifier that the file still carries, `channels` those of the image, 3 unless given. `absent` names biases that
     the file lacks, such as `patch bias`. `final_norm` is whether a norm comes after the last block. `out_indices` are the blocks whose outputs
     a neck or head takes, counted from 0; the last one unless given. `resample` is how positions are resized to another grid: `bicubic` or
-    `bilinear`, as the program of the protocol does unless given.
+    `bilinear`, as the program of the protocol does unless given. `class_token` is whether the class token goes through the blocks.
     """
 
     width: int
@@ -126,6 +129,7 @@ class ModelBackbone:
     final_norm: bool = True
     out_indices: tuple[int, ...] | None = None
     resample: str | None = None
+    class_token: bool = True
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes that do not fit together."""
@@ -160,6 +164,7 @@ def _geometry(sizes: Sizes | ModelBackbone, grid: tuple[int, int], head: HeadGeo
         absent=sizes.absent,
         final_norm=sizes.final_norm,
         out_indices=tuple(layers) if layers else None,
+        class_token=None if getattr(sizes, "class_token", True) else False,
     )
 
 
@@ -201,12 +206,15 @@ def _unusual(geometry: Geometry) -> dict[str, Any]:
 
 
 def described_model(geometry: Geometry) -> dict[str, Any]:
-    """The fields of `ModelBackbone` for a measured geometry. eps is None, and so are the indices of several outputs: no tensor shows them."""
+    """The fields of `ModelBackbone` for a measured geometry. eps is None, and so are the indices of several outputs, and
+    whether the class token goes through the blocks where there is a neck for which it does not always: no tensor shows them.
+    """
     sizes = described(geometry)
     sides = {side: sizes[side] for side in ("width", "depth", "heads", "mlp", "patch")}
     assert geometry.grid is not None  # `described` refuses it
     rows, columns = geometry.grid
     several: dict[str, Any] = {"out_indices": None} if getattr(geometry.neck or geometry.decoder, "levels", 1) > 1 else {}
+    several |= {"class_token": None} if getattr(geometry.neck, "class_token_unsure", False) else {}
     return sides | {"image": _side((rows * geometry.patch, columns * geometry.patch)), "eps": None} | _unusual(geometry) | several
 
 

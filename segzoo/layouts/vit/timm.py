@@ -70,7 +70,10 @@ TIMM = Layout(
         "distillation classifier": affine("{p}head_dist", "head_dist", "classes r", "classes"),
     },
     optional=frozenset({"qkv bias"}),
-    reasons={"pre_logits": "timm 1.x has no pre-logits layer"},
+    reasons={
+        "pre_logits": "timm 1.x has no pre-logits layer",
+        "MLA neck": "timm has no MLA neck; MMSegmentation's SETR-MLA cuts the class token off before the first block, and timm's model does not",
+    },
 )
 # as in BEiT: no bias of the keys, which no forward pass would notice
 _APART = (Rule(f"{_BLOCK}.attn.q_bias", ("blocks.{i}.q.bias",), "e"), Rule(f"{_BLOCK}.attn.v_bias", ("blocks.{i}.v.bias",), "e"))

@@ -4,10 +4,21 @@ from collections.abc import Callable
 
 from torch import nn
 
+from segzoo.models.heads.dpt import dpt_head
 from segzoo.models.heads.fpn import fpn_head
 from segzoo.models.heads.linear import linear_head
 from segzoo.models.heads.mask import mask_head
+from segzoo.models.heads.setr import setr_head
+from segzoo.models.heads.setr_mla import setr_mla_head
 from segzoo.models.heads.uper import uper_head
 
-HEADS: dict[str, Callable[..., nn.Module]] = {"mask": mask_head, "linear": linear_head, "uper": uper_head, "fpn": fpn_head}
+HEADS: dict[str, Callable[..., nn.Module]] = {
+    "mask": mask_head,
+    "linear": linear_head,
+    "uper": uper_head,
+    "fpn": fpn_head,
+    "setr": setr_head,
+    "setr-mla": setr_mla_head,
+    "dpt": dpt_head,
+}
 """By kind: a function that makes an empty head from its geometry, the backbone or neck before it, and the eps of its layer norms."""

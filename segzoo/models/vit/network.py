@@ -1,13 +1,14 @@
-"""The Vision Transformer backbone, number for number as MMSegmentation's Segmenter and UPerNet use it.
+"""The Vision Transformer backbone, number for number as MMSegmentation's Segmenter, UPerNet, SETR and DPT use it.
 
 Source: mmseg 1.2.2 `mmseg/models/backbones/vit.py` with `patch_bias=True`, which all published
 checkpoints have. Tokens are (b, n, d). The class token is the first. Two of rstrudel/segmenter's checkpoints have
-DeiT's distillation token as the second. These tokens are not among the features that come out.
+DeiT's distillation token as the second. These tokens are not among the features that come out, but
+for DPT, whose head takes the class token beside each map.
 """
 
 from collections.abc import Collection, Sequence
 from threading import Lock
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,8 @@ class VisionTransformer(nn.Module):
 
     With `out_indices` the features are a tuple: the outputs of these blocks, as in mmseg's `out_indices`. Without a `final_norm` they are
     as the blocks give them. `grid` is rows and columns of the position table.
+    Without a `class_token` that token gets its position and is cut off before the first block (mmseg's `with_cls_token=False`).
+    With `class_outputs` each map comes in a pair with the class token (b, d) of the same block (mmseg's `output_cls_token`).
     `resample` is how position embeddings are resized to another grid: `bicubic` in MMSegmentation,
     `bilinear` in rstrudel/segmenter.
     """
@@ -93,12 +96,15 @@ class VisionTransformer(nn.Module):
         resample: str = "bicubic",
         final_norm: bool = True,
         out_indices: Sequence[int] | None = None,
+        class_token: bool = True,
+        class_outputs: bool = False,
     ):
         super().__init__()
         self.width, self.stride, self.grid, self.channels = width, patch, grid, channels
         self.resample = resample
         self.out_indices, self.widths = out_indices, [width] * len(out_indices or (-1,))
         self.extra = 1 + distilled
+        self.class_token, self.class_outputs = class_token, class_outputs
         self.patch_embed = PatchEmbedding(width, patch, channels)
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         if distilled:
@@ -110,24 +116,20 @@ class VisionTransformer(nn.Module):
         self.final_norm = final_norm
         self._resized: dict[tuple[object, ...], Tensor] = {}
 
+    @property
+    def carried(self) -> int:
+        """How many tokens go through the blocks before those of the patches."""
+        return self.extra if self.class_token else 0
+
     def tokens(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         """All tokens after the final norm, (b, n, d). `seen`, if given, collects the named intermediates."""
-        seen = {} if seen is None else seen
-        patches = self.patch_embed(image)
-        seen["patch_embed"] = patches.flatten(2).transpose(1, 2)
-        first = [self.cls_token, self.dist_token] if self.extra == 2 else [self.cls_token]
-        x = torch.cat([*(token.expand(image.shape[0], -1, -1) for token in first), seen["patch_embed"]], 1)  # a tracer makes a constant of len(image)
-        x = seen["after_pos"] = x + self.positions(*patches.shape[-2:])
-        for index, block in enumerate(self.layers):
-            x = seen[f"block{index}"] = block(x)
-        if self.final_norm:
-            x = seen["final_norm"] = self.ln1(x)
-        return x
+        return self._outputs(image, [len(self.layers) - 1], seen)[0]
 
-    def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, image: Tensor, seen: Seen | None = None) -> Any:
         if self.out_indices is None:
             return self._grid(self.tokens(image, seen), image)
-        return self.features(image, self.out_indices, seen)
+        outputs = self._outputs(image, self.out_indices, seen)
+        return tuple((self._grid(one, image), one[:, 0]) if self.class_outputs else self._grid(one, image) for one in outputs)
 
     def features(self, image: Tensor, layers: Sequence[int] = (2, 5, 8, 11), seen: Seen | None = None) -> tuple[Tensor, ...]:
         """The grids (b, d, H/p, W/p) after these blocks, in this order; 0 is the first block, -1 the last.
@@ -137,16 +139,35 @@ class VisionTransformer(nn.Module):
         depth = len(self.layers)
         if wrong := [layer for layer in layers if not -depth <= layer < depth]:
             raise UsageError(f"layer {wrong[0]}: there are {depth} blocks, 0 to {depth - 1}")
-        seen = {} if seen is None else seen
-        self.tokens(image, seen)
-        last = "final_norm" if self.final_norm else f"block{depth - 1}"
-        return tuple(self._grid(seen[last if layer % depth == depth - 1 else f"block{layer % depth}"], image) for layer in layers)
+        return tuple(self._grid(one, image) for one in self._outputs(image, [layer % depth for layer in layers], seen))
+
+    def _outputs(self, image: Tensor, layers: Sequence[int], seen: Seen | None) -> list[Tensor]:
+        """All tokens after these blocks, (b, n, d) each, and after the final norm for the last one. Others are kept only for `seen`."""
+        kept: dict[int, Tensor] = {}
+        patches = self.patch_embed(image)
+        x = patches.flatten(2).transpose(1, 2)
+        first = [self.cls_token, self.dist_token] if self.extra == 2 else [self.cls_token]
+        said = {"patch_embed": x}
+        x = torch.cat([*(token.expand(image.shape[0], -1, -1) for token in first), x], 1)  # a tracer makes a constant of len(image)
+        x = (x + self.positions(*patches.shape[-2:]))[:, self.extra - self.carried :]
+        said["after_pos"] = x
+        for index, block in enumerate(self.layers):
+            x = block(x)
+            if seen is not None:
+                said[f"block{index}"] = x
+            if index == len(self.layers) - 1 and self.final_norm:
+                x = said["final_norm"] = self.ln1(x)
+            if index in layers:
+                kept[index] = x
+        if seen is not None:
+            seen |= said
+        return [kept[layer] for layer in layers]
 
     def _grid(self, tokens: Tensor, image: Tensor) -> Tensor:
         """Tokens (b, n, d) of an image as a grid (b, d, H/p, W/p), rounded up."""
         p = self.patch_embed.patch
         h, w = (image.shape[-2] + p - 1) // p, (image.shape[-1] + p - 1) // p  # not -(-H // p): ONNX rounds a division towards zero
-        return tokens[:, self.extra :].transpose(1, 2).unflatten(2, (h, w))
+        return tokens[:, self.carried :].transpose(1, 2).unflatten(2, (h, w))
 
     def positions(self, h: int, w: int) -> Tensor:
         """Position embeddings for a grid of h x w: as stored if the number of tokens fits, else resized.
@@ -192,4 +213,5 @@ def vision_transformer(
     if geometry.grid is None:
         raise ConversionError(f"{geometry.positions} positions are no square grid, and how many rows there are is not known")
     sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid", "channels", "final_norm", "out_indices")}
+    sizes |= {"class_token": geometry.class_token is not False, "class_outputs": getattr(geometry.decoder, "takes_class_token", False)}
     return made(network, **sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)

@@ -20,27 +20,37 @@ Params = Mapping[str, jax.Array]
 
 
 def forward(
-    tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: float = 1e-6, gelu: Gelu = "tanh", dtype: type = np.float32
+    tensors: Mapping[str, np.ndarray],
+    image: np.ndarray,
+    *,
+    eps: float = 1e-6,
+    gelu: Gelu = "tanh",
+    dtype: type = np.float32,
+    class_token: bool | None = None,
 ) -> dict[str, np.ndarray]:
     """Named intermediates for images (b, H, W, 3), normalised: patch_embed, after_pos, blockN, final_norm, logits.
 
     `tensors` has AugReg's names. Without a classifier there are no `logits`, without a final norm no `final_norm`. flax's GELU is `tanh`; torch's
-    use `erf`. `dtype` float64 gives the figures to compare with, float32 the figures that flax gives. It runs on the CPU.
+    use `erf`. If `class_token` is False that token gets its position and is cut off before the first block, as in SETR-MLA.
+    `dtype` float64 gives the figures to compare with, float32 the figures that flax gives. It runs on the CPU.
     """
     cpu = jax.devices("cpu")[0]
     with jax.enable_x64(dtype is np.float64), jax.default_device(cpu), jax.default_matmul_precision("highest"):
         params = {name: jax.device_put(np.asarray(array, dtype)) for name, array in tensors.items()}
-        return {name: np.asarray(value) for name, value in _forward(params, jax.device_put(np.asarray(image, dtype)), eps, gelu).items()}
+        first = 1 if class_token is False else 0
+        return {name: np.asarray(value) for name, value in _forward(params, jax.device_put(np.asarray(image, dtype)), eps, gelu, first).items()}
 
 
-def intermediates(tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: float, dtype: type) -> dict[str, np.ndarray]:
+def intermediates(
+    tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: float, dtype: type, class_token: bool | None = None
+) -> dict[str, np.ndarray]:
     """The named intermediates with the GELU that torch models use."""
-    return forward(tensors, image, eps=eps, gelu="erf", dtype=dtype)
+    return forward(tensors, image, eps=eps, gelu="erf", dtype=dtype, class_token=class_token)
 
 
-def remarks(tensors: Mapping[str, np.ndarray], image: np.ndarray, eps: float) -> tuple[dict[str, float], str]:
+def remarks(tensors: Mapping[str, np.ndarray], image: np.ndarray, eps: float, class_token: bool | None = None) -> tuple[dict[str, float], str]:
     """How far flax's tanh GELU moves the tokens from the exact one, relative to the largest value: as a fact, and in words."""
-    exact, tanh = (_tokens(forward(tensors, image, eps=eps, gelu=gelu, dtype=np.float32)) for gelu in get_args(Gelu))
+    exact, tanh = (_tokens(forward(tensors, image, eps=eps, gelu=gelu, dtype=np.float32, class_token=class_token)) for gelu in get_args(Gelu))
     drift = float(np.abs(tanh - exact).max() / max(1.0, float(np.abs(exact).max())))
     return {"gelu_tanh_drift": drift}, f" (GELU erf on both sides; flax's tanh form would move the tokens by {drift:.1e})"
 
@@ -50,12 +60,13 @@ def _tokens(seen: Mapping[str, np.ndarray]) -> np.ndarray:
     return list({name: value for name, value in seen.items() if name != "logits"}.values())[-1]
 
 
-def _forward(params: Params, image: jax.Array, eps: float, gelu: Gelu) -> dict[str, jax.Array]:
+def _forward(params: Params, image: jax.Array, eps: float, gelu: Gelu, first: int) -> dict[str, jax.Array]:
+    """The intermediates; the tokens before `first` do not go through the blocks."""
     seen = {}
     seen["patch_embed"], x = _embedded(
         image, params["embedding/kernel"], params["embedding/bias"], params["cls"], params["Transformer/posembed_input/pos_embedding"]
     )
-    seen["after_pos"] = x
+    x = seen["after_pos"] = x[:, first:]
     blocks = {int(match[1]) for name in params if (match := re.match(r"Transformer/encoderblock_(\d+)/", name))}
     for index in sorted(blocks):
         prefix = f"Transformer/encoderblock_{index}/"

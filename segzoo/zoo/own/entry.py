@@ -4,7 +4,7 @@ Whatever is not measured has a note that says where it comes from. Where the fil
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +167,25 @@ def _backbone(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         if backbone[side] is None:
             what = f"no tensor shows its {_WORDS.get(side, side)}" + (f", and {made.like} is of another width" if model else _ALONE)
             raise _lacks(path, file, what, f"say {_way(side, model is None, wishes)}")
+    backbone |= _unusual(file, facts, like, backbone)
     facts.note()
     _note_square(file, made)
     return ({} if file.family.name == BACKBONE.default else {BACKBONE.tag: file.family.name}) | backbone
+
+
+def _unusual(file: Checkpoint, facts: _Facts, like: Model | None, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The backbone's fields that no tensor shows and that have a usual value: those where the file, or the entry that it is like, says otherwise."""
+    measured = {one.name for one in fields(file.geometry)} - set(file.geometry.hidden)
+    found: dict[str, Any] = {}
+    for one in fields(file.family.backbone):
+        if one.default is MISSING or one.name in {*measured, *known}:
+            continue
+        usual = one.default
+        theirs = getattr(like.backbone, one.name, usual) if like else usual
+        if theirs != usual or file.said.get(f"backbone.{one.name}") not in (None, usual):
+            value = facts.take(one.name, None if theirs == usual else theirs)
+            found |= {} if value == usual else {one.name: value}
+    return found
 
 
 _ALONE = ", its file does not say, and it is like no model of this zoo"
