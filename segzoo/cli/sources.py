@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 
 def weights(choice: Choice, source: str) -> Path:
     """A file of weights: the user's own, or that of a name in the zoo. Raises NotFoundError."""
-    path = Path(source)
+    path = own(source)
     if path.is_file():
         return path
     refuse_missing(source)
     return fetched(choice, source)[0]
+
+
+def own(source: str) -> Path:
+    """A path, or what a folder of weights stands for. Raises NotFoundError, UsageError for a folder that stands for none or for several."""
+    if not (path := Path(source)).is_dir():
+        return path
+    from segzoo.formats.shards import standing_for
+
+    return standing_for(path)
 
 
 def refuse_missing(source: str) -> None:

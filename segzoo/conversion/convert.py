@@ -121,7 +121,7 @@ def convert(
         read.geometry,
         made,
         len(opened),
-        source.stat().st_size,
+        opened.size,
         written.size,
         len(steps.specs),
         written.digests,

@@ -65,5 +65,4 @@ def inspect(path: str | Path, at: str | None = None, config: Path | None = None)
         }
     except ConversionError as error:
         facts["trouble"] = error.message
-    size = opened.path.stat().st_size
-    return Inspection(opened.path, opened.format, size, opened.specs, tuple(notes), opened.metadata, **facts)
+    return Inspection(opened.path, opened.format, opened.size, opened.specs, tuple(notes), opened.metadata, **facts)

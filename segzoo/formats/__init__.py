@@ -6,7 +6,7 @@ The first bytes of a file say which format it has, never its name. No reader run
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +15,9 @@ import numpy as np
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
 from segzoo.formats import npz, pth, safetensors
 from segzoo.formats.several import chosen
+from segzoo.formats.shards import open_index, standing_for
 from segzoo.formats.source import Source, source
-from segzoo.formats.weights import ANEW, Weights, naming, parsing, refuse_long_names
+from segzoo.formats.weights import ANEW, INDEX, Weights, naming, parsing, refuse_long_names, shard_of
 from segzoo.formats.wrappers import unwrapped
 from segzoo.regular import no_file
 from segzoo.spec import Spec
@@ -81,29 +82,45 @@ def kind_of(path: Path) -> str:
 
 
 def open_weights(path: str | Path, at: str | None = None) -> Weights:
-    """The tensors of a file, as a lazy mapping of name to numpy array.
+    """The tensors of a file, as a lazy mapping of name to numpy array. An index of shards, or a folder with either, is a file too.
 
     `at` names the model in a file of several: where a checkpoint keeps it (`teacher`, `model_ema`), or what its names begin with.
     Raises NotFoundError, IntegrityError where the file is damaged, unsafe or no weights file, ConversionError where it holds
     several models and nothing says which is meant.
     """
-    path = Path(path)
+    path = standing_for(Path(path))
+    if path.name.endswith(INDEX):
+        with _opening(path):
+            return unwrapped(chosen(open_index(path, lambda shard: _opened(shard, None)), at))
+    with _opening(path):
+        opened = unwrapped(chosen(_opened(path, at), at))
+    return replace(opened, notes=(*opened.notes, f"{shard}: the others are not in it")) if (shard := shard_of(path)) else opened
+
+
+def _opened(path: Path, at: str | None) -> Weights:
+    """The tensors of one file as it has them."""
     if not path.is_file():
         hint = None if path.suffix or path.exists() else "segzoo.fetch(NAME) gives the file of a name in the zoo"
         raise no_file(path) or NotFoundError(f"{path}: no such file", hint)
+    file = source(path)
+    kind = kind_of(path)
+    for known in FORMATS:
+        if known.name == kind:
+            opened = known.open(file, at)
+            refuse_long_names(path, opened.specs)
+            file.check()
+            return opened
+    raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """The block opens a file of weights."""
     try:
         with parsing(path), _collector_at_rest():
-            file = source(path)
-            kind = kind_of(path)
-            for known in FORMATS:
-                if known.name == kind:
-                    opened = known.open(file, at)
-                    refuse_long_names(path, opened.specs)
-                    file.check()
-                    return unwrapped(chosen(opened, at))
+            yield
     except PermissionError as error:
         raise EnvironmentFault(f"{path}: no permission to read it") from error
-    raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))
 
 
 @contextmanager

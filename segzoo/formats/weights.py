@@ -1,5 +1,6 @@
 """What all readers return: a lazy, read-only mapping of tensor names to numpy arrays."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from segzoo.spec import Spec
 _LONGEST_NAME = 1000  # characters; published names have some 70
 _MOST_FOLD = 32
 _MOST_SMALL = 1 << 26
+INDEX = ".index.json"
+"""How the name of an index of shards ends."""
+_SHARD = re.compile(r"-0*(\d+)-of-0*(\d+)\.")
 ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
 
 
@@ -55,7 +59,17 @@ def naming(path: Path, name: str | None = None) -> Iterator[None]:
     try:
         yield
     except ConversionError as error:
-        raise ConversionError(f"{name or path}: {error.message.removeprefix(f'{path}: ')}", error.hint) from error
+        hint = error.hint
+        if shard := shard_of(path):
+            index = next(path.parent.glob(f"*{INDEX}"), None)
+            hint = f"it is {shard}: {f'name their index, {index}' if index else 'put all shards and their index into one folder, and name that'}"
+        raise ConversionError(f"{name or path}: {error.message.removeprefix(f'{path}: ')}", hint) from error
+
+
+def shard_of(path: Path) -> str:
+    """ "shard 2 of 3" for a file whose name says so, else nothing."""
+    found = _SHARD.search(path.name)
+    return f"shard {found[1]} of {found[2]}" if found and int(found[2]) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Weights(Mapping[str, np.ndarray]):
     `notes` says where in the file the tensors were found, and what was left out. `metadata` holds what the file says
     of itself (for `.pth`: numbers and texts of its `meta`). `meta` is the whole `meta` of a `.pth`, as data; see `pickled.content`.
     `place` is where in a checkpoint the tensors are, such as `teacher`. `strange` has tensors whose numbers segzoo cannot tell, such as
-    sparse ones, and why: reading one raises ConversionError.
+    sparse ones, and why: reading one raises ConversionError. `files` are the shards, where `path` is an index of such.
     """
 
     path: Path
@@ -77,6 +91,12 @@ class Weights(Mapping[str, np.ndarray]):
     meta: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
     strange: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, or of all shards."""
+        return sum(path.stat().st_size for path in self.files or (self.path,))
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.specs:

@@ -12,6 +12,7 @@ from segzoo.conversion.said import shown
 from segzoo.datasets.classes import Classes
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.formats import naming
+from segzoo.formats.shards import standing_for
 from segzoo.manifest.entries import Backbone, Entry, Model
 from segzoo.vocabulary import DTYPES
 from segzoo.zoo.names import known_name, resolve
@@ -60,12 +61,12 @@ def match_entry(
         with naming(fetched.path, source):
             file = open_entry(entry, fetched.path)
         return Matched(source, source, entry, file, fetched, _classes(zoo, entry), apart=_apart(zoo, file, entry))
-    if not Path(source).is_file():
+    path = standing_for(Path(source))
+    if not path.is_file():
         resolve(zoo, [str(source)], False, among)  # its error names the nearest entry
         raise NotFoundError(f"{source}: no such file")
     if like is not None:
         resolve(zoo, [like], False, among)
-    path = Path(source)
     with naming(path):
         file = identify(path, config=config)
         if file.geometry.decoder is None and all(isinstance(entry, Model) for entry in among.values()):

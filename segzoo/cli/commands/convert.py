@@ -156,9 +156,9 @@ def _check_folder(target: Path, folder: bool) -> None:
 
 def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named: bool) -> Job:
     """The conversion of one source. If it is `named`, or is no file, it is a name in the zoo, and fetched if it is not here."""
-    from segzoo.cli.sources import fetched, refuse_missing
+    from segzoo.cli.sources import fetched, own, refuse_missing
 
-    path, heads, stem = Path(source), None, Path(source).stem
+    path, heads, stem = Path(source) if named else own(source), None, Path(source).stem
     if named or not path.is_file():
         if not named:
             refuse_missing(source)
