@@ -64,7 +64,9 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
 
 
-def artifacts_of(entry: Entry) -> list[Artifact]:
-    """The files that verifying an entry needs, data set apart."""
-    counts = [entry.counts.file] if isinstance(entry, Model) and entry.counts else []
-    return [entry.artifact, *counts]
+def artifacts_of(entry: Entry, equivalents: bool = False) -> list[Artifact]:
+    """The files that verifying an entry needs, data set apart. `equivalents` are needed only if they are asked for."""
+    if not isinstance(entry, Model):
+        return [entry.artifact]
+    counts = [entry.counts.file] if entry.counts else []
+    return [entry.artifact, *counts, *(entry.equivalents if equivalents else ())]

@@ -31,6 +31,7 @@ def contradictions(checks: Checks) -> Iterator[str]:
         broken = broken or check["status"] == "failed"
         yield from _of_other_bytes(rung, check["basis"], checks)
     yield from _unlike_the_ladder(checks)
+    yield from _other_equivalents(checks.get("round trip", {"facts": {}, "basis": {}}))
 
 
 def _words(rung: str, check: Mapping[str, Any]) -> Iterator[str]:
@@ -72,6 +73,12 @@ def _unlike_the_ladder(checks: Checks) -> Iterator[str]:
             yield f"mIoU, {mode}: {one['reported']} is said to be reported, its basis has {expected}"
         if "stored_counts" in one and (basis["counts"] is None or mode not in basis["counts"]["keys"] or basis["precision"] != "fp32"):
             yield f"mIoU, {mode}: its basis has no counts to compare with"
+
+
+def _other_equivalents(check: Mapping[str, Any]) -> Iterator[str]:
+    """The equivalents that were compared are those that the rung depends on."""
+    if (found := set(check["facts"].get("equivalents", {}))) != (expected := set(check["basis"].get("equivalents", {}))):
+        yield f"round trip: equal to {', '.join(sorted(found)) or 'no equivalent'}, its basis has {', '.join(sorted(expected)) or 'none'}"
 
 
 def wrong_figures(facts: Mapping[str, Any], of: int, reported: Mapping[str, Any] | None, classes: Sequence[str] = ()) -> Iterator[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzoo.conversion.checkpoint import Checkpoint
-from segzoo.errors import UsageError, one_of
+from segzoo.errors import NotFoundError, UsageError, one_of
 from segzoo.evidence.check import Check
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Manifest
@@ -33,6 +33,7 @@ class Setting:
     `images` is a number of images, None for all; `data` is the data set's folder, if the user names one; the mIoU is measured in
     each of `modes`, and `precision` is what the network computes in. `smoke` compares that many images with the counts in the receipt;
     `speed` measures images per second; `again` climbs also those rungs that earlier runs have passed; `unwritten` writes no receipt.
+    `equivalents` fetches the files that hold a model's tensors elsewhere; without it only those are compared that are here.
     `assumed` says what is taken for
     granted of a file that no manifest describes, by its hash.
     """
@@ -47,6 +48,7 @@ class Setting:
     precision: str = "fp32"
     smoke: int | None = None
     speed: bool = False
+    equivalents: bool = False
     again: bool = False
     unwritten: bool = False
     world: World | None = None
@@ -66,6 +68,13 @@ class Setting:
 
     def fetch(self, artifact: Artifact) -> Fetched:
         return fetch(artifact, self.store, self.base, lambda done, whole: self.said("fetching", done, whole), policy=self.policy)
+
+    def held(self, artifact: Artifact) -> Fetched | None:
+        """The artifact, if this machine has it, in the store or at an address of its own. Raises IntegrityError if its bytes are wrong."""
+        try:
+            return fetch(artifact, self.store, self.base, policy=replace(self.policy or Policy(), offline=True))
+        except NotFoundError:
+            return None
 
 
 class Climb:

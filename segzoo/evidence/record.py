@@ -106,6 +106,7 @@ class Backbone(_Record):
     geometry: Geometry
     eps: Positive
     published: Sentence | None = None
+    equivalents: dict[FileName, Sha256] = _LEFT_OUT
 
 
 class BytesFacts(_Record):
@@ -132,6 +133,7 @@ class RoundTripFacts(_Record):
     tensors: Natural
     in_this_layout_only: tuple[Word, ...]
     published: Sentence = _LEFT_OUT
+    equivalents: Annotated[dict[FileName, Size], Field(min_length=1)] = _LEFT_OUT
 
 
 class Intermediate(_Record):

@@ -80,12 +80,13 @@ class Manifest(Record):
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """Everything that can be fetched: entries and archives by their names, published files and stored counts by their file names."""
+        """Everything that can be fetched: entries and archives by their names, all other files by their file names."""
         archives = {name: dataset.archive for name, dataset in self.datasets.items() if dataset.archive}
         published = [backbone.published for backbone in self.backbones.values() if backbone.published]
         counts = [model.counts.file for model in self.models.values() if model.counts]
+        equivalents = [artifact for model in self.models.values() for artifact in model.equivalents]
         entries = {name: entry.artifact for name, entry in self.entries.items()}
-        return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts)}}
+        return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts, *equivalents)}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,12 +183,14 @@ class StoredCounts(Record):
 class Model(Record):
     """A segmentation model. `classes` maps each class to its colour; a model that has them needs no data set.
 
-    A head with one class has one output, which tells a background, the first of two classes, from a foreground.
+    A head with one class has one output, which tells a background, the first of two classes, from a foreground. `equivalents` are files that
+    hold the tensors of the checkpoint, in another layout, from another source.
     """
 
     title: Text
     licence: Text | None = None
     checkpoint: Artifact
+    equivalents: tuple[Artifact, ...] = ()
     backbone: Annotated[Any, BACKBONE]
     neck: Annotated[Any, NECK] | None = None
     head: Annotated[Any, HEAD]

@@ -54,6 +54,7 @@ class Images(click.ParamType[int]):
     help="Compare N images with the receipt's counts; write none. Implies --require mIoU.",
 )
 @click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
+@click.option("--equivalents", is_flag=True, help="Fetch the files that hold the same tensors elsewhere too, and compare them.")
 @click.option("--no-receipt", "unwritten", is_flag=True, help="Write no receipt: for a store that may be read only.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
 @click.option("--require", "require_rungs", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
@@ -118,7 +119,7 @@ def verify(
         board = Board(entries, silent=not first, summed=first and not as_json)
         setting = setting_for(zoo, images=images, smoke=smoke, world=world, said=board.said, assumed=assumed, **options)
     if first and not zoo.offline:
-        _announce(to_fetch(zoo, entries.values()))
+        _announce(to_fetch(zoo, entries.values(), options["equivalents"]))
     required = {*require_rungs, "mIoU"} if smoke else {*require_rungs}  # a smoke run that compares nothing proves nothing
     records = []
     with board.live():

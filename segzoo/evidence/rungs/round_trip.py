@@ -11,28 +11,34 @@ from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
 from segzoo.evidence.check import Check, proved
 from segzoo.evidence.ladder import Climb
+from segzoo.evidence.rungs.equivalents import same_tensors
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import identical, refuse_not_finite
 from segzoo.layouts import LAYOUTS
 from segzoo.manifest.artifact import Artifact
-from segzoo.manifest.entries import Backbone
+from segzoo.manifest.entries import Backbone, Model
 from segzoo.text import legible
 
 
 def check_round_trip(climb: Climb) -> Check:
     """Convert to every other layout of the family and back. Raises ConversionError for the first tensor that comes back changed.
 
-    Where the store has the publisher's own converted file, our conversion must be equal to it.
+    Where the store has the publisher's own converted file, our conversion must be equal to it. A file that the manifest calls an equivalent
+    must hold the same tensors.
     """
     file = climb.file
     published = climb.entry.published if isinstance(climb.entry, Backbone) else None
     theirs = climb.setting.store.find(published) if published else None
     basis = climb.basis | {"published": legible(str(theirs)) if published else None}
+    equivalents = climb.entry.equivalents if isinstance(climb.entry, Model) else ()
+    others = {one.name: climb.setting.fetch(one) if climb.setting.equivalents else climb.setting.held(one) for one in equivalents}
+    if equivalents:
+        basis["equivalents"] = {name: other.sha256 for name, other in others.items() if other}
     if known := climb.known("round trip", basis):
         return known
     refuse_not_finite(file.weights)
     back = {name: _back_from(name, file) for name in _admissible(file)}
-    if not back:
+    if not back and not any(others.values()):
         return Check("round trip", "n/a", "n/a", f"no other layout has a place for {file.geometry}")
     covered = {key for keys in back.values() for key in keys}
     alone = sorted({section for section in file.found.sections if (keys := file.found.keys(section)) and covered.isdisjoint(keys)})
@@ -42,6 +48,11 @@ def check_round_trip(climb: Climb) -> Check:
     if published and theirs:
         facts["published"] = _equal_to(published, theirs, file)
         detail += f"; {facts['published']}"
+    if same := {name: same_tensors(file.weights, name, other.path) for name, other in others.items() if other}:
+        facts["equivalents"] = same
+        detail += "".join(f"; the same {tensors} tensors as {name}" for name, tensors in same.items())
+    if lacking := [name for name, other in others.items() if other is None]:
+        detail += f"; not compared with {', '.join(lacking)}, not on this machine: --equivalents fetches what is lacking"
     return Check("round trip", "passed", proved("round trip", facts), detail, facts, basis)
 
 

@@ -30,6 +30,8 @@ def placed(manifest: Manifest) -> Iterator[Placed]:
             yield ("backbones", name, "published"), backbone.published
     for name, model in manifest.models.items():
         yield ("models", name, "checkpoint"), model.checkpoint
+        for index, equivalent in enumerate(model.equivalents):
+            yield ("models", name, "equivalents", index), equivalent
         if model.counts:
             yield ("models", name, "counts", "file"), model.counts.file
 
