@@ -25,7 +25,7 @@ def weights(choice: Choice, source: str) -> Path:
 
 
 def own(source: str) -> Path:
-    """A path, or what a folder of weights stands for. Raises NotFoundError, UsageError for a folder that stands for none or for several."""
+    """A path, or what a folder of weights stands for. Raises UsageError for a folder that stands for several."""
     if not (path := Path(source)).is_dir():
         return path
     from segzoo.formats.shards import standing_for

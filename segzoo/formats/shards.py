@@ -16,9 +16,9 @@ _MOST = 1000  # shards
 
 
 def standing_for(path: Path) -> Path:
-    """The file of weights, or the index, that a folder stands for; a file stands for itself.
+    """The file of weights, or the index, that a folder stands for; a file, and a folder without weights, stand for themselves.
 
-    Raises NotFoundError where a folder has none, UsageError where it has several.
+    Raises UsageError where a folder has several.
     """
     if not path.is_dir():
         return path
@@ -26,11 +26,9 @@ def standing_for(path: Path) -> Path:
     if (found := next((one for one in usual if one.is_file()), None)) is not None:
         return found
     others = sorted(one for one in path.iterdir() if one.suffix.lower() in WEIGHTS or one.name.endswith(INDEX))
-    if not others:
-        raise NotFoundError(f"{path}: a folder without weights", hint=f"expected one of {', '.join(_USUAL)} in it")
     if len(others) > 1:
         raise UsageError(f"{path}: a folder of {len(others)} files of weights; which is meant cannot be known", hint=f"name one: {others[0]}")
-    return others[0]
+    return others[0] if others else path
 
 
 def open_index(index: Path, open_one: Callable[[Path], Weights]) -> Weights:

@@ -124,7 +124,7 @@ def test_a_damaged_shard(sharded):
 
 
 def test_folders_that_stand_for_no_file_or_for_several(tmp_path):
-    with pytest.raises(NotFoundError, match="a folder without weights"):
+    with pytest.raises(NotFoundError, match="a folder, not a file"):
         open_weights(tmp_path)
     for name in ("a.pth", "b.pth"):
         torch.save({"x": torch.ones(1)}, tmp_path / name)
