@@ -274,10 +274,9 @@ def content(value: Any, most: int = 1 << 16) -> Any:
 
 
 def _content(call: Call, most: int) -> Any:
-    name = str(call.what).replace("numpy._core", "numpy.core") if isinstance(call.what, Global) else ""
-    if (pickled := described(call)) is not None:
-        integers = pickled.dtype.kind in "iu" and math.prod(pickled.shape) <= most
-        return numbers(pickled).tolist() if integers else None
+    name = str(call.what) if isinstance(call.what, Global) else ""
+    if name.replace("numpy._core", "numpy.core") in _ARRAYS:
+        return _integers(described(call), most)
     if name == "_codecs.encode" and isinstance(call.args, tuple) and len(call.args) == 2 and isinstance(call.args[0], str):
         return call.args[0].encode("latin1", "replace")
     if call.items and all(isinstance(one, tuple) and len(one) == 2 for one in call.items):
@@ -287,6 +286,21 @@ def _content(call: Call, most: int) -> Any:
             return call
     first = call.args[0] if isinstance(call.args, tuple) and len(call.args) == 1 else None
     return first if isinstance(first, dict) else call.state if isinstance(call.state, dict) else call
+
+
+def _integers(array: "Described | None", most: int) -> Any:
+    """An array of integers as nested lists; None where it is of another kind, or has not as many bytes as it says."""
+    if array is None or array.dtype.kind not in "iu" or math.prod(array.shape) > most:
+        return None
+    try:
+        return numbers(array).tolist()
+    except ValueError:
+        return None
+
+
+_RECONSTRUCTED, _FROM_BUFFER = "numpy.core.multiarray._reconstruct", "numpy.core.numeric._frombuffer"
+_ARRAYS = (_RECONSTRUCTED, _FROM_BUFFER)
+"""The two calls by which numpy pickles an array."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -304,13 +318,13 @@ _MOST_AXES = 32
 
 
 def described(value: Any) -> Described | None:
-    """The array of plain numbers that a value stands for, in either way in which numpy pickles one; None where it is anything else."""
+    """The array of plain numbers that a value stands for; None where it is anything else."""
     if not isinstance(value, Call) or not isinstance(value.what, Global):
         return None
     match str(value.what).replace("numpy._core", "numpy.core"), value.state, value.args:
-        case "numpy.core.multiarray._reconstruct", (_, tuple() as shape, dtype, bool() as fortran, block), _:
+        case name, (_, tuple() as shape, dtype, bool() as fortran, block), _ if name == _RECONSTRUCTED:
             pass
-        case "numpy.core.numeric._frombuffer", _, (block, dtype, tuple() as shape, str() as order):
+        case name, _, (block, dtype, tuple() as shape, str() as order) if name == _FROM_BUFFER:
             fortran = order == "F"
         case _:
             return None

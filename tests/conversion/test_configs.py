@@ -161,6 +161,14 @@ class HistoryBuffer:  # of mmengine, by its name: opened as data, never called
         self._log_history = np.arange(3.0)
 
 
+class Cut:
+    """An array that is pickled with fewer bytes than its shape wants."""
+
+    def __reduce__(self):
+        make, start, (version, _, dtype, fortran, block) = np.zeros((2, 3), np.uint8).__reduce__()
+        return make, start, (version, (5, 3), dtype, fortran, block)
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(
     ("meta", "count"),
@@ -169,6 +177,7 @@ class HistoryBuffer:  # of mmengine, by its name: opened as data, never called
         ({"CLASSES": ["a", "b"], "PALETTE": np.array([[1, 2, 3], [4, 5, 6]], np.uint8)}, True),
         ({"dataset_meta": {"classes": ("a", "b"), "palette": [(1, 2, 3), [4, 5, 6]], "reduce_zero_label": True}, "hub": HistoryBuffer()}, True),
         ({"CLASSES": None, "PALETTE": HistoryBuffer(), "cfg": HistoryBuffer()}, False),
+        ({"CLASSES": Cut(), "PALETTE": Cut()}, False),
         ({"CLASSES": ("a", "a")}, False),
         ({"CLASSES": 3, "PALETTE": [[1, 2, 300]], "cfg": "# text", "config": ""}, False),
     ],
