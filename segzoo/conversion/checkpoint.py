@@ -126,7 +126,7 @@ def _refuse_strange(weights: Weights, found: Found) -> None:
         if key in weights.strange:
             raise ConversionError(f"{key}: {weights.strange[key]}, expected plain numbers", hint="save the model with dense tensors of floats")
         if (dtype := weights.specs[key].dtype) not in _REAL:
-            hint = "numbers of a byte or less are no weights without their scales: save the model before it is quantised"
+            hint = "integers and float8 are no weights without their scales: save the model before it is quantised"
             raise ConversionError(f"{key}: its dtype is {dtype}, expected floats", hint)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from segzoo.conversion.checkpoint import detected, measured
 from segzoo.conversion.said import Said
 from segzoo.errors import ConversionError
-from segzoo.formats import open_weights
+from segzoo.formats import Weights, open_weights
 from segzoo.layouts.family import Geometry, told
 from segzoo.spec import Spec
 
@@ -49,8 +49,7 @@ def inspect(path: str | Path, at: str | None = None, config: Path | None = None)
     several. Raises what `open_weights` raises.
     """
     opened = open_weights(path, at)
-    notes = [*opened.notes, *(f"{name}: {what}, of which segzoo cannot tell the numbers" for name, what in [*opened.strange.items()][:_MOST])]
-    notes += [f"and {len(opened.strange) - _MOST} more such tensors"] if len(opened.strange) > _MOST else []
+    notes = [*opened.notes, *_strange(opened)]
     facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "said": Said(), "trouble": None}
     try:
         found = detected(opened)
@@ -66,3 +65,9 @@ def inspect(path: str | Path, at: str | None = None, config: Path | None = None)
     except ConversionError as error:
         facts["trouble"] = error.message
     return Inspection(opened.path, opened.format, opened.size, opened.specs, tuple(notes), opened.metadata, **facts)
+
+
+def _strange(opened: Weights) -> list[str]:
+    """The first tensors whose numbers segzoo cannot tell, and how many more there are."""
+    found = [f"{name}: {what}, of which segzoo cannot tell the numbers" for name, what in opened.strange.items()]
+    return found if len(found) <= _MOST else [*found[:_MOST], f"and {len(found) - _MOST} more such tensors"]

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from segzoo.errors import ConversionError, IntegrityError
+from segzoo.errors import IntegrityError
 from segzoo.formats import pickled, zips
 from segzoo.formats.arrays import dtype_of
 from segzoo.formats.nests import as_dict, some, state_dict
@@ -82,13 +82,14 @@ def open_pth(source: Source, at: str | None = None) -> Weights:
         if isinstance(tensor, Stored):
             _check(path, name, tensor)
     refuse_more_than_holds(path, sum(tensor.nbytes for tensor in tensors.values()), source.size)
+    plain = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Stored | Held)}
     sound: set[str] = set()
     meta = pickled.content(root.get("meta")) if isinstance(root, dict) else None
     return Weights(
         path,
         "pth",
         {name: tensor.spec for name, tensor in tensors.items()},
-        lambda name: _numbers(source, name, tensors[name], checkpoint.blocks, sound),
+        lambda name: _numbers(source, name, plain[name], checkpoint.blocks, sound),
         tuple(notes),
         _plain(meta),
         meta=meta if isinstance(meta, dict) else {},
@@ -141,7 +142,8 @@ def _read_legacy(source: Source) -> _Checkpoint:
 
     def persistent(identity: Any) -> Any:
         one = storage(identity)
-        return storages.setdefault(one.key, one) and one
+        storages.setdefault(one.key, one)
+        return one
 
     with path.open("rb") as raw:
         file = Bounded(raw, source.size)
@@ -187,13 +189,10 @@ def _check(path: Path, name: str, tensor: Stored) -> None:
         raise IntegrityError(f"{where}: {list(tensor.shape)} reaches beyond its storage of {tensor.storage.size} elements")
 
 
-def _numbers(source: Source, name: str, tensor: Tensor, blocks: Blocks, sound: set[str]) -> np.ndarray:
-    """The numbers of a tensor. Raises ConversionError for one of which the file does not say them plainly."""
+def _numbers(source: Source, name: str, tensor: Stored | Held, blocks: Blocks, sound: set[str]) -> np.ndarray:
+    """The numbers of a tensor."""
     if isinstance(tensor, Held):
         return tensor.numbers()
-    if isinstance(tensor, Strange):
-        raise ConversionError(f"{source.path}: tensor '{name}': {tensor.what}, of which segzoo cannot tell the numbers")
-    assert isinstance(tensor, Stored)
     found = _array(source, name, tensor, blocks, sound)
     found = np.negative(found) if tensor.negative else found
     return np.conjugate(found) if tensor.conjugate else found

@@ -101,6 +101,8 @@ class Weights(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.specs:
             raise KeyError(name)
+        if name in self.strange:
+            raise ConversionError(f"{self.path}: tensor '{name}': {self.strange[name]}, of which segzoo cannot tell the numbers")
         with parsing(f"{self.path}: tensor '{name}'"):
             return self.read(name)
 

@@ -17,6 +17,8 @@ _WORDS = {
 def unwrapped(opened: Weights) -> Weights:
     """The tensors under names without these words. A word stays where two tensors would get the same name."""
     for word, by in _WORDS.items():
+        if not any(word in name for name in opened.specs):
+            continue
         bare = {name: ".".join(part for part in name.split(".") if part != word) for name in opened.specs}
         changed = sum(name != inner for name, inner in bare.items())
         if changed and all(bare.values()) and len(set(bare.values())) == len(bare):
