@@ -3,16 +3,39 @@
 `conversion` itself knows no family and no head.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from segzoo.errors import ConversionError
 from segzoo.layouts.rule import Depths, Rule
 from segzoo.spec import Spec
 
 Axes = Mapping[str, int]
 Alternatives = tuple[tuple[str, ...], ...]
+
+
+def refuse_other_sizes(part: str, axes: Axes, expected: Iterable[tuple[str, int, str]]) -> None:
+    """Raises ConversionError where an axis of a neck or head has not the size that it must have. `expected` has the axis, the size, and of what."""
+    for axis, must, of in expected:
+        if axes[axis] != must:
+            raise ConversionError(f"{part}: expected {must} {of}, found {axes[axis]}")
+
+
+def common_parts(geometry: Any) -> list[str]:
+    """What the sizes of every family end with, for people: channels of the image that are not three, classes, neck and head."""
+    parts = []
+    if geometry.channels != 3:
+        parts.append(f"{geometry.channels} {'channel' if geometry.channels == 1 else 'channels'}")
+    if geometry.classes is not None:
+        parts.append(f"{geometry.classes} classes")
+    return parts + [str(part) for part in (geometry.neck, geometry.decoder) if part is not None]
+
+
+def by_stage(numbers: tuple[int, ...]) -> str:
+    """A number for each stage, for people."""
+    return "-".join(map(str, numbers))
 
 
 class NeckGeometry(Protocol):

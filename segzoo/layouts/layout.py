@@ -22,6 +22,10 @@ class Beside:
     ends: tuple[str, ...] = ()
 
 
+AUXILIARY = Beside(("auxiliary_head.",), "auxiliary head", "used in training only", prefix="backbone.")
+"""What MMSegmentation trains beside a model's own head."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """A table: sections of rules. A file has all of a section or nothing of it.

@@ -136,6 +136,16 @@ def batch_norm(key: str, holds: str, width: str) -> tuple[Rule, ...]:
     )
 
 
+def conv_module(key: str, holds: str, axes: str, width: str, norm: str = "bn") -> tuple[Rule, ...]:
+    """The rules of mmcv's ConvModule with BatchNorm: a convolution without bias, and the norm, by its name."""
+    return (Rule(f"{key}.conv.weight", (f"{holds}.conv.weight",), axes), *batch_norm(f"{key}.{norm}", f"{holds}.norm", width))
+
+
+def output_norms(*keys: str) -> tuple[Rule, ...]:
+    """The norms of the stages' outputs, by their names, of widths d0, d1 and so on."""
+    return tuple(rule for stage, key in enumerate(keys) for rule in affine(key, f"norms.{stage}", f"d{stage}", f"d{stage}"))
+
+
 Nested = int | list["Nested"]
 
 

@@ -1,4 +1,4 @@
-"""A convolution, BatchNorm and ReLU with the names of mmcv's ConvModule."""
+"""Convolutions with the names of mmcv's ConvModule: with BatchNorm and ReLU, or bare."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,3 +19,8 @@ class ConvModule(nn.Module):
 
     def forward(self, *levels: Tensor) -> Tensor:
         return F.relu(self.bn(convolved(self.conv, levels)), inplace=True)
+
+
+def bare_conv(features: int, width: int, kernel: int, bias: bool = True) -> nn.ModuleDict:
+    """mmcv's ConvModule without norm and activation: its one module is `conv`."""
+    return nn.ModuleDict({"conv": nn.Conv2d(features, width, kernel, padding=kernel // 2, bias=bias)})

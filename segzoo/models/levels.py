@@ -1,4 +1,4 @@
-"""Maps of several levels, the finest first: at one size, and convolved together."""
+"""Maps of several levels, the finest first: how many there are, at one size, and convolved together."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segzoo.errors import ConversionError
 from segzoo.models.traced import traced
 
 _STRIP = 128
 """Rows or columns of the result that are computed at once. Few of a coarse map's reach them."""
 _GROUP = 128
 """Channels of the result that are computed at once, for the memory's sake."""
+
+
+def refuse_other_maps(part: str, wanted: int, widths: Sequence[int]) -> None:
+    """Raises ConversionError if a neck or head does not get as many maps as it takes."""
+    if len(widths) != wanted:
+        raise ConversionError(f"{part} takes {wanted} maps, and {len(widths)} come out of the backbone: out_indices names them")
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:

@@ -2,9 +2,6 @@
 
 from segzoo.layouts.convnext.geometry import ConvNeXtBackbone, ConvNeXtSizes, described, described_model, measured
 from segzoo.layouts.family import Family, Variant
-from segzoo.layouts.layout import Beside
-
-AUXILIARY = Beside(("auxiliary_head.",), "auxiliary head", "used in training only", prefix="backbone.")
 
 NORMS = (("final norm",), ("output norms",))
 """A file has a norm after the last stage, or one on each stage's output."""

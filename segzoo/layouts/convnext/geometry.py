@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.convnext.stages import STAGES
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts
 
 RATIO = 4
 """How many times wider than its stage an MLP is, in all published ConvNeXts."""
@@ -43,18 +43,9 @@ class Geometry:
         return self.patch
 
     def __str__(self) -> str:
-        parts = [f"widths {_listed(self.widths)}", f"depths {_listed(self.depths)}", f"patch {self.patch}"]
+        parts = [f"widths {by_stage(self.widths)}", f"depths {by_stage(self.depths)}", f"patch {self.patch}"]
         parts.append("norms on its 4 outputs" if self.output_norms else "a final norm")
-        if self.channels != 3:
-            parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
-        if self.classes is not None:
-            parts.append(f"{self.classes} classes")
-        parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
-        return ", ".join(parts)
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    return "-".join(map(str, numbers))
+        return ", ".join([*parts, *common_parts(self)])
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 Its classifiers average before the final norm, whose eps is 1e-12 (`layer_norm_eps`); all other norms have 1e-6, whatever a config says.
 """
 
-from segzoo.layouts.convnext.family import AUXILIARY, CONVNEXT
-from segzoo.layouts.convnext.stages import MERGES, STAGES, blocks, encoder, output_norms
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.rule import affine
+from segzoo.layouts.convnext.family import CONVNEXT
+from segzoo.layouts.convnext.stages import MERGES, STAGES, blocks, encoder
+from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.rule import affine, output_norms
 
 _STAGE = "{p}encoder.stages.%d.downsampling_layer.%d"
 

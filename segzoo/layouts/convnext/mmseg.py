@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from segzoo.layouts.convnext.family import AUXILIARY, CONVNEXT
-from segzoo.layouts.convnext.stages import MERGES, STAGES, blocks, encoder, output_norms
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.rule import Rule, affine
+from segzoo.layouts.convnext.family import CONVNEXT
+from segzoo.layouts.convnext.stages import MERGES, STAGES, blocks, encoder
+from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.rule import Rule, affine, output_norms
 
 
 def _encoder(mlp_axes: str) -> tuple[Rule, ...]:

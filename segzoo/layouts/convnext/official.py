@@ -3,10 +3,10 @@
 Sources: `models/convnext.py` and `semantic_segmentation/backbone/convnext.py` of facebookresearch/ConvNeXt.
 """
 
-from segzoo.layouts.convnext.family import AUXILIARY, CONVNEXT
-from segzoo.layouts.convnext.stages import MERGES, STAGES, blocks, encoder, output_norms
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.rule import affine
+from segzoo.layouts.convnext.family import CONVNEXT
+from segzoo.layouts.convnext.stages import MERGES, STAGES, blocks, encoder
+from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.rule import affine, output_norms
 
 OFFICIAL = Layout(
     name="official",

@@ -50,8 +50,3 @@ def encoder(
         rules += affine(before, f"merges.{stage}.norm", f"d{stage}", f"d{stage}")
         rules += affine(halving, f"merges.{stage}.conv", f"d{stage + 1} d{stage} row col", f"d{stage + 1}")
     return tuple(rules)
-
-
-def output_norms(*keys: str) -> tuple[Rule, ...]:
-    """The norms of the stages' outputs, by their names."""
-    return tuple(rule for (stage, _), key in zip(STAGES, keys, strict=True) for rule in affine(key, f"norms.{stage}", f"d{stage}", f"d{stage}"))

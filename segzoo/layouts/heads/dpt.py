@@ -10,10 +10,8 @@ aligned corners, resizes positions bilinearly, takes square grids only, and its 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
-from segzoo.layouts.heads.uper import conv_module
-from segzoo.layouts.rule import Depths, Rule, affine
+from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.rule import Depths, Rule, affine, conv_module
 
 LEVELS = 4
 _RESIZED = {0: 4, 1: 2, 3: 3}  # the side of the kernel by which a level is resized; level 2 keeps its size
@@ -62,9 +60,7 @@ def measured(axes: Axes, depths: Depths) -> DptDecoder:
     for level, kernel in _RESIZED.items():
         expected += [(f"grown{level}", widths[level], f"channels of level {level}")]
         expected += [(f"grow{side}{level}", kernel, f"rows and columns by which level {level} is resized") for side in "yx"]
-    for axis, must, of in expected:
-        if axes[axis] != must:
-            raise ConversionError(f"DPT's head: expected {must} {of}, found {axes[axis]}")
+    refuse_other_sizes("DPT's head", axes, expected)
     return DptDecoder("dpt", axes["c"], channels, widths)
 
 

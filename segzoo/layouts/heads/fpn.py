@@ -6,10 +6,8 @@ The axes of its tables: `level{l}` channels of level l, `fpn` its own channels, 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
-from segzoo.layouts.heads.uper import conv_module
-from segzoo.layouts.rule import Depths, Rule, affine
+from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.rule import Depths, Rule, affine, conv_module
 
 CONVOLUTIONS = (1, 1, 2, 3)
 """How many convolutions each level has: one for each doubling, and one where nothing is doubled. Strides are 4, 8, 16, 32 in all configs of mmseg."""
@@ -42,9 +40,8 @@ class FPNHead:
 
 def measured(axes: Axes, depths: Depths) -> FPNDecoder:
     """Raises ConversionError for other convolutions than mmseg's."""
-    for axis, must in (("inner", axes["fpn"]), ("threey", 3), ("threex", 3)):
-        if axis in axes and axes[axis] != must:
-            raise ConversionError(f"FPNHead: expected {must} in its convolutions, found {axes[axis]}")
+    expected = (("inner", axes["fpn"]), ("threey", 3), ("threex", 3))
+    refuse_other_sizes("FPNHead", axes, ((axis, must, "in its convolutions") for axis, must in expected))
     return FPNDecoder("fpn", axes["c"], axes["fpn"])
 
 

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.family import Axes, Head
-from segzoo.layouts.heads.uper import conv_module
-from segzoo.layouts.rule import Depths, affine
+from segzoo.layouts.rule import Depths, affine, conv_module
 
 
 @dataclass(frozen=True, slots=True)

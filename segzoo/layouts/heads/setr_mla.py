@@ -6,10 +6,8 @@ The axes of its table: `branchin{l}` channels into branch l, `branch` a branch's
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
-from segzoo.layouts.heads.uper import conv_module
-from segzoo.layouts.rule import Depths, affine
+from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.rule import Depths, affine, conv_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,12 @@ class SetrMlaHead:
 def measured(axes: Axes, depths: Depths) -> SetrMlaDecoder:
     """Raises ConversionError for other convolutions than mmseg's."""
     channels, levels = axes["branch"], depths["l"]
-    for axis, must, of in (
+    expected = (
         ("joined", levels * channels, f"channels, of {levels} branches"),
         ("inner", channels, "channels, its own"),
         *((axis, 3, "rows and columns of a convolution") for axis in ("firsty", "firstx", "secondy", "secondx")),
-    ):
-        if axes[axis] != must:
-            raise ConversionError(f"SETR-MLA's head: expected {must} {of}, found {axes[axis]}")
+    )
+    refuse_other_sizes("SETR-MLA's head", axes, expected)
     return SetrMlaDecoder("setr-mla", axes["c"], channels, levels)
 
 

@@ -7,9 +7,8 @@ The axes of its tables: `level{l}` channels into the lateral convolution of leve
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
-from segzoo.layouts.rule import Depths, Rule, affine, batch_norm
+from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.rule import Depths, Rule, affine, conv_module
 
 BINS = (1, 2, 3, 6)
 """Sides of the pyramid's grids, as in the paper and in every config of mmseg."""
@@ -47,25 +46,19 @@ class UPerHead:
 def measured(axes: Axes, depths: Depths) -> UPerDecoder:
     """Raises ConversionError where the sums of channels do not fit."""
     channels, levels, bins = axes["uper"], depths["l"] + 1, depths["b"]
-    for axis, must, of in (
+    expected = (
         ("pyramid", axes["deepest"] + bins * channels, f"channels, of the deepest level and {bins} grids"),
         ("joined", levels * channels, f"channels, of {levels} levels"),
         ("inner", channels, "channels, its own"),
         ("threey", 3, "rows of a convolution"),
         ("threex", 3, "columns of a convolution"),
-    ):
-        if axes[axis] != must:
-            raise ConversionError(f"UPerHead: expected {must} {of}, found {axes[axis]}")
+    )
+    refuse_other_sizes("UPerHead", axes, expected)
     return UPerDecoder("uper", axes["c"], channels, levels)
 
 
 def described(decoder: UPerDecoder) -> dict[str, Any]:
     return {"classes": decoder.classes, "channels": decoder.channels, "levels": decoder.levels, "bins": None}
-
-
-def conv_module(key: str, holds: str, axes: str, width: str, norm: str = "bn") -> tuple[Rule, ...]:
-    """The rules of mmcv's ConvModule with BatchNorm: a convolution without bias, and the norm, by its name."""
-    return (Rule(f"{key}.conv.weight", (f"{holds}.conv.weight",), axes), *batch_norm(f"{key}.{norm}", f"{holds}.norm", width))
 
 
 def rules(conv: str, norm: str) -> tuple[Rule, ...]:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
+from segzoo.layouts.family import Axes, Head, refuse_other_sizes
 from segzoo.layouts.rule import Depths, affine
 
 
@@ -35,9 +34,8 @@ class FPNNeck:
 
 def measured(axes: Axes, depths: Depths) -> Pyramid:
     """Raises ConversionError for other convolutions than mmseg's."""
-    for axis, must in (("neckin", axes["neck"]), ("necky", 3), ("neckx", 3)):
-        if axes[axis] != must:
-            raise ConversionError(f"FPN: expected {must} in its second convolutions, found {axes[axis]}")
+    expected = (("neckin", axes["neck"]), ("necky", 3), ("neckx", 3))
+    refuse_other_sizes("FPN", axes, ((axis, must, "in its second convolutions") for axis, must in expected))
     return Pyramid("fpn", axes["neck"], depths["n"])
 
 

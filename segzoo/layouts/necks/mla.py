@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
-from segzoo.layouts.heads.uper import conv_module
-from segzoo.layouts.rule import Depths, affine
+from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.rule import Depths, affine, conv_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,8 @@ class MlaNeck:
 
 def measured(axes: Axes, depths: Depths) -> Mla:
     """Raises ConversionError for other convolutions than mmseg's."""
-    for axis, must in (("neckin", axes["neck"]), ("necky", 3), ("neckx", 3)):
-        if axes[axis] != must:
-            raise ConversionError(f"MLANeck: expected {must} in its second convolutions, found {axes[axis]}")
+    expected = (("neckin", axes["neck"]), ("necky", 3), ("neckx", 3))
+    refuse_other_sizes("MLANeck", axes, ((axis, must, "in its second convolutions") for axis, must in expected))
     return Mla("mla", axes["neck"], depths["n"])
 
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
+from segzoo.layouts.family import Axes, Head, refuse_other_sizes
 from segzoo.layouts.rule import Depths, affine
 
 
@@ -36,9 +35,8 @@ class MultiLevelNeck:
 
 def measured(axes: Axes, depths: Depths) -> MultiLevel:
     """Raises ConversionError for other convolutions than mmseg's."""
-    for axis, must in (("neckin", axes["neck"]), ("necky", 3), ("neckx", 3)):
-        if axes[axis] != must:
-            raise ConversionError(f"MultiLevelNeck: expected {must} in its second convolutions, found {axes[axis]}")
+    expected = (("neckin", axes["neck"]), ("necky", 3), ("neckx", 3))
+    refuse_other_sizes("MultiLevelNeck", axes, ((axis, must, "in its second convolutions") for axis, must in expected))
     return MultiLevel("multilevel", axes["neck"], depths["n"])
 
 

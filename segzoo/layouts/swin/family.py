@@ -5,7 +5,6 @@ from segzoo.layouts.layout import Beside
 from segzoo.layouts.swin.geometry import Geometry, SwinBackbone, SwinSizes, described, described_model, measured
 
 MASKS = Beside((), "attention masks", "they follow from the size of an image", ends=(".attn_mask",))
-AUXILIARY = Beside(("auxiliary_head.",), "auxiliary head", "used in training only", prefix="backbone.")
 
 NORMS = (("final norm",), ("output norms",))
 """A file has a norm after the last stage, or one on each stage's output."""

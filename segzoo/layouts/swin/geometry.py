@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts
 from segzoo.layouts.swin.stages import STAGES
 
 LARGEST = 32
@@ -48,18 +48,9 @@ class Geometry:
         return self.patch
 
     def __str__(self) -> str:
-        parts = [f"width {self.width}", f"depths {_listed(self.depths)}", f"heads {_listed(self.heads)}", f"window {self.window}"]
+        parts = [f"width {self.width}", f"depths {by_stage(self.depths)}", f"heads {by_stage(self.heads)}", f"window {self.window}"]
         parts += [f"patch {self.patch}", f"mlp ratio {self.mlp_ratio}", "norms on its 4 outputs" if self.output_norms else "a final norm"]
-        if self.channels != 3:
-            parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
-        if self.classes is not None:
-            parts.append(f"{self.classes} classes")
-        parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
-        return ", ".join(parts)
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    return "-".join(map(str, numbers))
+        return ", ".join([*parts, *common_parts(self)])
 
 
 @dataclass(frozen=True)
@@ -145,7 +136,7 @@ def measured(found: Measured, heads: Any) -> Geometry:
     if not all(depths):
         raise ConversionError(f"no block of stage {depths.index(0)} is in it")
     if heads is not None and heads != shown:
-        raise ConversionError(f"{origin['heads0']}: the tensors show {_listed(shown)} heads, but {heads} were given")
+        raise ConversionError(f"{origin['heads0']}: the tensors show {by_stage(shown)} heads, but {heads} were given")
     if (rows := math.isqrt(axes["table"])) ** 2 != axes["table"] or not rows % 2:
         raise ConversionError(f"{origin['table']}: {axes['table']} relative positions are those of no square window")
     if (window := (rows + 1) // 2) > LARGEST:

@@ -1,9 +1,9 @@
 """`hf`: transformers' SwinModel, SwinForImageClassification, SwinBackbone, and its UPerNet (names on disk; 5.x renames in memory only)."""
 
-from segzoo.layouts.layout import Beside, Layout
-from segzoo.layouts.rule import affine
-from segzoo.layouts.swin.family import AUXILIARY, SWIN
-from segzoo.layouts.swin.stages import MERGES, STAGES, blocks, encoder, indices, output_norms
+from segzoo.layouts.layout import AUXILIARY, Beside, Layout
+from segzoo.layouts.rule import affine, output_norms
+from segzoo.layouts.swin.family import SWIN
+from segzoo.layouts.swin.stages import MERGES, STAGES, blocks, encoder, indices
 
 _BLOCKS = blocks("{p}encoder.layers.%d.blocks.%s")
 

@@ -5,10 +5,10 @@ It joins the four neighbours of a merging as nn.Unfold does: channel by channel.
 
 from dataclasses import replace
 
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.rule import affine
-from segzoo.layouts.swin.family import AUXILIARY, MASKS, SWIN
-from segzoo.layouts.swin.stages import MERGES, STAGES, blocks, encoder, indices, output_norms
+from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.rule import affine, output_norms
+from segzoo.layouts.swin.family import MASKS, SWIN
+from segzoo.layouts.swin.stages import MERGES, STAGES, blocks, encoder, indices
 
 _BLOCKS = blocks("{p}stages.%d.blocks.%s")
 

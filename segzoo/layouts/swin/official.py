@@ -4,10 +4,10 @@ timm before 0.9 had the same names. Sources: `models/swin_transformer.py` of mic
 `mmdet/models/backbones/swin_transformer.py` of SwinTransformer/Swin-Transformer-Object-Detection.
 """
 
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.rule import affine
-from segzoo.layouts.swin.family import AUXILIARY, MASKS, SWIN
-from segzoo.layouts.swin.stages import MERGES, STAGES, blocks, encoder, indices, output_norms
+from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.rule import affine, output_norms
+from segzoo.layouts.swin.family import MASKS, SWIN
+from segzoo.layouts.swin.stages import MERGES, STAGES, blocks, encoder, indices
 
 _BLOCKS = blocks("{p}layers.%d.blocks.%s")
 

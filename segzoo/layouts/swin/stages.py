@@ -82,11 +82,6 @@ def _merge(stage: int, key: str, neighbours: str) -> tuple[Rule, ...]:
     )
 
 
-def output_norms(*keys: str) -> tuple[Rule, ...]:
-    """The norms of the stages' outputs, by their names."""
-    return tuple(rule for (stage, _), key in zip(STAGES, keys, strict=True) for rule in affine(key, f"norms.{stage}", f"d{stage}", f"d{stage}"))
-
-
 def index(sizes: Mapping[str, int], places: Any) -> Nested:
     """Which row of the table holds the bias of each pair of tokens in a window: (window x window, window x window)."""
     return _index(sizes["table"])

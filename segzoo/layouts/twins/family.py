@@ -1,10 +1,7 @@
 """Twins as a family: which of its sections are alternatives, and which other Twins no layout has a place for."""
 
 from segzoo.layouts.family import Family, Variant
-from segzoo.layouts.layout import Beside
 from segzoo.layouts.twins.geometry import Geometry, TwinsBackbone, TwinsSizes, described, described_model, measured
-
-AUXILIARY = Beside(("auxiliary_head.",), "auxiliary head", "used in training only", prefix="backbone.")
 
 ATTENTION = (("global attention",), ("alternating attention",))
 """All blocks of a PCPVT attend to the whole map. Of an SVT's, every second one does, and the others attend within windows."""

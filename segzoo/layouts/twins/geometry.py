@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts
 from segzoo.layouts.twins.stages import REDUCING, STAGES
 
 PCPVT, SVT = "pcpvt", "svt"
@@ -45,21 +45,12 @@ class Geometry:
         return self.patch
 
     def __str__(self) -> str:
-        parts = [self.variant.upper(), f"widths {_listed(self.widths)}", f"depths {_listed(self.depths)}"]
-        parts += [f"heads {_listed(self.heads)}"] if self.heads else []
+        parts = [self.variant.upper(), f"widths {by_stage(self.widths)}", f"depths {by_stage(self.depths)}"]
+        parts += [f"heads {by_stage(self.heads)}"] if self.heads else []
         parts += [f"window {self.window}"] if self.window else []
-        parts += [f"mlp ratios {_listed(self.mlp_ratios)}", f"reductions {_listed(self.reductions)}", f"patch {self.patch}"]
+        parts += [f"mlp ratios {by_stage(self.mlp_ratios)}", f"reductions {by_stage(self.reductions)}", f"patch {self.patch}"]
         parts += ["norms on its 4 outputs"] if self.output_norms else []
-        if self.channels != 3:
-            parts.append(f"{self.channels} {'channel' if self.channels == 1 else 'channels'}")
-        if self.classes is not None:
-            parts.append(f"{self.classes} classes")
-        parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
-        return ", ".join(parts)
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    return "-".join(map(str, numbers))
+        return ", ".join([*parts, *common_parts(self)])
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.twins.family import AUXILIARY, TWINS
-from segzoo.layouts.twins.stages import Joined, all_global, alternating, blocks, encoder, output_norms
+from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.rule import Rule, affine, output_norms
+from segzoo.layouts.twins.family import TWINS
+from segzoo.layouts.twins.stages import STAGES, Joined, all_global, alternating, blocks, encoder
 
 
 def _backbone(blocks: Sequence[str], joined: Joined, proj: str, norms: str) -> dict[str, tuple[Rule, ...]]:
@@ -20,7 +20,7 @@ def _backbone(blocks: Sequence[str], joined: Joined, proj: str, norms: str) -> d
         ),
         "global attention": all_global(blocks, joined, proj),
         "alternating attention": alternating(blocks, joined, proj),
-        "output norms": output_norms(norms),
+        "output norms": output_norms(*(norms % stage for stage, _ in STAGES)),
     }
 
 

@@ -3,10 +3,10 @@
 Sources: `gvt.py` and `segmentation/gvt.py` of Meituan-AutoML/Twins. Its segmentation models keep the classifier's norm and head, unused.
 """
 
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.rule import affine
-from segzoo.layouts.twins.family import AUXILIARY, TWINS
-from segzoo.layouts.twins.stages import all_global, alternating, blocks, encoder, output_norms
+from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.rule import affine, output_norms
+from segzoo.layouts.twins.family import TWINS
+from segzoo.layouts.twins.stages import STAGES, all_global, alternating, blocks, encoder
 
 _BLOCKS = blocks("{p}blocks.%d.%s")
 _JOINED = (("attn.q.%s", "q"), ("attn.kv.%s", "kv"))
@@ -24,7 +24,7 @@ OFFICIAL = Layout(
         ),
         "global attention": all_global(_BLOCKS, _JOINED, "attn.proj"),
         "alternating attention": alternating(_BLOCKS, _JOINED, "attn.proj"),
-        "output norms": output_norms("{p}norm_list.%d"),
+        "output norms": output_norms(*(f"{{p}}norm_list.{stage}" for stage, _ in STAGES)),
         "final norm": affine("{p}norm", "norm", "d3", "d3"),
         "classifier": affine("{p}head", "head", "classes d3", "classes"),
     },

@@ -75,8 +75,3 @@ def _global(stage: int, block: str, key: str, joined: Joined, proj: str) -> tupl
     holds, d, e = f"stages.{stage}.{block}", f"d{stage}", f"e{stage}"
     reduction = affine(f"{key}.attn.sr", f"{holds}.reduction", f"{e} {d} ry{stage} rx{stage}", e)
     return (*rules, *reduction, *affine(f"{key}.attn.norm", f"{holds}.reduction.norm", d, d))
-
-
-def output_norms(template: str) -> tuple[Rule, ...]:
-    """The norms of the stages' outputs. `%d` in the name stands for the stage."""
-    return tuple(rule for stage, _ in STAGES for rule in affine(template % stage, f"norms.{stage}", f"d{stage}", f"d{stage}"))

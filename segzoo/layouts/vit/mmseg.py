@@ -6,7 +6,7 @@ under `backbone.`, the neck under `neck.` and the head under `decode_head.`.
 
 from dataclasses import replace
 
-from segzoo.layouts.layout import Beside, Layout
+from segzoo.layouts.layout import AUXILIARY, Layout
 from segzoo.layouts.rule import Rule, affine
 from segzoo.layouts.vit.family import VIT, WITHOUT_NORM
 
@@ -51,7 +51,7 @@ MMSEG = Layout(
         "attention bias": attention_bias("{p}layers.{i}", "blocks.{i}", "d", "e"),
     },
     optional=frozenset({"patch bias", "attention bias"}),
-    beside=(Beside(("auxiliary_head.",), "auxiliary head", "used in training only", prefix="backbone."),),
+    beside=(AUXILIARY,),
     reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
 )
 

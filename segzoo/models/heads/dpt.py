@@ -10,16 +10,11 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.dpt import LEVELS, DptDecoder
-from segzoo.models.conv_module import ConvModule
-from segzoo.models.levels import resized
+from segzoo.models.conv_module import ConvModule, bare_conv
+from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 from segzoo.models.traced import traced
-
-
-def _bare(features: int, width: int, kernel: int, bias: bool) -> nn.ModuleDict:
-    """mmcv's ConvModule without norm and activation."""
-    return nn.ModuleDict({"conv": nn.Conv2d(features, width, kernel, padding=kernel // 2, bias=bias)})
 
 
 class ReassembleBlocks(nn.Module):
@@ -27,7 +22,7 @@ class ReassembleBlocks(nn.Module):
 
     def __init__(self, features: int, widths: Sequence[int]):
         super().__init__()
-        self.projects = nn.ModuleList(_bare(features, width, 1, bias=True) for width in widths)
+        self.projects = nn.ModuleList(bare_conv(features, width, 1) for width in widths)
         first, second, _, last = widths
         self.resize_layers = nn.ModuleList(
             [nn.ConvTranspose2d(first, first, 4, 4), nn.ConvTranspose2d(second, second, 2, 2), nn.Identity(), nn.Conv2d(last, last, 3, 2, 1)]
@@ -83,7 +78,7 @@ class FeatureFusionBlock(nn.Module):
 
     def __init__(self, width: int, adds: bool):
         super().__init__()
-        self.project = _bare(width, width, 1, bias=True)
+        self.project = bare_conv(width, width, 1)
         if adds:
             self.res_conv_unit1 = PreActResidualConvUnit(width)
         self.res_conv_unit2 = PreActResidualConvUnit(width)
@@ -104,7 +99,7 @@ class DPTHead(nn.Module):
         self.outputs = classes
         self.conv_seg = nn.Conv2d(channels, classes, 1)
         self.reassemble_blocks = ReassembleBlocks(features, widths)
-        self.convs = nn.ModuleList(_bare(width, channels, 3, bias=False) for width in widths)
+        self.convs = nn.ModuleList(bare_conv(width, channels, 3, bias=False) for width in widths)
         self.fusion_blocks = nn.ModuleList(FeatureFusionBlock(channels, adds=place > 0) for place in range(len(widths)))
         self.project = ConvModule(channels, channels, 3)
 
@@ -125,6 +120,5 @@ def dpt_head(geometry: DptDecoder, backbone: Any, eps: float | None) -> DPTHead:
     """An empty head on a backbone that gives four maps, each with its class token. Raises ConversionError for any other backbone."""
     if not getattr(backbone, "class_outputs", False):
         raise ConversionError("DPT's head takes the class token beside each map, and the backbone before it gives none")
-    if len(backbone.widths) != LEVELS:
-        raise ConversionError(f"DPT's head takes {LEVELS} maps, and {len(backbone.widths)} come out of the backbone: out_indices names them")
+    refuse_other_maps("DPT's head", LEVELS, backbone.widths)
     return made(DPTHead, features=backbone.width, widths=geometry.widths, channels=geometry.channels, classes=geometry.classes)

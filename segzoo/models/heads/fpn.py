@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.errors import ConversionError
 from segzoo.layouts.heads.fpn import CONVOLUTIONS, FPNDecoder
 from segzoo.models.conv_module import ConvModule
-from segzoo.models.levels import resized
+from segzoo.models.levels import enlarged, refuse_other_maps, resized
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 
@@ -18,7 +16,7 @@ class Doubling(nn.Module):
     """A map at twice its size, bilinear."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return enlarged(x, 2)
 
 
 class FPNHead(nn.Module):
@@ -53,6 +51,5 @@ class FPNHead(nn.Module):
 def fpn_head(geometry: FPNDecoder, backbone: Any, eps: float | None) -> FPNHead:
     """An empty head on the maps of a backbone or neck. Raises ConversionError if they are not as many."""
     widths = cast(Sequence[int], backbone.widths)
-    if len(widths) != len(CONVOLUTIONS):
-        raise ConversionError(f"the FPN head takes {len(CONVOLUTIONS)} maps, and {len(widths)} come out of the backbone: out_indices names them")
+    refuse_other_maps("the FPN head", len(CONVOLUTIONS), widths)
     return made(FPNHead, features=widths, channels=geometry.channels, classes=geometry.classes)

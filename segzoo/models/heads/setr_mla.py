@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.setr_mla import SetrMlaDecoder
 from segzoo.models.conv_module import ConvModule
-from segzoo.models.levels import enlarged
+from segzoo.models.levels import enlarged, refuse_other_maps
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 
@@ -38,6 +38,5 @@ def setr_mla_head(geometry: SetrMlaDecoder, backbone: Any, eps: float | None) ->
     widths = cast(Sequence[int], backbone.widths)
     if geometry.scale is None:
         raise ConversionError("the factor by which SETR-MLA's head enlarges its maps is not known; it decides the result and shows in no tensor")
-    if len(widths) != geometry.levels:
-        raise ConversionError(f"SETR-MLA's head takes {geometry.levels} maps, and {len(widths)} come to it: out_indices names them")
+    refuse_other_maps("SETR-MLA's head", geometry.levels, widths)
     return made(SETRMLAHead, features=widths, channels=geometry.channels, scale=geometry.scale, classes=geometry.classes)

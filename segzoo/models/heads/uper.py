@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.uper import UPerDecoder
 from segzoo.models.conv_module import ConvModule
-from segzoo.models.levels import resized
+from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 
@@ -49,6 +49,5 @@ def uper_head(geometry: UPerDecoder, backbone: Any, eps: float | None) -> UPerHe
     widths = cast(Sequence[int], backbone.widths)
     if geometry.bins is None:
         raise ConversionError("the sides of the grids of the UPerNet head's pyramid are not known; they decide the result and show in no tensor")
-    if len(widths) != geometry.levels:
-        raise ConversionError(f"the UPerNet head takes {geometry.levels} maps, and {len(widths)} come out of the backbone: out_indices names them")
+    refuse_other_maps("the UPerNet head", geometry.levels, widths)
     return made(UPerHead, features=widths, channels=geometry.channels, bins=geometry.bins, classes=geometry.classes)

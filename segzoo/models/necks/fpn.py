@@ -6,15 +6,11 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.errors import ConversionError
 from segzoo.layouts.necks.fpn import Pyramid
+from segzoo.models.conv_module import bare_conv
+from segzoo.models.levels import refuse_other_maps
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
-
-
-def _bare(features: int, width: int, kernel: int) -> nn.Module:
-    """mmcv's ConvModule without norm and activation."""
-    return nn.ModuleDict({"conv": nn.Conv2d(features, width, kernel, padding=kernel // 2)})
 
 
 class FPN(nn.Module):
@@ -23,8 +19,8 @@ class FPN(nn.Module):
     def __init__(self, *, features: Sequence[int], width: int):
         super().__init__()
         self.widths = [width] * len(features)
-        self.lateral_convs = nn.ModuleList(_bare(one, width, 1) for one in features)
-        self.fpn_convs = nn.ModuleList(_bare(width, width, 3) for _ in features)
+        self.lateral_convs = nn.ModuleList(bare_conv(one, width, 1) for one in features)
+        self.fpn_convs = nn.ModuleList(bare_conv(width, width, 3) for _ in features)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> tuple[Tensor, ...]:
         seen = {} if seen is None else seen
@@ -39,6 +35,5 @@ class FPN(nn.Module):
 def fpn_neck(geometry: Pyramid, backbone: Any) -> FPN:
     """An empty neck on the maps of a backbone. Raises ConversionError if they are not as many."""
     widths = cast(Sequence[int], backbone.widths)
-    if len(widths) != geometry.levels:
-        raise ConversionError(f"the FPN takes {geometry.levels} maps, and {len(widths)} come out of the backbone: out_indices names them")
+    refuse_other_maps("the FPN", geometry.levels, widths)
     return made(FPN, features=widths, width=geometry.width)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError
 from segzoo.layouts.necks.mla import Mla
 from segzoo.models.conv_module import ConvModule
+from segzoo.models.levels import refuse_other_maps
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 
@@ -49,6 +50,5 @@ def mla_neck(geometry: Mla, backbone: Any) -> MLANeck:
     widths = cast(Sequence[int], backbone.widths)
     if geometry.eps is None:
         raise ConversionError("the eps of the MLA neck's norms is not known; it decides the result and shows in no tensor")
-    if len(widths) != geometry.levels:
-        raise ConversionError(f"the MLA neck takes {geometry.levels} maps, and {len(widths)} come out of the backbone: out_indices names them")
+    refuse_other_maps("the MLA neck", geometry.levels, widths)
     return made(MLANeck, features=widths, width=geometry.width, eps=geometry.eps)

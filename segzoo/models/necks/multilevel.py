@@ -8,14 +8,10 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, EnvironmentFault
 from segzoo.layouts.necks.multilevel import MultiLevel
+from segzoo.models.conv_module import bare_conv
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 from segzoo.models.traced import traced
-
-
-def _conv(features: int, width: int, kernel: int) -> nn.Module:
-    """mmcv's ConvModule without norm and activation."""
-    return nn.ModuleDict({"conv": nn.Conv2d(features, width, kernel, padding=kernel // 2)})
 
 
 class MultiLevelNeck(nn.Module):
@@ -27,8 +23,8 @@ class MultiLevelNeck(nn.Module):
     def __init__(self, *, features: Sequence[int], width: int, scales: Sequence[float]):
         super().__init__()
         self.scales, self.widths = scales, [width] * len(scales)
-        self.lateral_convs = nn.ModuleList(_conv(one, width, 1) for one in features)
-        self.convs = nn.ModuleList(_conv(width, width, 3) for _ in scales)
+        self.lateral_convs = nn.ModuleList(bare_conv(one, width, 1) for one in features)
+        self.convs = nn.ModuleList(bare_conv(width, width, 3) for _ in scales)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> tuple[Tensor, ...]:
         seen = {} if seen is None else seen

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
-from segzoo.layouts.twins.geometry import Geometry
+from segzoo.layouts.twins.geometry import SVT, Geometry
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 from segzoo.models.swin.network import joined, windows
@@ -225,7 +225,7 @@ def twins(geometry: Geometry, tensors: Collection[str], *, eps: float = 1e-5, re
     """
     if geometry.heads is None:
         raise ConversionError("the number of attention heads of each stage is not known; no tensor shows it, and the result depends on it")
-    if geometry.window is None and geometry.variant == "svt":
+    if geometry.window is None and geometry.variant == SVT:
         raise ConversionError("the side of the windows is not known; no tensor shows it, and the result depends on it")
     sizes = ("widths", "depths", "heads", "window", "mlp_ratios", "reductions", "output_norms", "patch", "channels")
     return made(Twins, **{name: getattr(geometry, name) for name in sizes}, eps=eps)
