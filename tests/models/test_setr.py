@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support import GOLDEN
+from support import GOLDEN, arrays
 from torch import nn
 
 from segzoo.evaluation import protocols
@@ -27,7 +27,7 @@ def network(name):
 
 
 def golden(name, size):
-    return np.load(FOLDER / name.replace("-", "_") / f"{size}.npz")
+    return arrays(FOLDER / name.replace("-", "_") / f"{size}.npz")
 
 
 def scores(name, model, size):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support import GOLDEN, slow_after
+from support import GOLDEN, arrays, slow_after
 
 from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import detect
@@ -38,7 +38,7 @@ CLOSE = 1e-4  # of the largest |logit|: where two classes are nearer, the label 
 
 def golden(name: str, size: str):
     path = FOLDER / Path(TINY[name].checkpoint.urls[0].url).stem / f"{size}.npz"
-    return np.load(path)
+    return arrays(path)
 
 
 def network(name: str):

@@ -9,7 +9,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN
+from support import GOLDEN, arrays
 
 from segzoo.cli import main
 from segzoo.conversion.checkpoint import identify
@@ -56,7 +56,7 @@ def test_a_file_with_its_config_becomes_the_entry_that_the_zoo_has(name, tmp_pat
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_with_its_config_gives_mmsegs_picture(name, tmp_path):
-    data = np.load(TINY / name.replace("-", "_") / "72x72.npz")  # its own size is that of the scores
+    data = arrays(TINY / name.replace("-", "_") / "72x72.npz")  # its own size is that of the scores
     Image.fromarray(data["image"][..., ::-1]).save(tmp_path / "a.png")
     segzoo("predict", file_of(name), tmp_path / "a.png", "-o", tmp_path / "out", "--config", config(name, tmp_path / "c.py"))
     labels = np.asarray(Image.open(tmp_path / "out" / "a.labels.png"))
@@ -65,7 +65,7 @@ def test_a_file_with_its_config_gives_mmsegs_picture(name, tmp_path):
 
 def test_positions_are_resized_as_the_config_says(tmp_path):
     """An image of 3 x 4 patches, where bilinear and bicubic positions give other scores."""
-    data = np.load(TINY / "setr_naive" / "40x57.npz")
+    data = arrays(TINY / "setr_naive" / "40x57.npz")
     Image.fromarray(data["image"][..., ::-1]).save(tmp_path / "a.png")
     for mode in ("bilinear", "bicubic"):
         path = config("setr-naive", tmp_path / f"{mode}.py", interpolate_mode=mode)
@@ -149,7 +149,7 @@ def test_jax_cuts_the_class_token_off_as_mmseg_does():
     layout = replace(LAYOUTS["vit"]["augreg"], sections={"no final norm": (), **LAYOUTS["vit"]["augreg"].sections})
     drop = [one for one in file.found.sections if one in ("MLA neck", "SETR-MLA decoder")]
     tensors = dict(run(plan(file.weights.specs, layout, found=file.found, drop=drop, heads=3), file.weights))
-    data = np.load(TINY / "setr_mla" / "65x97.npz")
+    data = arrays(TINY / "setr_mla" / "65x97.npz")
     top, left, bottom, right = data["windows"][0]
     mean, std = (torch.tensor(ENTRIES["setr-mla"]["protocol"][side]) for side in ("mean", "std"))
     image = ((torch.from_numpy(data["image"][top:bottom, left:right, ::-1].astype(np.float32)) - mean) / std)[None].numpy()

@@ -11,7 +11,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN
+from support import GOLDEN, arrays
 
 from segzoo.cli import main
 from segzoo.manifest.document import load_manifest, packaged
@@ -82,7 +82,7 @@ def test_a_backbone_of_which_nobody_tells_the_heads_is_no_entry(tmp_path):
 @pytest.mark.parametrize("name", ["upernet-twins-pcpvt", "fpn-twins-svt"])
 def test_a_model_carried_to_the_authors_names_gives_the_same_picture_and_entry(name, tmp_path):
     stem = name.replace("-", "_")
-    Image.fromarray(np.load(TINY / stem / "65x97.npz")["image"][..., ::-1]).save(tmp_path / "a.png")
+    Image.fromarray(arrays(TINY / stem / "65x97.npz")["image"][..., ::-1]).save(tmp_path / "a.png")
     for file in ("zoo.yaml", f"{stem}.pth"):
         shutil.copy(TINY / file, tmp_path / file)
     segzoo("convert", TINY / f"{stem}.pth", tmp_path / "theirs.pth", "--to", "official")
@@ -116,7 +116,7 @@ def test_an_exported_model_gives_the_same_scores_by_its_own_loader(tmp_path):
     spec = importlib.util.spec_from_file_location("exported", tmp_path / "out" / "model.py")
     loader = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loader)
-    data = np.load(TINY / "fpn_twins_svt" / "65x97.npz")
+    data = arrays(TINY / "fpn_twins_svt" / "65x97.npz")
     mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
     image = torch.from_numpy((data["image"][..., ::-1] - mean) / std).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
@@ -145,7 +145,7 @@ def test_a_graph_gives_mmsegs_scores_where_none_one_or_both_sides_of_a_map_are_p
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
     mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
     for size in ("40x57", "65x97", "72x72"):
-        data = np.load(TINY / stem / f"{size}.npz")
+        data = arrays(TINY / stem / f"{size}.npz")
         image = ((data["image"][..., ::-1] - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
         (scores,) = session.run(None, {"image": image})
         theirs = data["logits"] if "logits" in data else data["logits@s2"]
