@@ -53,8 +53,45 @@ class Geometry:
         return ", ".join([*parts, *common_parts(self)])
 
 
-@dataclass(frozen=True)
-class TwinsSizes:
+_BY_STAGE = ("widths", "depths", "heads", "mlp_ratios", "reductions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """What a person writes of any Twins in a manifest."""
+
+    variant: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int | None = None
+    mlp_ratios: tuple[int, ...] = RATIOS
+    reductions: tuple[int, ...] = REDUCTIONS
+    output_norms: bool = False
+    patch: int = 4
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes that do not fit together."""
+        if self.variant not in (PCPVT, SVT):
+            raise ValueError(f"variant is not {PCPVT} or {SVT}")
+        if any(len(getattr(self, name)) != len(STAGES) for name in _BY_STAGE):
+            raise ValueError(f"{', '.join(_BY_STAGE)} are not {len(STAGES)} numbers each")
+        if any(width % number for width, number in zip(self.widths, self.heads, strict=True)):
+            raise ValueError("heads do not divide the widths of their stages")
+        if (self.window is None) is (self.variant == SVT):
+            raise ValueError(f"window is for {SVT}, which needs it")
+        if self.reductions[-1] != 1:
+            raise ValueError("reductions do not end with 1")
+
+    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
+        sizes: dict[str, Any] = {name: tuple(getattr(self, name)) for name in _BY_STAGE}
+        sizes |= {name: getattr(self, name) for name in ("variant", "window", "output_norms", "patch", "channels")}
+        return Geometry(**sizes, classes=getattr(self, "classes", None), decoder=head)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinsSizes(_Sizes):
     """A Twins' geometry, as the tensors of its file must show it. `variant` is `pcpvt`, or `svt`, whose every second block attends within windows.
 
     `widths`, `depths`, `heads`, `mlp_ratios` and `reductions` have one number a stage. `window` is the side of an SVT's windows, in tokens. A
@@ -62,28 +99,11 @@ class TwinsSizes:
     `output_norms` is whether each stage's output has a norm of its own.
     """
 
-    variant: str
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    heads: tuple[int, ...]
-    window: int | None = None
-    mlp_ratios: tuple[int, ...] = RATIOS
-    reductions: tuple[int, ...] = REDUCTIONS
-    output_norms: bool = False
-    patch: int = 4
-    channels: int = 3
     classes: int | None = None
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for sizes that do not fit together."""
-        _fit(self)
 
-    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
-        return _geometry(self, head, self.classes)
-
-
-@dataclass(frozen=True)
-class TwinsBackbone:
+@dataclass(frozen=True, kw_only=True)
+class TwinsBackbone(_Sizes):
     """A model's Twins. `variant` is `pcpvt`, or `svt`, whose every second block attends within windows.
 
     `widths`, `depths`, `heads`, `mlp_ratios` and `reductions` have one number a stage. `window` is the side of an SVT's windows, in tokens. A
@@ -91,46 +111,7 @@ class TwinsBackbone:
     `output_norms` is whether each stage's output has a norm of its own.
     """
 
-    variant: str
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    heads: tuple[int, ...]
     eps: float
-    window: int | None = None
-    mlp_ratios: tuple[int, ...] = RATIOS
-    reductions: tuple[int, ...] = REDUCTIONS
-    output_norms: bool = False
-    patch: int = 4
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for sizes that do not fit together."""
-        _fit(self)
-
-    def geometry(self, head: HeadGeometry | None = None) -> Geometry:
-        return _geometry(self, head, None)
-
-
-_BY_STAGE = ("widths", "depths", "heads", "mlp_ratios", "reductions")
-
-
-def _geometry(sizes: TwinsSizes | TwinsBackbone, head: HeadGeometry | None, classes: int | None) -> Geometry:
-    by_stage: dict[str, Any] = {name: tuple(getattr(sizes, name)) for name in _BY_STAGE}
-    others = {name: getattr(sizes, name) for name in ("variant", "window", "output_norms", "patch", "channels")}
-    return Geometry(**by_stage, **others, classes=classes, decoder=head)
-
-
-def _fit(sizes: TwinsSizes | TwinsBackbone) -> None:
-    if sizes.variant not in (PCPVT, SVT):
-        raise ValueError(f"variant is not {PCPVT} or {SVT}")
-    if any(len(getattr(sizes, name)) != len(STAGES) for name in _BY_STAGE):
-        raise ValueError(f"{', '.join(_BY_STAGE)} are not {len(STAGES)} numbers each")
-    if any(width % number for width, number in zip(sizes.widths, sizes.heads, strict=True)):
-        raise ValueError("heads do not divide the widths of their stages")
-    if (sizes.window is None) is (sizes.variant == SVT):
-        raise ValueError(f"window is for {SVT}, which needs it")
-    if sizes.reductions[-1] != 1:
-        raise ValueError("reductions do not end with 1")
 
 
 def described(geometry: Geometry) -> dict[str, Any]:
