@@ -1,5 +1,6 @@
 """What many tests start from, and how they compare."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,31 @@ def same(mine, theirs) -> bool:
     return mine.keys() == theirs.keys() and all(
         mine[name].dtype == theirs[name].dtype and np.array_equal(mine[name], theirs[name]) for name in theirs
     )
+
+
+def tensors_of(path):
+    """The tensors of a file, read."""
+    from segzoo.formats import open_weights
+
+    return dict(open_weights(path))
+
+
+def remapped(tensors, to, **known):
+    """The tensors in another layout."""
+    from segzoo.conversion.plan import plan
+    from segzoo.conversion.run import run
+
+    return dict(run(plan(specs_of(tensors), to, **known), tensors))
+
+
+def without(tensors, pattern):
+    """The tensors whose names the pattern does not find."""
+    return {name: one for name, one in tensors.items() if not re.search(pattern, name)}
+
+
+def of_the_model(path):
+    """The tensors of a file without its auxiliary head."""
+    return without(tensors_of(path), "^auxiliary_head")
 
 
 def golden_model(head, without=()):

@@ -7,16 +7,13 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
-from support import GOLDEN, same, slow_after, specs_of
+from support import GOLDEN, of_the_model, remapped, same, slow_after, specs_of, tensors_of, without
 
 from segzoo.conversion.checkpoint import identify
 from segzoo.conversion.config_json import of_json
 from segzoo.conversion.convert import convert
 from segzoo.conversion.detect import detect
-from segzoo.conversion.plan import plan
-from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, UsageError
-from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
 
 PEERS = GOLDEN / "convnext"
@@ -28,22 +25,6 @@ CLASSIFIERS = {
 }
 WHOLE = {"mmseg": GOLDEN / "transformers" / "upernet_convnext.pth", "hf": PEERS / "hf_upernet" / "model.safetensors"}
 TINY = "widths 4-8-12-20, depths 2-1-3-2, patch 4, a final norm, 5 classes"
-
-
-def tensors_of(path):
-    return dict(open_weights(path))
-
-
-def remapped(tensors, to, **known):
-    return dict(run(plan(specs_of(tensors), to, **known), tensors))
-
-
-def without(tensors, pattern):
-    return {name: one for name, one in tensors.items() if not re.search(pattern, name)}
-
-
-def of_the_model(path):
-    return without(tensors_of(path), "^auxiliary_head")
 
 
 @pytest.mark.parametrize("layout", CLASSIFIERS)

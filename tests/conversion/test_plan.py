@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import GOLDEN, MINI, TAME, same, specs_of
+from support import GOLDEN, MINI, TAME, remapped, same, specs_of
 
 from segzoo.conversion.axes import shape_of
 from segzoo.conversion.detect import detect
@@ -38,10 +38,6 @@ PAIRS = [(source, target) for source in LAYOUTS["vit"] for target in LAYOUTS["vi
 
 def regime(name):
     return dict(np.load(TAME if name == "tame" else GOLDEN / "augreg" / "mini.outlier.npz"))
-
-
-def remapped(tensors, to, **known):
-    return dict(run(plan(specs_of(tensors), to, **known), tensors))
 
 
 @pytest.mark.parametrize(("to", "oracle"), ORACLES)

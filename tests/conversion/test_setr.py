@@ -7,7 +7,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
-from support import GOLDEN, same, specs_of
+from support import GOLDEN, same, specs_of, without
 
 from segzoo.conversion.checkpoint import identify
 from segzoo.conversion.config_openmmlab import of_openmmlab
@@ -64,10 +64,6 @@ def test_a_layout_that_always_has_a_final_norm_is_refused(to):
 
 
 # bad input
-
-
-def without(tensors, pattern):
-    return {name: one for name, one in tensors.items() if not re.search(pattern, name)}
 
 
 def with_shape(pattern, *shape):

@@ -6,15 +6,12 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
-from support import GOLDEN, same, slow_after, specs_of
+from support import GOLDEN, remapped, same, slow_after, specs_of, tensors_of, without
 
 from segzoo.conversion.checkpoint import identify
 from segzoo.conversion.convert import convert
 from segzoo.conversion.detect import detect
-from segzoo.conversion.plan import plan
-from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, UsageError
-from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
 
 PEERS = GOLDEN / "swin"
@@ -26,14 +23,6 @@ CLASSIFIERS = {
 }
 WHOLE = {"mmseg": GOLDEN / "transformers" / "upernet_swin.pth", "hf": PEERS / "hf_upernet" / "model.safetensors"}
 TINY = "width 4, depths 2-1-3-2, heads 1-2-2-4, window 3, patch 4, mlp ratio 2, a final norm, 5 classes"
-
-
-def tensors_of(path):
-    return dict(open_weights(path))
-
-
-def remapped(tensors, to, **known):
-    return dict(run(plan(specs_of(tensors), to, **known), tensors))
 
 
 def weights(tensors):
@@ -158,10 +147,6 @@ def swin_v2(layout):
         start = name[: name.index("att")]
         tensors |= {start + extra: np.ones(3, np.float32) for extra in SWIN_V2[layout]}
     return tensors
-
-
-def without(tensors, pattern):
-    return {name: one for name, one in tensors.items() if not re.search(pattern, name)}
 
 
 OFFICIAL = CLASSIFIERS["official"]

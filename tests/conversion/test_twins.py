@@ -7,7 +7,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
-from support import GOLDEN, same, slow_after, specs_of
+from support import GOLDEN, of_the_model, remapped, same, slow_after, specs_of, tensors_of, without
 
 from segzoo.conversion.checkpoint import identify
 from segzoo.conversion.convert import convert
@@ -15,7 +15,6 @@ from segzoo.conversion.detect import detect
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, UsageError
-from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
 
 PEERS = GOLDEN / "twins"
@@ -25,22 +24,6 @@ CLASSIFIERS = {
 WHOLE = {name: GOLDEN / "transformers" / f"{name}.pth" for name in ("upernet_twins_pcpvt", "upernet_twins_svt", "fpn_twins_svt")}
 SIZES = "widths 4-8-12-16, depths 2-1-3-2, mlp ratios 3-2-2-2, reductions {}, patch 4, 5 classes"
 TINY = {"pcpvt": "PCPVT, " + SIZES.format("8-4-2-1"), "svt": "SVT, " + SIZES.format("8-1-2-1")}
-
-
-def tensors_of(path):
-    return dict(open_weights(path))
-
-
-def remapped(tensors, to, **known):
-    return dict(run(plan(specs_of(tensors), to, **known), tensors))
-
-
-def without(tensors, pattern):
-    return {name: one for name, one in tensors.items() if not re.search(pattern, name)}
-
-
-def of_the_model(path):
-    return without(tensors_of(path), "^auxiliary_head")
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
