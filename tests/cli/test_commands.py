@@ -219,6 +219,12 @@ def test_info_gives_a_dtype_to_files_of_weights_only(zoo, name, dtypes):
     assert re.findall(r"^(\S+)\.dtype ", segzoo("--zoo", zoo, "info", name).stdout, re.MULTILINE) == dtypes
 
 
+def test_info_lists_equivalents_where_there_are_any():
+    assert "equivalents.0.name " in segzoo("info", "swin-t-upernet").stdout
+    assert "equivalents.0.url " in segzoo("info", "swin-t-upernet").stdout
+    assert "equivalents" not in segzoo("info", "vit-t-mask").stdout
+
+
 def test_the_working_folders_manifest_is_not_used_by_accident(tmp_path, monkeypatch):
     shutil.copy(MINI / "zoo.yaml", tmp_path / "zoo.yaml")
     monkeypatch.chdir(tmp_path)

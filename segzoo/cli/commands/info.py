@@ -49,6 +49,11 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         elif key == "urls":
             for mirror in value:
                 yield f"{prefix}url", mirror["url"] + (f"  (unverified: {mirror['unverified']})" if "unverified" in mirror else "")
+        elif value == []:
+            continue
+        elif isinstance(value, list) and isinstance(value[0], Mapping):
+            for index, one in enumerate(value):
+                yield from _flat(one, f"{prefix}{key}.{index}.")
         elif isinstance(value, list):
             yield f"{prefix}{key}", (" x " if len(value) == 2 and all(isinstance(one, int) for one in value) else ", ").join(map(str, value))
         else:
