@@ -121,9 +121,7 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
 
     near = sorted(readings, key=lambda reading: -reading.covered)[:_MOST_NEAR]
     near = [one for one in near if 2 * one.covered >= near[0].covered]
-    nearest = max(
-        (one.read(names, positions) for one in near), key=lambda found: len(found.rules.keys() & names.all) / len(found.rules.keys() | names.all)
-    )
+    nearest = max((one.read(names, positions) for one in near), key=lambda found: _alike(found.rules, names.all))
     raise misfit(names.all, nearest, only, fits)
 
 
@@ -224,10 +222,20 @@ def _sections(layout: Layout, prefix: str, depths: Depths, specs: Mapping[str, S
     return tuple(name for name in layout.sections if name in there)
 
 
+def _shared_by(rules: Mapping[str, Rule], names: Collection[str]) -> int:
+    """How many of a table's names are among these. A file of foreign names has far more than any table, so these are not gone through."""
+    return sum(key in names for key in rules)
+
+
+def _alike(rules: Mapping[str, Rule], names: Collection[str]) -> float:
+    """Of the names that a table or a file has, the share that both have."""
+    shared = _shared_by(rules, names)
+    return shared / (len(rules) + len(names) - shared)
+
+
 def _fit(layout: Layout, rules: Mapping[str, Rule], specs: Mapping[str, Spec], positions: int | None) -> tuple[int, bool]:
     """How well one alternative fits: first by names (those there less those missing), then by what the family says of the shapes."""
-    fit = len(rules.keys() & specs.keys()) - len(rules.keys() - specs.keys())
-    return fit, layout.family.plausible(rules, specs, positions)
+    return 2 * _shared_by(rules, specs) - len(rules), layout.family.plausible(rules, specs, positions)
 
 
 def _depths(layout: Layout, prefix: str, names: _Names) -> Depths:

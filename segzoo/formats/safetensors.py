@@ -37,9 +37,9 @@ _READ_ONLY = {
     **{"F8_E4M3": "float8_e4m3fn", "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2": "float8_e5m2", "F8_E5M2FNUZ": "float8_e5m2fnuz"},
     "F8_E8M0": "float8_e8m0fnu",
 }
-_DTYPES |= _READ_ONLY
 _PACKED = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 """Bits of a number, where they are no whole bytes."""
+_DTYPES |= _READ_ONLY | {code: code for code in _PACKED}
 _MOST_HEADER = 1 << 25  # bytes, for some 300,000 tensors; the format's own limit of 100 MB takes a minute and gigabytes to parse
 _MOST_AXES = 32
 
@@ -76,13 +76,13 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[Spec, int, int]:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise _fault(path, name, "expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in {**_DTYPES, **_PACKED}:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise _fault(path, name, f"a dtype that segzoo does not read: {str(dtype)[:20]}")
     if not _whole(shape) or not _whole(offsets):
         raise _fault(path, name, "expected whole numbers for its shape and its offsets")
     if len(shape) > _MOST_AXES or len(offsets) != 2:
         raise _fault(path, name, f"{len(shape)} sizes and {len(offsets)} offsets")
-    spec = Spec(tuple(shape), _DTYPES.get(dtype, dtype))
+    spec = Spec(tuple(shape), _DTYPES[dtype])
     begin, end = offsets
     nbytes = -(-math.prod(shape) * _PACKED[dtype] // 8) if dtype in _PACKED else spec.nbytes
     if end - begin != nbytes:

@@ -50,19 +50,19 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Pat
     path = weights(choice, source)
     with naming(path, source):
         found = look(path, at, config)
-    tensors = {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}
     if as_json:
         facts = {"path": str(found.path), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
         facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
         facts["said"] = {name: {"value": fact.value, "source": fact.source} for name, fact in found.said.facts.items()}
         facts |= {"trouble": found.trouble, "notes": [*found.notes, *found.said.notes, *found.said.unlike], "metadata": dict(found.metadata)}
-        show_json(facts | ({"tensors": tensors} if keys else {}))
+        facts |= {"tensors": {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}} if keys else {}
+        show_json(facts)
         return
     rows = [] if str(found.path) == source else [("file", str(found.path))]
     rows += [("format", f"{found.format}, {megabytes(found.size)}"), ("layout", found.layout or "none that segzoo knows")]
     rows += [("sections", ", ".join(found.sections))] if found.sections else []
     rows += [("geometry", str(found.geometry))] if found.geometry else []
-    rows += [("tensors", f"{len(tensors)}, {found.parameters:,} parameters, {', '.join(f'{n} {dtype}' for dtype, n in found.dtypes.items())}")]
+    rows += [("tensors", f"{len(found.specs)}, {found.parameters:,} parameters, {', '.join(f'{n} {dtype}' for dtype, n in found.dtypes.items())}")]
     rows += [("trouble", found.trouble)] if found.trouble else []
     rows += [("says", f"{name} {shown(fact.value)} ({fact.source})") for name, fact in found.said.facts.items()]
     rows += [("note", note) for note in (*found.notes, *found.said.notes, *found.said.unlike)]
