@@ -134,7 +134,7 @@ def test_verify_climbs_a_twins(name, tmp_path):
     assert "widths 16-32-48-64" in said
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["upernet-twins-pcpvt", "upernet-twins-svt", "fpn-twins-svt"])
 def test_a_graph_gives_mmsegs_scores_where_none_one_or_both_sides_of_a_map_are_padded(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
