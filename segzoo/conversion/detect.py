@@ -20,6 +20,7 @@ from segzoo.spec import Spec
 _MOST_BLOCKS = 512
 _MOST_PREFIXES = 4
 _MOST_NEAR = 8  # readings that are written out to find the nearest
+_NUMBER = re.compile(r"[\d#]+")
 _PLACE = re.compile(r"\{\w(?:\+1|:even|:odd)?\}")
 
 
@@ -93,7 +94,7 @@ class _Names:
 
 
 def _form(name: str) -> str:
-    return re.sub(r"[\d#]+", "#", name)
+    return _NUMBER.sub("#", name)
 
 
 def _forms(layout: Layout, prefix: str) -> set[str]:
