@@ -18,7 +18,7 @@ _MOST_SMALL = 1 << 26
 INDEX = ".index.json"
 """How the name of an index of shards ends."""
 _SHARD = re.compile(r"-0*(\d+)-of-0*(\d+)\.")
-ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
+ANEW = "copy or fetch the file again; where its hash is known, segzoo store add tells whether it is whole"
 
 
 @contextmanager
