@@ -41,7 +41,14 @@ def renamed(opened: Weights, names: Names, note: str) -> Weights:
     """Tensors of a file under other names, and no others."""
     specs = {inner: opened.specs[name] for inner, name in names.items()}
     strange = {inner: opened.strange[name] for inner, name in names.items() if name in opened.strange}
-    return replace(opened, specs=specs, strange=strange, read=lambda inner: opened.read(names[inner]), notes=(*opened.notes, note))
+    return replace(
+        opened,
+        specs=specs,
+        strange=strange,
+        read=lambda inner: opened.read(names[inner]),
+        piecewise=lambda inner: opened.piecewise(names[inner]),
+        notes=(*opened.notes, note),
+    )
 
 
 def alike(some: Collection[str], others: Collection[str]) -> bool:

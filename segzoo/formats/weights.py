@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, SegzooError
+from segzoo.formats.arrays import raw_bytes
+from segzoo.formats.source import crc_of
 from segzoo.spec import Spec
 
 _LONGEST_NAME = 1000  # characters; published names have some 70
@@ -79,7 +81,8 @@ class Weights(Mapping[str, np.ndarray]):
     `notes` says where in the file the tensors were found, and what was left out. `metadata` holds what the file says
     of itself (for `.pth`: numbers and texts of its `meta`). `meta` is the whole `meta` of a `.pth`, as data; see `pickled.content`.
     `place` is where in a checkpoint the tensors are, such as `teacher`. `strange` has tensors whose numbers segzoo cannot tell, such as
-    sparse ones, and why: reading one raises ConversionError. `files` are the shards, where `path` is an index of such.
+    sparse ones, and why: reading one raises ConversionError. `files` are the shards, where `path` is an index of such. `piecewise` is the
+    CRC-32 of a tensor's bytes, read a piece at a time; None for a tensor whose bytes are not in order in the file.
     """
 
     path: Path
@@ -92,6 +95,7 @@ class Weights(Mapping[str, np.ndarray]):
     place: str = ""
     strange: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    piecewise: Callable[[str], int | None] = lambda name: None
 
     @property
     def size(self) -> int:
@@ -105,6 +109,12 @@ class Weights(Mapping[str, np.ndarray]):
             raise ConversionError(f"{self.path}: tensor '{name}': {self.strange[name]}, of which segzoo cannot tell the numbers")
         with parsing(f"{self.path}: tensor '{name}'"):
             return self.read(name)
+
+    def crc(self, name: str) -> int:
+        """The CRC-32 of a tensor's bytes, in order. It needs no memory for the tensor where the file has them so."""
+        with parsing(f"{self.path}: tensor '{name}'"):
+            found = self.piecewise(name)
+        return crc_of(raw_bytes(self[name])) if found is None else found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.specs)
