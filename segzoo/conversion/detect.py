@@ -156,7 +156,7 @@ def _fitting(names: _Names, only: str | None, positions: int | None) -> tuple[Fo
 
 def _tables(names: _Names, outer: str, only: str | None) -> Iterator[tuple[Layout, str]]:
     """Each layout, with each of its spellings and prefixes; the likeliest first."""
-    layouts = [layout for named in LAYOUTS.values() for name, layout in named.items() if only in (None, name)]
+    layouts = [layout for named in LAYOUTS.values() for name, layout in named.items() if only == name or (only is None and not layout.explicit)]
     tables = [table.under(outer) if outer else table for layout in layouts for table in (layout, *layout.spellings)]
     may = [(_shared(table, prefix, names.all), table, prefix) for table in tables for prefix in table.prefixes]
     for shared, table, prefix in sorted(may, key=lambda one: -one[0]):

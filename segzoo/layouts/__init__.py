@@ -6,7 +6,7 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import convnext, swin, twins, vit
+from segzoo.layouts import beit, convnext, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
@@ -19,6 +19,7 @@ from segzoo.layouts.layout import Layout
 from segzoo.layouts.necks.fpn import FPN
 from segzoo.layouts.necks.mla import MLA
 from segzoo.layouts.necks.multilevel import MULTILEVEL
+from segzoo.layouts.necks.pyramid import PYRAMID
 
 FAMILIES: dict[str, Family] = {}
 NECKS: dict[str, Head] = {}
@@ -94,6 +95,7 @@ def head_of(sections: Collection[str]) -> Head | None:
 register_neck(MULTILEVEL)
 register_neck(MLA)
 register_neck(FPN)
+register_neck(PYRAMID)
 register_head(MASK)
 register_head(LINEAR)
 register_head(UPER)
@@ -105,6 +107,7 @@ register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 register(twins.TWINS, twins.TABLES, twins.OWN)
+register(beit.BEIT, beit.TABLES, beit.OWN)
 
 __all__ = [
     "FAMILIES",
