@@ -60,7 +60,7 @@ _TIMM: Rows = (
     ("backbone.eps", eps, "model_args.norm_eps"),
 )
 _TIMM_VITS = ("vit", "deit", "deit3")
-_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5}
+_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5, "beit": 1e-6, "beitv2": 1e-6}
 _TIMM_TWINS = {
     **dict.fromkeys(("pcpvt_small", "pcpvt_base", "pcpvt_large"), ((1, 2, 5, 8), None)),
     **{f"svt_{size}": (tuple(first << stage for stage in range(4)), 7) for size, first in (("small", 2), ("base", 3), ("large", 4))},
@@ -86,6 +86,7 @@ _EXPORT: Rows = (
     ("protocol.scale", pair, "protocol.scale"),
     ("protocol.crop", pair, "protocol.crop"),
     ("protocol.stride", pair, "protocol.stride"),
+    ("protocol.min_size", whole, "protocol.min_size"),
     ("protocol.threshold", eps, "protocol.threshold"),
     ("protocol.mean", channels, "mean"),
     ("protocol.std", channels, "std"),

@@ -59,6 +59,8 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "ConvNeXt": {"backbone.eps": 1e-6},
     "PCPVT": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-5},
     "SVT": {"backbone.eps": 1e-5},
+    "BEiT": {"backbone.heads": 12, "backbone.eps": 1e-5},
+    "MAE": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "SETRUPHead": {"head.eps": 1e-6, "head.scale": 4},
     "SETRMLAHead": {"head.scale": 4},
@@ -235,6 +237,8 @@ def _scale(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Seq
         modern = "scale" in step or "scale_factor" in step  # keep_ratio is True by default in 0.x, and False in 1.x
         if step.get("keep_ratio", not modern) is not True:
             reader.unlike.append(f"{reader.source}: the pipeline's Resize does not keep the ratio of an image's sides")
+    if least := next((one for step in resizing if (one := content(step.get("min_size"))) is not None), None):
+        reader.put("protocol.min_size", whole, least, f"{reader.source}: min_size of Resize in the pipeline")
     if sizes:
         step, key = sizes[0]
         where = f"{reader.source}: {key} of {_kind(step.get('type'))} in the pipeline"

@@ -58,8 +58,13 @@ def views_per_image(mode: str) -> int:
     return 2 * len(RATIOS) if flips(mode) else 1
 
 
-def sizes(size: tuple[int, int], scale: tuple[int, int] | None, mode: str) -> list[tuple[int, int]]:
-    """The sizes (height, width) at which a mode looks at an image of `size`. Without a `scale` it is the image's own."""
+def sizes(size: tuple[int, int], scale: tuple[int, int] | None, mode: str, min_size: int | None = None) -> list[tuple[int, int]]:
+    """The sizes (height, width) at which a mode looks at an image of `size`. Without a `scale` it is the image's own.
+
+    With a `min_size`, ms+flip sees no short side below it, and the long side has no limit: as `Resize(min_size=...)` of MMSegmentation 0.x does.
+    """
+    if min_size is not None and mode == "ms+flip":
+        return [_short(size, max(int(min(scale or size) * ratio), min_size)) for ratio in RATIOS]
     if scale is None and mode == "ms+flip":
         return [(int(size[0] * ratio), int(size[1] * ratio)) for ratio in RATIOS]
     if scale is not None and mode == "ms+flip":
@@ -69,6 +74,12 @@ def sizes(size: tuple[int, int], scale: tuple[int, int] | None, mode: str) -> li
     return [size if scale is None else rescaled(size, scale)]
 
 
+def _short(size: tuple[int, int], short: int) -> tuple[int, int]:
+    """A size with this short side. The long side is computed as mmseg 0.x and mmcv do, so that it is rounded as theirs."""
+    height, width = size
+    return rescaled(size, (short * height / width, short) if height > width else (short, short * width / height))
+
+
 def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[View]:
     """All views of an RGB image uint8 (h, w, 3), in the order in which their probabilities are added.
 
@@ -76,7 +87,7 @@ def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[Vie
     """
     height, width = pixels.shape[:2]
     found = []
-    for sized in sizes((height, width), protocol.scale, mode):
+    for sized in sizes((height, width), protocol.scale, mode, protocol.min_size):
         if 0 in sized:
             raise EnvironmentFault(f"too thin: {width}x{height} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
         plain, look = seen(resize(pixels, sized), protocol)

@@ -13,7 +13,7 @@ from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.built import BACKBONE, HEAD, NECK, SIZES
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Sides, Text, Url
+from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Side, Sides, Text, Url
 from segzoo.manifest.labelling import Folders, Labels
 from segzoo.manifest.strict_yaml import Where
 from segzoo.vocabulary import MODES, PROGRAMS
@@ -116,7 +116,8 @@ class Protocol(Record):
     """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`.
 
     A `scale` of null leaves images at their size; `crop` and `stride` of null take an image in one piece. Both are one number, or height
-    and width. `threshold` is that of a model with one output: its sigmoid makes a pixel foreground above it (0.3 unless it is given).
+    and width. `min_size` is the least short side at which ms+flip sees an image, where the figure was measured so. `threshold` is that of a
+    model with one output: its sigmoid makes a pixel foreground above it (0.3 unless it is given).
     `by` names the program to follow where programs differ: `mmseg` is MMSegmentation, `rstrudel` is
     rstrudel/segmenter. The latter enlarges an image until a window fits, resizes position embeddings
     bilinearly, and takes the softmax at a single scale too. `mean` and `std` are one number for all
@@ -132,6 +133,7 @@ class Protocol(Record):
     std: Annotated[Channels, AfterValidator(_positive)]
     threshold: Share | None = None
     published_scale: Pair | None = None
+    min_size: Side | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -154,7 +156,7 @@ class Protocol(Record):
     @property
     def plain(self) -> dict[str, Any]:
         """As a receipt holds it. Fields that came later are left out where they are not used, so that older receipts stay comparable."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name != "threshold" or value is not None}
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in ("threshold", "min_size") or value is not None}
 
 
 class Reported(Record):

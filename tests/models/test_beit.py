@@ -150,7 +150,7 @@ def filled(value, *names):
 def bias(otherwise):
     def change(model, monkeypatch):
         real = RelativeAttention.backwards
-        monkeypatch.setattr(RelativeAttention, "backwards", lambda self: otherwise(real(self).flip(2)).flip(2))
+        monkeypatch.setattr(RelativeAttention, "backwards", lambda self, space: otherwise(real(self).flip(2)).flip(2))
 
     return change
 

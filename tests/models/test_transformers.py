@@ -35,7 +35,7 @@ OFF = 1e-5  # of the largest |logit|; float32 against float64 is 6e-7 to 2.7e-6 
 CLOSE = 1e-4  # of the largest |logit|: where two classes are nearer, the label may differ
 
 
-def sizes(name: str) -> list[str]:
+def golden_sizes(name: str) -> list[str]:
     """The sizes of the images that mmseg computed a model's scores of; the first one goes through it in one window."""
     return sorted(path.stem for path in (FOLDER / Path(TINY[name].checkpoint.urls[0].url).stem).glob("*.npz"))
 
@@ -77,7 +77,7 @@ def _window(data):
     return y1, x1, y2, x2
 
 
-@pytest.mark.parametrize(("name", "size"), [(name, size) for name in TINY for size in sizes(name)])
+@pytest.mark.parametrize(("name", "size"), [(name, size) for name in TINY for size in golden_sizes(name)])
 def test_a_tiny_model_computes_what_mmseg_computes(name, size):
     data, model = golden(name, size), network(name)
     scores = seen_by(name, model, data)
@@ -90,7 +90,7 @@ def test_a_tiny_model_computes_what_mmseg_computes(name, size):
 
 @pytest.mark.parametrize("name", TINY)
 def test_in_float64_it_computes_the_same_up_to_rounding(name):
-    data = golden(name, sizes(name)[0])
+    data = golden(name, golden_sizes(name)[0])
     if "logits64@s3" not in data or len(data["windows"]) > 1:
         pytest.skip("no golden in float64 of one window")
     assert apart(first_window(name, network(name), data, torch.float64)[:, ::3, ::3], data["logits64@s3"]) < 1e-12
@@ -149,7 +149,7 @@ MUTANTS = {
 
 @pytest.mark.parametrize(("change", "name"), [(change, name) for change, (names, _) in MUTANTS.items() for name in names])
 def test_one_thing_done_otherwise_is_seen(change, name, monkeypatch):
-    data, model = golden(name, sizes(name)[0]), network(name)
+    data, model = golden(name, golden_sizes(name)[0]), network(name)
     MUTANTS[change][1](model, monkeypatch)
     assert apart(first_window(name, model, data, torch.float64)[:, ::3, ::3], data["logits64@s3"]) > 1e-7
 
@@ -171,6 +171,7 @@ def test_a_row_is_what_the_facts_say(name):
     crop, stride = row.protocol.windows
     assert (crop and list(crop), stride and list(stride)) == ((protocol["crop"], protocol["stride"]) if protocol["mode"] == "slide" else (None, None))
     assert (list(row.protocol.mean), list(row.protocol.std)) == (protocol["mean"], protocol["std"])
+    assert row.protocol.min_size == (fact["ms_flip"] or {}).get("min_size")
     assert row.config.endswith(fact["config"])
     assert row.head.classes == fact["classes"]
     assert row.protocol.dataset == {"ADE20K": "ade20k", "Cityscapes": "cityscapes"}[fact["dataset"]]

@@ -35,23 +35,24 @@ class RelativeAttention(nn.Module):
             self.v_bias = nn.Parameter(torch.empty(width))
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, space: Tensor | None = None) -> Tensor:
+        """`space` (heads, n, n) is memory that may be written: new memory of this size takes longer than what is written there."""
         b, n, d = x.shape
         bias = self.qkv.bias if self.qkv.bias is not None else torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias)
         q, k, v = qkv.view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        x = F.scaled_dot_product_attention(q, k.flip(2), v.flip(2), self.backwards()[None])
+        x = F.scaled_dot_product_attention(q, k.flip(2), v.flip(2), self.backwards(space)[None])
         return self.proj(x.transpose(1, 2).reshape(b, n, d))
 
-    def backwards(self) -> Tensor:
-        """The table's bias for each token and each other one, the others in backward order: (heads, n, n).
+    def backwards(self, space: Tensor | None = None) -> Tensor:
+        """The table's bias for each token and each other one, the others in backward order: (heads, n, n), in `space` if it is given.
 
         In this order what the tokens of the grid need lies in the table as a sliding window: each number is copied once, and no index of all
         pairs is needed, which would be 20 MB at 640 pixels. An attention does not depend on the order of keys and values.
         """
         table, side = self.relative_position_bias_table.T, self.window
         grid = table[:, :-3].reshape(-1, 2 * side - 1, 2 * side - 1)
-        bias = table.new_empty(self.heads, side**2 + 1, side**2 + 1)
+        bias = table.new_empty(self.heads, side**2 + 1, side**2 + 1) if space is None else space
         pairs = bias[:, 1:, :-1].unflatten(2, (side, side)).unflatten(1, (side, side))  # (heads, row, column, other row, other column)
         pairs.copy_(grid.unfold(1, side, 1).unfold(2, side, 1))
         bias[:, 0] = table[:, -3, None]
@@ -72,8 +73,8 @@ class ScaledBlock(nn.Module):
         self.ffn = nn.ModuleDict({"layers": nn.ModuleList([nn.Sequential(nn.Linear(width, mlp)), nn.Linear(mlp, width)])})
         self.gamma_2 = nn.Parameter(torch.empty(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.gamma_1 * self.attn(self.ln1(x))
+    def forward(self, x: Tensor, space: Tensor | None = None) -> Tensor:
+        x = x + self.gamma_1 * self.attn(self.ln1(x), space)
         expand, contract = cast(nn.ModuleList, self.ffn["layers"])
         return x + self.gamma_2 * contract(F.gelu(expand(self.ln2(x))))  # the exact, erf form
 
@@ -101,7 +102,7 @@ class Beit(nn.Module):
         eps: float = 1e-6,
     ):
         super().__init__()
-        self.width, self.stride, self.channels, self.window = width, patch, channels, window
+        self.width, self.heads, self.stride, self.channels, self.window = width, heads, patch, channels, window
         self.only = window * patch  # pixels: the side of the images that it takes
         self.out_indices, self.widths = out_indices, [width] * len(out_indices or (-1,))
         self.patch_embed = PatchEmbedding(width, patch, channels)
@@ -144,8 +145,10 @@ class Beit(nn.Module):
         if self.absolute:
             x = x + self.pos_embed
         said["tokens"] = x
+        anew = traced() or torch.is_grad_enabled()
+        space = None if anew else x.new_empty(self.heads, x.shape[1], x.shape[1])
         for index, block in enumerate(self.layers):
-            x = block(x)
+            x = block(x, space)
             if seen is not None:
                 said[f"block{index}"] = x
             if index == len(self.layers) - 1 and self.final_norm:

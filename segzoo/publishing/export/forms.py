@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.conversion.convert import convert
+from segzoo.conversion.fit import refusal
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.errors import ConversionError
 from segzoo.extras import require
@@ -77,13 +78,15 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
     from segzoo.publishing.export.loader import source
     from segzoo.zoo.loading import module
 
-    own = OWN[matched.file.family.name]
-    whole = not _plan(matched, own).filled and "distilled stem" not in matched.file.found.sections
-    to = "mmseg" if whole and "mmseg" in LAYOUTS[matched.file.family.name] else own  # else it has tensors that mmseg has no place for, or lacks some
+    own, mmseg = OWN[matched.file.family.name], LAYOUTS[matched.file.family.name].get("mmseg")
+    alike = mmseg and not refusal(matched.file.found, mmseg) and _plan(matched, mmseg).specs.keys() == _plan(matched, own).specs.keys()
+    to = "mmseg" if alike else own  # the network has tensors that mmseg's file has not, or does without some that it has
     model = module(matched.file, matched.entry)
     _json(folder / _CONFIG, _loaders(matched, model))
     (folder / f"{loader_of(matched)}.py").write_text(source(model), encoding="utf-8")
-    return replace(_weights(matched, folder, to, said), form="safetensors", **_seen(matched))
+    made, only = _weights(matched, folder, to, said), _only(model)
+    made = replace(made, form="safetensors", **_seen(matched))
+    return replace(made, remarks=(_ONE_SIZE.format("model", only), *made.remarks)) if only else made
 
 
 def loader_of(matched: Matched) -> str:
@@ -115,15 +118,23 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     traced = for_any_size(module(matched.file, matched.entry, **TRACED.get(family.name, {})))
     backbone: Any = getattr(traced, "backbone", traced)
     side = int(getattr(backbone, "coarsest", backbone.stride))  # a map of one token would be traced as one of always one
-    write_graph(traced, folder / "model.onnx", side, output, channels=channels)
+    only = _only(traced)
+    write_graph(traced, folder / "model.onnx", side, output, channels=channels, only=only)
     smallest = int(getattr(backbone, "least", 0))  # of the sides that the backbone takes, if it does not take all
     patch, least = (smallest, 2) if smallest else (int(backbone.stride), least)
-    checked = compare_with_torch(folder / "model.onnx", model, patch, (channels, height, width), least)
+    checked = compare_with_torch(folder / "model.onnx", model, patch, (channels, height, width), least, only)
     made = Made("onnx", steps.layout.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_seen(matched))
     size = _ANY_SIZE if not smallest else _SOME_SIZE.format(smallest) + ("" if getattr(backbone, "pads", False) else _UNSEEN)
+    size = _ONE_SIZE.format("graph", only) if only else size
     return replace(made, remarks=(f"{size} {checked}", *made.remarks))
 
 
+def _only(model: Any) -> int | None:
+    """The side in pixels of the images that a model takes, if it takes those of one size only."""
+    return getattr(getattr(model, "backbone", model), "only", None)
+
+
+_ONE_SIZE = "The {0} takes images, or windows of them, of {1} x {1} pixels only."
 _ANY_SIZE = "The graph takes images of any size: it pads sides and resizes position embeddings itself."
 _SOME_SIZE = "The graph takes images of any size from {0} x {0} pixels on."
 _UNSEEN = " What is no whole patch at their right and bottom is not seen."
@@ -209,7 +220,7 @@ def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
-    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride")}
+    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "min_size")}
     if matched.entry.head.classes == 1:
         protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}
