@@ -32,7 +32,18 @@ _TRANSFORMERS: Rows = (
     ("backbone.image", pair, "image_size"),
     ("backbone.eps", eps, "layer_norm_eps"),
 )
+
+
+def _outputs(value: Any) -> tuple[int, ...] | None:
+    """Blocks counted from 0, of transformers' count of what stands before each block, which begins with 1."""
+    found = indices(value)
+    if found is not None and min(found) < 2:
+        raise ValueError("indices from 2 on: those below stand for no block's output")
+    return found and tuple(index - 2 for index in found)
+
+
 _OF_TYPE: Mapping[str, Rows] = {
+    "beit": (*_TRANSFORMERS, ("backbone.out_indices", _outputs, "out_indices"), ("head.bins", indices, "pool_scales")),
     "swin": (
         ("backbone.heads", counts, "num_heads"),
         ("backbone.width", whole, "embed_dim"),

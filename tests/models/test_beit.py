@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from support import GOLDEN, arrays
 
-from segzoo.conversion.checkpoint import identify
+from segzoo.conversion.checkpoint import identified, identify
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
+from segzoo.formats import open_weights
 from segzoo.layouts import OWN
 from segzoo.models.beit.network import RelativeAttention
 from segzoo.models.necks.pyramid import Feature2Pyramid
@@ -22,12 +23,12 @@ WHOLE = ("upernet_beit", "upernet_mae")
 MEAN, STD = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
 
 
-def built(path, *, eps=1e-6, **sizes):
-    """The network of a file. All its blocks' outputs go to the head, if it has one."""
-    file = identify(path)
+def built(path, *, eps=1e-6, layout=None, given=None, **sizes):
+    """The network of a file. All its blocks' outputs go to the head, if it has one. `given` are the heads that nothing shows."""
+    file = identified(open_weights(path), layout=layout, heads=given)
     decoder = file.geometry.decoder and replace(file.geometry.decoder, bins=(1, 2, 3, 6))
     known = {"out_indices": tuple(range(file.geometry.depth)) if decoder else None} | sizes
-    tensors = dict(run(plan(file.weights.specs, OWN["beit"], found=file.found), file.weights))
+    tensors = dict(run(plan(file.weights.specs, OWN["beit"], found=file.found, heads=given), file.weights))
     return build(file.family, replace(file.geometry, decoder=decoder, **known), tensors, eps=eps)
 
 
@@ -43,6 +44,41 @@ def image_of(name, dtype=torch.float32):
 
 def near(mine, theirs, tolerance=1e-5):
     return np.abs(mine - theirs).max() <= tolerance * np.abs(theirs).max()
+
+
+PEERS = GOLDEN / "beit"
+LARGE = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 3, 48, 48)).astype(np.float32))
+IMAGE = LARGE[:, :, :12, :12]
+
+
+@pytest.mark.parametrize("name", ["official", "timm", "hf"])
+def test_a_librarys_own_classifier_gives_its_own_logits(name):
+    path = PEERS / (f"{name}.pth" if name != "hf" else "hf/model.safetensors")
+    file = identify(path)
+    rest = dict(run(plan(file.weights.specs, "official", found=file.found), file.weights))
+    norm, fc = ([torch.tensor(rest[f"{part}.{tensor}"]) for tensor in ("weight", "bias")] for part in ("fc_norm", "head"))
+    with torch.inference_mode():
+        features = built(path)(IMAGE)
+        logits = F.linear(F.layer_norm(features.mean((2, 3)), (12,), *norm, 1e-6), *fc)
+    assert near(logits.numpy(), arrays(PEERS / f"{name}.npz")["logits"])
+
+
+@pytest.mark.parametrize(("name", "layers"), [("official_segmentation.pth", (0, 1, 2, 3)), ("hf_segmentation/model.safetensors", None)])
+def test_a_librarys_own_segmentation_model_gives_its_own_scores(name, layers):
+    """transformers' config says which blocks' outputs its head takes; it counts what stands before each block, from 1."""
+    known = layers or identify(PEERS / name).said.get("backbone.out_indices")
+    assert known == (0, 1, 2, 3)
+    with torch.inference_mode():
+        scores = built(PEERS / name, out_indices=known).scores(LARGE)
+    assert near(scores.numpy(), arrays(PEERS / f"{name.split('.')[0].split('/')[0]}.npz")["logits"])
+
+
+@pytest.mark.parametrize(("name", "layout"), [("mae.pth", "mae"), ("beit2mmseg_mae.pth", None)])
+def test_the_authors_mae_gives_its_own_features(name, layout):
+    """Without relative positions and scales it is the same model as with zeros and ones."""
+    with torch.inference_mode():
+        features = built(PEERS / name, layout=layout, given=3)(IMAGE)
+    assert near(features.numpy(), arrays(PEERS / "mae.npz")["features"])
 
 
 @pytest.mark.parametrize("name", WHOLE)

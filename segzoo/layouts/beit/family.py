@@ -5,9 +5,13 @@ MMSegmentation's MAE is one of them: its class is made of BEiT's, and the models
 
 from segzoo.layouts.beit.geometry import BeitBackbone, BeitSizes, Geometry, described, described_model, measured
 from segzoo.layouts.family import Family, Variant
+from segzoo.layouts.layout import Beside
 
 KINDS = (("qv bias",), ("qkv bias", "positions"))
 """A file is a BEiT's or a MAE's."""
+
+DECODER = Beside(("mask_token", "decoder_"), "decoder", "used in pre-training only")
+"""What MAE's files of pre-training hold beside the encoder."""
 
 VARIANTS = (
     Variant(

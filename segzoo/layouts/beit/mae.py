@@ -5,9 +5,9 @@ the caller names it. The relative positions and the scales of MMSegmentation's M
 """
 
 from segzoo.layouts.beit.blocks import joined_biases, positions
-from segzoo.layouts.beit.family import BEIT
+from segzoo.layouts.beit.family import BEIT, DECODER
 from segzoo.layouts.beit.official import BLOCK, SECTIONS
-from segzoo.layouts.layout import Beside, Layout
+from segzoo.layouts.layout import Layout
 
 MAE = Layout(
     name="mae",
@@ -19,6 +19,6 @@ MAE = Layout(
         "qkv bias": joined_biases(f"{BLOCK}.attn.qkv.bias"),
     },
     optional=frozenset({"relative positions", "scales"}),
-    beside=(Beside(("mask_token", "decoder_"), "decoder", "used in pre-training only"),),
+    beside=(DECODER,),
     explicit=True,
 )

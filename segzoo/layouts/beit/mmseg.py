@@ -6,8 +6,8 @@ Its BEiT has biases of queries and values. Its MAE has one of queries, keys and 
 from dataclasses import replace
 
 from segzoo.layouts.beit.blocks import encoder, index, joined_biases, positions, scales, stem, tables, two_biases
-from segzoo.layouts.beit.family import BEIT
-from segzoo.layouts.layout import AUXILIARY, Layout
+from segzoo.layouts.beit.family import BEIT, DECODER
+from segzoo.layouts.layout import AUXILIARY, Beside, Layout
 from segzoo.layouts.rule import Buffer, affine
 
 _LAYER = "{p}layers.{i}"
@@ -37,5 +37,21 @@ MMSEG = Layout(
     },
 )
 OWN = replace(MMSEG, name="segzoo's model", buffers=())
-# what beit2mmseg.py makes of a classifier: it leaves the name of the final norm
-MMSEG = replace(MMSEG, spellings=(replace(MMSEG, sections={**MMSEG.sections, "final norm": affine("{p}norm", "norm", "d")}),))
+# What beit2mmseg.py makes of a file of BEiT's or MAE's authors: it leaves what MMSegmentation has no place for under its own names, writes the patch
+# embedding under both, and adds to a MAE none of the relative positions and scales that MMSegmentation's MAE has.
+MMSEG = replace(
+    MMSEG,
+    spellings=(
+        replace(
+            MMSEG,
+            sections={
+                **MMSEG.sections,
+                "final norm": affine("{p}norm", "norm", "d"),
+                "pooled norm": affine("{p}fc_norm", "pooled", "d"),
+                "classifier": affine("{p}head", "head", "classes d", "classes"),
+            },
+            optional=frozenset({"relative positions", "scales"}),
+            beside=(Beside(("patch_embed.proj.",), "patch embedding", "beit2mmseg.py wrote it under two names"), DECODER),
+        ),
+    ),
+)
