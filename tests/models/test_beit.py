@@ -81,6 +81,29 @@ def test_the_authors_mae_gives_its_own_features(name, layout):
     assert near(features.numpy(), arrays(PEERS / "mae.npz")["features"])
 
 
+@pytest.mark.parametrize("path", ["beit/timm.pth", "beit/official.pth", "beit/hf/model.safetensors", "transformers/upernet_beit.pth"])
+def test_transformers_computes_every_intermediate_too(path):
+    """To the last digits of float64; with another eps, or with two rows of a table exchanged, the two part."""
+    pytest.importorskip("transformers", reason="it is in the extra 'peers'")
+    from segzoo.evidence.rungs.parity import differences, probe
+    from segzoo.models.references import reference_of
+
+    file = identify(GOLDEN / path)
+    rest = [section for section in file.found.sections if section in ("uper decoder", "feature pyramid neck")]
+    tensors = dict(run(plan(file.weights.specs, "hf", found=file.found, drop=rest), file.weights))
+    image, reference = probe(file.family.image(file.geometry)), reference_of("beit").intermediates
+    model = built(GOLDEN / path)
+    model = getattr(model, "backbone", model)
+    found = differences(model, reference, tensors, image, 1e-6)
+    assert all(one.passed for one in found)
+    assert max(one.relative for one in found if one.dtype == "float64") < 1e-13
+    assert len(found) == 2 * (2 + file.geometry.depth)
+    assert not all(one.passed for one in differences(model, reference, tensors, image, 1e-5))
+    name = "beit.encoder.layer.1.attention.attention.relative_position_bias.relative_position_bias_table"
+    tensors[name] = np.concatenate([tensors[name][:-3], tensors[name][[-2, -3, -1]]])
+    assert not all(one.passed for one in differences(model, reference, tensors, image, 1e-6))
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_intermediate_is_mmsegs(name):
     data, image = image_of(name)

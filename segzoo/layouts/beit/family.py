@@ -4,7 +4,7 @@ MMSegmentation's MAE is one of them: its class is made of BEiT's, and the models
 """
 
 from segzoo.layouts.beit.geometry import BeitBackbone, BeitSizes, Geometry, described, described_model, measured
-from segzoo.layouts.family import Family, Variant
+from segzoo.layouts.family import Family, Reference, Variant
 from segzoo.layouts.layout import Beside
 
 KINDS = (("qv bias",), ("qkv bias", "positions"))
@@ -55,5 +55,12 @@ BEIT = Family(
     variants=VARIANTS,
     aside={"*mask_token": "used in pre-training only", "*lm_head.*": "used in pre-training only"},
     asked={"heads": ("the attention heads", "say how many with --heads N (12 for ViT-B, 16 for ViT-L)")},
+    reference=Reference(
+        "transformers",
+        "transformers",
+        "hf",
+        "mmseg",
+        "no library but mmseg has a MAE with relative positions beside absolute ones: transformers and timm have a plain ViT of this name",
+    ),
     image=lambda geometry: (*geometry.image, geometry.channels),
 )
