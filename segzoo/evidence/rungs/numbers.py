@@ -1,14 +1,11 @@
 """The fourth rung: does the torch backbone compute what an independent reference computes?"""
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 
-import numpy as np
-
 from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.fit import refusal
-from segzoo.conversion.plan import plan
+from segzoo.conversion.plan import Plan, plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError, Skip
 from segzoo.evidence.check import Check, proved
@@ -42,11 +39,11 @@ def check_numbers(climb: Climb) -> Check:
 
     climb.setting.said(f"comparing with {reference.title}", 0, None)
     eps, theirs = climb.entry.eps, reference_of(file.family.name)
-    own = _in_layout(network, file)
-    if file.found.absent:  # biases, which the network always has
-        own = {**_in_layout(OWN[file.family.name], file), **own}
+    own, names = dict(run(_steps(network, file), file.weights)), _steps(OWN[file.family.name], file)
+    if own.keys() != names.specs.keys():  # the network always has biases, which may be absent in a file, and never an index
+        own = {name: own.get(name, one) for name, one in run(names, file.weights)}
     model = build_backbone(file.family, file.geometry, own, eps=eps)
-    tensors, image = _in_layout(read, file), probe(file.family.image(file.geometry))
+    tensors, image = dict(run(_steps(read, file), file.weights)), probe(file.family.image(file.geometry))
     hidden = {name: getattr(file.geometry, name) for name in reference.told}
     found = differences(model, partial(theirs.intermediates, **hidden), tensors, image, eps)
     worst = {dtype: max(one.relative for one in found if one.dtype == dtype) for dtype in ("float64", "float32")}
@@ -61,8 +58,7 @@ def check_numbers(climb: Climb) -> Check:
     return Check("numbers", "passed", proved("numbers", facts), detail, facts, basis)
 
 
-def _in_layout(to: Layout, file: Checkpoint) -> Mapping[str, np.ndarray]:
-    """The backbone's tensors under the names that a layout writes. The file itself may use another spelling or prefix."""
+def _steps(to: Layout, file: Checkpoint) -> Plan:
+    """What makes the backbone's tensors under the names that a layout writes. The file itself may use another spelling or prefix."""
     parts = [part.section for part in (neck_of(file.found.sections), head_of(file.found.sections)) if part]
-    steps = plan(file.weights.specs, to, found=file.found, heads=file.geometry.heads, drop=parts)
-    return dict(run(steps, file.weights))
+    return plan(file.weights.specs, to, found=file.found, heads=file.geometry.heads, drop=parts)
