@@ -23,13 +23,13 @@ def check_numbers(climb: Climb) -> Check:
     file, reference = climb.file, climb.file.family.reference
     if reference is None:
         return Check("numbers", "n/a", "n/a", f"there is no independent reference of the family '{file.family.name}'")
-    for module in ("torch", reference.library):
-        if fault := lacking(module):
-            raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
     named, network = (LAYOUTS[file.family.name][name] for name in (reference.layout, reference.network))
     read = replace(named, sections=dict.fromkeys(reference.also, ()) | dict(named.sections))
     if refusal(file.found, read):
         return Check("numbers", "n/a", "n/a", reference.limit)
+    for module in ("torch", reference.library):
+        if fault := lacking(module):
+            raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
     basis = climb.basis
     if known := climb.known("numbers", basis):
         return known
