@@ -1,6 +1,8 @@
 """`hf`: transformers' BeitModel, BeitForImageClassification and BeitForSemanticSegmentation (names on disk; checked against 5.24).
 
-Older files have the index. Its eps is 1e-12 by default.
+Older files have the index. Its eps is 1e-12 by default. Its segmentation model has a place for every tensor of MMSegmentation's, but takes the
+outputs of other blocks: `out_indices` count what stands before each block, from 1, and the last block's output cannot be among them. So heads are
+read, and not written.
 """
 
 from dataclasses import replace
@@ -16,13 +18,11 @@ _RELATIVE = f"{_ATTENTION}.relative_position_bias"
 
 HF = Layout(
     name="hf",
-    title="Hugging Face transformers Beit, alone or in its segmentation model",
+    title="Hugging Face transformers Beit",
     family=BEIT,
     suffix=".safetensors",
     eps=1e-12,
     prefixes=("beit.", ""),
-    decoder_prefix="beit.",
-    heads="hf beit",
     sections={
         "stem": stem("{p}embeddings.cls_token", "{p}embeddings.patch_embeddings.projection"),
         "encoder": encoder(
@@ -41,5 +41,6 @@ HF = Layout(
     },
     optional=frozenset({"scales"}),
     buffers=(Buffer(f"{_RELATIVE}.relative_position_index", index, written=False),),
-    beside=(replace(AUXILIARY, prefix="beit."),),
+    reasons=dict.fromkeys(("feature pyramid neck", "uper decoder"), "transformers' segmentation model cannot take the last block's output"),
 )
+HF = replace(HF, spellings=(replace(HF, heads="hf beit", beside=(replace(AUXILIARY, prefix="beit."),)),))

@@ -136,7 +136,7 @@ class Beit(nn.Module):
             found = f"{image.shape[-1]} x {image.shape[-2]}"
             raise EnvironmentFault(
                 f"this BEiT takes images, or windows of them, of {self.only} x {self.only} pixels only, found {found}: "
-                "it has relative positions for no other size"
+                f"a protocol for it resizes images to a short side of {self.only} or more, and has windows of {self.only}"
             )
         kept: dict[int, Tensor] = {}
         x = self.patch_embed(image).flatten(2).transpose(1, 2)
