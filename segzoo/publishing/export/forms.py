@@ -30,8 +30,8 @@ class Made:
     """What was written: the form, the layout of its tensors, how many tensors were read and written, and what was left out.
 
     `classes` is the number of an exported image classifier's classes. `pixels` tells whether the normalisation of images is known.
-    `remarks` are what a user of the folder must know. `reproduce` is the command that makes the folder again, `verify` the one that
-    verifies the model, `version` that of segzoo.
+    `only` is the side in pixels of the images of a model that takes no others. `remarks` are what a user of the folder must know. `reproduce`
+    is the command that makes the folder again, `verify` the one that verifies the model, `version` that of segzoo.
     """
 
     form: str
@@ -42,12 +42,16 @@ class Made:
     classes: int | None = None
     remarks: tuple[str, ...] = ()
     pixels: bool = False
+    only: int | None = None
     reproduce: str = ""
     verify: str = ""
     version: str = ""
 
 
 def _transformers(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
+    entry = matched.entry
+    if isinstance(entry, Model) and entry.head.named == "uper" and entry.neck is None and matched.file.family.name in configs.UPERNET_EPS:
+        return _upernet(matched, entry, folder, said)
     _only_backbones(matched, "transformers")
     steps = _plan(matched, "hf")
     facts = _facts(matched, steps)
@@ -63,6 +67,16 @@ def _transformers(matched: Matched, dataset: Dataset | None, folder: Path, said:
         )
     prefix = "vit." if facts.classes else ""  # transformers itself writes this prefix
     return replace(_weights(matched, folder, "hf", said, prefix), form="hf", classes=facts.classes, remarks=tuple(remarks))
+
+
+def _upernet(matched: Matched, entry: Model, folder: Path, said: ByteProgress) -> Made:
+    """A UPerNet as transformers' UperNetForSemanticSegmentation, whose backbone computes as MMSegmentation's."""
+    family, geometry = matched.file.family.name, matched.file.geometry
+    labels = list(matched.classes)[-entry.head.classes :]  # of a single output, the foreground's
+    dtype = min({spec.dtype for spec in _plan(matched, "hf").specs.values() if "float" in spec.dtype})
+    _json(folder / _CONFIG, configs.of_upernet(family, geometry, entry.eps, entry.head.bins, labels, dtype))
+    _json(folder / "preprocessor_config.json", configs.of_own_size((entry.protocol.mean, entry.protocol.std)))
+    return replace(_weights(matched, folder, "hf", said), form="hf", pixels=True)
 
 
 def _timm(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
@@ -86,7 +100,7 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
     (folder / f"{loader_of(matched)}.py").write_text(source(model), encoding="utf-8")
     made, only = _weights(matched, folder, to, said), _only(model)
     made = replace(made, form="safetensors", **_seen(matched))
-    return replace(made, remarks=(_ONE_SIZE.format("model", only), *made.remarks)) if only else made
+    return replace(made, only=only, remarks=(_ONE_SIZE.format("model", only), *made.remarks)) if only else made
 
 
 def loader_of(matched: Matched) -> str:
@@ -126,7 +140,7 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     made = Made("onnx", steps.layout.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_seen(matched))
     size = _ANY_SIZE if not smallest else _SOME_SIZE.format(smallest) + ("" if getattr(backbone, "pads", False) else _UNSEEN)
     size = _ONE_SIZE.format("graph", only) if only else size
-    return replace(made, remarks=(f"{size} {checked}", *made.remarks))
+    return replace(made, only=only, remarks=(f"{size} {checked}", *made.remarks))
 
 
 def _only(model: Any) -> int | None:
