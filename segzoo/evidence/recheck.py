@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from segzoo.conversion.checkpoint import identify
+from segzoo.conversion.checkpoint import identified
 from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
 from segzoo.evidence.contradictions import Checks, contradictions, wrong_figures
 from segzoo.evidence.reading import EDITED, read_receipt
 from segzoo.evidence.receipt import geometry_in
+from segzoo.formats import open_weights
+from segzoo.layouts import explicit
 from segzoo.layouts.family import told
 from segzoo.store.store import Store
 
@@ -102,7 +104,12 @@ def _names(facts: Mapping[str, Any], blob: Path) -> Rechecked:
     expected = facts["geometry"]
     heads, positions = expected.get("heads"), expected.get("positions")
     try:
-        file = identify(blob, heads=heads if isinstance(heads, int) else None, positions=positions if isinstance(positions, int) else None)
+        file = identified(
+            open_weights(blob),
+            layout=explicit(facts["layout"]),
+            heads=heads if isinstance(heads, int) else None,
+            positions=positions if isinstance(positions, int) else None,
+        )
     except SegzooError as error:
         return Rechecked("names", "broken", error.message)
     measured, layout = asdict(told(file.geometry, expected)), file.found.layout.name

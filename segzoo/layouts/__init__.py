@@ -77,6 +77,11 @@ def all_layouts() -> list[Layout]:
     return [layout for layouts in LAYOUTS.values() for layout in layouts.values()]
 
 
+def explicit(name: str | None) -> str | None:
+    """This name of a layout, if the layout is read only where it is named; None for all others, which are detected."""
+    return name if any(layout.name == name and layout.explicit for layout in all_layouts()) else None
+
+
 def choices_of(family: Family) -> tuple[Alternatives, ...]:
     """The alternatives of a family's files: its own, and at most one neck and one head."""
     return (*family.choices, *(((), *((part.section,) for part in parts.values())) for parts in (NECKS, HEADS)))
@@ -118,6 +123,7 @@ __all__ = [
     "OWN",
     "all_layouts",
     "choices_of",
+    "explicit",
     "head_of",
     "neck_of",
     "register",

@@ -95,6 +95,19 @@ def test_a_mae_under_a_beits_entry_is_refused(tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
+def test_a_maes_own_file_is_an_entry_and_its_layout_is_the_manifests(tmp_path):
+    shutil.copy(GOLDEN / "beit" / "mae.pth", tmp_path / "mae.pth")
+    geometry = {"family": "beit", "variant": "mae", "width": 12, "depth": 3, "heads": 3, "mlp": 24, "patch": 4, "image": 12, "final_norm": True}
+    entry = {"title": "MAE", "file": "own.pth", "source": {"name": "mae.pth", "layout": "mae", "urls": ["mae.pth"]}, "geometry": geometry}
+    (tmp_path / "zoo.yaml").write_text(yaml.safe_dump({"version": 1, "backbones": {"mae-own": entry}}))
+    zoo = ("--zoo", tmp_path / "zoo.yaml")
+    segzoo(*zoo, "convert", "mae-own", tmp_path / "one.pth")
+    segzoo("convert", tmp_path / "mae.pth", tmp_path / "two.pth", "--from", "mae", "--heads", "3")
+    assert (tmp_path / "one.pth").stat().st_size == (tmp_path / "two.pth").stat().st_size
+    assert "same weights" in segzoo("diff", tmp_path / "one.pth", tmp_path / "two.pth")
+    assert "1 verified: 3 passed, 2 n/a" in segzoo(*zoo, "verify", "mae-own", "--device", "cpu")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_exported_model_gives_mmsegs_scores_by_its_own_loader(name, tmp_path):
     segzoo(*alone(tmp_path, name), "export", name, "-o", tmp_path / "out", "--as", "safetensors")

@@ -12,7 +12,7 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
-from segzoo.layouts import LAYOUTS, NAMES
+from segzoo.layouts import LAYOUTS, NAMES, explicit
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One conversion: what the user named, the file behind it, the file to write, and the heads where the manifest knows them."""
+    """One conversion: what the user named, the file behind it, the file to write, and the heads where the manifest knows them.
+
+    `layout` is that of a manifest where it has to be named.
+    """
 
     source: str
     path: Path
     target: Path
     heads: int | None
+    layout: str | None
 
 
 def rows_by_columns(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -109,7 +113,9 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
         try:
             job = _job(choice, source, target, folder, options["to"], every)
             _refuse_taken(job, taken)
-            last = _converted(job, heads if heads is not None else job.heads, as_json, options)
+            last = _converted(
+                job, heads if heads is not None else job.heads, as_json, options | {"source_layout": options["source_layout"] or job.layout}
+            )
         except SegzooError as error:
             if not folder or isinstance(error, EnvironmentFault):
                 raise
@@ -158,16 +164,16 @@ def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named
     """The conversion of one source. If it is `named`, or is no file, it is a name in the zoo, and fetched if it is not here."""
     from segzoo.cli.sources import fetched, own, refuse_missing
 
-    path, heads, stem = Path(source) if named else own(source), None, Path(source).stem
+    path, heads, layout, stem = Path(source) if named else own(source), None, None, Path(source).stem
     if named or not path.is_file():
         if not named:
             refuse_missing(source)
         from segzoo.manifest.entries import geometry_of  # pydantic, which a file that is missing does not need
 
         path, entry = fetched(choice, source)
-        heads, stem = geometry_of(entry).heads, Path(getattr(entry, "file", entry.artifact.name)).stem
+        layout, heads, stem = explicit(entry.artifact.layout), geometry_of(entry).heads, Path(getattr(entry, "file", entry.artifact.name)).stem
         stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is that of the published bytes
-    return Job(source, path, target / f"{stem}{_suffix(to)}" if folder else target, heads)
+    return Job(source, path, target / f"{stem}{_suffix(to)}" if folder else target, heads, layout)
 
 
 def _suffix(layout: str) -> str:
