@@ -6,12 +6,13 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import convnext, swin, twins, vit
+from segzoo.layouts import convnext, mit, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.heads.segformer import SEGFORMER
 from segzoo.layouts.heads.setr import SETR
 from segzoo.layouts.heads.setr_mla import SETR_MLA
 from segzoo.layouts.heads.uper import UPER
@@ -101,10 +102,12 @@ register_head(FPN_HEAD)
 register_head(SETR)
 register_head(SETR_MLA)
 register_head(DPT)
+register_head(SEGFORMER)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 register(twins.TWINS, twins.TABLES, twins.OWN)
+register(mit.MIT, mit.TABLES, mit.OWN)
 
 __all__ = [
     "FAMILIES",

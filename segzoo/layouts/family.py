@@ -38,6 +38,20 @@ def by_stage(numbers: tuple[int, ...]) -> str:
     return "-".join(map(str, numbers))
 
 
+def heads_by_stage(family: str, heads: Any, widths: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The attention heads that the caller knows, where no tensor shows them; None where it knows none.
+
+    Raises ConversionError for other than a number a stage that divides its width.
+    """
+    if heads is None:
+        return None
+    if not isinstance(heads, tuple | list) or len(heads) != len(widths):
+        raise ConversionError(f"a {family} has a number of heads for each of its {len(widths)} stages, but {heads} were given")
+    if wrong := [(number, width) for number, width in zip(heads, widths, strict=True) if width % number]:
+        raise ConversionError("{} heads do not divide a width of {}".format(*wrong[0]))
+    return tuple(heads)
+
+
 class NeckGeometry(Protocol):
     """A neck's sizes: a frozen dataclass. `hidden` names the fields that may show in no tensor."""
 
