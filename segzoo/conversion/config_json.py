@@ -86,6 +86,7 @@ _EXPORT: Rows = (
     ("protocol.scale", pair, "protocol.scale"),
     ("protocol.crop", pair, "protocol.crop"),
     ("protocol.stride", pair, "protocol.stride"),
+    ("protocol.multiple", whole, "protocol.multiple"),
     ("protocol.threshold", eps, "protocol.threshold"),
     ("protocol.mean", channels, "mean"),
     ("protocol.std", channels, "std"),

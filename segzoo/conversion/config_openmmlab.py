@@ -86,7 +86,17 @@ _PLACES = {"SETRUPHead": {"head.eps": "model.decode_head.norm_layer.eps"}}
 _RELU = ("UPerHead", "FPNHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
 """Types whose activation is taken for ReLU."""
 _STEPS = {
-    *("LoadImageFromFile", "LoadAnnotations", "PackSegInputs", "Resize", "Normalize", "MultiScaleFlipAug", "RandomFlip"),
+    *(
+        "LoadImageFromFile",
+        "LoadAnnotations",
+        "PackSegInputs",
+        "Resize",
+        "AlignedResize",
+        "ResizeToMultiple",
+        "Normalize",
+        "MultiScaleFlipAug",
+        "RandomFlip",
+    ),
     *("ImageToTensor", "DefaultFormatBundle", "Collect", "TestTimeAug"),
 }
 """Steps of a pipeline that are followed here, or that change nothing at a single scale."""
@@ -228,7 +238,7 @@ def _scale(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Seq
     if steps is None:
         return
     sizes = [(step, key) for step in steps for key in ("scale", "img_scale") if content(step.get(key)) is not None]
-    resizing = [step for step in steps if _kind(step.get("type")) == "Resize"]
+    resizing = [step for step in steps if _kind(step.get("type")) in ("Resize", "AlignedResize")]
     if any(step.get("scale_factor") is not None for step in resizing):
         reader.unlike.append(f"{reader.source}: the pipeline resizes images by a factor")
     for step in resizing:
@@ -244,6 +254,20 @@ def _scale(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Seq
             reader.put("protocol.scale", pair, content(step[key]), where)
     elif not resizing:
         reader.facts["protocol.scale"] = Fact(None, f"{reader.source}: the pipeline resizes no image")
+    _multiple(reader, steps)
+
+
+def _multiple(reader: Reader, steps: Sequence[Mapping[str, Any]]) -> None:
+    """The number whose multiples the sides of a resized image are brought up to; None where no step does that."""
+    kinds = [_kind(step.get("type")) for step in steps]
+    places = [place for place, kind in enumerate(kinds) if kind in ("ResizeToMultiple", "AlignedResize")]
+    if not places:
+        reader.facts["protocol.multiple"] = Fact(None, f"{reader.source}: the pipeline brings sides up to no multiples")
+        return
+    step, where = steps[places[0]], f"{reader.source}: size_divisor of {kinds[places[0]]} in the pipeline"
+    reader.put("protocol.multiple", whole, step.get("size_divisor", 32), where)  # 32 is the default of both
+    if "Resize" in kinds[places[0] :] or len(places) > 1 or step.get("interpolation") not in (None, "bilinear"):
+        reader.unlike.append(f"{where}: the model's program resizes images once more, or otherwise than bilinear")
 
 
 def _pixels(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Sequence[str]) -> None:

@@ -13,11 +13,13 @@ from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import detect
 from segzoo.conversion.fit import refusal
 from segzoo.conversion.plan import plan, steps_for
+from segzoo.datasets.image import read_image
 from segzoo.evaluation import protocols
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.windows import View
 from segzoo.layouts import LAYOUTS, OWN
 from segzoo.layouts.family import told
+from segzoo.layouts.mit.geometry import STRIDES
 from segzoo.manifest.document import load_manifest, packaged
 from segzoo.manifest.entries import geometry_of
 from segzoo.models.segmentor import empty
@@ -52,6 +54,19 @@ def seen_by(name: str, model, data):
     axes = [protocols.windowed(side, pixels.shape[side], target[side], evaluator.protocol, "ss", evaluator.patch) for side in (0, 1)]
     with torch.inference_mode():
         return torch.cat(list(evaluator.bands(evaluator.scored([[View(*axes, False, pixels, look)]])[0]))).transpose(0, 1).numpy()
+
+
+@pytest.mark.parametrize(("mode", "theirs"), [("ss-32", "ss"), ("ms+flip-32", "ms")])
+@pytest.mark.parametrize("image", ["mini_01_50x90", "mini_03_33x200", "mini_05_20x31"])
+def test_with_sides_of_multiples_of_32_it_computes_what_mmseg_computes(image, mode, theirs):
+    data, pixels = arrays(FOLDER / "segformer_32.npz"), read_image(GOLDEN / "mmseg" / "data" / "mini" / "images" / "validation" / f"{image}.png")
+    entry = TINY["segformer-whole"]
+    protocol = entry.protocol.model_copy(update={"scale": (256, 64)})
+    with_step = protocol.model_copy(update={"multiple": 32})
+    for followed, named in ((protocol, mode), (with_step, mode.removesuffix("-32"))):
+        scores = Evaluator(network("segformer-whole"), followed, len(entry.classes), torch.device("cpu")).scores(pixels, named).numpy()
+        assert apart(scores[:, ::3, ::3], data[f"{image}/{theirs}@s3"]) < OFF
+        assert (scores.argmax(0) == data[f"{image}/{theirs}/labels"]).mean() > 0.999
 
 
 def apart(mine, theirs) -> float:
@@ -162,6 +177,8 @@ def test_a_row_is_what_the_facts_say(name):
     assert fact["checkpoint"].get("onedl_url") in (None, urls[1])
     reported, protocol = fact["reported"], fact["protocol"]
     assert (row.reported.miou, row.reported.miou_ms_flip) == (reported["miou"], reported.get("miou_ms_flip"))
+    second = reported.get("with_ResizeToMultiple_32", {})
+    assert (row.reported.miou_32, row.reported.miou_ms_flip_32) == (second.get("miou"), second.get("miou_ms_flip"))
     assert (row.reported.fps, row.reported.train_memory_gb) == (reported.get("fps"), reported.get("train_memory_gb"))
     assert list(row.protocol.scale) == protocol["resize"][0]["scale"]
     crop, stride = row.protocol.windows
@@ -182,6 +199,9 @@ def test_a_row_is_what_the_facts_say(name):
         assert (row.backbone.final_norm, row.backbone.class_token) == (backbone["final_norm"], backbone["with_cls_token"])
         assert backbone["output_cls_token"] is (head["type"] == "DPTHead")
         assert row.resample == backbone["interpolate_mode"]
+    if backbone["type"] == "MixVisionTransformer":
+        assert (list(row.backbone.heads), row.backbone.eps) == (backbone["num_heads"], backbone["norm_cfg"]["eps"])
+        assert (list(STRIDES), row.backbone.conv_eps) == (backbone["strides"], None)
 
 
 def _check_head(row, head, neck):

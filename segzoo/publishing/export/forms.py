@@ -209,7 +209,7 @@ def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
-    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride")}
+    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "multiple")}
     if matched.entry.head.classes == 1:
         protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}
