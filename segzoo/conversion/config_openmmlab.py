@@ -51,14 +51,22 @@ _MODEL: Rows = (
     ("protocol.threshold", eps, "model.decode_head.threshold"),
 )
 _TWINS: Rows = (("backbone.widths", counts, "model.backbone.embed_dims"), ("backbone.window", alike, "model.backbone.windiow_sizes"))
-_OF_TYPE: Mapping[str, Rows] = {"PCPVT": _TWINS, "SVT": _TWINS}
+_OF_TYPE: Mapping[str, Rows] = {
+    "PCPVT": _TWINS,
+    "SVT": _TWINS,
+    "MixVisionTransformer": (("backbone.depths", counts, "model.backbone.num_layers"),),
+}
 """What stands at these places in a config of a backbone of this type; the word is misspelt in mmseg itself."""
+_NVLABS = {"backbone.heads": (1, 2, 5, 8), "backbone.eps": 1e-6, "backbone.conv_eps": 1e-5}
+_OF_CLASS: Mapping[str, Mapping[str, Any]] = {f"mit_b{size}": _NVLABS for size in range(6)}
+"""What a class of NVlabs' own program has, whatever a config says."""
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "SwinTransformer": {"backbone.eps": 1e-5},
     "ConvNeXt": {"backbone.eps": 1e-6},
     "PCPVT": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-5},
     "SVT": {"backbone.eps": 1e-5},
+    "MixVisionTransformer": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-6},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "SETRUPHead": {"head.eps": 1e-6, "head.scale": 4},
     "SETRMLAHead": {"head.scale": 4},
@@ -74,6 +82,8 @@ _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
     ("model.backbone.qk_scale", (None,), "scales queries by another number"),
+    ("model.backbone.strides", ([4, 2, 2, 2], (4, 2, 2, 2)), "halves its maps otherwise"),
+    ("model.decode_head.interpolate_mode", ("bilinear",), "enlarges maps otherwise than bilinear"),
     ("model.neck.start_level", (0,), "leaves the finest maps out"),
     ("model.neck.upsample_cfg.mode", ("nearest",), "enlarges maps otherwise than by nearest neighbours"),
     ("model.decode_head.feature_strides", ([4, 8, 16, 32], (4, 8, 16, 32)), "doubles its maps another number of times"),
@@ -83,7 +93,7 @@ _CLASS_TOKEN = ("model.backbone.output_cls_token", (False,), "gives the class to
 """The same for all heads but DPT's, which takes the class token."""
 _PLACES = {"SETRUPHead": {"head.eps": "model.decode_head.norm_layer.eps"}}
 """By the type of a part: facts that stand at another place than in other parts."""
-_RELU = ("UPerHead", "FPNHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
+_RELU = ("UPerHead", "FPNHead", "SegformerHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
 """Types whose activation is taken for ReLU."""
 _STEPS = {
     *(
@@ -122,7 +132,12 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
         elif value is not ABSENT and value not in right:
             reader.unlike.append(f"{source}: {place} is {_told(value)}: the model's program {what}")
-    if own and reader.facts.get("backbone.eps", Fact(_EPS, "")).value != _EPS:
+    reader.facts |= {
+        name: Fact(value, f"{source}: model.backbone.type is {kinds['backbone']}") for name, value in _OF_CLASS.get(kinds["backbone"], {}).items()
+    }
+    if kinds["backbone"] == "MixVisionTransformer":
+        _widths(reader)
+    if own == _TWINS and reader.facts.get("backbone.eps", Fact(_EPS, "")).value != _EPS:
         reader.unlike.append(f"{source}: model.backbone.norm_cfg.eps is not {_EPS:g}: the model's program gives it to some norms only")
     _inputs(reader, bases)
     _convolutions(reader, kinds, bases)
@@ -135,6 +150,13 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     if bases and missing:
         reader.notes.append(f"{source}: builds on {', '.join(bases)}, which is not read, and may say {', '.join(missing)}")
     return reader.said
+
+
+def _widths(reader: Reader) -> None:
+    """The widths of a MiT's stages: in mmseg each head of a stage is `embed_dims` wide."""
+    each, heads = reader.facts.pop("backbone.width", None), reader.facts.get("backbone.heads")
+    if each and heads and isinstance(heads.value, tuple):
+        reader.facts["backbone.widths"] = Fact(tuple(each.value * number for number in heads.value), f"{each.source} for each of num_heads")
 
 
 def _inputs(reader: Reader, bases: Sequence[str]) -> None:

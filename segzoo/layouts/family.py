@@ -240,7 +240,7 @@ class Head:
     """A kind of head, or of neck, which stands between backbone and head.
 
     `section` is the name of the section with its tensors. `rules` maps each library to the rules of that section; a layout names its
-    library in `Layout.heads`.
+    library in `Layout.heads`. Under `own` are the names in segzoo's network, if no layout with the network's names has a place for it.
     `measure` makes its geometry of the axes' sizes.
     `record` is the head or neck in a manifest: a dataclass of plain fields with a method `geometry(backbone)`, which is given the backbone's record.
     `describe` fills the record's fields from a measured geometry; None stands for what no tensor shows.

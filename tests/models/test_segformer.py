@@ -67,6 +67,14 @@ def test_transformers_own_classifier_gives_its_own_logits():
     assert near(last.mean((2, 3)) @ head["head.weight"].T + head["head.bias"], arrays(PEERS / "hf.npz")["logits"])
 
 
+@pytest.mark.parametrize(("file", "sizes"), [("official_segformer.pth", NVLABS), ("hf_segformer/model.safetensors", TRANSFORMERS)])
+def test_a_librarys_own_segformer_gives_its_own_scores(file, sizes):
+    """NVlabs' head and transformers', which is the same: scores at the finest map's size."""
+    theirs = arrays(PEERS / f"{file.split('.')[0].split('/')[0]}.npz")["logits"]
+    with torch.inference_mode():
+        assert near(built(PEERS / file, **sizes).scores(ODD).numpy(), theirs)
+
+
 def test_every_intermediate_is_mmsegs():
     data, image = image_of("40x57")
     theirs, seen = {name.removeprefix("w0/"): one for name, one in data.items() if name.startswith("w0/")}, {}

@@ -4,6 +4,9 @@ from segzoo.layouts.family import Family, Variant
 from segzoo.layouts.mit.geometry import MitBackbone, MitSizes, described, described_model, measured
 
 _LAST = ("*block4.*.attn.sr.*", "*layers.3.1.*.attn.sr.*", "*encoder.block.3.*.self.sr.*")
+UNLIKE = "MMSegmentation's has BatchNorm and ReLU after the matrix of each level, that of NVlabs and transformers has neither"
+"""How the two SegFormer heads differ."""
+
 VARIANTS = (
     Variant("PVT, which has tables of positions and no convolution in its MLPs", names=("*pos_embed[1234]",)),
     Variant("keys of fewer tokens in the last stage too, as PVT v2 Linear has", names=_LAST),

@@ -3,8 +3,12 @@
 The names are those on disk; 5.x renames in memory only (checked against 5.24). All norms have torch's eps, 1e-5, whatever a config says.
 """
 
+from dataclasses import replace
+
+from segzoo.layouts.heads.segformer import SEGFORMER
 from segzoo.layouts.layout import Layout
-from segzoo.layouts.mit.family import MIT
+from segzoo.layouts.mit.family import MIT, UNLIKE
+from segzoo.layouts.mit.mmseg import MMSEG
 from segzoo.layouts.mit.stages import encoder
 from segzoo.layouts.rule import affine, output_norms
 from segzoo.layouts.twins.stages import STAGES, all_global, blocks
@@ -21,6 +25,7 @@ HF = Layout(
     eps=1e-5,
     prefixes=("segformer.", ""),
     decoder_prefix="segformer.",
+    heads="hf",
     sections={
         "encoder": (
             *encoder(
@@ -39,4 +44,7 @@ HF = Layout(
         ),
         "classifier": affine("classifier", "head", "classes d3", "classes"),
     },
+    unlike={SEGFORMER.section: UNLIKE},
 )
+# `segzoo export` writes such a model's backbone in mmseg's names, and its head in these.
+HF = replace(HF, spellings=(replace(HF, sections=dict(MMSEG.sections), prefixes=("backbone.",), decoder_prefix="backbone."),))

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from segzoo.layouts.heads.nvlabs import NVLABS
 from segzoo.layouts.layout import AUXILIARY, Layout
-from segzoo.layouts.mit.family import MIT
+from segzoo.layouts.mit.family import MIT, UNLIKE
 from segzoo.layouts.mit.stages import encoder
 from segzoo.layouts.rule import output_norms
 from segzoo.layouts.twins.stages import STAGES, all_global, blocks
@@ -31,6 +32,7 @@ MMSEG = Layout(
         ),
     },
     beside=(AUXILIARY,),
+    unlike={NVLABS.section: UNLIKE},
     reasons={"classifier": "MMSegmentation's backbone has no classifier"},
 )
-OWN = replace(MMSEG, name="segzoo's model")
+OWN = replace(MMSEG, name="segzoo's model", unlike={})  # it has a network for either head

@@ -3,8 +3,9 @@
 Source: `mmseg/models/backbones/mix_transformer.py` of NVlabs/SegFormer. Its norms have eps 1e-6, but those after a convolution torch's 1e-5.
 """
 
-from segzoo.layouts.layout import Layout
-from segzoo.layouts.mit.family import MIT
+from segzoo.layouts.heads.segformer import SEGFORMER
+from segzoo.layouts.layout import Beside, Layout
+from segzoo.layouts.mit.family import MIT, UNLIKE
 from segzoo.layouts.mit.stages import encoder
 from segzoo.layouts.rule import affine, output_norms
 from segzoo.layouts.twins.stages import STAGES, all_global
@@ -17,6 +18,7 @@ OFFICIAL = Layout(
     family=MIT,
     prefixes=("", "backbone."),
     decoder_prefix="backbone.",
+    heads="nvlabs",
     sections={
         "encoder": (
             *encoder(
@@ -30,4 +32,6 @@ OFFICIAL = Layout(
         ),
         "classifier": affine("{p}head", "head", "classes d3", "classes"),
     },
+    unlike={SEGFORMER.section: UNLIKE},
+    beside=(Beside(("decode_head.conv_seg.",), "unused layer", "the head has a last layer of its own", prefix="backbone."),),
 )

@@ -6,7 +6,9 @@ Needs mmseg 1.2.2 (mmcv-lite, mmengine), timm, transformers 5.24.0 and torch. Th
 mmseg 0.13; here its head stands on the base class of 1.2.2, of which it takes the choice of maps only.
 """
 
+import gzip
 import importlib.util
+import json
 import subprocess
 import sys
 import types
@@ -21,6 +23,7 @@ import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import nn
 from transformers import SegformerConfig, SegformerForImageClassification, SegformerForSemanticSegmentation, SegformerModel
+from transformers.core_model_loading import revert_weight_conversion
 
 HERE = Path(__file__).parent
 WIDTHS, DEPTHS, HEADS = (4, 8, 12, 16), (2, 1, 1, 2), (1, 2, 3, 4)
@@ -118,6 +121,30 @@ def hf():
             keep(name, logits=found.logits)
 
 
+def published():
+    """Names and shapes of transformers' own class at the sizes of NVlabs' twelve files, by the names of their repositories on the Hub."""
+    depths = {"b0": (2, 2, 2, 2), "b1": (2, 2, 2, 2), "b2": (3, 4, 6, 3), "b3": (3, 4, 18, 3), "b4": (3, 8, 27, 3), "b5": (3, 6, 40, 3)}
+    found = {}
+    for size, blocks in depths.items():
+        ade = "640-640" if size == "b5" else "512-512"
+        for data, classes in ((f"ade-{ade}", 150), ("cityscapes-1024-1024", 19)):
+            config = SegformerConfig(
+                depths=list(blocks),
+                hidden_sizes=[32, 64, 160, 256] if size == "b0" else [64, 128, 320, 512],
+                decoder_hidden_size=256 if size in ("b0", "b1") else 768,
+                num_labels=classes,
+            )
+            with torch.device("meta"):
+                model = SegformerForSemanticSegmentation(config)
+            # 5.x has other names in memory than on disk
+            renamed = revert_weight_conversion(model, model.state_dict())
+            found[f"segformer-{size}-finetuned-{data}"] = {
+                name: (list(one.shape), str(one.dtype).removeprefix("torch.")) for name, one in renamed.items()
+            }
+    (HERE / "keys.json.gz").write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
+
+
 if __name__ == "__main__":
+    published()
     hf()
     official(Path(sys.argv[1]))
