@@ -50,7 +50,7 @@ def register(family: Family, tables: Iterable[Layout], own: Layout) -> None:
 def _with_parts(layout: Layout, *more: str) -> Layout:
     """The layout with one more section for each neck and head that its library, or one of `more`, names."""
     parts, libraries = (*NECKS.values(), *HEADS.values()), (layout.heads, *more)
-    held = {part.section: part.rules[library] for part in parts for library in libraries if library in part.rules}
+    held = {part.section: part.rules[library] for part in parts for library in libraries if library and library in part.rules}
     return replace(layout, sections={**layout.sections, **held}, spellings=tuple(map(_with_parts, layout.spellings)))
 
 

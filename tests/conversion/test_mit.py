@@ -28,7 +28,7 @@ FILES = {
     "hf segformer": PEERS / "hf_segformer" / "model.safetensors",
 }
 SIZES = "widths 4-8-12-16, depths 2-1-1-2, mlp ratio 2, patches 7-3-3-3, reductions 8-4-2-1"
-HEAD = ", SegFormer head of 10 channels on 4 levels, 5 classes"
+HEAD = ", NVlabs SegFormer head of 10 channels on 4 levels, 5 classes"
 
 
 @pytest.mark.parametrize("name", FILES)

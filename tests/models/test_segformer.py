@@ -1,5 +1,7 @@
 """SegFormer: each library's own MiT on that library's own file, every intermediate of mmseg, and mmseg with one thing done otherwise."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,32 @@ def test_every_intermediate_is_mmsegs():
         if name.startswith("backbone.layers"):  # mmseg has tokens there
             mine = (mine.permute(1, 2, 0) if ".2" in name[17:] and names_of(name).startswith("out") else mine).flatten(0, 1)
         assert near(mine.numpy(), one), name
+
+
+@pytest.mark.parametrize(
+    ("file", "sizes"), [(WHOLE, {}), (PEERS / "official.pth", NVLABS), (PEERS / "hf_segformer" / "model.safetensors", TRANSFORMERS)], ids=str
+)
+def test_transformers_computes_every_intermediate_too(file, sizes):
+    """At ragged maps, to the last digits of float64; with another eps or other heads the two part."""
+    pytest.importorskip("transformers", reason="it is in the extra 'peers'")
+    from segzoo.evidence.rungs.parity import differences, probe
+    from segzoo.models.references import reference_of
+
+    opened = identify(file)
+    heads = [section for section in opened.found.sections if "decoder" in section]
+    tensors = dict(run(plan(opened.weights.specs, "hf", found=opened.found, drop=heads), opened.weights))
+    image, model = probe(opened.family.image(opened.geometry)), built(file, **sizes)
+    model = getattr(model, "backbone", model)
+    eps, hidden = sizes.get("eps", 1e-6), {"heads": sizes.get("heads", (1, 2, 4, 5)), "conv_eps": sizes.get("conv_eps")}
+
+    def found(eps=eps, **otherwise):
+        return differences(model, partial(reference_of("mit").intermediates, **hidden | otherwise), tensors, image, eps)
+
+    assert all(one.passed for one in found())
+    assert max(one.relative for one in found() if one.dtype == "float64") < 1e-13
+    assert len(found()) == 2 * (2 * 4 + sum(opened.geometry.depths))
+    for otherwise in ({"eps": 3e-6}, {"conv_eps": 3e-6}, {"heads": (2, *hidden["heads"][1:])}):
+        assert not all(one.passed for one in found(**otherwise))
 
 
 def test_its_features_are_the_outputs_of_its_stages():

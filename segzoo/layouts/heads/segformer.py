@@ -23,7 +23,8 @@ class SegformerDecoder:
     levels: int
 
     def __str__(self) -> str:
-        return f"SegFormer head of {self.channels} channels on {self.levels} levels, {self.classes} classes"
+        whose = "NVlabs " if self.kind.endswith("nvlabs") else ""
+        return f"{whose}SegFormer head of {self.channels} channels on {self.levels} levels, {self.classes} classes"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """MiT as a family: what a manifest says of it, and which other backbones of its kind no layout has a place for."""
 
-from segzoo.layouts.family import Family, Variant
+from segzoo.layouts.family import Family, Reference, Variant
 from segzoo.layouts.mit.geometry import MitBackbone, MitSizes, described, described_model, measured
 
 _LAST = ("*block4.*.attn.sr.*", "*layers.3.1.*.attn.sr.*", "*encoder.block.3.*.self.sr.*")
@@ -33,5 +33,6 @@ MIT = Family(
     essential={"encoder": "an encoder"},
     fixed={"ky": 3, "kx": 3},
     variants=VARIANTS,
+    reference=Reference("transformers", "transformers", "hf", "mmseg", "transformers' SegFormer has no place for it", told=("heads", "conv_eps")),
     image=lambda geometry: (29 * geometry.stride, 37 * geometry.stride, geometry.channels),
 )
