@@ -80,6 +80,7 @@ _EPS = 1e-5
 _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.decode_head.align_corners", (False,), "resizes scores with aligned corners"),
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
+    ("model.data_preprocessor.test_cfg.size_divisor", (None,), "pads images to multiples of it"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
     ("model.backbone.qk_scale", (None,), "scales queries by another number"),
     ("model.backbone.strides", ([4, 2, 2, 2], (4, 2, 2, 2)), "halves its maps otherwise"),
