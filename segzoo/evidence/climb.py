@@ -65,8 +65,8 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
 
 
 def artifacts_of(entry: Entry, equivalents: bool = False) -> list[Artifact]:
-    """The files that verifying an entry needs, data set apart. `equivalents` are needed only if they are asked for."""
+    """The files that verifying an entry needs, data set apart. With `equivalents` also those from other sources."""
     if not isinstance(entry, Model):
         return [entry.artifact]
     counts = [entry.counts.file] if entry.counts else []
-    return [entry.artifact, *counts, *(entry.equivalents if equivalents else ())]
+    return [entry.artifact, *counts, *(entry.elsewhere if equivalents else ())]

@@ -54,7 +54,7 @@ class Images(click.ParamType[int]):
     help="Compare N images with the receipt's counts; write none. Implies --require mIoU.",
 )
 @click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
-@click.option("--equivalents", is_flag=True, help="Fetch the files that hold the same tensors elsewhere too, and compare them.")
+@click.option("--equivalents", is_flag=True, help="Fetch what other sources have too, and compare: the same tensors, a picture's scores.")
 @click.option("--no-receipt", "unwritten", is_flag=True, help="Write no receipt: for a store that may be read only.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
 @click.option("--require", "require_rungs", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
@@ -81,7 +81,8 @@ def verify(
     bytes       size and hash of the file
     names       layout, geometry and dtype are those of the manifest
     round trip  to every other layout and back: the same tensors, bit for bit
-    numbers     the torch backbone against a reference, float64 and float32
+    numbers     the torch backbone against a reference, float64 and float32; the
+                model's scores of a picture against published ones
     mIoU        single scale, compared with the reported figure and, if they are
                 stored, with the pixel counts of each image; on a CPU a seeded
                 subset, which can say 'consistent' but not 'confirmed'.
