@@ -14,6 +14,7 @@ from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import NOT_TRIED, possible
 from segzoo.evidence.rungs.difference import TOLERANCE, apart, off
 from segzoo.evidence.rungs.outcome import of_mode, outcome, sentence, unequal
+from segzoo.manifest.artifact import joint_sha256
 
 Checks = Mapping[str, Mapping[str, Any]]
 _MOST_JUDGED = 2_000_000  # images times classes of a subset: its interval takes 100 bytes for each
@@ -21,6 +22,8 @@ _MOST_JUDGED = 2_000_000  # images times classes of a subset: its interval takes
 
 def contradictions(checks: Checks) -> Iterator[str]:
     """What no run would have written: a word that does not follow from the facts, a status that does not follow from the rungs below."""
+    if (files := checks["bytes"]["facts"].get("files")) and joint_sha256(files) != checks["bytes"]["facts"]["sha256"]:
+        yield "bytes: its sha256 is not that of its files"
     broken = False
     for rung, check in checks.items():
         yield from _words(rung, check)

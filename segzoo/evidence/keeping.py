@@ -82,7 +82,7 @@ def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
 
 def _changed_file(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:
     sha256, geometry = facts_of(record, "bytes").get("sha256"), geometry_of(entry)
-    if sha256 and not sha256.startswith(entry.artifact.sha256 or entry.artifact.sha256_prefix or ""):
+    if sha256 and not sha256.startswith(entry.artifact.joint_sha256 or entry.artifact.sha256_prefix or ""):
         yield "bytes"
     if (then := facts_of(record, "names").get("geometry")) is not None and geometry_in(then, geometry) != _as_json(asdict(geometry)):
         yield "geometry"

@@ -119,9 +119,12 @@ class Backbone(_Record):
 
 
 class BytesFacts(_Record):
+    """Which file it was. `files` are an index and its shards, of which `sha256` and `size` are those of all together."""
+
     artifact: FileName
     sha256: Sha256
     size: Natural
+    files: Annotated[dict[FileName, Sha256], Field(min_length=2)] = _LEFT_OUT
     evidence: Word
     urls: tuple[Url, ...]
     provenance: Text = _LEFT_OUT

@@ -31,6 +31,11 @@ def standing_for(path: Path) -> Path:
     return others[0] if others else path
 
 
+def shards_of(index: Path) -> list[Path]:
+    """The shards that an index names, whether they are there or not. Raises IntegrityError for one that is no file beside it."""
+    return [_place(index, name) for name in dict.fromkeys(_weight_map(index).values())]
+
+
 def open_index(index: Path, open_one: Callable[[Path], Weights]) -> Weights:
     """The tensors of all shards that an index names. Raises NotFoundError for a shard that is not there, IntegrityError where index and
     shards disagree.
@@ -68,11 +73,16 @@ def _weight_map(index: Path) -> dict[str, str]:
     return places
 
 
-def _beside(index: Path, name: str) -> Path:
-    """The path of a shard, which lies beside its index."""
-    path = index.parent / name
+def _place(index: Path, name: str) -> Path:
+    """The path of a shard beside its index."""
     if Path(name).name != name or name.endswith(INDEX):
         raise IntegrityError(f"{index}: '{name[:100]}' is no file beside it", hint="do not trust this file")
+    return index.parent / name
+
+
+def _beside(index: Path, name: str) -> Path:
+    """The path of a shard that is there. Raises NotFoundError where it is not."""
+    path = _place(index, name)
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file, but {index.name} names it", hint="fetch all shards, or copy them into one folder")
     return path

@@ -82,13 +82,14 @@ class Manifest(Record):
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """Everything that can be fetched: entries and archives by their names, all other files by their file names."""
+        """Everything that can be fetched: entries and archives by their names, all other files by their file names, shards behind their entry's."""
         archives = {name: dataset.archive for name, dataset in self.datasets.items() if dataset.archive}
         published = [backbone.published for backbone in self.backbones.values() if backbone.published]
         counts = [model.counts.file for model in self.models.values() if model.counts]
         elsewhere = [artifact for model in self.models.values() for artifact in model.elsewhere]
         entries = {name: entry.artifact for name, entry in self.entries.items()}
-        return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts, *elsewhere)}}
+        shards = {f"{name}/{shard.name}": shard for name, artifact in entries.items() for shard in artifact.shards}
+        return {**entries, **shards, **archives, **{artifact.name: artifact for artifact in (*published, *counts, *elsewhere)}}
 
 
 @dataclass(frozen=True, slots=True)

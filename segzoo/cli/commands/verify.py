@@ -38,7 +38,7 @@ class Images(click.ParamType[int]):
 
 
 @click.command(short_help="Prove models by bytes, names, round trip, numbers and mIoU.")
-@click.argument("names", nargs=-1, metavar="[NAME|FILE]...", type=ZooName("backbones", "models", or_file=True))
+@click.argument("names", nargs=-1, metavar="[NAME|FILE|FOLDER]...", type=ZooName("backbones", "models", or_file=True))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
 @click.option("--mode", "modes", type=click.Choice(MODES), multiple=True, help="How to measure.  [default: ss]")
@@ -74,8 +74,9 @@ def verify(
 ) -> None:
     """Fetch what is missing, then climb the ladder of evidence for each entry.
 
-    FILE is a checkpoint of your own: what no tensor shows is what the file says of itself, else as in the zoo's
-    model of its geometry, and the receipt says what was assumed. --data is the folder of its images and labels.
+    FILE is a checkpoint of your own, or the index of its shards, and FOLDER stands for the weights in it: what no
+    tensor shows is what the file says of itself, else as in the zoo's model of its geometry, and the receipt says
+    what was assumed. --data is the folder of its images and labels.
 
     \b
     bytes       size and hash of the file
