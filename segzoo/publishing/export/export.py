@@ -20,7 +20,7 @@ from segzoo.formats import Weights
 from segzoo.manifest.artifact import joint_sha256
 from segzoo.manifest.entries import Entry, Model
 from segzoo.publishing.export.card import card
-from segzoo.publishing.export.forms import WRITERS
+from segzoo.publishing.export.forms import WRITERS, write
 from segzoo.text import quoted
 from segzoo.zoo.likeness import Matched, match_entry
 from segzoo.zoo.own.propose import name_of
@@ -87,7 +87,7 @@ def publish(
         manifest = _zoo(zoo)
         reproduce = _reproduce(matched, manifest, form, folder)
         verify = _verify(matched, manifest, Path(matched.name).name)
-        made = replace(WRITERS[form](matched, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
+        made = replace(write(form, matched, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
         sha256 = matched.fetched.sha256 if matched.fetched else _joint(matched.file.weights)
         proved, other = _receipt(zoo, matched, sha256)
         if proved and matched.fetched:
