@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import accumulate, count, takewhile
 
 from segzoo.conversion.lora import of_an_adapter
-from segzoo.conversion.misfit import misfit
+from segzoo.conversion.misfit import in_parts, misfit
 from segzoo.errors import ConversionError
 from segzoo.layouts import LAYOUTS, choices_of
 from segzoo.layouts.layout import Beside, Layout
@@ -113,6 +113,8 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     """
     if not specs:
         raise ConversionError("no tensors in it")
+    if parts := in_parts(specs):
+        raise parts
     names = _Names(specs)
     found, readings = _fitting(names, only, positions)
     if found:

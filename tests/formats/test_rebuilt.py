@@ -181,7 +181,7 @@ def test_a_dict_of_somebodys_own_class(tmp_path):
         (["backbone._orig_mod.a", "head.b"], ["backbone.a", "head.b"], "'_orig_mod.', by torch.compile, left out of 1 names"),
         (["_orig_mod.module.a", "_orig_mod.module.b"], ["a", "b"], "'_orig_mod.', by torch.compile, left out of 2 names"),
         (["a._fsdp_wrapped_module.b", "c"], ["a.b", "c"], "'_fsdp_wrapped_module.', by FSDP, left out of 1 names"),
-        (["a.module.b", "c"], ["a.b", "c"], "'module.', by DataParallel and DDP, left out of 1 names"),
+        (["a.module.b", "c"], ["a.b", "c"], "'module.', by DataParallel, DDP and averages, left out of 1 names"),
         (["a._orig_mod.b", "a.b"], ["a._orig_mod.b", "a.b"], None),
         (["module", "a"], ["module", "a"], None),
     ],
