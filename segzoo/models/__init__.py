@@ -6,6 +6,7 @@ from torch import nn
 
 from segzoo.models.beit.network import beit
 from segzoo.models.convnext.network import convnext
+from segzoo.models.mit.network import mit
 from segzoo.models.swin.network import swin_transformer
 from segzoo.models.twins.network import twins
 from segzoo.models.vit.network import vision_transformer
@@ -16,6 +17,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "convnext": convnext,
     "twins": twins,
     "beit": beit,
+    "mit": mit,
 }
 """By family: a function that makes an empty backbone from a geometry, the tensors that it will hold, and options.
 

@@ -3,7 +3,7 @@
 MMSegmentation's MAE is one of them: its class is made of BEiT's, and the models differ in biases and absolute positions only.
 """
 
-from segzoo.layouts.beit.geometry import BeitBackbone, BeitSizes, Geometry, described, described_model, measured
+from segzoo.layouts.beit.geometry import MAE, BeitBackbone, BeitSizes, Geometry, described, described_model, measured
 from segzoo.layouts.family import Family, Reference, Variant
 from segzoo.layouts.layout import Beside
 
@@ -28,7 +28,8 @@ VARIANTS = (
 
 
 def _summary(geometry: Geometry) -> str:
-    return f"width {geometry.width}, {geometry.depth} blocks, patch {geometry.patch}, images of {geometry.image[0]}"
+    kind = "a MAE, " if geometry.variant == MAE else ""
+    return f"{kind}width {geometry.width}, {geometry.depth} blocks, patch {geometry.patch}, images of {geometry.image[0]}"
 
 
 BEIT = Family(

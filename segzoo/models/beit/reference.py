@@ -5,13 +5,14 @@ It looks its table up by an index of all pairs of tokens, as Microsoft's program
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import BeitConfig, BeitModel
 
-from segzoo.models.peer import keeping, peer
+from segzoo.models.peer import filled, watch
 
 _BESIDE = ("pooler.", "classifier.")  # what transformers' plain model without a pooler has not
 
@@ -23,14 +24,14 @@ def intermediates(tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: 
     """
     held = {name.removeprefix("beit."): torch.from_numpy(np.array(array, dtype)) for name, array in tensors.items()}
     held = {name: one for name, one in held.items() if not name.startswith(_BESIDE)}
-    model = peer(BeitModel, _config(held, eps), held)
+    model: Any = filled(BeitModel, _config(held, eps), held, add_pooling_layer=False).to(held["embeddings.cls_token"])
     seen: dict[str, Tensor] = {}
-    model.embeddings.patch_embeddings.register_forward_hook(keeping(seen, "patch_embed"))
-    model.embeddings.register_forward_hook(keeping(seen, "tokens"))
+    watch(model.embeddings.patch_embeddings, "patch_embed", seen)
+    watch(model.embeddings, "tokens", seen)
     for index, layer in enumerate(model.layers):
-        layer.register_forward_hook(keeping(seen, f"block{index}"))
+        watch(layer, f"block{index}", seen)
     if isinstance(model.layernorm, nn.LayerNorm):
-        model.layernorm.register_forward_hook(keeping(seen, "final_norm"))
+        watch(model.layernorm, "final_norm", seen)
     with torch.inference_mode():
         model(torch.from_numpy(np.asarray(image, dtype)).permute(0, 3, 1, 2))
     return {name: one.numpy() for name, one in seen.items()}

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
-from segzoo.models.peer import keeping, peer
+from segzoo.models.peer import filled, watch
 
 _BESIDE = ("hidden_states_norms.", "classifier.")  # what transformers' plain model has not
+_SPARE = ("layernorm.",)  # what it has although nothing here uses it
 
 
 def intermediates(tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: float, dtype: type) -> dict[str, np.ndarray]:
@@ -29,7 +30,7 @@ def intermediates(tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: 
     held = {name.removeprefix("swin."): torch.from_numpy(np.array(array, dtype)) for name, array in tensors.items()}
     sizes = _sizes(held)
     own = {name: one for name, one in held.items() if not name.startswith(_BESIDE)}
-    model = peer(SwinModel, sizes, own, idle=("layernorm.",))  # it has the norm although nothing here uses it
+    model = filled(SwinModel, sizes, own, _SPARE, add_pooling_layer=False).to(held["embeddings.norm.weight"])
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.eps = eps
@@ -72,13 +73,12 @@ def _sizes(held: Mapping[str, Tensor]) -> SwinConfig:
 
 def _watch(model: Any, seen: dict[str, Tensor]) -> None:
     """Have a model put its intermediates aside as it runs."""
-
-    model.embeddings.register_forward_hook(keeping(seen, "patch_embed"))
+    watch(model.embeddings, "patch_embed", seen)
     for stage, layer in enumerate(model.encoder.layers):
         for index, block in enumerate(layer.blocks):
-            block.register_forward_hook(keeping(seen, f"stage{stage}.block{index}"))
+            watch(block, f"stage{stage}.block{index}", seen)
         if layer.downsample is not None:
-            layer.downsample.register_forward_hook(keeping(seen, f"merged{stage}"))
+            watch(layer.downsample, f"merged{stage}", seen)
 
 
 def _as_maps(seen: Mapping[str, Tensor], image: tuple[int, ...], patch: int) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.conversion.convert import convert
-from segzoo.conversion.fit import refusal
+from segzoo.conversion.fit import refusal, unlike
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.errors import ConversionError
 from segzoo.extras import require
@@ -15,7 +15,7 @@ from segzoo.formats.arrays import not_finite
 from segzoo.layouts import LAYOUTS, OWN
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.vit.geometry import Geometry
-from segzoo.manifest.entries import THRESHOLD, Dataset, Model
+from segzoo.manifest.entries import THRESHOLD, Dataset, Entry, Model
 from segzoo.publishing.export import configs
 from segzoo.publishing.export.configs import ModelFacts
 from segzoo.text import json_text
@@ -49,10 +49,8 @@ class Made:
 
 
 def _transformers(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
-    entry = matched.entry
-    if isinstance(entry, Model) and entry.head.named == "uper" and entry.neck is None and matched.file.family.name in configs.UPERNET_EPS:
-        return _upernet(matched, entry, folder, said)
-    _only_backbones(matched, "transformers")
+    if isinstance(matched.entry, Model):
+        return _upernet(matched, matched.entry, folder, said)
     steps = _plan(matched, "hf")
     facts = _facts(matched, steps)
     _json(folder / _CONFIG, configs.of_transformers(facts))
@@ -80,7 +78,6 @@ def _upernet(matched: Matched, entry: Model, folder: Path, said: ByteProgress) -
 
 
 def _timm(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
-    _only_backbones(matched, "timm")
     facts = _facts(matched, _plan(matched, "timm"))
     _json(folder / _CONFIG, configs.of_timm(facts))
     remarks = () if facts.mean else (_UNKNOWN_PIXELS,)
@@ -93,7 +90,8 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
     from segzoo.zoo.loading import module
 
     own, mmseg = OWN[matched.file.family.name], LAYOUTS[matched.file.family.name].get("mmseg")
-    alike = mmseg and not refusal(matched.file.found, mmseg) and _plan(matched, mmseg).specs.keys() == _plan(matched, own).specs.keys()
+    holds = mmseg and not refusal(matched.file.found, mmseg) and not unlike(matched.file.found, mmseg)
+    alike = mmseg and holds and _plan(matched, mmseg).specs.keys() == _plan(matched, own).specs.keys()
     to = "mmseg" if alike else own  # the network has tensors that mmseg's file has not, or does without some that it has
     model = module(matched.file, matched.entry)
     _json(folder / _CONFIG, _loaders(matched, model))
@@ -162,6 +160,27 @@ WRITERS: Mapping[str, Callable[[Matched, Dataset | None, Path, ByteProgress], Ma
 }
 
 
+OF_BACKBONES: Mapping[str, str] = {"hf": "transformers", "timm": "timm"}
+"""The forms for libraries that have no class for most segmentation models, and what they are called."""
+
+
+def takes(form: str, entry: Entry) -> bool:
+    """Whether a form has a place for an entry's head: transformers' UperNetForSemanticSegmentation computes as segzoo does on some backbones."""
+    if not isinstance(entry, Model) or form not in OF_BACKBONES:
+        return True
+    return form == "hf" and entry.head.named == "uper" and entry.neck is None and entry.backbone.named in configs.UPERNET_EPS
+
+
+def write(form: str, matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
+    """Write a model in a form. Raises ConversionError for a segmentation model in one that has no place for its head."""
+    if not takes(form, matched.entry):
+        raise ConversionError(
+            f"{matched.name} is a segmentation model: {OF_BACKBONES[form]} has no class for it, and its head would be lost",
+            hint="--as safetensors (with a loader in plain torch) and --as onnx keep it whole (form= in Python); segzoo convert writes its backbone",
+        )
+    return WRITERS[form](matched, dataset, folder, said)
+
+
 def _seen(matched: Matched) -> dict[str, Any]:
     """The fields of `Made` that say whether the normalisation of images is known."""
     return {"pixels": True} if pixels_of(matched) else {"remarks": (_UNKNOWN_PIXELS,)}
@@ -177,14 +196,6 @@ def pixels_of(matched: Matched) -> configs.Pixels | None:
 
 
 _UNKNOWN_PIXELS = "How its images were normalised is not known, and so not in the config."
-
-
-def _only_backbones(matched: Matched, library: str) -> None:
-    if isinstance(matched.entry, Model):
-        raise ConversionError(
-            f"{matched.name} is a segmentation model: {library} has no class for it, and its head would be lost",
-            hint="--as safetensors (with a loader in plain torch) and --as onnx keep it whole (form= in Python); segzoo convert writes its backbone",
-        )
 
 
 def _plan(matched: Matched, to: str | Layout) -> Plan:
@@ -234,7 +245,9 @@ def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
-    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "min_size")}
+    protocol = {
+        name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "multiple", "min_size")
+    }
     if matched.entry.head.classes == 1:
         protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}
