@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate, count, takewhile
 
-from segzoo.conversion.misfit import misfit
+from segzoo.conversion.lora import of_an_adapter
+from segzoo.conversion.misfit import in_parts, misfit
 from segzoo.errors import ConversionError
 from segzoo.layouts import LAYOUTS, choices_of
 from segzoo.layouts.layout import Beside, Layout
@@ -112,6 +113,8 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     """
     if not specs:
         raise ConversionError("no tensors in it")
+    if parts := in_parts(specs):
+        raise parts
     names = _Names(specs)
     found, readings = _fitting(names, only, positions)
     if found:
@@ -123,7 +126,7 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     near = sorted(readings, key=lambda reading: -reading.covered)[:_MOST_NEAR]
     near = [one for one in near if 2 * one.covered >= near[0].covered]
     nearest = max((one.read(names, positions) for one in near), key=lambda found: _alike(found.rules, names.all))
-    raise misfit(names.all, nearest, only, fits)
+    raise of_an_adapter(names.all) or misfit(names.all, nearest, only, fits)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from segzoo.datasets.loaders import LOADERS, loader
 from segzoo.datasets.sample import Sample
@@ -13,9 +13,28 @@ from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.built import BACKBONE, HEAD, NECK, SIZES
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Side, Sides, Text, Url
+from segzoo.manifest.fields import (
+    Channels,
+    Colour,
+    Count,
+    Deviations,
+    FileName,
+    Folder,
+    Identifier,
+    OneOf,
+    Pair,
+    Percent,
+    Positive,
+    Sha256,
+    Share,
+    Side,
+    Sides,
+    Text,
+    Url,
+)
 from segzoo.manifest.labelling import Folders, Labels
 from segzoo.manifest.strict_yaml import Where
+from segzoo.manifest.witness import Witness
 from segzoo.vocabulary import MODES, PROGRAMS
 
 Classes = dict[Text, tuple[Colour, Colour, Colour]]
@@ -98,20 +117,6 @@ THRESHOLD = 0.3
 Mode = Annotated[str, OneOf(MODES)]
 
 
-def _channels(value: Any) -> Any:
-    return (value,) * 3 if isinstance(value, int | float) else tuple(value) if isinstance(value, list) else value  # JSON has lists
-
-
-def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
-    if min(values) <= 0:
-        raise ValueError("must be greater than 0")
-    return values
-
-
-Level = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]  # of pixels
-Channels = Annotated[tuple[Level, ...], Field(min_length=1), BeforeValidator(_channels, json_schema_input_type=Level | tuple[Level, ...])]
-
-
 class Protocol(Record):
     """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`.
 
@@ -131,7 +136,7 @@ class Protocol(Record):
     stride: Annotated[Any, Sides()]
     multiple: Side | None = None
     mean: Channels
-    std: Annotated[Channels, AfterValidator(_positive)]
+    std: Deviations
     threshold: Share | None = None
     published_scale: Pair | None = None
     note: Text | None = None
@@ -196,13 +201,14 @@ class Model(Record):
     """A segmentation model. `classes` maps each class to its colour; a model that has them needs no data set.
 
     A head with one class has one output, which tells a background, the first of two classes, from a foreground. `equivalents` are files that
-    hold the tensors of the checkpoint, in another layout, from another source.
+    hold the tensors of the checkpoint, in another layout, from another source. `witness` is scores of a picture that somebody has published.
     """
 
     title: Text
     licence: Text | None = None
     checkpoint: Artifact
     equivalents: tuple[Artifact, ...] = ()
+    witness: Witness | None = None
     backbone: Annotated[Any, BACKBONE]
     neck: Annotated[Any, NECK] | None = None
     head: Annotated[Any, HEAD]
@@ -217,6 +223,11 @@ class Model(Record):
     @property
     def artifact(self) -> Artifact:
         return self.checkpoint
+
+    @property
+    def elsewhere(self) -> tuple[Artifact, ...]:
+        """The files that prove more of the checkpoint than it says of itself, from another source: its equivalents, the picture of its witness."""
+        return self.equivalents + ((self.witness.picture,) if self.witness else ())
 
     @property
     def eps(self) -> float:

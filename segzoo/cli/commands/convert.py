@@ -53,6 +53,7 @@ def number_or_grid(context: click.Context, parameter: click.Parameter, value: st
 @click.option("--to", type=click.Choice(list(NAMES)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(NAMES)), help="Layout of SRC.  [default: detected]")
 @click.option("--at", metavar="NAME", help="Model to take from a SRC that holds several, such as teacher or model_ema.")
+@click.option("--merge-lora", metavar="ADAPTER", type=click.Path(path_type=Path), help="Merge this LoRA adapter of peft's into SRC, its base.")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
 @click.option(
     "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."
@@ -81,7 +82,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
     gets a file in it. Tensors that the target layout has no place for are dropped, and named. DST is read
     back and compared before it appears. A DST that holds just what would be written stays as it is.
 
-    Numbers are moved, never computed, unless --grid or --dtype ask for it. Published code resamples
+    Numbers are moved, never computed, unless --grid, --dtype or --merge-lora ask for it. Published code resamples
     position embeddings in ways that differ: mmseg (bicubic), timm (bilinear; its npz loader, and
     rstrudel/segmenter), jax (bilinear, corners aligned; vit_jax), antialias (timm's state dicts).
 
@@ -101,6 +102,8 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
         raise UsageError("--resample says how to resample to --grid HxW, which is not given")
     options["resample"] = options["resample"] or "mmseg"
     sources, target, folder = _arguments(choice, paths, every)
+    if options["merge_lora"] and len(sources) != 1:
+        raise UsageError("--merge-lora goes with one SRC, the base that the adapter was trained on")
     results: list[dict[str, Any]] = []
     errors: list[SegzooError] = []
     last: Report | None = None

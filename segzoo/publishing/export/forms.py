@@ -48,7 +48,6 @@ class Made:
 
 
 def _transformers(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
-    _only_backbones(matched, "transformers")
     steps = _plan(matched, "hf")
     facts = _facts(matched, steps)
     _json(folder / _CONFIG, configs.of_transformers(facts))
@@ -66,7 +65,6 @@ def _transformers(matched: Matched, dataset: Dataset | None, folder: Path, said:
 
 
 def _timm(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
-    _only_backbones(matched, "timm")
     facts = _facts(matched, _plan(matched, "timm"))
     _json(folder / _CONFIG, configs.of_timm(facts))
     remarks = () if facts.mean else (_UNKNOWN_PIXELS,)
@@ -139,6 +137,20 @@ WRITERS: Mapping[str, Callable[[Matched, Dataset | None, Path, ByteProgress], Ma
 }
 
 
+OF_BACKBONES: Mapping[str, str] = {"hf": "transformers", "timm": "timm"}
+"""The forms for libraries that have no class for a segmentation model, and what they are called."""
+
+
+def write(form: str, matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
+    """Write a model in a form. Raises ConversionError for a segmentation model in one that has no place for its head."""
+    if isinstance(matched.entry, Model) and form in OF_BACKBONES:
+        raise ConversionError(
+            f"{matched.name} is a segmentation model: {OF_BACKBONES[form]} has no class for it, and its head would be lost",
+            hint="--as safetensors (with a loader in plain torch) and --as onnx keep it whole (form= in Python); segzoo convert writes its backbone",
+        )
+    return WRITERS[form](matched, dataset, folder, said)
+
+
 def _seen(matched: Matched) -> dict[str, Any]:
     """The fields of `Made` that say whether the normalisation of images is known."""
     return {"pixels": True} if pixels_of(matched) else {"remarks": (_UNKNOWN_PIXELS,)}
@@ -154,14 +166,6 @@ def pixels_of(matched: Matched) -> configs.Pixels | None:
 
 
 _UNKNOWN_PIXELS = "How its images were normalised is not known, and so not in the config."
-
-
-def _only_backbones(matched: Matched, library: str) -> None:
-    if isinstance(matched.entry, Model):
-        raise ConversionError(
-            f"{matched.name} is a segmentation model: {library} has no class for it, and its head would be lost",
-            hint="--as safetensors (with a loader in plain torch) and --as onnx keep it whole (form= in Python); segzoo convert writes its backbone",
-        )
 
 
 def _plan(matched: Matched, to: str | Layout) -> Plan:
