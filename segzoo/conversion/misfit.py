@@ -44,8 +44,8 @@ def in_parts(specs: Mapping[str, Spec]) -> ConversionError | None:
     """The error for tensors that hold only a process's part of a model, or nothing; None for any others."""
     if not any(math.prod(spec.shape) for spec in specs.values()):
         return ConversionError(
-            f"{len(specs)} tensors without a number in them: DeepSpeed's ZeRO stage 3 has the numbers in the files beside this one",
-            hint="python zero_to_fp32.py FOLDER OUT joins them: DeepSpeed puts that program beside its checkpoints",
+            f"{len(specs)} tensors without a number in them, as DeepSpeed's ZeRO stage 3 leaves them: the numbers are in the files beside",
+            hint="python zero_to_fp32.py FOLDER OUT joins them; DeepSpeed puts that program beside its checkpoints",
         )
     if flat := [name for name in specs if name.rpartition(".")[2] in ("flat_param", "_flat_param")]:
         return ConversionError(
