@@ -12,6 +12,7 @@ from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.heads.mask2former import MASK2FORMER
 from segzoo.layouts.heads.setr import SETR
 from segzoo.layouts.heads.setr_mla import SETR_MLA
 from segzoo.layouts.heads.uper import UPER
@@ -101,6 +102,7 @@ register_head(FPN_HEAD)
 register_head(SETR)
 register_head(SETR_MLA)
 register_head(DPT)
+register_head(MASK2FORMER)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)

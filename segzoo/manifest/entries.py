@@ -13,7 +13,7 @@ from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Record
 from segzoo.manifest.built import BACKBONE, HEAD, NECK, SIZES
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Sides, Text, Url
+from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Side, Sides, Text, Url
 from segzoo.manifest.labelling import Folders, Labels
 from segzoo.manifest.strict_yaml import Where
 from segzoo.vocabulary import MODES, PROGRAMS
@@ -120,7 +120,8 @@ class Protocol(Record):
     `by` names the program to follow where programs differ: `mmseg` is MMSegmentation, `rstrudel` is
     rstrudel/segmenter. The latter enlarges an image until a window fits, resizes position embeddings
     bilinearly, and takes the softmax at a single scale too. `mean` and `std` are one number for all
-    channels, or one each for red, green and blue.
+    channels, or one each for red, green and blue. `pad` is the multiple to which an image, or a window of it, is padded with zeros after
+    normalisation, right and bottom; the scores of the padding are cut off (`size_divisor` in MMSegmentation).
     """
 
     dataset: Identifier | None = None
@@ -131,6 +132,7 @@ class Protocol(Record):
     mean: Channels
     std: Annotated[Channels, AfterValidator(_positive)]
     threshold: Share | None = None
+    pad: Side | None = None
     published_scale: Pair | None = None
     note: Text | None = None
 
@@ -143,6 +145,8 @@ class Protocol(Record):
             raise ValueError("stride is larger than crop: windows would leave gaps")
         if self.by == "rstrudel" and (crop is None or crop[0] != crop[1]):
             raise ValueError("rstrudel/segmenter has square windows")
+        if self.by == "rstrudel" and self.pad:
+            raise ValueError("pad is for MMSegmentation: rstrudel/segmenter pads to whole patches")
         return self
 
     @property
@@ -154,7 +158,7 @@ class Protocol(Record):
     @property
     def plain(self) -> dict[str, Any]:
         """As a receipt holds it. Fields that came later are left out where they are not used, so that older receipts stay comparable."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name != "threshold" or value is not None}
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in ("threshold", "pad") or value is not None}
 
 
 class Reported(Record):
