@@ -6,7 +6,7 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import convnext, swin, twins, vit
+from segzoo.layouts import convnext, resnet, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
@@ -107,6 +107,7 @@ register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 register(twins.TWINS, twins.TABLES, twins.OWN)
+register(resnet.RESNET, resnet.TABLES, resnet.OWN)
 
 __all__ = [
     "FAMILIES",
