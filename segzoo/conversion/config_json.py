@@ -100,6 +100,7 @@ _EXPORT: Rows = (
     ("neck.scales", numbers, f"{_NETWORK['neck']}.scales"),
     ("neck.eps", eps, f"{_NETWORK['neck']}.eps"),
     ("head.heads", whole, f"{_NETWORK['head']}.heads"),
+    ("head.groups", whole, f"{_NETWORK['head']}.groups"),
     ("head.eps", eps, f"{_NETWORK['head']}.eps"),
     ("head.bins", indices, f"{_NETWORK['head']}.bins"),
     ("head.scale", whole, f"{_NETWORK['head']}.scale"),
@@ -110,6 +111,7 @@ _EXPORT: Rows = (
     ("protocol.min_size", whole, "protocol.min_size"),
     ("protocol.multiple", whole, "protocol.multiple"),
     ("protocol.threshold", eps, "protocol.threshold"),
+    ("protocol.pad", whole, "protocol.pad"),
     ("protocol.mean", channels, "mean"),
     ("protocol.std", channels, "std"),
 )

@@ -131,7 +131,7 @@ def seen(image: Tensor, protocol: Protocol) -> tuple[Tensor, Callable[[Tensor], 
     if crop and BY[protocol.by].enlarges and min(image.shape[:2]) < crop[0]:
         return normalised(image, protocol).permute(1, 2, 0), _first
     mean, std = (_channels(values, image.device) for values in (protocol.mean, protocol.std))
-    return image, lambda windows: _first((windows.float() - mean).div_(std))
+    return image, lambda windows: _padded(_first((windows.float() - mean).div_(std)), protocol.pad)
 
 
 def normalised(image: Tensor, protocol: Protocol) -> Tensor:
@@ -145,6 +145,12 @@ def normalised(image: Tensor, protocol: Protocol) -> Tensor:
 def _first(windows: Tensor) -> Tensor:
     """Channels (windows, h, w, 3) as the first axis of each window."""
     return windows.permute(0, 3, 1, 2).contiguous()
+
+
+def _padded(windows: Tensor, multiple: int | None) -> Tensor:
+    """Windows (windows, 3, h, w) with zeros, right and bottom, so that their sides are whole multiples."""
+    height, width = windows.shape[2:]
+    return F.pad(windows, (0, -width % multiple, 0, -height % multiple)) if multiple else windows
 
 
 @lru_cache(64)
@@ -165,4 +171,4 @@ def windowed(side: int, length: int, target: int, protocol: Protocol, mode: str,
     """One axis of `length` pixels, `target` at the original size, and its windows. `side` is 0 for rows and 1 for columns."""
     crop, stride = protocol.windows
     pieces = (length, length) if mode == "whole" or crop is None or stride is None else (crop[side], stride[side])
-    return Axis(length, target, *pieces, patch if BY[protocol.by].cuts_padding else None)
+    return Axis(length, target, *pieces, protocol.pad or (patch if BY[protocol.by].cuts_padding else None))

@@ -6,12 +6,13 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import beit, convnext, mit, swin, twins, vit
+from segzoo.layouts import beit, convnext, mit, resnet, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.heads.mask2former import MASK2FORMER
 from segzoo.layouts.heads.nvlabs import NVLABS
 from segzoo.layouts.heads.segformer import SEGFORMER
 from segzoo.layouts.heads.setr import SETR
@@ -112,12 +113,14 @@ register_head(SETR_MLA)
 register_head(DPT)
 register_head(SEGFORMER)
 register_head(NVLABS)
+register_head(MASK2FORMER)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 register(twins.TWINS, twins.TABLES, twins.OWN)
 register(beit.BEIT, beit.TABLES, beit.OWN)
 register(mit.MIT, mit.TABLES, mit.OWN)
+register(resnet.RESNET, resnet.TABLES, resnet.OWN)
 
 __all__ = [
     "FAMILIES",

@@ -127,7 +127,8 @@ class Protocol(Record):
     `by` names the program to follow where programs differ: `mmseg` is MMSegmentation, `rstrudel` is
     rstrudel/segmenter. The latter enlarges an image until a window fits, resizes position embeddings
     bilinearly, and takes the softmax at a single scale too. `mean` and `std` are one number for all
-    channels, or one each for red, green and blue.
+    channels, or one each for red, green and blue. `pad` is the multiple to which an image, or a window of it, is padded with zeros after
+    normalisation, right and bottom; the scores of the padding are cut off (`size_divisor` in MMSegmentation).
     """
 
     dataset: Identifier | None = None
@@ -139,6 +140,7 @@ class Protocol(Record):
     mean: Channels
     std: Deviations
     threshold: Share | None = None
+    pad: Side | None = None
     published_scale: Pair | None = None
     min_size: Side | None = None
     note: Text | None = None
@@ -152,6 +154,8 @@ class Protocol(Record):
             raise ValueError("stride is larger than crop: windows would leave gaps")
         if self.by == "rstrudel" and (crop is None or crop[0] != crop[1]):
             raise ValueError("rstrudel/segmenter has square windows")
+        if self.by == "rstrudel" and self.pad:
+            raise ValueError("pad is for MMSegmentation: rstrudel/segmenter pads to whole patches")
         return self
 
     @property
@@ -163,7 +167,7 @@ class Protocol(Record):
     @property
     def plain(self) -> dict[str, Any]:
         """As a receipt holds it. Fields that came later are left out where they are not used, so that older receipts stay comparable."""
-        later = ("threshold", "multiple", "min_size")
+        later = ("threshold", "multiple", "pad", "min_size")
         return {name: value for name, value in self.model_dump(mode="json").items() if name not in later or value is not None}
 
 

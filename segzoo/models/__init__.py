@@ -7,6 +7,7 @@ from torch import nn
 from segzoo.models.beit.network import beit
 from segzoo.models.convnext.network import convnext
 from segzoo.models.mit.network import mit
+from segzoo.models.resnet.network import resnet
 from segzoo.models.swin.network import swin_transformer
 from segzoo.models.twins.network import twins
 from segzoo.models.vit.network import vision_transformer
@@ -18,6 +19,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "twins": twins,
     "beit": beit,
     "mit": mit,
+    "resnet": resnet,
 }
 """By family: a function that makes an empty backbone from a geometry, the tensors that it will hold, and options.
 

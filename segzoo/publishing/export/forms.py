@@ -182,7 +182,9 @@ def write(form: str, matched: Matched, dataset: Dataset | None, folder: Path, sa
 
 
 def _seen(matched: Matched) -> dict[str, Any]:
-    """The fields of `Made` that say whether the normalisation of images is known."""
+    """The fields of `Made` that say whether the normalisation of images is known, and how they are padded."""
+    if isinstance(matched.entry, Model) and (pad := matched.entry.protocol.pad):
+        return {"pixels": True, "remarks": (_PADDED.format(pad),)}
     return {"pixels": True} if pixels_of(matched) else {"remarks": (_UNKNOWN_PIXELS,)}
 
 
@@ -195,6 +197,7 @@ def pixels_of(matched: Matched) -> configs.Pixels | None:
     return None
 
 
+_PADDED = "Pad normalised images with zeros, right and bottom, to multiples of {0} pixels, and cut the scores of that padding off."
 _UNKNOWN_PIXELS = "How its images were normalised is not known, and so not in the config."
 
 
@@ -246,7 +249,9 @@ def _more(matched: Matched) -> dict[str, Any]:
     if not isinstance(matched.entry, Model):
         return {}
     protocol = {
-        name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "multiple", "min_size")
+        name: value
+        for name, value in matched.entry.protocol.plain.items()
+        if name in ("by", "scale", "crop", "stride", "multiple", "pad", "min_size")
     }
     if matched.entry.head.classes == 1:
         protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD

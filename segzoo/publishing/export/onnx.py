@@ -103,16 +103,18 @@ def write_graph(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch's warnings about its own deprecated calls, and about a missing torchvision."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """Silence torch's warnings about its own deprecated calls, and about a missing torchvision, and what onnxscript does not fold."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[int, int, int], least: int = 1, only: int | None = None) -> str:
