@@ -21,6 +21,7 @@ def test_the_device_is_the_one_that_torch_finds(tmp_path, monkeypatch):
 
 def test_torch_is_asked_only_where_there_is_a_driver(tmp_path):
     for path, asked in ((tmp_path, True), (tmp_path / "none", False)):
-        code = f"import sys; from segzoo.evaluation import device; device._DRIVERS = ({str(path)!r},); device.best_device(); print('torch' in sys.modules)"
+        code = f"import sys; from segzoo.evaluation import device; device._DRIVERS = ({str(path)!r},)"
+        code += "; device.best_device(); print('torch' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == str(asked or sys.platform != "linux")

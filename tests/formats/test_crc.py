@@ -8,7 +8,7 @@ import torch
 
 from segzoo.errors import IntegrityError
 from segzoo.formats import open_weights, writer
-from segzoo.formats.several import renamed
+from segzoo.formats.weights import renamed
 from segzoo.spec import Spec
 
 TENSORS = {"a": np.arange(600_000, dtype="f4").reshape(2, 3, -1), "b": np.array(7), "c": np.empty((0, 3), "f4"), "d": np.arange(5, dtype="f2")}

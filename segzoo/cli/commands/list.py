@@ -13,6 +13,7 @@ from segzoo.cli.options import Choice
 from segzoo.errors import EnvironmentFault, NotFoundError
 
 if TYPE_CHECKING:
+    from segzoo.manifest.artifact import Artifact
     from segzoo.store.store import Store
     from segzoo.zoo.zoo import Zoo
 
@@ -111,16 +112,22 @@ def _rows(zoo: Zoo) -> tuple[list[Row], EnvironmentFault | None]:
     return rows, fault
 
 
-def _here(store: Store, artifacts: list[Any]) -> tuple[list[bool | None], list[int | None], EnvironmentFault | None]:
+def _here(store: Store, artifacts: list[Artifact | None]) -> tuple[list[bool | None], list[int | None], EnvironmentFault | None]:
     """Whether each artifact is in the store, and its size. Where the store may not be read, None for each, and the error that says why."""
-    sizes: list[int | None] = [artifact and artifact.size for artifact in artifacts]
+    sizes = [artifact and artifact.joint_size for artifact in artifacts]
     try:
         pins = store.pins()
-        sizes = [size or (artifact and pins.get(artifact.name, {}).get("size")) for size, artifact in zip(sizes, artifacts, strict=True)]
+        sizes = [artifact and _size(artifact, pins) for artifact in artifacts]
         expectations = iter(store.expectations([artifact for artifact in artifacts if artifact]))
-        return [artifact is not None and store.stored(next(expectations).sha256) is not None for artifact in artifacts], sizes, None
+        return [artifact is not None and store.holds(artifact, next(expectations)) for artifact in artifacts], sizes, None
     except EnvironmentFault as error:
         return [None] * len(artifacts), sizes, error
+
+
+def _size(artifact: Artifact, pins: Mapping[str, Any]) -> int | None:
+    """Bytes of an artifact with all its shards, where the manifest says them or a pin does."""
+    sizes = [one.size or pins.get(one.name, {}).get("size") for one in artifact.files]
+    return None if None in sizes else sum(sizes)
 
 
 def _show(rows: list[Row], wide: bool) -> None:
