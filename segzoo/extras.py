@@ -28,6 +28,8 @@ LIBRARIES = {
     "matplotlib": Extra("matplotlib", "report"),
     "jinja2": Extra("jinja2", "report"),
     "fontTools": Extra("fonttools", "report"),
+    "duckdb": Extra("duckdb", "scale"),
+    "ray": Extra("ray", "scale"),
     "onnx": Extra("onnx", "export"),
     "onnxscript": Extra("onnxscript", "export"),
     "onnxruntime": Extra("onnxruntime", "export"),

@@ -11,7 +11,7 @@ import pytest
 import referencing
 from click.testing import CliRunner
 from PIL import Image
-from support import MINI, TAME
+from support import GOLDEN, MINI, TAME
 
 from segzoo.cli import main
 from segzoo.manifest.document import packaged
@@ -47,6 +47,7 @@ WORKING = {
     "predict": [("mini-linear", IMAGE, "--device", "cpu"), ("--compare", "mini-linear", "mini-mask", IMAGE, "--device", "cpu")],
     "score": [("predictions", "--data", "ade-mini", "--split", "validation")],
     "data check": [("ade-mini",), (MINI / "ade_mini", "--pictures", "seen")],
+    "augreg query": [("name = 'B/16'", "--index", GOLDEN / "augreg" / "index_sample.csv", "--kind", "all")],
     "list": [()],
     "info": [("mini-vit",), ("mini-mask",), ("ade-mini",)],
     "inspect": [(TAME,), (TAME, "--keys")],
