@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from segzoo.cli.options import Choice, network_options
+from segzoo.cli.runs import doing_of, doing_options, frozen, run, status
 from segzoo.extras import require
 from segzoo.vocabulary import RELEASED
 
@@ -111,3 +113,53 @@ def size_of(found: Found) -> str:
     parts = [counted(len(found.rows), "file"), gigabytes(found.bytes), f"about {found.hours:,.2g} core-hours" if found.hours < 10 else ""]
     parts[2] = parts[2] or f"about {found.hours:,.0f} core-hours"
     return ", ".join([*parts, counted(found.kinds, "kind"), *([f"{unsure} of unknown size"] if unsure else [])])
+
+
+@augreg.command(short_help="Freeze what to do with files of the release.")
+@choosing
+@doing_options
+@click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="What gcloud storage objects list --format=json says of the bucket.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was planned as JSON.")
+@network_options
+@click.pass_obj
+def plan(
+    choice: Choice,
+    /,
+    expression: str,
+    kind: str,
+    best: str | None,
+    per: str | None,
+    first: int | None,
+    index: Path | None,
+    output: str,
+    listing: Path | None,
+    sizes: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Freeze the work on the files that EXPRESSION chooses: which, where, what they must be, and what to do with each.
+
+    RUN/plan.json and RUN/work.jsonl are the plan; the same choice again must give the same plan. A run fetches each file, proves it, converts
+    it where --to names a layout, and keeps the conversion, the source (in the store), or none, for which the disk need only hold the files in
+    flight. With --listing, sizes and checksums are those of the bucket; --sizes asks the hosts themselves. Both cost no download.
+
+    \b
+    Examples:
+      segzoo augreg plan "name = 'R+Ti/16'" -o RUN --to timm
+      segzoo augreg plan --kind all -o RUN --keep none
+    """
+    require("duckdb")
+    from segzoo.scale.listing import read_listing
+    from segzoo.scale.make import absolute_zoos, of_rows
+    from segzoo.scale.query import query as rows_of
+
+    given = asked(expression, kind, best, per, first)
+    at_hand = opened(choice, index)
+    found = rows_of(at_hand.index, given)
+    listed = read_listing(listing) if listing else None
+    made = of_rows(found.rows, given, at_hand.index, at_hand.files, doing_of(options), absolute_zoos(choice.zoo), listed)
+    frozen(choice, made, output, sizes, as_json)
+
+
+for command in (run, status):
+    augreg.add_command(copy(command))  # each group gives its commands the program's options
