@@ -35,6 +35,7 @@ TABLE = {
     "export": Row("export", "export", "Write a folder that transformers, timm, ONNX Runtime or plain torch loads."),
     "augreg": Row("augreg", "augreg", "Choose files of the AugReg release; fetch, convert and prove thousands."),
     "batch": Row("batch", "batch", "Fetch, convert and prove many entries or files as one run."),
+    "catalogue": Row("catalogue", "catalogue", "Make and ask the catalogue of a run: SQL over a Parquet file."),
     "list": Row("list", "list_", "List the backbones, models and data sets of the zoo."),
     "info": Row("info", "info", "Show everything the zoo says about one entry."),
     "inspect": Row("inspect", "inspect", "Show what is in a file of weights."),
