@@ -30,6 +30,7 @@ LIBRARIES = {
     "fontTools": Extra("fonttools", "report"),
     "duckdb": Extra("duckdb", "scale"),
     "ray": Extra("ray", "scale"),
+    "fsspec": Extra("fsspec", "scale"),
     "onnx": Extra("onnx", "export"),
     "onnxscript": Extra("onnxscript", "export"),
     "onnxruntime": Extra("onnxruntime", "export"),

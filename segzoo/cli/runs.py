@@ -151,8 +151,8 @@ def run(choice: Choice, run_: str, on: str, shard: tuple[int, int] | None, tries
             for step in run_plan(plan, place, wishes, resources_of(plan), state, left):
                 if isinstance(step, Ended):
                     records.append({**step.row, "final": step.final})
+                    there[step.row["key"]] = step.row
                 said(step)
-        there = rows.read_all(place, plan)
         tidy(plan, place, whole=shard is None)
     errors = verdict(plan, place, items, there)
     if as_json:

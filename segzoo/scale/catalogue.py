@@ -102,16 +102,15 @@ def compact(plan: Plan, place: Place) -> tuple[Path | None, int]:
     if (path := _current(plan, place)) is not None:
         with database() as connection, reading(path, "a catalogue"):
             return path, int(connection.execute("SELECT count(*) FROM read_parquet(?)", [as_pattern(path)]).fetchall()[0][0])
-    there = rows.read_all(place, plan)
     items = {item.key: item for item in plan.items}
     with tempfile.TemporaryDirectory(prefix="segzoo-") as scratch:
         lines, made = Path(scratch) / "rows.jsonl", Path(scratch) / NAME
         with lines.open("w", encoding="utf-8") as file:
-            count = sum(_write(file, items[key], row) for key, row in there.items())
+            count = sum(_write(file, items[row["key"]], row) for row in rows.each(place, plan))
         with database() as connection:
             columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
             source = f"read_json('{lines}', format = 'newline_delimited', columns = {{{columns}}}, maximum_object_size = 67108864)"
-            connection.execute(f"COPY (SELECT * FROM {source}) TO '{made}' (FORMAT parquet, COMPRESSION zstd)")
+            connection.execute(f"COPY (SELECT * FROM {source} ORDER BY name, key) TO '{made}' (FORMAT parquet, COMPRESSION zstd)")
         if place.folder is None:
             place.write(NAME, made.read_bytes())
             return None, count

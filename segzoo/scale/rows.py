@@ -1,7 +1,7 @@
 """What has become of each file of a plan: a row of its own, written whole by the worker that did it. Done is a row, not what an engine says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segzoo.errors import IntegrityError
@@ -36,17 +36,26 @@ def read(place: Place, digest: str, key: str) -> Row | None:
     return None if data is None else _checked(data, place, name, digest)
 
 
-def read_all(place: Place, plan: Plan) -> dict[str, Row]:
-    """All rows of a plan by key, in the plan's order. Rows of files that are not in the plan are errors."""
-    found = {}
+def each(place: Place, plan: Plan) -> Iterator[Row]:
+    """All rows of a plan, in any order, one at a time. Raises IntegrityError for a row of a file that is not in the plan."""
+    known = {item.key for item in plan.items}
     for name in place.names(folder_of(plan.digest)):
         if name.endswith(".json") and (data := place.read(name)) is not None:
             row = _checked(data, place, name, plan.digest)
-            found[row["key"]] = row
-    ordered = {item.key: found[item.key] for item in plan.items if item.key in found}
-    if len(ordered) < len(found):
-        raise IntegrityError(f"{place.address}: rows of {len(found) - len(ordered)} files that are not in its plan", _HINT)
-    return ordered
+            if row["key"] not in known:
+                raise IntegrityError(f"{place.address}/{name}: a row of a file that is not in the plan", _HINT)
+            yield row
+
+
+def brief(row: Row) -> dict[str, Any]:
+    """What a driver needs of a row; a catalogue needs more."""
+    return {name: row.get(name) for name in ("key", "status", "code", "reason", "size", "received", "seconds", "attempts", "kind", "time")}
+
+
+def read_all(place: Place, plan: Plan) -> dict[str, Row]:
+    """All rows of a plan in brief, by key, in the plan's order."""
+    found = {str(row["key"]): brief(row) for row in each(place, plan)}
+    return {item.key: found[item.key] for item in plan.items if item.key in found}
 
 
 _HINT = "remove it, and run again"

@@ -25,7 +25,7 @@ from segzoo.scale.lanes import MOST, Lanes
 from segzoo.scale.place import Place
 from segzoo.scale.plan import Item, Plan
 from segzoo.scale.pool import workers_of
-from segzoo.scale.task import RETRIED, Network, brief, work
+from segzoo.scale.task import RETRIED, Network, work
 from segzoo.store.guard import file_lock
 from segzoo.store.store import home
 
@@ -183,13 +183,13 @@ def _after_death(todo: _Work, group: Sequence[tuple[Item, int]], death: Died, wi
     for item, attempt in group:
         row = rows.read(todo.place, todo.plan.digest, item.key)
         if row is not None and row["attempts"] >= attempt:
-            told.append(brief(row))
+            told.append(rows.brief(row))
         elif len(group) > 1:
             todo.again(item, attempt)
         elif attempt < wishes.tries:
             todo.again(item, attempt + 1)
         else:
-            told.append(brief(_killer(todo, item, attempt, death)))
+            told.append(rows.brief(_killer(todo, item, attempt, death)))
     return told
 
 

@@ -105,7 +105,7 @@ def work(task: Mapping[str, Any]) -> list[dict[str, Any]]:
             if row["code"] not in RETRIED:  # else the next try goes on from what has arrived
                 shutil.rmtree(_own(item, order), ignore_errors=True)
             done[item.key] = row
-    told = [brief(done[item.key]) for item, _ in items]
+    told = [rows.brief(done[item.key]) for item, _ in items]
     if any(row["status"] == "failed" and row["code"] == EnvironmentFault.exit_code for row in told):
         time.sleep(PAUSE)
     return told
@@ -120,11 +120,6 @@ def _order(task: Mapping[str, Any]) -> Order:
 
 def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-
-
-def brief(row: rows.Row) -> dict[str, Any]:
-    """What a driver is told of a row."""
-    return {name: row.get(name) for name in ("key", "status", "code", "reason", "size", "received", "seconds", "attempts", "kind")}
 
 
 @dataclass(frozen=True, slots=True)
