@@ -2,7 +2,8 @@
 
 Modes: `ss` is a single scale. `ms+flip` is six sizes of the protocol's scale, plain and flipped, as MMSegmentation 0.x and
 rstrudel/segmenter measured their published figures. `ms+flip-1.x` is six sizes of the image itself, as `tta_pipeline` of
-MMSegmentation 1.x does it; it gives other figures. `whole` is a single scale in one piece instead of windows.
+MMSegmentation 1.x does it; it gives other figures. `whole` is a single scale in one piece instead of windows. `ss-32` and `ms+flip-32`
+bring the sides of each size up to multiples of 32, as a second table of MMSegmentation's SegFormers does.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +19,9 @@ from segzoo.evaluation.resize import rescaled, resize
 from segzoo.evaluation.windows import Axis, View
 from segzoo.manifest.entries import Protocol
 
+_MULTIPLE = 32
+_TO_MULTIPLES = f"-{_MULTIPLE}"
+"""How the names of modes end that bring sides up to multiples."""
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
@@ -59,7 +63,10 @@ def views_per_image(mode: str) -> int:
 
 
 def sizes(size: tuple[int, int], scale: tuple[int, int] | None, mode: str) -> list[tuple[int, int]]:
-    """The sizes (height, width) at which a mode looks at an image of `size`. Without a `scale` it is the image's own."""
+    """The sizes (height, width) at which a mode looks at an image of `size`, before sides are brought to multiples. Without a `scale` it is the
+    image's own.
+    """
+    mode = mode.removesuffix(_TO_MULTIPLES)
     if scale is None and mode == "ms+flip":
         return [(int(size[0] * ratio), int(size[1] * ratio)) for ratio in RATIOS]
     if scale is not None and mode == "ms+flip":
@@ -79,11 +86,18 @@ def views(pixels: Tensor, protocol: Protocol, mode: str, patch: int) -> list[Vie
     for sized in sizes((height, width), protocol.scale, mode):
         if 0 in sized:
             raise EnvironmentFault(f"too thin: {width}x{height} pixels would be resized to {sized[1]}x{sized[0]}", hint="leave it out")
-        plain, look = seen(resize(pixels, sized), protocol)
+        plain, look = seen(aligned(resize(pixels, sized), protocol, mode), protocol)
         rows = windowed(0, plain.shape[0], height, protocol, mode, patch)
         columns = windowed(1, plain.shape[1], width, protocol, mode, patch)
         found += [View(rows, columns, flipped, plain, look) for flipped in ((False, True) if flips(mode) else (False,))]
     return found
+
+
+def aligned(image: Tensor, protocol: Protocol, mode: str) -> Tensor:
+    """A resized image uint8 (h, w, 3), resized once more if its sides must be multiples of a number. A side is never made shorter."""
+    multiple = _MULTIPLE if mode.endswith(_TO_MULTIPLES) else protocol.multiple or 1
+    height, width = (side + -side % multiple for side in image.shape[:2])
+    return resize(image, (height, width))
 
 
 def of_channels(protocol: Protocol, channels: int) -> Protocol:

@@ -6,12 +6,14 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import convnext, swin, twins, vit
+from segzoo.layouts import convnext, mit, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.heads.nvlabs import NVLABS
+from segzoo.layouts.heads.segformer import SEGFORMER
 from segzoo.layouts.heads.setr import SETR
 from segzoo.layouts.heads.setr_mla import SETR_MLA
 from segzoo.layouts.heads.uper import UPER
@@ -42,13 +44,13 @@ def register(family: Family, tables: Iterable[Layout], own: Layout) -> None:
     """Add a family with its layouts. `own` has the names of its torch network. Each layout gets the necks and heads that it can hold."""
     FAMILIES[family.name] = family
     LAYOUTS[family.name] = {layout.name: _with_parts(layout) for layout in tables}
-    OWN[family.name] = _with_parts(own)
+    OWN[family.name] = _with_parts(own, "own")
 
 
-def _with_parts(layout: Layout) -> Layout:
-    """The layout with one more section for each neck and head that its library names."""
-    parts = (*NECKS.values(), *HEADS.values())
-    held = {part.section: part.rules[layout.heads] for part in parts if layout.heads is not None and layout.heads in part.rules}
+def _with_parts(layout: Layout, *more: str) -> Layout:
+    """The layout with one more section for each neck and head that its library, or one of `more`, names."""
+    parts, libraries = (*NECKS.values(), *HEADS.values()), (layout.heads, *more)
+    held = {part.section: part.rules[library] for part in parts for library in libraries if library and library in part.rules}
     return replace(layout, sections={**layout.sections, **held}, spellings=tuple(map(_with_parts, layout.spellings)))
 
 
@@ -101,10 +103,13 @@ register_head(FPN_HEAD)
 register_head(SETR)
 register_head(SETR_MLA)
 register_head(DPT)
+register_head(SEGFORMER)
+register_head(NVLABS)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 register(twins.TWINS, twins.TABLES, twins.OWN)
+register(mit.MIT, mit.TABLES, mit.OWN)
 
 __all__ = [
     "FAMILIES",

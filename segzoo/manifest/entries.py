@@ -13,7 +13,7 @@ from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
 from segzoo.manifest.artifact import Artifact, Mirror, Record, as_mirror
 from segzoo.manifest.built import BACKBONE, HEAD, NECK, SIZES
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Sides, Text, Url
+from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Side, Sides, Text, Url
 from segzoo.manifest.labelling import Folders, Labels
 from segzoo.manifest.strict_yaml import Where
 from segzoo.vocabulary import MODES, PROGRAMS
@@ -117,6 +117,7 @@ class Protocol(Record):
 
     A `scale` of null leaves images at their size; `crop` and `stride` of null take an image in one piece. Both are one number, or height
     and width. `threshold` is that of a model with one output: its sigmoid makes a pixel foreground above it (0.3 unless it is given).
+    With a `multiple`, each side is then brought up to the next multiple of it.
     `by` names the program to follow where programs differ: `mmseg` is MMSegmentation, `rstrudel` is
     rstrudel/segmenter. The latter enlarges an image until a window fits, resizes position embeddings
     bilinearly, and takes the softmax at a single scale too. `mean` and `std` are one number for all
@@ -128,6 +129,7 @@ class Protocol(Record):
     scale: Pair | None
     crop: Annotated[Any, Sides()]
     stride: Annotated[Any, Sides()]
+    multiple: Side | None = None
     mean: Channels
     std: Annotated[Channels, AfterValidator(_positive)]
     threshold: Share | None = None
@@ -154,14 +156,24 @@ class Protocol(Record):
     @property
     def plain(self) -> dict[str, Any]:
         """As a receipt holds it. Fields that came later are left out where they are not used, so that older receipts stay comparable."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name != "threshold" or value is not None}
+        later = ("threshold", "multiple")
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in later or value is not None}
+
+
+FIGURES = {"ss": "miou", "ms+flip": "miou_ms_flip", "ss-32": "miou_32", "ms+flip-32": "miou_ms_flip_32"}
+"""The modes that publishers measured, each with the field of its figure."""
 
 
 class Reported(Record):
-    """The publisher's figures: mIoU in percent, rounded to `decimals`; images a second; gigabytes of memory in *training*."""
+    """The publisher's figures: mIoU in percent, rounded to `decimals`; images a second; gigabytes of memory in *training*.
+
+    `miou_32` and `miou_ms_flip_32` are those of images whose sides were brought up to multiples of 32.
+    """
 
     miou: Percent
     miou_ms_flip: Percent | None = None
+    miou_32: Percent | None = None
+    miou_ms_flip_32: Percent | None = None
     decimals: Annotated[int, Field(ge=0, le=6)] = 2
     fps: Positive | None = None
     train_memory_gb: Positive | None = None
@@ -170,7 +182,7 @@ class Reported(Record):
 
     def of(self, mode: str) -> float | None:
         """The mIoU reported for a mode. Published ms+flip figures were measured with MMSegmentation 0.x."""
-        return {"ss": self.miou, "ms+flip": self.miou_ms_flip}.get(mode)
+        return getattr(self, FIGURES[mode]) if mode in FIGURES else None
 
 
 class StoredCounts(Record):

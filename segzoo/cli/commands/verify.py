@@ -86,7 +86,8 @@ def verify(
                 stored, with the pixel counts of each image; on a CPU a seeded
                 subset, which can say 'consistent' but not 'confirmed'.
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
-                measured its published figures; ms+flip-1.x is that of 1.x
+                measured its published figures; ms+flip-1.x is that of 1.x;
+                ss-32 and ms+flip-32 are the second figures of SegFormers
 
     A receipt for each entry is written to $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts, unless --no-receipt is given,
     or a fault of network, disk or data set cut the run short. A rung that passed with the same bytes, data, settings and versions is not

@@ -6,7 +6,7 @@ from typing import Any
 
 from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.detect import detect
-from segzoo.conversion.fit import refusal
+from segzoo.conversion.fit import refusal, unlike
 from segzoo.conversion.plan import plan, steps_for
 from segzoo.conversion.run import check_musts, make, run
 from segzoo.errors import ConversionError
@@ -65,7 +65,8 @@ def _admissible(file: Checkpoint) -> list[str]:
 
 def _back_from(name: str, file: Checkpoint) -> list[str]:
     """The names of the tensors that go to a layout and come back the same. Raises ConversionError for one that comes back changed."""
-    there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads)
+    other = unlike(file.found, LAYOUTS[file.family.name][name])
+    there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads, drop=other)
     check_musts(there, file.weights)
     ways = {step.rule.key: step for step in there.steps}
     tensor = lru_cache(maxsize=4)(lambda key: make(ways[key], file.weights.__getitem__, there.sizes))  # q, k and v come from one

@@ -122,6 +122,7 @@ def _protocol(matched: Matched, entry: Model, dataset: Dataset | None) -> Iterat
     by = {"mmseg": "MMSegmentation", "rstrudel": "rstrudel/segmenter, which enlarges images until a window fits"}[protocol.by]
     crop, stride = protocol.windows
     sized = f"on images resized to fit {protocol.scale[0]} x {protocol.scale[1]}" if protocol.scale else "on images of their own size"
+    sized += f", both sides then brought up to multiples of {protocol.multiple}" if protocol.multiple else ""
     seen = (
         "in one piece"
         if not crop or not stride

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.conversion.convert import convert
+from segzoo.conversion.fit import unlike
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.errors import ConversionError
 from segzoo.extras import require
@@ -79,7 +80,8 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
 
     own = OWN[matched.file.family.name]
     whole = not _plan(matched, own).filled and "distilled stem" not in matched.file.found.sections
-    to = "mmseg" if whole and "mmseg" in LAYOUTS[matched.file.family.name] else own  # else it has tensors that mmseg has no place for, or lacks some
+    mmseg = LAYOUTS[matched.file.family.name].get("mmseg")
+    to = "mmseg" if whole and mmseg and not unlike(matched.file.found, mmseg) else own  # else it has what mmseg has no place for, or lacks some
     model = module(matched.file, matched.entry)
     _json(folder / _CONFIG, _loaders(matched, model))
     (folder / f"{loader_of(matched)}.py").write_text(source(model), encoding="utf-8")
@@ -209,7 +211,7 @@ def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
-    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride")}
+    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", "multiple")}
     if matched.entry.head.classes == 1:
         protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}
