@@ -171,7 +171,8 @@ def _state(plan: Plan, items: list[Any], left: list[Any], there: Any) -> State:
     todo = {item.key for item, _ in left}
     here = [item for item in items if item.key not in todo]
     failed = sum(there[item.key]["status"] == "failed" for item in here)
-    return State(len(items), sum(item.size for item in items), len(here), failed, sum(item.size for item in here), here=len(here))
+    size = sum(item.size for item in here)
+    return State(len(items), sum(item.size for item in items), len(here), failed, size, here=len(here), here_bytes=size)
 
 
 @contextmanager
@@ -215,6 +216,7 @@ def said(state: State, short: bool = False) -> str:
     parts += [f"{fresh / max(spent, 1e-3):.2f} files/s"] if fresh else []
     left = state.seconds_left
     parts += [_time(left)] if left is not None else []
+    parts += [counted(state.workers, "worker")] if state.workers else []
     parts += [f"{state.failed} failed"] if state.failed else []
     parts += [counted(state.deaths, "worker died", "workers died")] if state.deaths else []
     return ", ".join(parts)

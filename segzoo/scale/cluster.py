@@ -2,7 +2,6 @@
 
 import logging
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,7 +68,6 @@ def submit(function: Callable[[Any], Any], take: Callable[[], Task | None], addr
                     yield key, Died(str(error).partition("\n")[0])
             if not ready:
                 yield sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
-                time.sleep(0)
     finally:
         for one in out:
             ray.cancel(one, force=True)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from segzoo.errors import EnvironmentFault, SegzooError, Stalled, UsageError, of_code
 from segzoo.evaluation.device import best_device
@@ -54,7 +54,7 @@ class Wishes:
 @dataclass
 class State:
     """Where a run stands. `files` and `bytes` are those of its shard; `done` counts rows, `failed` those of them that are failures for good;
-    `fetched` and `moved` are the bytes of the files that this call has done, and of those what came over the network.
+    `here` and `here_bytes` were done before this call, `moved` are the bytes that came over the network.
     """
 
     files: int
@@ -66,14 +66,17 @@ class State:
     workers: int = 0
     deaths: int = 0
     here: int = 0
+    here_bytes: int = 0
     started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate by the bytes of what this call has done; None as long as it has done nothing."""
+        """An estimate by the bytes that this call has done, or by its files where sizes are not known; None as long as it has done none."""
         spent = time.monotonic() - self.started
-        fresh = self.done - self.here
-        return spent / fresh * (self.files - self.done) if fresh and self.done < self.files else None
+        fresh, left = self.done_bytes - self.here_bytes, self.bytes - self.done_bytes
+        if fresh <= 0 or left <= 0:
+            fresh, left = self.done - self.here, self.files - self.done
+        return spent / fresh * left if fresh and left else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,9 @@ def alone(place: Place, shard: tuple[int, int] | None) -> Iterator[None]:
 
 
 def _held(path: Path) -> bool:
-    lock = FileLock(path)
+    lock = file_lock(path)
+    if lock is None:
+        return False
     try:
         lock.acquire(timeout=0)
     except Timeout:

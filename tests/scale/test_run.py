@@ -390,3 +390,16 @@ def test_a_disk_that_is_full_fails_what_it_has_to_and_says_so(tmp_path):
         done = segzoo("augreg", "run", tmp_path / "run", "--on", "local:1", "--tries", "2")
     assert done.exit_code == 8
     assert {(row["code"], row["attempts"]) for row in rows_in(tmp_path).values()} == {(8, 2)}
+
+
+def test_the_time_left_goes_by_bytes_and_one_line_says_where_a_run_stands():
+    from segzoo.cli.runs import said
+    from segzoo.scale.run import State
+
+    state = State(10, 1000, done=4, failed=1, done_bytes=900, moved=500, workers=2, deaths=3, here=2, here_bytes=400, started=time.monotonic() - 50)
+    assert state.seconds_left == pytest.approx(10, rel=0.1)  # 500 bytes took 50 s, and 100 are left, though six files are
+    line = said(state)
+    assert line.startswith("4 of 10 files, 900 B of 1.0 kB, ")
+    assert line.endswith("0.04 files/s, 10 s left, 2 workers, 1 failed, 3 workers died")
+    assert State(10, 0, done=5, started=time.monotonic() - 50).seconds_left == pytest.approx(50, rel=0.1)
+    assert State(10, 1000).seconds_left is None
