@@ -32,7 +32,18 @@ _TRANSFORMERS: Rows = (
     ("backbone.image", pair, "image_size"),
     ("backbone.eps", eps, "layer_norm_eps"),
 )
+
+
+def _outputs(value: Any) -> tuple[int, ...] | None:
+    """Blocks counted from 0, of transformers' count of what stands before each block, which begins with 1."""
+    found = indices(value)
+    if found is not None and min(found) < 2:
+        raise ValueError("indices from 2 on: those below stand for no block's output")
+    return found and tuple(index - 2 for index in found)
+
+
 _OF_TYPE: Mapping[str, Rows] = {
+    "beit": (*_TRANSFORMERS, ("backbone.out_indices", _outputs, "out_indices"), ("head.bins", indices, "pool_scales")),
     "swin": (
         ("backbone.heads", counts, "num_heads"),
         ("backbone.width", whole, "embed_dim"),
@@ -69,7 +80,7 @@ _TIMM: Rows = (
     ("backbone.eps", eps, "model_args.norm_eps"),
 )
 _TIMM_VITS = ("vit", "deit", "deit3")
-_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5}
+_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5, "beit": 1e-6, "beitv2": 1e-6}
 _TIMM_TWINS = {
     **dict.fromkeys(("pcpvt_small", "pcpvt_base", "pcpvt_large"), ((1, 2, 5, 8), None)),
     **{f"svt_{size}": (tuple(first << stage for stage in range(4)), 7) for size, first in (("small", 2), ("base", 3), ("large", 4))},
@@ -89,6 +100,7 @@ _EXPORT: Rows = (
     ("neck.scales", numbers, f"{_NETWORK['neck']}.scales"),
     ("neck.eps", eps, f"{_NETWORK['neck']}.eps"),
     ("head.heads", whole, f"{_NETWORK['head']}.heads"),
+    ("head.groups", whole, f"{_NETWORK['head']}.groups"),
     ("head.eps", eps, f"{_NETWORK['head']}.eps"),
     ("head.bins", indices, f"{_NETWORK['head']}.bins"),
     ("head.scale", whole, f"{_NETWORK['head']}.scale"),
@@ -96,8 +108,10 @@ _EXPORT: Rows = (
     ("protocol.scale", pair, "protocol.scale"),
     ("protocol.crop", pair, "protocol.crop"),
     ("protocol.stride", pair, "protocol.stride"),
+    ("protocol.min_size", whole, "protocol.min_size"),
     ("protocol.multiple", whole, "protocol.multiple"),
     ("protocol.threshold", eps, "protocol.threshold"),
+    ("protocol.pad", whole, "protocol.pad"),
     ("protocol.mean", channels, "mean"),
     ("protocol.std", channels, "std"),
 )

@@ -242,7 +242,9 @@ def _step(rule: Rule, parts: list[Part | Neutral], specs: Mapping[str, Spec], si
 
 
 def _shape(value: Nested) -> tuple[int, ...]:
-    """The shape of nested lists."""
+    """The shape of nested lists, or of a view."""
+    if isinstance(value, memoryview):
+        return value.shape or ()
     return (len(value), *_shape(value[0])) if isinstance(value, list) else ()
 
 

@@ -6,12 +6,13 @@ A new family is one folder and one line here. A new neck or head is one file in 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from segzoo.layouts import convnext, mit, swin, twins, vit
+from segzoo.layouts import beit, convnext, mit, resnet, swin, twins, vit
 from segzoo.layouts.family import Alternatives, Family, Head
 from segzoo.layouts.heads.dpt import DPT
 from segzoo.layouts.heads.fpn import FPN_HEAD
 from segzoo.layouts.heads.linear import LINEAR
 from segzoo.layouts.heads.mask import MASK
+from segzoo.layouts.heads.mask2former import MASK2FORMER
 from segzoo.layouts.heads.nvlabs import NVLABS
 from segzoo.layouts.heads.segformer import SEGFORMER
 from segzoo.layouts.heads.setr import SETR
@@ -21,6 +22,7 @@ from segzoo.layouts.layout import Layout
 from segzoo.layouts.necks.fpn import FPN
 from segzoo.layouts.necks.mla import MLA
 from segzoo.layouts.necks.multilevel import MULTILEVEL
+from segzoo.layouts.necks.pyramid import PYRAMID
 
 FAMILIES: dict[str, Family] = {}
 NECKS: dict[str, Head] = {}
@@ -78,6 +80,11 @@ def all_layouts() -> list[Layout]:
     return [layout for layouts in LAYOUTS.values() for layout in layouts.values()]
 
 
+def explicit(name: str | None) -> str | None:
+    """This name of a layout, if the layout is read only where it is named; None for all others, which are detected."""
+    return name if any(layout.name == name and layout.explicit for layout in all_layouts()) else None
+
+
 def choices_of(family: Family) -> tuple[Alternatives, ...]:
     """The alternatives of a family's files: its own, and at most one neck and one head."""
     return (*family.choices, *(((), *((part.section,) for part in parts.values())) for parts in (NECKS, HEADS)))
@@ -96,6 +103,7 @@ def head_of(sections: Collection[str]) -> Head | None:
 register_neck(MULTILEVEL)
 register_neck(MLA)
 register_neck(FPN)
+register_neck(PYRAMID)
 register_head(MASK)
 register_head(LINEAR)
 register_head(UPER)
@@ -105,11 +113,14 @@ register_head(SETR_MLA)
 register_head(DPT)
 register_head(SEGFORMER)
 register_head(NVLABS)
+register_head(MASK2FORMER)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 register(twins.TWINS, twins.TABLES, twins.OWN)
+register(beit.BEIT, beit.TABLES, beit.OWN)
 register(mit.MIT, mit.TABLES, mit.OWN)
+register(resnet.RESNET, resnet.TABLES, resnet.OWN)
 
 __all__ = [
     "FAMILIES",
@@ -120,6 +131,7 @@ __all__ = [
     "OWN",
     "all_layouts",
     "choices_of",
+    "explicit",
     "head_of",
     "neck_of",
     "register",

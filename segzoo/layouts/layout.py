@@ -42,6 +42,7 @@ class Layout:
     `beside` and `buffers` are tensors that a file may have although they are no weights of the model.
     `eps` is what the layer norms of its backbone have by default.
     `suffix` is the usual one of its files.
+    `explicit`: it is read only where the caller names it, since another family's files have the same names.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Layout:
     beside: tuple[Beside, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     eps: float = 1e-6
+    explicit: bool = False
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from torch import nn
 
+from segzoo.models.beit.network import beit
 from segzoo.models.convnext.network import convnext
 from segzoo.models.mit.network import mit
+from segzoo.models.resnet.network import resnet
 from segzoo.models.swin.network import swin_transformer
 from segzoo.models.twins.network import twins
 from segzoo.models.vit.network import vision_transformer
@@ -15,7 +17,9 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin": swin_transformer,
     "convnext": convnext,
     "twins": twins,
+    "beit": beit,
     "mit": mit,
+    "resnet": resnet,
 }
 """By family: a function that makes an empty backbone from a geometry, the tensors that it will hold, and options.
 

@@ -104,12 +104,14 @@ def _digests(zoo: Zoo) -> dict[str, str]:
 def _verified(name: str, entry: Entry, folder: Path | None) -> Item:
     key = name if folder is None else f"{name} on {folder}"
     data = str(folder.absolute()) if folder else None
-    sizes = (entry.artifact.size,) if entry.artifact.size else ()
+    sizes = (entry.artifact.joint_size,) if entry.artifact.joint_size else ()
     return Item(key, name, entry.artifact.name, sizes=sizes, sha256=entry.artifact.sha256, entry=name, data=data)
 
 
 def _of_entry(name: str, entry: Entry, zoo: Zoo, kinds: list[dict[str, Any]]) -> Item:
     """The item of an entry's file, which must be what the manifest says. Its hash is the manifest's, or one that is pinned."""
+    if entry.artifact.shards:
+        raise UsageError(f"{name}: its weights are in shards, which a run does not take apart", hint="segzoo convert takes them; --verify too")
     artifact, known = entry.artifact, zoo.store.expectation(entry.artifact)
     kind = {"layout": artifact.layout, "geometry": _lists(asdict(geometry_of(entry))), "eps": entry.eps}
     if kind not in kinds:

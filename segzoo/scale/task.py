@@ -194,7 +194,7 @@ def _done(item: Item, attempt: int, fetched: "Future[Got | None]", order: Order)
         last = row["checks"][-1]
         row |= {"status": "failed", "code": last["code"] or 1, "reason": f"{last['rung']}: {last['detail']}"}
     except SegzooError as error:
-        row |= {"status": "failed", "code": error.exit_code, "reason": "; ".join(filter(None, [*error.lines, error.hint]))}
+        row |= {"status": "failed", "code": error.exit_code, "reason": "; ".join(filter(None, [*error.short, error.hint]))}
     except ImportError as error:
         fault = missing(error)
         if fault is None:

@@ -122,7 +122,7 @@ ODD = {
     "two reductions in a stage": (reshaped("block1.1.attn.sr.weight", (4, 4, 4, 4)), "axis '(ry0|rx0)' is 4 here, but 8 in"),
     "patches that are not square": (reshaped("patch_embed1.proj.weight", (4, 3, 7, 3)), "patches must be square: 7 is not 3"),
     "a convolution of all channels": (reshaped("block1.0.mlp.dwconv.dwconv.weight", (8, 8, 3, 3)), r"block1\.0\.mlp\.dwconv"),
-    "another architecture": (lambda one: {"layer1.0.conv1.weight": np.ones((4, 4, 3, 3), np.float32)}, "in no layout that segzoo knows"),
+    "another architecture": (lambda one: {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)}, "in no layout that segzoo knows"),
 }
 SR = (("weight", (16, 16, 2, 2)), ("bias", (16,)))
 
@@ -233,10 +233,6 @@ def test_what_a_config_says_otherwise_is_read(config, name, value, tmp_path):
         ((12, ", strides=[4, 2, 2, 1]", "", ""), "halves its maps otherwise"),
         ((12, "", ", interpolate_mode='nearest'", ""), "enlarges maps otherwise than bilinear"),
         ((12, "", ", act_cfg=dict(type='GELU')", ""), "has another activation than ReLU"),
-        (
-            (12, "", "), data_preprocessor=dict(bgr_to_rgb=True, test_cfg=dict(size_divisor=32)", ""),
-            "size_divisor is 32: the model's program pads images",
-        ),
         ((12, "", "", STEP + "dict(type='Resize', scale=(64, 64), keep_ratio=True), "), "resizes images once more"),
         ((12, "", "", STEP.replace("=32", "=32, interpolation='nearest'")), "resizes images once more, or otherwise than bilinear"),
     ],

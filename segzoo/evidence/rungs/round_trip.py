@@ -32,7 +32,7 @@ def check_round_trip(climb: Climb) -> Check:
     theirs = climb.setting.store.find(published) if published else None
     basis = climb.basis | {"published": legible(str(theirs)) if published else None}
     equivalents = climb.entry.equivalents if isinstance(climb.entry, Model) else ()
-    others = {one.name: climb.setting.fetch(one) if climb.setting.equivalents else climb.setting.held(one) for one in equivalents}
+    others = {one.name: climb.setting.second_source(one) for one in equivalents}
     if equivalents:
         basis["equivalents"] = {name: other.sha256 for name, other in others.items() if other}
     if known := climb.known("round trip", basis):

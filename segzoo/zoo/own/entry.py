@@ -263,6 +263,10 @@ def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         found |= {"multiple": multiple} if multiple else {}
     if (threshold := file.said.get("protocol.threshold")) is not None and file.geometry.decoder and file.geometry.decoder.classes == 1:
         found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
+    if (least := facts.take("min_size", model and model.protocol.min_size)) is not None:
+        found["min_size"] = least
+    if (pad := facts.take("pad", model and model.protocol.pad)) is not None:
+        found["pad"] = pad
     facts.note()
     return found
 

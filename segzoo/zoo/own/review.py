@@ -32,6 +32,8 @@ def placed(manifest: Manifest) -> Iterator[Placed]:
         yield ("models", name, "checkpoint"), model.checkpoint
         for index, equivalent in enumerate(model.equivalents):
             yield ("models", name, "equivalents", index), equivalent
+        if model.witness:
+            yield ("models", name, "witness", "picture"), model.witness.picture
         if model.counts:
             yield ("models", name, "counts", "file"), model.counts.file
 
