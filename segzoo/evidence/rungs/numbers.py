@@ -29,10 +29,12 @@ def check_numbers(climb: Climb) -> Check:
     for module in ("torch", reference.library):
         if fault := lacking(module):
             raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
-    named, network = (LAYOUTS[file.family.name][name] for name in (reference.layout, reference.network))
-    read = replace(named, sections=dict.fromkeys(reference.also, ()) | dict(named.sections))
-    if refusal(file.found, read):
+    layouts, names = LAYOUTS[file.family.name], OWN[file.family.name]
+    may = (replace(layouts[name], sections=dict.fromkeys(reference.also, ()) | dict(layouts[name].sections)) for name in reference.layouts)
+    read = next((layout for layout in may if not refusal(file.found, layout)), None)
+    if read is None or refusal(file.found, names):
         return Check("numbers", "n/a", "n/a", reference.limit)
+    network = names if refusal(file.found, layouts[reference.network]) else layouts[reference.network]
     basis = climb.basis
     if known := climb.known("numbers", basis):
         return known
@@ -44,7 +46,7 @@ def check_numbers(climb: Climb) -> Check:
     eps, theirs = climb.entry.eps, reference_of(file.family.name)
     own = _in_layout(network, file)
     if file.found.absent:  # biases, which the network always has
-        own = {**_in_layout(OWN[file.family.name], file), **own}
+        own = {**_in_layout(names, file), **own}
     model = build_backbone(file.family, file.geometry, own, eps=eps)
     tensors, image = _in_layout(read, file), probe(file.family.image(file.geometry))
     hidden = {name: getattr(file.geometry, name) for name in reference.told}
