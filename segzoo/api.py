@@ -5,7 +5,8 @@ they come from `conversion` and `formats`.
 
 Everywhere `zoo` is a manifest's path, `mini` or `shipped`, or several of them, `offline` whether no connection may be opened, and
 `mirror` one address or several to try first. What is left open, SEGZOO_ZOO, SEGZOO_OFFLINE and SEGZOO_MIRROR decide;
-SEGZOO_DEADLINE says how many seconds a download may take, SEGZOO_NETRC whether ~/.netrc is used.
+SEGZOO_DEADLINE says how many seconds a download may take, SEGZOO_CONNECTIONS over how many connections one file comes, SEGZOO_NETRC whether
+~/.netrc is used.
 """
 
 from __future__ import annotations

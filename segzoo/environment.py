@@ -31,10 +31,12 @@ def netrc() -> bool:
 
 def deadline() -> int | None:
     """The seconds in `SEGZOO_DEADLINE` that a download may take. Raises UsageError where it is no whole number from 1 on."""
-    said = os.environ.get("SEGZOO_DEADLINE", "").strip()
-    if said and not (said.isascii() and said.isdecimal() and len(said) < 10 and int(said)):
-        raise UsageError(f"SEGZOO_DEADLINE is {said!r}: expected seconds, a whole number from 1 on")
-    return int(said) if said else None
+    return _number("SEGZOO_DEADLINE", "seconds, a whole number from 1 on", 10**9 - 1)
+
+
+def connections() -> int | None:
+    """Over how many connections one file may come: `SEGZOO_CONNECTIONS`, 1 to 16. Raises UsageError for what is no such number."""
+    return _number("SEGZOO_CONNECTIONS", "a number of connections from 1 to 16", 16)
 
 
 def _wanted(name: str) -> bool:
@@ -46,9 +48,12 @@ def _wanted(name: str) -> bool:
 
 def most_pixels() -> int:
     """How many pixels a picture may have: `SEGZOO_MOST_PIXELS`, else 16384 x 16384. Raises UsageError for what is no such number."""
-    said = os.environ.get("SEGZOO_MOST_PIXELS", "").strip()
-    if not said:
-        return _MOST_PIXELS
-    if not (said.isascii() and said.isdigit() and len(said) < 12 and 0 < int(said) <= _NO_MORE):
-        raise UsageError(f"SEGZOO_MOST_PIXELS is {said!r}: expected a number of pixels from 1 to {_NO_MORE}")
-    return int(said)
+    return _number("SEGZOO_MOST_PIXELS", f"a number of pixels from 1 to {_NO_MORE}", _NO_MORE) or _MOST_PIXELS
+
+
+def _number(name: str, expected: str, most: int) -> int | None:
+    """The whole number from 1 to `most` in a variable, None where it is not set or empty. Raises UsageError for anything else."""
+    said = os.environ.get(name, "").strip()
+    if said and not (said.isascii() and said.isdecimal() and len(said) < 12 and 0 < int(said) <= most):
+        raise UsageError(f"{name} is {said!r}: expected {expected}")
+    return int(said) if said else None

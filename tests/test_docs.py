@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
@@ -148,11 +149,25 @@ def test_the_errors_on_the_page_are_those_that_segzoo_prints(code, tmp_path, mon
     follow(TROUBLES[code], int(code))
 
 
-def test_the_page_of_commands_is_current():
-    """If not: python docs/commands.py"""
-    spec = importlib.util.spec_from_file_location("commands", DOCS / "commands.py")
+def written_by(name: str) -> ModuleType:
+    """The program in docs/ that writes a page."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_zoo_and_the_readmes_table_are_current():
+    """If not: python docs/zoo.py"""
+    module = written_by("zoo")
+    assert PAGES["docs/zoo.md"] == module.page()
+    assert PAGES["README.md"] == module.readme()
+    assert all(f"| `{name}` |" in PAGES["docs/zoo.md"] for name in (*module.SHIPPED.models, *module.SHIPPED.backbones))
+
+
+def test_the_page_of_commands_is_current():
+    """If not: python docs/commands.py"""
+    module = written_by("commands")
     assert PAGES["docs/commands.md"] == module.page()
     assert {f"segzoo {name}" for name in main.commands} <= {path for path, _ in module.commands(main, "segzoo")}
 
@@ -161,7 +176,7 @@ def named(page: str) -> Iterator[str]:
     """The commands of segzoo that a page names: within lines, and in blocks, where these are not run."""
     text = PAGES[page]
     for block in blocks(text):
-        if block.kind == "sh" or page == "README.md":
+        if block.kind == "sh" or page in ("README.md", "docs/guide.md"):
             yield from re.findall(r"(?:^|&& |\$ )(segzoo [^|&>\n]*)", block.text, re.MULTILINE)
     yield from re.findall(r"`(segzoo [a-z-](?:(?! \.\.\.)[^`\n])*)`", FENCE.sub("", text))
 

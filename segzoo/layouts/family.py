@@ -109,8 +109,8 @@ class Reference:
     `library` is the name to import, `title` the name to print. `layouts` are those that the reference reads: the first that has a place for
     the file. The torch network gets the same tensors by way of the layout `network`. These are layouts that people convert to, so that a
     wrong rule in one shows. Where `network` has no place for the file, the network's own names serve.
-    `limit` says why the reference cannot judge some files of the family. `also` names sections without tensors that the reference can do
-    without what they say is not there, though files of its layout always have it. `told` names fields of the geometry that no tensor shows;
+    `limit` says why the reference cannot judge some files of the family. `also` has sections that the reference can do although its
+    layouts have none of them: empty ones say what is not there. `told` names fields of the geometry that no tensor shows;
     the reference is given them by name.
     """
 
@@ -119,7 +119,7 @@ class Reference:
     layouts: tuple[str, ...]
     network: str
     limit: str
-    also: tuple[str, ...] = ()
+    also: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     told: tuple[str, ...] = ()
 
 

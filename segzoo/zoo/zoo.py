@@ -63,7 +63,7 @@ class Zoo:
         from segzoo.store.http import Patience
         from segzoo.store.policy import Policy
 
-        patience = Patience(deadline=self.deadline)
+        patience = Patience(deadline=self.deadline, connections=environment.connections() or Patience().connections)
         return Policy(offline=self.offline, mirrors=self.mirrors, netrc=self.netrc, patience=patience, look=self.look, **more)
 
     def look(self, artifact: Artifact, path: Path) -> None:

@@ -22,7 +22,7 @@ from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.rule import Depths, axes_of
-from segzoo.layouts.vit.family import MLPS, NORMS, ROOTS, STEMS, VIT
+from segzoo.layouts.vit.family import APART, MLPS, NORMS, ROOTS, STEMS, VIT
 from segzoo.spec import Spec
 
 ORACLES = [
@@ -198,7 +198,7 @@ def files(draw, name):
     sizes |= {"reg": 10, "both": 2 * width}  # so many registers that no other number of them would leave a square
     units = tuple(draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))) if "residual network" in root else ()
     sections, depths = [section for section in layout.sections if section in may], Depths({"i": drawn["i"], "j": drawn["j"]}, units)
-    if name == "dinov2" and not (layout.spellings == () or {"register tokens", "gated MLP"} & may):  # then the names are timm's
+    if name == "dinov2" and not (layout.spellings == () or {APART, "gated MLP"} & may):  # then the names are timm's
         layout, sections = LAYOUTS["vit"]["timm"], [*sections, "patch bias"]
         return layout, [section for section in layout.sections if section in sections], sizes, depths
     tables = (LAYOUTS["vit"][name], *LAYOUTS["vit"][name].spellings)  # without the tensors in which two spellings differ, a file is of the first

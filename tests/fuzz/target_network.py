@@ -45,20 +45,21 @@ class Replay:
             connection, _ = self.listening.accept()
             with connection, suppress(OSError):
                 connection.settimeout(2)
-                while b"\r\n\r\n" not in connection.recv(65536):
+                while (asked := connection.recv(65536)) and b"\r\n\r\n" not in asked:
                     pass
                 connection.sendall(self.answer)
 
 
 server = cache(Replay)
-client = cache(lambda: Client(HASTE))
 
 
 def answered(path: Path) -> object:
+    """One connection an answer: a kept one may be gone before the next question, as the server hangs up."""
     server().answer = path.read_bytes()
     try:
-        answer = client().ask(server().url)
-        body = b"".join(answer.chunks(HASTE))
+        with Client(HASTE) as client:
+            answer = client.ask(server().url)
+            body = b"".join(answer.chunks(HASTE))
     except Trouble as trouble:
         raise NetworkError(str(trouble)) from trouble
     return body, answer.validator, promised(answer.headers)

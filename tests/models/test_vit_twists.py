@@ -313,7 +313,7 @@ SECTIONS = {
 def test_the_docs_say_which_layouts_have_a_place_for_what():
     page = (ROOT / "docs" / "concepts" / "layouts.md").read_text().split("## The variants of a ViT")[1]
     shown = {what: re.findall("`(.+?)`", listed) for what, listed in re.findall(r"^\| ([^|`]+?) \| (`.*`) \|", page, re.MULTILINE)}
-    assert len(shown) == 10
+    assert len(shown) == 11
     for what, listed in shown.items():
         section = SECTIONS.get(what, what)
         assert listed == [name for name, table in LAYOUTS["vit"].items() if any(section in one.sections for one in (table, *table.spellings))], what
@@ -350,6 +350,15 @@ def test_verify_climbs_to_the_numbers(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     receipt = json.loads(done.stdout)
     assert '"numbers"' in json.dumps(receipt)
+    assert '"status": "failed"' not in json.dumps(receipt)
+    metas = MANIFEST.replace("layout: timm", "layout: dinov2").replace("absent: [patch bias, qkv bias], activation: gelu,", "")
+    metas = re.sub("twists: .*]", "twists: [LayerScale, SwiGLU]", metas.replace("registers: 2", "registers: 4"))
+    (tmp_path / "metas").mkdir()
+    np.savez(tmp_path / "metas" / "odd.npz", **peer("dinov2")["gated"]["tensors"])
+    (tmp_path / "metas" / "zoo.yaml").write_text(metas)
+    done = CliRunner().invoke(main, ["--zoo", str(tmp_path / "metas" / "zoo.yaml"), "verify", "odd", "--require", "numbers"])
+    assert done.exit_code == 0, done.output
+    assert "torch against JAX" in done.output
     (tmp_path / "zoo.yaml").write_text(MANIFEST.replace("registers: 2", "registers: 3"))
     done = CliRunner().invoke(main, ["--zoo", str(tmp_path / "zoo.yaml"), "verify", "odd"])
     assert done.exit_code != 0

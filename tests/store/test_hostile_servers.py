@@ -481,6 +481,16 @@ def test_the_environment_says_how_long_a_file_may_take(monkeypatch):
             open_zoo("mini")
 
 
+def test_the_environment_says_over_how_many_connections_a_file_may_come(monkeypatch):
+    assert open_zoo("mini").policy().patience.connections == 8
+    monkeypatch.setenv("SEGZOO_CONNECTIONS", "2")
+    assert open_zoo("mini").policy().patience.connections == 2
+    for wrong in ("0", "17", "two", "1.5"):
+        monkeypatch.setenv("SEGZOO_CONNECTIONS", wrong)
+        with pytest.raises(UsageError, match=r"SEGZOO_CONNECTIONS is .*: expected a number of connections from 1 to 16"):
+            open_zoo("mini").policy()
+
+
 PROXIES = {
     "socks5://user:secret@127.0.0.1:9": ("a SOCKS proxy needs PySocks", "pip install pysocks"),
     "SOCKS4a://127.0.0.1:9": ("a SOCKS proxy needs PySocks", "pip install pysocks"),

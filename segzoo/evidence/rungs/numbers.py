@@ -30,7 +30,7 @@ def check_numbers(climb: Climb) -> Check:
         if fault := lacking(module):
             raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
     layouts, names = LAYOUTS[file.family.name], OWN[file.family.name]
-    may = (replace(layouts[name], sections=dict.fromkeys(reference.also, ()) | dict(layouts[name].sections)) for name in reference.layouts)
+    may = (replace(layouts[name], sections={**reference.also, **layouts[name].sections}) for name in reference.layouts)
     read = next((layout for layout in may if not refusal(file.found, layout)), None)
     if read is None or refusal(file.found, names):
         return Check("numbers", "n/a", "n/a", reference.limit)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.vit.family import VIT
+from segzoo.layouts.vit.family import APART, VIT
 from segzoo.layouts.vit.parts import packed, stems
 
 _BLOCK = "{p}blocks.{i}"
@@ -31,7 +31,7 @@ DINOV2 = Layout(
     beside=(Beside((), "mask token", "used in pre-training only", ends=("mask_token",)),),
     sections={
         "stem": _STEMS["stem"],
-        "register tokens": _STEMS["register tokens"],
+        APART: _STEMS["register tokens"],
         "encoder": (
             *affine(f"{_BLOCK}.norm1", "blocks.{i}.norm1", "d"),
             Rule(f"{_BLOCK}.attn.qkv.weight", tuple(f"{part}.weight" for part in _QKV), "(s e) d -> s e d"),

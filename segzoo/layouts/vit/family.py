@@ -12,7 +12,9 @@ from segzoo.spec import Spec
 # A file has one alternative of each list: a stem, what stands before the patch embedding, and what comes after the last block.
 _STEMS = (("stem",), ("stem without class position", "class token"), ("stem without class position",))
 _POSITIONED = (("stem with register positions",), ("stem with register positions and no class token",))
-STEMS = (*_STEMS, ("distilled stem",), *((*one, "register tokens") for one in (*_STEMS, *_POSITIONED)))
+APART = "registers beside a placed class token"
+"""Registers without positions where the class token has one, as in DINOv2. timm has positions for both of them or for neither."""
+STEMS = (*_STEMS, ("distilled stem",), *((*one, "register tokens") for one in (*_STEMS[1:], *_POSITIONED)), ("stem", APART))
 ROOTS = ((), ("residual root",), ("residual network",))
 WITHOUT_NORM = "no final norm"
 NORMS = (("final norm",), (WITHOUT_NORM,))
@@ -26,6 +28,7 @@ ESSENTIAL = {
     "stem with register positions": "a class token and register tokens with positions of their own",
     "stem with register positions and no class token": "register tokens with positions of their own",
     "register tokens": "register tokens, which every block attends to",
+    APART: "register tokens without positions, beside a class token with one",
     "residual root": "the root of a ResNet before its patch embedding",
     "residual network": "a ResNet before its patch embedding",
     "encoder": "an encoder",
@@ -150,7 +153,7 @@ VIT = Family(
         ("augreg", "timm"),
         "mmseg",
         "the JAX reference is of models in one piece, without a ResNet before the patch embedding",
-        also=(WITHOUT_NORM,),
+        also={WITHOUT_NORM: (), APART: (Rule("registers", ("reg",), "1 reg d"),)},
         told=("class_token", "heads", "activation"),
     ),
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.vit.family import VIT
+from segzoo.layouts.vit.family import APART, VIT
 from segzoo.layouts.vit.parts import packed, stems
 
 _LAYER = "{p}encoder.layer.{i}"
@@ -79,7 +79,7 @@ _DINOV2 = replace(
     prefixes=("", "dinov2.", "dinov2_with_registers."),
     sections={
         "stem": _STEMS["stem"],
-        "register tokens": _STEMS["register tokens"],
+        APART: _STEMS["register tokens"],
         **_WITHOUT,
         "encoder": _block("norm1", "norm2"),
         "MLP": (*affine(f"{_LAYER}.mlp.fc1", "blocks.{i}.fc1", "m d", "m"), *affine(f"{_LAYER}.mlp.fc2", "blocks.{i}.fc2", "d m")),

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from segzoo.layouts.layout import AUXILIARY, Layout
 from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.vit.family import VIT, WITHOUT_NORM
+from segzoo.layouts.vit.family import APART, VIT, WITHOUT_NORM
 from segzoo.layouts.vit.parts import stems
 
 
@@ -74,6 +74,7 @@ MMSEG = Layout(
 
 _PATCH, _, _CLS = MMSEG.sections["stem"]
 _BLOCK = "{p}layers.{i}"
+_REG = Rule("{p}reg_token", ("reg",), "1 reg d")
 # The names of segzoo's own torch network: these, and those of the variants that MMSegmentation has no place for.
 OWN = replace(
     MMSEG,
@@ -81,7 +82,8 @@ OWN = replace(
     optional=frozenset(),
     sections={
         **MMSEG.sections,
-        **stems("{p}pos_embed", _CLS, Rule("{p}dist_token", ("dist",), "1 1 d"), Rule("{p}reg_token", ("reg",), "1 reg d"), (_PATCH,)),
+        **stems("{p}pos_embed", _CLS, Rule("{p}dist_token", ("dist",), "1 1 d"), _REG, (_PATCH,)),
+        APART: (_REG,),
         "gated MLP": (*MMSEG.sections["MLP"], *affine(f"{_BLOCK}.ffn.gate", "blocks.{i}.gate", "m d", "m")),
         "layer scale": (Rule(f"{_BLOCK}.gamma_1", ("blocks.{i}.ls1",), "d"), Rule(f"{_BLOCK}.gamma_2", ("blocks.{i}.ls2",), "d")),
         "norms of queries and keys": (

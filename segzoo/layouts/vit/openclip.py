@@ -17,19 +17,17 @@ OPENCLIP = Layout(
     family=VIT,
     eps=1e-5,
     needs=frozenset({"norm before the blocks"}),
-    prefixes=("visual.", ""),
+    prefixes=("visual.",),
     beside=(
         Beside(
             ("transformer.", "token_embedding.", "positional_embedding", "text_projection", "ln_final.", "text."),
             "text tower",
             "beside the image tower, no part of it",
-            prefix="visual.",
         ),
         Beside(
             ("logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size"),
             "numbers of the training",
             "beside the image tower, no part of it",
-            prefix="visual.",
         ),
     ),
     sections={

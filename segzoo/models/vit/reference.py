@@ -70,6 +70,7 @@ _TIMM = {
     "cls_token": "cls",
     "dist_token": "dist",
     "reg_token": "registers",
+    "registers": "registers",
     "pos_embed": "Transformer/posembed_input/pos_embedding",
     "patch_embed.proj.bias": "embedding/bias",
     "norm_pre.weight": "Transformer/norm_pre/scale",
