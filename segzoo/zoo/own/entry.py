@@ -108,7 +108,7 @@ def describe_backbone(file: Checkpoint, path: Path, entries: Mapping[str, Backbo
         geometry[side] = facts.take(side, getattr(entry.geometry, side, None) if entry else None)
         if geometry[side] is None:
             said = f"{path}: {file.geometry}: no tensor shows its {_WORDS.get(side, side)}"
-            raise UsageError(said, hint=f"say --config FILE of its training, --like NAME of a backbone with the same number, or {_adding(side)}")
+            raise UsageError(said, hint=f"say --config FILE of its training, --like NAME of a backbone that shares it, or {_adding(side)}")
     facts.note()
     _note_square(file, made)
     if "backbone" in made.notes:
@@ -199,8 +199,8 @@ def _way(side: str, alone: bool, wishes: Wishes) -> str:
 
 
 def _adding(side: str) -> str:
-    """The one command that takes the number itself."""
-    return f"--{side} N to segzoo manifest add"
+    """Where the fact itself can be said: to the one command that takes a number, or in a manifest."""
+    return f"--{side} N to segzoo manifest add" if side != "activation" else "'activation: gelu' or 'activation: quick_gelu' in a manifest's entry"
 
 
 def _parts(
