@@ -260,7 +260,8 @@ def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         found[side] = value[0] if side in ("mean", "std") and len(set(value)) == 1 else value
     if (threshold := file.said.get("protocol.threshold")) is not None and file.geometry.decoder and file.geometry.decoder.classes == 1:
         found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
-    if (pad := facts.take("pad", model and model.protocol.pad)) is not None:
+    padded = file.said.get("protocol.pad") or (model and model.protocol.pad)
+    if padded and (pad := facts.take("pad", model and model.protocol.pad)):
         found["pad"] = pad
     facts.note()
     return found
