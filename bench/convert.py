@@ -1,6 +1,6 @@
-"""`segzoo convert` against the converters of mmseg 1.2.2 (vitjax2mmseg.py, swin2mmseg.py), in the same run, on files of true geometry.
+"""`segzoo convert` against the converters of mmseg 1.2.2 (vitjax2mmseg.py, swin2mmseg.py, mit2mmseg.py), in the same run, on files of true geometry.
 
-    python bench/convert.py [--runs 3] [Ti] [B] [L] [swin-t] [swin-l]
+    python bench/convert.py [--runs 3] [Ti] [B] [L] [swin-t] [swin-l] [mit-b0] [mit-b5]
 
 Takes the peers' scripts out of the mmsegmentation wheel and has torch do what mmengine does in them (loading a file and making a
 folder). Both outputs are compared tensor by tensor. Reports CPU seconds (user + system) and peak
@@ -25,6 +25,7 @@ import numpy as np
 
 from segzoo.conversion.axes import shape_of
 from segzoo.layouts import FAMILIES, LAYOUTS
+from segzoo.layouts.mit.geometry import MitSizes
 from segzoo.layouts.rule import Depths
 from segzoo.layouts.swin.geometry import SwinSizes
 
@@ -35,6 +36,8 @@ AUGREG = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024,
 OFFICIAL = {
     "swin-t": ("swin", SwinSizes(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)),
     "swin-l": ("swin", SwinSizes(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)),
+    "mit-b0": ("mit", MitSizes(widths=(32, 64, 160, 256), depths=(2, 2, 2, 2), heads=(1, 2, 5, 8))),
+    "mit-b5": ("mit", MitSizes(widths=(64, 128, 320, 512), depths=(3, 6, 40, 3), heads=(1, 2, 5, 8))),
 }
 RENAMED = {"norm3": "norm"}
 """swin2mmseg.py leaves the name of the last norm, which no model of mmseg reads."""
@@ -44,7 +47,7 @@ def peers(folder: Path) -> Path:
     """The folder of the real scripts, without mmengine."""
     subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PEER], check=True)
     with zipfile.ZipFile(next(folder.glob("mmsegmentation-*.whl"))) as wheel:
-        for name in ("vitjax2mmseg", "swin2mmseg"):
+        for name in ("vitjax2mmseg", "swin2mmseg", "mit2mmseg"):
             source = wheel.read(f"mmseg/.mim/tools/model_converters/{name}.py").decode()
             for theirs, plain in (
                 ("from mmengine.runner import CheckpointLoader\n", ""),
@@ -111,7 +114,7 @@ def elsewhere(act: Callable[..., T], *arguments: object) -> T:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=["Ti", "L", "swin-t", "swin-l"], choices=[*AUGREG, *OFFICIAL])
+    parser.add_argument("names", nargs="*", default=["Ti", "L", "swin-t", "swin-l", "mit-b0", "mit-b5"], choices=[*AUGREG, *OFFICIAL])
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     print(f"least of {options.runs} runs; in brackets the median ratio of CPU time")

@@ -9,8 +9,8 @@ STATUSES = ("passed", "failed", "skipped", "n/a")
 VERDICTS = ("confirmed", "refuted", "consistent", "inconsistent", "undecided")
 """What counts may say of a reported mIoU."""
 
-MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole")
-"""How an image is evaluated: single scale, the two forms of multi-scale and flip, or in one piece."""
+MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole", "ss-32", "ms+flip-32")
+"""How an image is evaluated: single scale, the two forms of multi-scale and flip, in one piece, or with sides that are multiples of 32."""
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 """What a network computes in."""

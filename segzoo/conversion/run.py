@@ -47,7 +47,7 @@ def make(step: Step, read: Callable[[str], np.ndarray], sizes: Mapping[str, int]
 
 def buffer_of(buffer: Buffer, sizes: Mapping[str, int], places: Mapping[str, int]) -> np.ndarray:
     """What a buffer must be at these sizes."""
-    return np.array(buffer.value(sizes, places), np.int64)
+    return np.asarray(buffer.value(sizes, places), np.int64)
 
 
 def check_buffers(found: Found, source: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:

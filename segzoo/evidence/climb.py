@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from segzoo.errors import LostProcess, SegzooError, Skip
-from segzoo.evidence.check import FAILED, NOT_TRIED, Check
+from segzoo.evidence.check import FAILED, LACKS, NOT_TRIED, Check
 from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.rungs.bytes import check_bytes
 from segzoo.evidence.rungs.miou import check_miou
@@ -55,7 +55,7 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         except ImportError as error:
             if (fault := missing(error)) is None:
                 raise
-            check = Check(rung, "skipped", "a library lacks", f"{fault.message}: {fault.hint}")
+            check = Check(rung, "skipped", LACKS, f"{fault.message}: {fault.hint}")
         except SegzooError as error:
             joint = "\nhint: " if len(error.lines) > 1 else "; "  # a list of addresses has a line for each
             said = joint.join(filter(None, ["\n".join(map(legible, error.lines)), error.hint and legible(error.hint)]))
@@ -65,8 +65,8 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
 
 
 def artifacts_of(entry: Entry, equivalents: bool = False) -> list[Artifact]:
-    """The files that verifying an entry needs, data set apart. `equivalents` are needed only if they are asked for."""
+    """The files that verifying an entry needs, data set apart. With `equivalents` also those from other sources."""
     if not isinstance(entry, Model):
         return [entry.artifact]
     counts = [entry.counts.file] if entry.counts else []
-    return [entry.artifact, *counts, *(entry.equivalents if equivalents else ())]
+    return [entry.artifact, *counts, *(entry.elsewhere if equivalents else ())]

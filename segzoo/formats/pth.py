@@ -6,7 +6,6 @@ mmengine's HistoryBuffer. Here such objects do no harm: only tensors are built. 
 """
 
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,8 +183,7 @@ def _check(path: Path, name: str, tensor: Stored) -> None:
         raise IntegrityError(f"{where}: its description is damaged")
     if len(tensor.shape) != len(tensor.strides):
         raise IntegrityError(f"{where}: {len(tensor.shape)} sizes and {len(tensor.strides)} strides")
-    count = math.prod(tensor.shape)
-    if count and (tensor.offset + tensor.span > tensor.storage.size or count > tensor.storage.size):
+    if tensor.span and tensor.offset + tensor.span > tensor.storage.size:
         raise IntegrityError(f"{where}: {list(tensor.shape)} reaches beyond its storage of {tensor.storage.size} elements")
 
 

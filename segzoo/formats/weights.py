@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ INDEX = ".index.json"
 """How the name of an index of shards ends."""
 _SHARD = re.compile(r"-0*(\d+)-of-0*(\d+)\.")
 ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
+
+
+Names = Mapping[str, str]
+"""The name of each tensor within its model, to its name in the file."""
 
 
 @contextmanager
@@ -114,3 +118,10 @@ class Weights(Mapping[str, np.ndarray]):
 
     def __contains__(self, name: object) -> bool:
         return name in self.specs
+
+
+def renamed(opened: Weights, names: Names, note: str) -> Weights:
+    """Tensors of a file under other names, and no others."""
+    specs = {inner: opened.specs[name] for inner, name in names.items()}
+    strange = {inner: opened.strange[name] for inner, name in names.items() if name in opened.strange}
+    return replace(opened, specs=specs, strange=strange, read=lambda inner: opened.read(names[inner]), notes=(*opened.notes, note))

@@ -62,6 +62,8 @@ class Manifest(Record):
                 yield ("models", name, "head", "classes"), f"{outputs}, but data set '{named}' has {len(dataset.classes)}"
             if model.classes is not None and not fits(outputs, len(model.classes)):
                 yield ("models", name, "head", "classes"), f"{outputs}, but the model names {len(model.classes)} classes"
+            for field, message in model.witness.misfits(outputs, model.backbone.channels) if model.witness else ():
+                yield ("models", name, "witness", field), message
             if model.pretrained is not None and model.pretrained not in self.backbones:
                 yield ("models", name, "pretrained"), f"no backbone '{model.pretrained}' in this zoo"
         for kind, others in (("backbones", self.datasets), ("models", {**self.datasets, **self.backbones})):
@@ -80,13 +82,14 @@ class Manifest(Record):
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """Everything that can be fetched: entries and archives by their names, all other files by their file names."""
+        """Everything that can be fetched: entries and archives by their names, all other files by their file names, shards behind their entry's."""
         archives = {name: dataset.archive for name, dataset in self.datasets.items() if dataset.archive}
         published = [backbone.published for backbone in self.backbones.values() if backbone.published]
         counts = [model.counts.file for model in self.models.values() if model.counts]
-        equivalents = [artifact for model in self.models.values() for artifact in model.equivalents]
+        elsewhere = [artifact for model in self.models.values() for artifact in model.elsewhere]
         entries = {name: entry.artifact for name, entry in self.entries.items()}
-        return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts, *equivalents)}}
+        shards = {f"{name}/{shard.name}": shard for name, artifact in entries.items() for shard in artifact.shards}
+        return {**entries, **shards, **archives, **{artifact.name: artifact for artifact in (*published, *counts, *elsewhere)}}
 
 
 @dataclass(frozen=True, slots=True)

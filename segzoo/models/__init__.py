@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from torch import nn
 
+from segzoo.models.beit.network import beit
 from segzoo.models.convnext.network import convnext
+from segzoo.models.mit.network import mit
 from segzoo.models.resnet.network import resnet
 from segzoo.models.swin.network import swin_transformer
 from segzoo.models.twins.network import twins
@@ -16,6 +18,8 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "convnext": convnext,
     "twins": twins,
     "resnet": resnet,
+    "beit": beit,
+    "mit": mit,
 }
 """By family: a function that makes an empty backbone from a geometry, the tensors that it will hold, and options.
 

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from segzoo.atomic import alone, replacing
 from segzoo.errors import EnvironmentFault, IntegrityError
-from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.artifact import Artifact, joint_sha256
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
 from segzoo.store.lock import LOCK_NAME as LOCK_NAME
 from segzoo.store.lock import read_pins
@@ -128,8 +128,34 @@ class Store:
         return found
 
     def find(self, artifact: Artifact) -> Path | None:
-        """Where the artifact is, if it is here; its bytes are not looked at."""
-        return self.stored(self.expectation(artifact).sha256)
+        """Where the artifact is, if it is here with all its shards; its bytes are not looked at."""
+        expectation = self.expectation(artifact)
+        if not self.holds(artifact, expectation):
+            return None
+        return self.together(artifact.name, artifact.hashes or {artifact.name: str(expectation.sha256)})
+
+    def holds(self, artifact: Artifact, expectation: Expectation) -> bool:
+        """Whether the artifact is here with all its shards; their bytes are not looked at."""
+        return all(self.stored(sha256) is not None for sha256 in (expectation.sha256, *(one.sha256 for one in artifact.shards)))
+
+    def together(self, name: str, hashes: Mapping[str, str]) -> Path:
+        """The file of this name in the store. Of several files, such as an index and its shards, each stands under its own name in a folder,
+        as a link to what the store has.
+
+        Raises EnvironmentFault where the folder cannot be written.
+        """
+        if len(hashes) == 1:
+            return self.blob(hashes[name])
+        folder = self.home / "sharded" / joint_sha256(hashes)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for one, sha256 in hashes.items():
+                with suppress(FileExistsError):
+                    (folder / one).symlink_to(Path("..", "..", "blobs", sha256))
+        except OSError as error:
+            hint = "weights in shards need a store that you may write: set SEGZOO_HOME to one of your own"
+            raise EnvironmentFault(f"{folder}: cannot put shards together here: {error.strerror}", hint) from error
+        return folder / name
 
     def expectation(self, artifact: Artifact) -> Expectation:
         """What the artifact's bytes must be. Reads the lock file once. Raises IntegrityError, EnvironmentFault."""

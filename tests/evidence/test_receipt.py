@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from support import MINI, slow_after
+from support import GOLDEN, MINI, slow_after
 
 import segzoo
 from segzoo.cli import main
@@ -592,6 +592,26 @@ def test_receipts_of_every_outcome_hold(lab):
     (home() / "blobs" / hashlib.sha256(next(MINI.glob("segmenter_mini_mask-*.pth")).read_bytes()).hexdigest()).unlink()
     holds("mini-mask", code=4)
     assert [check["short"] for check in json.loads(path(label_of(lab)).with_name("mini-mask.json").read_text())["checks"]] == ["failed", *"----"]
+
+
+@pytest.mark.parametrize(
+    ("library", "word"), [("transformers", "no transformers"), ("jax", "no jax"), ("torch", "no torch"), ("lacking", "a library lacks")]
+)
+def test_a_receipt_of_a_run_without_a_library_holds(library, word, tmp_path, monkeypatch):
+    """Without it, or with one that does not load."""
+    if library == "lacking":
+        (tmp_path / "transformers.py").write_text("raise ImportError('libstdc++.so.6: version not found', name='transformers')")
+        monkeypatch.syspath_prepend(tmp_path)
+        for loaded in ("transformers", "segzoo.models.swin.reference"):
+            monkeypatch.delitem(sys.modules, loaded, raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, library, None)
+    entry, zoo = ("setr-naive" if library == "jax" else "upernet-swin"), str(GOLDEN / "transformers" / "zoo.yaml")
+    done = CliRunner().invoke(main, ["--zoo", zoo, "verify", entry, "--device", "cpu", "--json"])
+    assert done.exit_code == 0, done.output
+    assert {check["rung"]: check["short"] for check in json.loads(done.stdout)["result"][0]["checks"]}["numbers"] == word
+    again = CliRunner().invoke(main, ["--zoo", zoo, "receipt", "check", entry])
+    assert again.exit_code == 0, again.output
 
 
 def test_changed_weights_are_caught():

@@ -38,7 +38,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
     artifacts = zoo.manifest.artifacts
     chosen = resolve(zoo, names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
     with byte_progress(target.name) as said:
-        count, already = create_bundle(target, chosen.values(), zoo.store, said, force)
+        count, already = create_bundle(target, [file for one in chosen.values() for file in one.files], zoo.store, said, force)
     if as_json:
         show_json({"bundle": str(target), "files": count, "size": target.stat().st_size, "already": already})
     elif already:

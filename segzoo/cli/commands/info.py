@@ -8,7 +8,7 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 
-_NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}}  # files that have no tensors
+_NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}, "witness": {"picture": {"dtype"}}}  # files that have no tensors
 
 
 @click.command(short_help="Show everything the zoo says about one entry.")

@@ -39,7 +39,8 @@ def list_(choice: Choice, as_json: bool) -> None:
     for kind, entries in kinds:
         for name, entry in entries.items():
             artifact, reported = entry.artifact, getattr(entry, "reported", None)
-            rows.append({"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": artifact and artifact.size})
+            rows.append({"name": name, "kind": kind, "title": entry.title})
+            rows[-1] |= {"file": artifact and artifact.name, "size": artifact and artifact.joint_size}
             rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
             rows[-1]["decimals"] = reported and reported.decimals
             rows[-1]["in_store"] = here[len(rows) - 1]
@@ -60,7 +61,7 @@ def _here(store: Store, artifacts: list[Artifact | None]) -> tuple[list[bool | N
     """Whether each artifact is in the store. Where the store may not be read, None for each, and the error that says why."""
     try:
         expectations = iter(store.expectations([artifact for artifact in artifacts if artifact]))
-        return [artifact is not None and store.stored(next(expectations).sha256) is not None for artifact in artifacts], None
+        return [artifact is not None and store.holds(artifact, next(expectations)) for artifact in artifacts], None
     except EnvironmentFault as error:
         return [None] * len(artifacts), error
 

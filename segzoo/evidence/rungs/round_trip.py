@@ -5,7 +5,7 @@ from typing import Any
 
 from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.detect import detect
-from segzoo.conversion.fit import refusal
+from segzoo.conversion.fit import refusal, unlike
 from segzoo.conversion.plan import plan, steps_for
 from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
@@ -31,7 +31,7 @@ def check_round_trip(climb: Climb) -> Check:
     theirs = climb.setting.store.find(published) if published else None
     basis = climb.basis | {"published": legible(str(theirs)) if published else None}
     equivalents = climb.entry.equivalents if isinstance(climb.entry, Model) else ()
-    others = {one.name: climb.setting.fetch(one) if climb.setting.equivalents else climb.setting.held(one) for one in equivalents}
+    others = {one.name: climb.setting.second_source(one) for one in equivalents}
     if equivalents:
         basis["equivalents"] = {name: other.sha256 for name, other in others.items() if other}
     if known := climb.known("round trip", basis):
@@ -64,7 +64,8 @@ def _admissible(file: Checkpoint) -> list[str]:
 
 def _back_from(name: str, file: Checkpoint) -> list[str]:
     """The names of the tensors that go to a layout and come back the same. Raises ConversionError for one that comes back changed."""
-    there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads)
+    other = unlike(file.found, LAYOUTS[file.family.name][name])
+    there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads, drop=other)
     tensors = dict(run(there, file.weights))
     read = detect(there.specs, name, getattr(file.geometry, "positions", None))
     steps = steps_for(file.found.rules, read, there.specs, there.sizes)
