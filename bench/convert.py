@@ -4,8 +4,8 @@
 
 Takes the peers' scripts out of the mmsegmentation wheel and has torch do what mmengine does in them (loading a file and making a
 folder). Both outputs are compared tensor by tensor. Reports CPU seconds (user + system) and peak
-resident memory of each whole process, the least of the runs, and the ratios. Needs `segzoo[eval]`,
-pip, and 4 GB of disk for L.
+resident memory of each whole process, the least of the runs, and the ratios. Then the wall time of segzoo against `cp` of the same
+file, and against `cp` that also waits until the copy is on the disk, as segzoo does. Needs `segzoo[eval]`, pip, and 6 GB of disk for L.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -89,13 +90,15 @@ def official(folder: Path, name: str) -> Path:
     return path
 
 
-def measured(command: list[object]) -> tuple[float, float]:
-    """CPU seconds and peak megabytes of a process."""
-    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+def measured(command: list[object]) -> tuple[float, float, float]:
+    """CPU seconds, peak megabytes and wall seconds of a process."""
+    started = time.perf_counter()
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as the peer's libraries are
+    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, env=compiled)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0, command
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1_000_000)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1_000_000), time.perf_counter() - started
 
 
 def same(left: Path, right: Path) -> bool:
@@ -118,22 +121,31 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     print(f"least of {options.runs} runs; in brackets the median ratio of CPU time")
-    print(f"{'':7}{'peer CPU s':>12}{'segzoo':>9}{'ratio':>7}{'peer MB':>10}{'segzoo':>9}{'ratio':>7}")
+    print(
+        f"{'':7}{'peer CPU s':>12}{'segzoo':>9}{'ratio':>7}{'peer MB':>10}{'segzoo':>9}{'ratio':>7}"
+        f"{'wall s':>9}{'cp':>7}{'ratio':>7}{'cp, sync':>10}{'ratio':>7}"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scripts = peers(folder)
         for case in options.names:
             make, script = (augreg, "vitjax2mmseg") if case in AUGREG else (official, f"{OFFICIAL[case][0]}2mmseg")
             source, theirs, ours = elsewhere(make, folder, case), folder / "peer" / "a.pth", folder / "segzoo.pth"
+            copy = folder / "copy"
             runs = []
             for _ in range(options.runs):
                 peer_run = measured([sys.executable, scripts / f"{script}.py", source, theirs])
-                runs.append((peer_run, measured([sys.executable, "-m", "segzoo", "convert", source, ours, "--force"])))
+                ours.unlink(missing_ok=True)
+                run = peer_run, measured([sys.executable, "-m", "segzoo", "convert", source, ours])
+                runs.append((*run, measured(["cp", source, copy]), measured(["sh", "-c", f"cp '{source}' '{copy}' && sync '{copy}'"])))
+                copy.unlink()
             assert elsewhere(same, ours, theirs), "the two outputs differ"
             (peer_cpu, our_cpu), (peer_mb, our_mb) = ([min(run[side][figure] for run in runs) for side in (0, 1)] for figure in (0, 1))
-            middle = statistics.median(ours[0] / theirs[0] for theirs, ours in runs)
+            wall, plain, synced = (min(run[side][2] for run in runs) for side in (1, 2, 3))
+            middle = statistics.median(run[1][0] / run[0][0] for run in runs)
             print(
-                f"{case:7}{peer_cpu:12.2f}{our_cpu:9.2f}{our_cpu / peer_cpu:7.2f}{peer_mb:10.0f}{our_mb:9.0f}{our_mb / peer_mb:7.2f}  ({middle:.2f})"
+                f"{case:7}{peer_cpu:12.2f}{our_cpu:9.2f}{our_cpu / peer_cpu:7.2f}{peer_mb:10.0f}{our_mb:9.0f}{our_mb / peer_mb:7.2f}"
+                f"{wall:9.2f}{plain:7.2f}{wall / plain:7.1f}{synced:10.2f}{wall / synced:7.2f}  ({middle:.2f})"
             )
             source.unlink()
 

@@ -91,6 +91,13 @@ def test_list_loads_no_arrays():
     assert not loaded_by(COMMAND, "--zoo", "mini", "list") & {"numpy", "torch", "jax", "requests"}
 
 
+def test_verify_that_only_reads_receipts_loads_no_torch():
+    """The device is said, as a machine with a GPU has to ask torch for it."""
+    words = ("--zoo", "mini", "verify", "mini-linear", "--images", "1", "--device", "cpu")
+    assert {"torch", "PIL"} <= loaded_by(COMMAND, *words)
+    assert not loaded_by(COMMAND, *words) & {"torch", "jax"}
+
+
 @pytest.mark.parametrize(("of", "without"), [("layouts", {"numpy", "torch", "jax", "pydantic"}), ("conversion", {"torch", "jax", "pydantic"})])
 def test_a_room_does_without(of, without):
     names = "; ".join(f"import {module}" for module in IMPORTS if room(module) == of)

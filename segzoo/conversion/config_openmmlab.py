@@ -67,10 +67,10 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "ConvNeXt": {"backbone.eps": 1e-6},
     "PCPVT": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-5},
     "SVT": {"backbone.eps": 1e-5},
-    "ResNet": {"backbone.eps": 1e-5},
     "BEiT": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "MAE": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "MixVisionTransformer": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-6},
+    "ResNet": {"backbone.eps": 1e-5},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "SETRUPHead": {"head.eps": 1e-6, "head.scale": 4},
     "SETRMLAHead": {"head.scale": 4},
@@ -155,8 +155,8 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     outputs = ("model.decode_head.out_channels", "model.decode_head.num_classes")
     reader.take("head.outputs", whole, *((elsewhere["head.outputs"],) if "head.outputs" in elsewhere else outputs))
     common = _MUST if kinds["decode_head"] == "DPTHead" else (*_MUST, _CLASS_TOKEN)
-    must = {place: rest for place, *rest in (*common, *(row for kind in kinds.values() for row in _MUST_OF.get(kind, ())))}
-    for place, (right, what) in must.items():
+    must = {row[0]: row for row in (*common, *(row for kind in kinds.values() for row in _MUST_OF.get(kind, ())))}
+    for place, right, what in must.values():
         value = reader.at(place)[0]
         if value is UNREAD:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
@@ -185,6 +185,13 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     return reader.said
 
 
+def _widths(reader: Reader) -> None:
+    """The widths of a MiT's stages: in mmseg each head of a stage is `embed_dims` wide."""
+    each, heads = reader.facts.pop("backbone.width", None), reader.facts.get("backbone.heads")
+    if each and heads and isinstance(heads.value, tuple):
+        reader.facts["backbone.widths"] = Fact(tuple(each.value * number for number in heads.value), f"{each.source} for each of num_heads")
+
+
 def _queries(reader: Reader) -> None:
     """Note where a Mask2Former's attentions have other numbers of heads than one another, and where positions are not scaled."""
     known = reader.facts.get("head.heads")
@@ -195,13 +202,6 @@ def _queries(reader: Reader) -> None:
     for place in _POSITIONS:
         if isinstance(reader.at(place)[0], dict) and reader.at(f"{place}.normalize")[0] is ABSENT:
             reader.unlike.append(f"{reader.source}: {place}.normalize is not there, so False: the model's program {_COUNTED}")
-
-
-def _widths(reader: Reader) -> None:
-    """The widths of a MiT's stages: in mmseg each head of a stage is `embed_dims` wide."""
-    each, heads = reader.facts.pop("backbone.width", None), reader.facts.get("backbone.heads")
-    if each and heads and isinstance(heads.value, tuple):
-        reader.facts["backbone.widths"] = Fact(tuple(each.value * number for number in heads.value), f"{each.source} for each of num_heads")
 
 
 def _inputs(reader: Reader, bases: Sequence[str]) -> None:

@@ -57,8 +57,8 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
                 raise
             check = Check(rung, "skipped", LACKS, f"{fault.message}: {fault.hint}")
         except SegzooError as error:
-            joint = "\nhint: " if len(error.lines) > 1 else "; "  # a list of addresses has a line for each
-            said = joint.join(filter(None, ["\n".join(map(legible, error.lines)), error.hint and legible(error.hint)]))
+            joint = "\nhint: " if len(error.short) > 1 else "; "  # a list has a line for each
+            said = joint.join(filter(None, ["\n".join(map(legible, error.short)), error.hint and legible(error.hint)]))
             check = Check(rung, "failed", FAILED.get(error.exit_code, "failed"), said, code=error.exit_code)
             broken = rung
         yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))

@@ -64,7 +64,7 @@ def setting_for(
     not here.
     """
     device = device or best_device()
-    if not world and installed("torch"):  # several processes each check their own device later
+    if device != "cpu" and not world and installed("torch"):  # several processes each check their own device later
         from segzoo.evaluation.precision import device_of
 
         device_of(device)

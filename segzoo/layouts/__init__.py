@@ -111,16 +111,16 @@ register_head(FPN_HEAD)
 register_head(SETR)
 register_head(SETR_MLA)
 register_head(DPT)
-register_head(MASK2FORMER)
 register_head(SEGFORMER)
 register_head(NVLABS)
+register_head(MASK2FORMER)
 register(vit.VIT, vit.TABLES, vit.OWN)
 register(swin.SWIN, swin.TABLES, swin.OWN)
 register(convnext.CONVNEXT, convnext.TABLES, convnext.OWN)
 register(twins.TWINS, twins.TABLES, twins.OWN)
-register(resnet.RESNET, resnet.TABLES, resnet.OWN)
 register(beit.BEIT, beit.TABLES, beit.OWN)
 register(mit.MIT, mit.TABLES, mit.OWN)
+register(resnet.RESNET, resnet.TABLES, resnet.OWN)
 
 __all__ = [
     "FAMILIES",

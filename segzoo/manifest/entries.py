@@ -167,7 +167,7 @@ class Protocol(Record):
     @property
     def plain(self) -> dict[str, Any]:
         """As a receipt holds it. Fields that came later are left out where they are not used, so that older receipts stay comparable."""
-        later = ("threshold", "pad", "multiple", "min_size")
+        later = ("threshold", "multiple", "pad", "min_size")
         return {name: value for name, value in self.model_dump(mode="json").items() if name not in later or value is not None}
 
 

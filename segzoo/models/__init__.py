@@ -17,9 +17,9 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin": swin_transformer,
     "convnext": convnext,
     "twins": twins,
-    "resnet": resnet,
     "beit": beit,
     "mit": mit,
+    "resnet": resnet,
 }
 """By family: a function that makes an empty backbone from a geometry, the tensors that it will hold, and options.
 

@@ -88,7 +88,7 @@ def _addresses(artifact: Artifact, policy: Policy) -> list[str]:
         urls = [url for url in urls if not remote(url)]
         if not urls:
             raise NotFoundError(
-                f"{artifact.name}: not in the store, and not fetched: offline", hint="fetch it once with a connection, or segzoo adopt it"
+                f"{artifact.name}: not in the store, and not fetched: offline", hint="fetch it once with a connection, or segzoo store add it"
             )
     return urls
 

@@ -182,7 +182,7 @@ ODD = {
         "5 heads do not divide a width of 12",
     ),
     "patches that are not square": (reshaped("patch_embed.proj.weight", (12, 3, 4, 2)), "patches must be square: 4 is not 2"),
-    "another architecture": (lambda one: {"classifier.0.weight": np.ones((4, 4, 3, 3), np.float32)}, "in no layout that segzoo knows"),
+    "another architecture": (lambda one: {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)}, "in no layout that segzoo knows"),
 }
 
 

@@ -122,7 +122,7 @@ ODD = {
     "two reductions in a stage": (reshaped("block1.1.attn.sr.weight", (4, 4, 4, 4)), "axis '(ry0|rx0)' is 4 here, but 8 in"),
     "patches that are not square": (reshaped("patch_embed1.proj.weight", (4, 3, 7, 3)), "patches must be square: 7 is not 3"),
     "a convolution of all channels": (reshaped("block1.0.mlp.dwconv.dwconv.weight", (8, 8, 3, 3)), r"block1\.0\.mlp\.dwconv"),
-    "another architecture": (lambda one: {"classifier.0.weight": np.ones((4, 4, 3, 3), np.float32)}, "in no layout that segzoo knows"),
+    "another architecture": (lambda one: {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)}, "in no layout that segzoo knows"),
 }
 SR = (("weight", (16, 16, 2, 2)), ("bias", (16,)))
 

@@ -83,7 +83,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
 
     The format and the layout of SRC are read from its content. The suffix of DST says its format: .pth
     (a bare state dict, as MMSegmentation reads it), .safetensors or .npz. If DST is a folder, each SRC
-    gets a file in it. Tensors that the target layout has no place for are dropped, and named. DST is read
+    gets a file in it. Tensors that the target layout has no place for are dropped, and counted; -v names them. DST is read
     back and compared before it appears. A DST that holds just what would be written stays as it is.
 
     Numbers are moved, never computed, unless --grid, --dtype or --merge-lora ask for it. Published code resamples
@@ -222,13 +222,15 @@ def _tell_of_patch_bias() -> None:
 
 
 def _show(source: str, report: Report) -> None:
-    from segzoo.cli.terminal.show import megabytes, show, tell
+    from segzoo.cli.terminal.loudness import verbosity
+    from segzoo.cli.terminal.show import counted, megabytes, show, tell
     from segzoo.text import brief
 
     lines = [f"read     {source}: {report.source_layout}, {report.read} tensors, {megabytes(report.bytes_read)}", f"         {report.geometry}"]
     lines += [f"         {note}" for note in report.notes]
     for drop in report.dropped:
-        lines += [f"dropped  {drop.section}: {', '.join(map(brief, drop.keys))}", f"         {drop.reason}"]
+        lines += [f"dropped  {drop.section}: {counted(len(drop.keys), 'tensor')}, {drop.reason}"]
+        lines += [f"         {brief(key)}" for key in drop.keys if verbosity()]
     lines += [f"computed {what}: {how}" for what, how in report.computed.items()]
     if report.already:
         lines += [f"there    {report.target} is there already, with the same {report.written} tensors; it stays as it is"]

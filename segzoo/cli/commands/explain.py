@@ -17,7 +17,7 @@ MEANINGS = {
     3: (
         "network",
         "No address delivered. What has arrived is kept: the same command goes on from there. segzoo doctor tries each host; --mirror URL names "
-        "another address, and segzoo bundle carries files from a machine with a network.",
+        "another address, and segzoo store bundle carries files from a machine with a network.",
     ),
     4: (
         "integrity",

@@ -23,8 +23,8 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "setr": setr_head,
     "setr-mla": setr_mla_head,
     "dpt": dpt_head,
-    "mask2former": mask2former_head,
     "segformer": segformer_head,
     "segformer-nvlabs": nvlabs_head,
+    "mask2former": mask2former_head,
 }
 """By kind: a function that makes an empty head from its geometry, the backbone or neck before it, and the eps of its layer norms."""

@@ -248,8 +248,11 @@ def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
-    later = ("multiple", "min_size", "pad")
-    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride", *later)}
+    protocol = {
+        name: value
+        for name, value in matched.entry.protocol.plain.items()
+        if name in ("by", "scale", "crop", "stride", "multiple", "pad", "min_size")
+    }
     if matched.entry.head.classes == 1:
         protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}

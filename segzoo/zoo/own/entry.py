@@ -263,11 +263,11 @@ def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         found |= {"multiple": multiple} if multiple else {}
     if (threshold := file.said.get("protocol.threshold")) is not None and file.geometry.decoder and file.geometry.decoder.classes == 1:
         found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
+    if (least := facts.take("min_size", model and model.protocol.min_size)) is not None:
+        found["min_size"] = least
     padded = file.said.get("protocol.pad") or (model and model.protocol.pad)
     if padded and (pad := facts.take("pad", model and model.protocol.pad)):
         found["pad"] = pad
-    if (least := facts.take("min_size", model and model.protocol.min_size)) is not None:
-        found["min_size"] = least
     facts.note()
     return found
 

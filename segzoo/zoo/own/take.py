@@ -108,7 +108,7 @@ def _remote(source: str, folder: Path, zoo: Zoo, said: ByteProgress, known: Mapp
     if store.find(artifact) is None:
         memory.unlink(missing_ok=True)
     fetched = fetch(artifact, store, folder, said, policy=zoo.policy())
-    again = f"taken from the store, without asking the address again; to ask again, first run segzoo cache rm {fetched.sha256[:12]}"
+    again = f"taken from the store, without asking the address again; to ask again, first run segzoo store rm {fetched.sha256[:12]}"
     remark = again if fetched.cached else None
     host = urlsplit(fetched.url or url).hostname
     return Taken(fetched.path, name, fetched.size, fetched.sha256, url, f"sha256 of what {host} gave", memory, remark)
