@@ -114,10 +114,10 @@ def _rows(zoo: Zoo) -> tuple[list[Row], EnvironmentFault | None]:
 
 def _here(store: Store, artifacts: list[Artifact | None]) -> tuple[list[bool | None], list[int | None], EnvironmentFault | None]:
     """Whether each artifact is in the store, and its size. Where the store may not be read, None for each, and the error that says why."""
-    sizes = [artifact and artifact.joint_size for artifact in artifacts]
+    sizes = [artifact.joint_size if artifact else None for artifact in artifacts]
     try:
         pins = store.pins()
-        sizes = [artifact and _size(artifact, pins) for artifact in artifacts]
+        sizes = [_size(artifact, pins) if artifact else None for artifact in artifacts]
         expectations = iter(store.expectations([artifact for artifact in artifacts if artifact]))
         return [artifact is not None and store.holds(artifact, next(expectations)) for artifact in artifacts], sizes, None
     except EnvironmentFault as error:
