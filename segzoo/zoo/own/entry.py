@@ -265,7 +265,8 @@ def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
     if (least := facts.take("min_size", model and model.protocol.min_size)) is not None:
         found["min_size"] = least
-    if (pad := facts.take("pad", model and model.protocol.pad)) is not None:
+    padded = file.said.get("protocol.pad") or (model and model.protocol.pad)
+    if padded and (pad := facts.take("pad", model and model.protocol.pad)):
         found["pad"] = pad
     facts.note()
     return found
