@@ -163,6 +163,8 @@ ODD = {
         "one table of relative positions for all blocks",
     ),
     "absolute positions too": (lambda one: one | {"pos_embed": np.ones((1, 10, 12), np.float32)}, "absolute positions beside the relative ones"),
+    "rotary positions, which no tensor shows": (lambda one: without(one, r"relative_position"), "no positions in it: they are rotary or computed"),
+    "registers": (lambda one: one | {"reg_token": np.ones((1, 4, 12), np.float32)}, "register tokens, as EVA and DINOv3 have"),
     "a gated MLP": (lambda one: one | {"blocks.0.mlp.w12.weight": np.ones((4, 4), np.float32)}, "a gated MLP"),
     "tables of no square window": (
         lambda one: without(one, INDEX) | {name: np.ones((27, 3), np.float32) for name in one if name.endswith("table")},

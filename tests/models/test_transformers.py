@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -146,8 +147,8 @@ def by_size(model, monkeypatch):
 
 
 def tanh(model, monkeypatch):
-    real = F.gelu
-    monkeypatch.setattr(F, "gelu", lambda x: real(x, approximate="tanh"))
+    for block in model.backbone.layers:
+        monkeypatch.setattr(block, "activation", partial(F.gelu, approximate="tanh"))
 
 
 def without_norm(model, monkeypatch):

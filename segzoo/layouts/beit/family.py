@@ -22,6 +22,7 @@ VARIANTS = (
     Variant("a gated MLP (SwiGLU), as EVA-02 has", names=("*.w12.*", "*.w[123].*", "*.fc1_g.*")),
     Variant("norms within attention or MLP, as BEiT-3 and EVA-02 have", names=("*inner_attn_ln*", "*ffn_ln*", "*.mlp.norm.*", "*attn.norm.*")),
     Variant("rotary positions", names=("*rope*",)),
+    Variant("register tokens, as EVA and DINOv3 have, whose positions are rotary", names=("*reg_token*", "*register_token*", "*storage_token*")),
     Variant("no biases of queries and values", lacks=("blocks.*.[qv].bias",)),
     Variant("no relative positions", lacks=("blocks.*.table",)),
 )

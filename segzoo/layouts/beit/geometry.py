@@ -163,12 +163,17 @@ def measured(found: Measured, heads: Any) -> Geometry:
 
 
 def _window(found: Measured) -> int:
-    """The side of the window: by the relative positions, or by the absolute ones where there are none. Raises ConversionError for no square."""
+    """The side of the window: by the relative positions, or by the absolute ones where there are none.
+
+    Raises ConversionError for neither, or for no square.
+    """
     axes, origin = found.axes, found.origin
     if "table" in axes:
         axis, (rows, square) = "table", _root(axes["table"] - 3)
         window, square = (rows + 1) // 2, square and rows % 2 == 1
         what = f"{axes[axis]} relative positions are those of no square window and its class token"
+    elif "n" not in axes:
+        raise ConversionError("no positions in it: they are rotary or computed, as in EVA-02 and DINOv3, and no tensor shows which")
     else:
         axis, (window, square) = "n", _root(axes["n"])
         what = f"{axes[axis]} absolute positions are no square grid"
