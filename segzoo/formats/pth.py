@@ -6,6 +6,7 @@ mmengine's HistoryBuffer. Here such objects do no harm: only tensors are built. 
 """
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
