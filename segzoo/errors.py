@@ -8,6 +8,7 @@ SegzooError            1  a fault of segzoo itself
 ├── AccuracyError      6  the measured mIoU is off
 ├── NotFoundError      7  no such file, model or, offline, no such bytes
 ├── EnvironmentFault   8  disk, permission, data set, device, missing extra
+├── Stalled            9  a run of many files has no worker any more
 └── Interrupted      130  Ctrl-C
 """
 
@@ -79,6 +80,10 @@ class NotFoundError(SegzooError):
 
 class EnvironmentFault(SegzooError):
     exit_code = 8
+
+
+class Stalled(SegzooError):
+    exit_code = 9
 
 
 class Interrupted(SegzooError):

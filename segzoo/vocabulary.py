@@ -36,6 +36,15 @@ PROGRAMS = ("mmseg", "rstrudel")
 SERVERS = ("ade20k", "cityscapes")
 """Benchmarks whose servers take label maps that `predict --as` writes."""
 
+RELEASED = ("finetuned", "pretrained")
+"""The kinds of files in the AugReg release."""
+
+KEEP = ("converted", "source", "none")
+"""What a run keeps of each file."""
+
+NUMBERS = ("kind", "all", "none")
+"""For which files of a run the numbers rung is climbed: once for each kind of file, for all, for none."""
+
 RECEIPT = "segzoo-receipt/3"
 """The schema of a receipt."""
 

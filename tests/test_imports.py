@@ -11,7 +11,7 @@ import pytest
 from segzoo.cli import main
 
 PACKAGE = Path(__file__).parent.parent / "segzoo"
-ORDER = "ground | layouts formats datasets | models manifest conversion | store evaluation | zoo | evidence | publishing | api cli"
+ORDER = "ground | layouts formats datasets | models manifest conversion | store evaluation | zoo | evidence | scale | publishing | api cli"
 """Left never imports right; within a column all is allowed, but for circles."""
 COLUMN = {room: column for column, rooms in enumerate(ORDER.split(" | ")) for room in rooms.split()}
 FILES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in sorted(PACKAGE.rglob("*.py"))}

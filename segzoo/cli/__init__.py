@@ -14,7 +14,7 @@ EPILOG = """\b
 Exit codes: 0 ok, 1 a bug, 2 usage, 3 network, 4 integrity (hash, damaged or
 unsafe file), 5 conversion (names, shapes, numbers), 6 accuracy (mIoU),
 7 not found, 8 environment (disk, permission, data set, missing extra),
-130 interrupted.
+9 stalled, 130 interrupted.
 """
 
 

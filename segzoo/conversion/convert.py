@@ -103,7 +103,7 @@ def convert(
     if merge_lora is not None:
         opened, computed["lora"] = merged(opened, Path(merge_lora))
     with naming(opened.path):
-        sections = [one for one in drop if any(one in layout.sections for layout in all_layouts())]
+        sections = [one for one in drop if one not in opened and any(one in layout.sections for layout in all_layouts())]
         kept, aside = _set_aside(opened, [one for one in drop if one not in sections])
         read = identified(kept, layout=source_layout, heads=heads, positions=positions)
         _refuse_needed(aside, read, force_drop)

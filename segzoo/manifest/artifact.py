@@ -12,7 +12,8 @@ from segzoo.manifest.fields import Bytes, FileName, OneOf, Prefix, Sha256, Text,
 from segzoo.vocabulary import DTYPES
 
 
-def _mirror(value: Any) -> Any:
+def as_mirror(value: Any) -> Any:
+    """A bare address as the record that it stands for."""
     return {"url": value} if isinstance(value, str) else value
 
 
@@ -32,7 +33,7 @@ class Mirror(Record):
         return not self.url.startswith(("http://", "https://", "file:"))
 
 
-Urls = Annotated[tuple[Annotated[Mirror, BeforeValidator(_mirror, json_schema_input_type=str | Mirror)], ...], Field(min_length=1)]
+Urls = Annotated[tuple[Annotated[Mirror, BeforeValidator(as_mirror, json_schema_input_type=str | Mirror)], ...], Field(min_length=1)]
 
 
 def joint_sha256(hashes: Mapping[str, str]) -> str:

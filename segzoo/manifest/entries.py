@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from segzoo.datasets.loaders import LOADERS, loader
 from segzoo.datasets.sample import Sample
 from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
-from segzoo.manifest.artifact import Artifact, Record
+from segzoo.manifest.artifact import Artifact, Mirror, Record, as_mirror
 from segzoo.manifest.built import BACKBONE, HEAD, NECK, SIZES
 from segzoo.manifest.fields import (
     Channels,
@@ -254,6 +254,15 @@ class Model(Record):
     def resample(self) -> str:
         """The interpolation by which the model's own program resizes position embeddings to another grid."""
         return getattr(self.backbone, "resample", None) or ("bilinear" if self.protocol.by == "rstrudel" else "bicubic")
+
+
+class Release(Record):
+    """Many files with an index that says what each of them is. `files` is the address of the folder that they lie in."""
+
+    title: Text
+    home: Text | None = None
+    index: Artifact
+    files: Annotated[Mirror, BeforeValidator(as_mirror, json_schema_input_type=str | Mirror)]
 
 
 Entry = Backbone | Model

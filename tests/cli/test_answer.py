@@ -11,7 +11,7 @@ import pytest
 import referencing
 from click.testing import CliRunner
 from PIL import Image
-from support import MINI, TAME
+from support import GOLDEN, MINI, TAME
 
 from segzoo.cli import main
 from segzoo.manifest.document import packaged
@@ -47,6 +47,14 @@ WORKING = {
     "predict": [("mini-linear", IMAGE, "--device", "cpu"), ("--compare", "mini-linear", "mini-mask", IMAGE, "--device", "cpu")],
     "score": [("predictions", "--data", "ade-mini", "--split", "validation")],
     "data check": [("ade-mini",), (MINI / "ade_mini", "--pictures", "seen")],
+    "augreg query": [("name = 'B/16'", "--index", GOLDEN / "augreg" / "index_sample.csv", "--kind", "all")],
+    "augreg plan": [("true", "--index", GOLDEN / "augreg" / "index_sample.csv", "-o", "PLAN", "--to", "timm")],
+    "batch plan": [("mini-vit", "-o", "RUN", "--to", "timm", "--numbers", "none", "--sizes")],
+    "batch run": [("RUN", "--on", "local:1")],
+    "batch status": [("RUN",)],
+    "augreg run": [("RUN",)],
+    "augreg status": [("RUN",)],
+    "catalogue": [("RUN",), ("RUN", "select rung, count(*) from files group by rung")],
     "list": [()],
     "info": [("mini-vit",), ("mini-mask",), ("ade-mini",)],
     "inspect": [(TAME,), (TAME, "--keys")],
@@ -62,7 +70,7 @@ WORKING = {
     "manifest lock": [()],
     "manifest add": [(TAME,), (TAME, MINI / "segmenter_mini_mask-6a6bc5f4.pth", "--to", "zoo.yaml")],
     "receipt check": [()],
-    "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
+    "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page"), ("--catalogue", "RUN", "-o", "many")],
     "doctor": [("--offline",)],
     "explain": [(), ("4",)],
     "store dir": [()],

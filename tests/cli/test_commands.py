@@ -764,3 +764,15 @@ def test_output_that_cannot_be_written_is_one_error(arguments, buffering):
 def test_the_version_is_that_of_segzoo_however_it_is_started():
     stdout, _ = process("--version").communicate(timeout=30)
     assert stdout.startswith("segzoo, version ")
+
+
+@pytest.mark.parametrize(("source", "told"), [(TAME, True), (GOLDEN / "swin" / "timm.pth", False)])
+def test_on_a_terminal_the_patch_bias_is_told_of_where_the_network_may_lack_it(source, told, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "segzoo", "convert", str(source), str(tmp_path / "out.pth")]
+    done = subprocess.run(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, timeout=100)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert done.returncode == 0, shown
+    assert ("patch_bias=True" in shown) is told

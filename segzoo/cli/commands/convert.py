@@ -13,6 +13,7 @@ from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS, NAMES, explicit
+from segzoo.layouts.vit.geometry import Geometry as PlainViT
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
             _show(source, last)
     if as_json:
         show_json(results, *errors)
-    elif last and options["to"] == "mmseg" and last.geometry.decoder is None:
+    elif last and options["to"] == "mmseg" and isinstance(last.made, PlainViT) and last.geometry.decoder is None:
         _tell_of_patch_bias()
     if errors:
         raise SystemExit(min(error.exit_code for error in errors))
@@ -215,6 +216,7 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
 
 
 def _tell_of_patch_bias() -> None:
+    """Of MMSegmentation's networks the plain ViT alone may lack this bias."""
     from segzoo.cli.terminal.show import on_terminal, tell
 
     if on_terminal():

@@ -38,6 +38,10 @@ MEANINGS = {
         "environment",
         "Disk, permission, device, data set or a missing extra. segzoo doctor says what to mend.",
     ),
+    9: (
+        "stalled",
+        "A run of many files had no worker for --stall minutes. What is done has rows: the same command goes on from there, once workers can start.",
+    ),
     130: ("interrupted", "Ctrl-C. What has arrived and which rungs were climbed is kept: run the same command again."),
 }
 
