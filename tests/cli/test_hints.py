@@ -14,7 +14,7 @@ from segzoo.cli import main
 ROOT = Path(segzoo.__file__).parent
 COMMAND = re.compile(r"\bsegzoo ((?:--zoo \S+ |\{\})*)([a-z]+(?: [a-z]+)?)((?: (?!--?[ ,.])[^ ;,:()`]+)*)")
 VERBS = re.compile(
-    "cannot|converts|did|does|has|itself|knows|means|needs|never|reads|records|runs|says|signs|takes|turns|were|writes|wrote"
+    "cannot|converts|did|does|has|itself|knows|means|needs|never|reads|records|runs|says|signs|takes|that|turns|were|writes|wrote"
 )  # of prose
 
 

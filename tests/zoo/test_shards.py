@@ -109,12 +109,12 @@ def test_an_entry_names_all_shards_and_a_zoo_carries_them(sharded, tmp_path):
     assert sorted(path.name for path in (tmp_path / "copies").iterdir()) == sorted(path.name for path in sharded.glob("model*"))
     assert "yes" in segzoo(*zoo, "list").output
     segzoo(*zoo, "convert", "big-vit", tmp_path / "one.pth")
-    segzoo(*zoo, "bundle", "create", tmp_path / "b.tar", "big-vit")
+    segzoo(*zoo, "store", "bundle", tmp_path / "b.tar", "big-vit")
     assert "is big-vit by its sha256" in segzoo(*zoo, "verify", sharded, "--device", "cpu").stderr
     for path in (home() / "blobs").iterdir():
         path.unlink()
     shutil.rmtree(sharded)
-    assert "4 files" in segzoo(*zoo, "bundle", "load", tmp_path / "b.tar").output
+    assert "4 files" in segzoo(*zoo, "store", "load", tmp_path / "b.tar").output
     segzoo(*zoo, "verify", "big-vit", "--device", "cpu", "--again")
 
 

@@ -25,7 +25,8 @@ ORDERS: Mapping[str, Callable[[Row], tuple[bool, Any]]] = {
     "name": lambda row: (False, row["name"]),
 }
 _UNITS = {"": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-_DATA_SET = 14  # characters of a data set's name in a line of 80
+_LINE = 80  # characters
+_LEAST = 6  # characters of a data set's name
 
 
 def _bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -127,7 +128,7 @@ def _here(store: Store, artifacts: list[Artifact | None]) -> tuple[list[bool | N
 def _size(artifact: Artifact, pins: Mapping[str, Any]) -> int | None:
     """Bytes of an artifact with all its shards, where the manifest says them or a pin does."""
     sizes = [one.size or pins.get(one.name, {}).get("size") for one in artifact.files]
-    return None if None in sizes else sum(sizes)
+    return None if None in sizes else sum(size for size in sizes if size)
 
 
 def _show(rows: list[Row], wide: bool) -> None:
@@ -136,21 +137,26 @@ def _show(rows: list[Row], wide: bool) -> None:
 
     heads = {"model": ("data", "mIoU", "ms+flip"), "backbone": ("", "", ""), "data set": ("", "", "")}
     lines = [((title, *heads[kind], "size", "here", "kind", "title", "licence"), kind) for kind, title in KINDS.items()]
-    tables = [[head, *(_cells(row, wide) for row in rows if row["kind"] == kind)] for head, kind in lines]
+    tables = [[head, *(_cells(row) for row in rows if row["kind"] == kind)] for head, kind in lines]
     tables = [table for table in tables if len(table) > 1]
     widths = [max((len(line[column]) for table in tables for line in table), default=0) for column in range(9)]
+    if not wide:  # the names of data sets make room
+        widths[1] = max(_LEAST, min(widths[1], _LINE - sum(widths[:6]) + widths[1] - 10))
     for table in tables:
         for line in table:
-            cells = [f"{cell:{side}{width}}" for cell, side, width in zip(line, "<<>>><<<<", widths, strict=True)]
+            cells = [f"{_cut(cell, width):{side}{width}}" for cell, side, width in zip(line, "<<>>><<<<", widths, strict=True)]
             show("  ".join(cells if wide else cells[:6]).rstrip(), style="bold" if line is table[0] else "")
 
 
-def _cells(row: Row, wide: bool) -> tuple[str, ...]:
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _cells(row: Row) -> tuple[str, ...]:
     from segzoo.cli.terminal.show import megabytes
     from segzoo.text import brief
 
     miou, flip = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
     data, size = row["data"] or "", "" if row["size"] is None else megabytes(row["size"])
     here = "?" if row["in_store"] is None else "yes" if row["in_store"] else ""
-    data = data if wide or len(data) <= _DATA_SET else f"{data[: _DATA_SET - 3]}..."
     return row["name"], data, miou, flip, size, here, row["kind"], brief(row["title"]), brief(row["licence"] or "not known")
