@@ -24,8 +24,8 @@ def dimensions(side: str) -> list[Dimension]:
 
 
 def joint(rule: Rule) -> tuple[int, Dimension] | None:
-    """The dimension on which a rule joins the tensors that it holds, and its terms, one a tensor; None if it joins nothing."""
-    return next(((place, terms) for place, terms in enumerate(dimensions(rule.native)) if len(terms) > 1), None)
+    """The canonical dimension on which a rule joins the tensors that it holds, and its terms, one a tensor; None if it joins nothing."""
+    return next(((place, terms) for place, terms in enumerate(dimensions(rule.canonical)) if len(terms) > 1), None)
 
 
 def lengths(terms: Dimension, sizes: Mapping[str, int]) -> list[int]:

@@ -31,7 +31,8 @@ def regridded(read: Checkpoint, grid: tuple[int, int], method: str) -> tuple[Wei
     count, there = part_shapes(rule, sizes)[-1][1], read.grid
     if there is None:
         raise ConversionError(f"{key}: {count} positions are no square grid", hint="say how they lie, rows by columns: --positions 18x32")
-    after = Spec((1, before.shape[1] - count + grid[0] * grid[1], before.shape[2]), before.dtype)
+    *others, entries, width = before.shape
+    after = Spec((*others, entries - count + grid[0] * grid[1], width), before.dtype)
 
     def regrid(name: str) -> np.ndarray:
         if name != key:

@@ -87,6 +87,15 @@ _TIMM_TWINS = {
 }
 """Attention heads, and the side of the windows where there are any, of timm's Twins by the rest of their names."""
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
+_TIMM_HEADS_OF = {
+    "base_patch16_gap_224": 16,
+    **dict.fromkeys(("base_patch16_plus_240", "base_patch16_plus_clip_240", "base_patch32_plus_256"), 14),
+    **dict.fromkeys(("giant_patch14_dinov2", "giant_patch14_reg4_dinov2", "giant_patch14_reg1_tipsv2", "giant_patch16_radio_v3"), 24),
+    **dict.fromkeys(("small_resnet26d_224", "small_resnet50d_s16_224"), 8),
+}
+"""Attention heads of timm's ViTs by the first word of their size, and of those that have other heads than their size says."""
+_CLIP_EPS = 1e-5
+"""What the norms of timm's CLIP towers have; its other ViTs have 1e-6."""
 _NETWORK = {"backbone": "network.backbone.arguments", "neck": "network.neck.arguments", "head": "network.decode_head.arguments"}
 _EXPORT: Rows = (
     *((f"backbone.{name}", check, f"{_NETWORK['backbone']}.{name}") for name, check in (("heads", counts), ("width", whole), ("depth", whole))),
@@ -153,16 +162,25 @@ def _of_timm(reader: Reader) -> None:
     architecture = reader.at("architecture")[0]
     kind, _, size = architecture.partition("_") if isinstance(architecture, str) else ("", "", "")
     if kind in _TIMM_EPS and "backbone.eps" not in reader.facts:
-        reader.facts["backbone.eps"] = Fact(_TIMM_EPS.get(architecture, _TIMM_EPS[kind]), f"{reader.source}: architecture is timm's {architecture}")
-    if kind in _TIMM_VITS and "backbone.heads" not in reader.facts and (heads := _TIMM_HEADS.get(size.split("_")[0])):
+        usual = _CLIP_EPS if kind in _TIMM_VITS and "clip" in size else _TIMM_EPS[kind]
+        reader.facts["backbone.eps"] = Fact(_TIMM_EPS.get(architecture, usual), f"{reader.source}: architecture is timm's {architecture}")
+    if kind in _TIMM_VITS and "backbone.heads" not in reader.facts and (heads := _heads_of_timm(size)):
         reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
         reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
+    if kind in _TIMM_VITS and "clip" in size:
+        activation = "quick_gelu" if "quickgelu" in size else "gelu"
+        reader.facts["backbone.activation"] = Fact(activation, f"{reader.source}: architecture is timm's {architecture}")
     if kind == "twins" and size in _TIMM_TWINS:
         for name, value in zip(("heads", "window"), _TIMM_TWINS[size], strict=True):
             if value is not None:
                 reader.facts[f"backbone.{name}"] = Fact(value, f"{reader.source}: architecture is timm's {architecture}")
     for side, name in (("mean", "protocol.mean"), ("std", "protocol.std")):
         reader.take(name, lambda value: _of_255(channels(value)), f"pretrained_cfg.{side}", side)
+
+
+def _heads_of_timm(size: str) -> int | None:
+    """Attention heads of timm's ViT whose name is this after its first word; None for a name of no known size."""
+    return _TIMM_HEADS_OF.get(size) or _TIMM_HEADS.get(size.split("_")[0])
 
 
 def _of_export(reader: Reader) -> None:

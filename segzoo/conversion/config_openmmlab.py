@@ -112,7 +112,7 @@ _MUST_OF: Mapping[str, tuple[tuple[str, tuple[Any, ...], str], ...]] = {
         *((f"{part}.temperature", (10000,), "has other waves of positions") for part in _POSITIONS),
     ),
 }
-"""The same for parts of a type."""
+"""The same for parts of a type, in place of what stands above for all."""
 _CLASS_TOKEN = ("model.backbone.output_cls_token", (False,), "gives the class token to the head")
 """The same for all heads but DPT's, which takes the class token."""
 _PLACES = {
@@ -154,8 +154,9 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
             reader.take(name, check, place, default=defaults.get(name, ABSENT))
     outputs = ("model.decode_head.out_channels", "model.decode_head.num_classes")
     reader.take("head.outputs", whole, *((elsewhere["head.outputs"],) if "head.outputs" in elsewhere else outputs))
-    must = _MUST if kinds["decode_head"] == "DPTHead" else (*_MUST, _CLASS_TOKEN)
-    for place, right, what in (*must, *(row for kind in kinds.values() for row in _MUST_OF.get(kind, ()))):
+    common = _MUST if kinds["decode_head"] == "DPTHead" else (*_MUST, _CLASS_TOKEN)
+    must = {row[0]: row for row in (*common, *(row for kind in kinds.values() for row in _MUST_OF.get(kind, ())))}
+    for place, right, what in must.values():
         value = reader.at(place)[0]
         if value is UNREAD:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")

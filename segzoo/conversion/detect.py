@@ -49,13 +49,13 @@ class Found:
         """How the file was read, in words, where that is not plain."""
         outer = f"all names are those of {self.layout.name} after '{self.outer}'" if self.outer else None
         variants = [f"{one}: another model than with it" for one in self.sections if not self.layout.sections[one]]
-        return tuple(filter(None, (outer, *map(self._absence, self.absent), *variants, self.unsure)))
+        return tuple(filter(None, (outer, *map(self._absence, self.absent), *variants, self.unsure, self.layout.family.lookalike(self.sections))))
 
     @property
     def absent(self) -> tuple[str, ...]:
         """The sections that files of the layout may lack, that this one lacks, and whose absence is neutral."""
         family, layout = self.layout.family, self.layout
-        lacking = (section for section in layout.sections if section in layout.optional and section not in self.sections)
+        lacking = (section for section in layout.sections if section in {*layout.optional, *layout.unless} and section not in self.sections)
         return tuple(section for section in lacking if family.says_nothing(layout.sections[section]))
 
     def _absence(self, section: str) -> str:
@@ -223,6 +223,7 @@ def _sections(layout: Layout, prefix: str, depths: Depths, specs: Mapping[str, S
         alternatives = [sections for sections in choice if layout.sections.keys() >= set(sections)]
         best = max(alternatives, key=lambda sections: _fit(layout, layout.expand(prefix, depths, sections), specs, positions), default=())
         there = there - {name for sections in choice for name in sections} | set(best)
+    there |= {section for section, other in layout.unless.items() if other not in there} | layout.needs
     return tuple(name for name in layout.sections if name in there)
 
 

@@ -9,20 +9,25 @@ from segzoo.layouts.layout import Layout
 
 
 def layout_of(found: Found, to: str | Layout) -> Layout:
-    """The layout of this name in the file's family. Raises ConversionError if the family has none."""
+    """The table of this name in the file's family: the layout's own, or the first of its spellings that has a place for what the own one has
+    none for. Raises ConversionError if the family has no such layout.
+    """
     if isinstance(to, Layout):
         return to
     family = found.layout.family
     if to not in LAYOUTS[family.name]:
         known = ", ".join(LAYOUTS[family.name])
         raise ConversionError(f"{found.layout.name} cannot become {to}: {family.title} has no layout '{to}', only {known}")
-    return LAYOUTS[family.name][to]
+    layout = LAYOUTS[family.name][to]
+    return next((table for table in (layout, *layout.spellings) if not refusal(found, table)), layout)
 
 
 def refusal(found: Found, target: Layout) -> str | None:
     """Why a file cannot go to a layout at all; None if it can."""
     essential = found.layout.family.essential
     lacking = [section for section in found.sections if section in essential and section not in target.sections]
+    if needed := sorted(target.needs - set(found.sections)):
+        return f"{found.layout.name} cannot become {target.name}: layout '{target.name}' holds only models with {essential[needed[0]]}"
     if not lacking:
         return None
     return f"{found.layout.name} cannot become {target.name}: this file has {essential[lacking[0]]}, for which layout '{target.name}' has no place"

@@ -186,7 +186,8 @@ def _as_written(found: Found, target: Layout, kept: list[str], prefix: str) -> F
     for section, own in target.sections.items():
         if section in chosen or section in found.sections or not found.layout.family.says_nothing(own):
             continue
-        if section not in target.optional or not waiting.isdisjoint(held(section)):
+        always = section not in target.optional and target.unless.get(section) not in chosen
+        if always or not waiting.isdisjoint(held(section)):
             chosen.add(section)
             waiting -= held(section)
     sections = tuple(section for section in target.sections if section in chosen)
@@ -223,7 +224,7 @@ def part_shapes(rule: Rule, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
     """The shape of each canonical tensor that a rule holds."""
     if joined := joint(rule):
         place, terms = joined
-        whole = shape_of(rule.native, sizes)
+        whole = shape_of(rule.canonical, sizes)
         return [(*whole[:place], length, *whole[place + 1 :]) for length in lengths(terms, sizes)]
     shape = shape_of(rule.canonical, sizes, len(rule.holds))
     return [shape[1:]] * len(rule.holds) if "s" in axes_of(rule.axes) else [shape]

@@ -3,6 +3,7 @@
 Arrays go in and arrays come out. Numbers are moved, never computed.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -68,7 +69,8 @@ def unpack(rule: Rule, array: np.ndarray, sizes: Mapping[str, int]) -> list[np.n
     """The canonical tensors in a layout's tensor, in the order of `rule.holds`."""
     if joined := joint(rule):
         place, terms = joined
-        return np.split(array, np.cumsum(lengths(terms, sizes))[:-1], place)
+        whole = _turn(array, _whole(rule.native), _whole(rule.canonical), 1, sizes)
+        return np.split(whole, np.cumsum(lengths(terms, sizes))[:-1], place)
     turned = _turn(array, rule.native, rule.canonical, len(rule.holds), sizes)
     return list(turned) if "s" in axes_of(rule.axes) else [turned]
 
@@ -76,7 +78,7 @@ def unpack(rule: Rule, array: np.ndarray, sizes: Mapping[str, int]) -> list[np.n
 def pack(rule: Rule, parts: list[np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
     """A layout's tensor from its canonical tensors: the inverse of `unpack`."""
     if joined := joint(rule):
-        return np.concatenate(parts, joined[0])
+        return _turn(np.concatenate(parts, joined[0]), _whole(rule.canonical), _whole(rule.native), 1, sizes)
     array = parts[0]
     if "s" in axes_of(rule.axes):
         array = np.empty((len(parts), *parts[0].shape), parts[0].dtype)
@@ -85,9 +87,14 @@ def pack(rule: Rule, parts: list[np.ndarray], sizes: Mapping[str, int]) -> np.nd
     return _turn(array, rule.canonical, rule.native, len(rule.holds), sizes)
 
 
+def _whole(side: str) -> str:
+    """One side of a pattern, with one axis `whole` for a sum such as `1+n`."""
+    return re.sub(r"\S*\+\S*", "whole", side)
+
+
 def _turn(array: np.ndarray, left: str, right: str, stacked: int, sizes: Mapping[str, int]) -> np.ndarray:
     """The array rearranged from the axes `left` to the axes `right`; a view if einops can."""
     if left == right:
         return array
     known = {**sizes, "s": stacked}
-    return rearrange(array, f"{left} -> {right}", **{axis: known[axis] for axis in axes_of(left)})
+    return rearrange(array, f"{left} -> {right}", **{axis: known[axis] for axis in axes_of(left) if axis in known})

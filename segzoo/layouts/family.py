@@ -120,19 +120,20 @@ def differences(expected: Geometry, measured: Geometry) -> str:
 class Reference:
     """An independent implementation of the same network, for the numbers rung.
 
-    `library` is the name to import, `title` the name to print. `layout` is the layout that the reference reads; the torch network gets
-    the same tensors by way of the layout `network`. Both are layouts that people convert to, so that a wrong rule in either shows.
-    `limit` says why the reference cannot judge some files of the family. `also` names sections without tensors that the reference can do
-    without what they say is not there, though files of its layout always have it. `told` names fields of the geometry that no tensor shows;
+    `library` is the name to import, `title` the name to print. `layouts` are those that the reference reads: the first that has a place for
+    the file. The torch network gets the same tensors by way of the layout `network`. These are layouts that people convert to, so that a
+    wrong rule in one shows. Where `network` has no place for the file, the network's own names serve.
+    `limit` says why the reference cannot judge some files of the family. `also` has sections that the reference can do although its
+    layouts have none of them: empty ones say what is not there. `told` names fields of the geometry that no tensor shows;
     the reference is given them by name.
     """
 
     library: str
     title: str
-    layout: str
+    layouts: tuple[str, ...]
     network: str
     limit: str
-    also: tuple[str, ...] = ()
+    also: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     told: tuple[str, ...] = ()
 
 
@@ -179,6 +180,7 @@ class Family:
     `measure` makes a geometry of the axes' sizes, checks it, and takes the caller's number of attention heads.
     `plausible` decides by shapes where names allow several readings.
     `unsure` says in words what names and shapes leave open, and how it was read; None if nothing is open.
+    `lookalike` names, in words, other models whose files have the same sections; None if none is known.
     `confirm` names the option by which a caller confirms that reading.
     `image` is height, width and channels of the image that the numbers rung uses.
 
@@ -214,6 +216,7 @@ class Family:
     asked: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     plausible: Callable[[Mapping[str, Rule], Mapping[str, Spec], int | None], bool] = lambda rules, specs, positions: True
     unsure: Callable[[Mapping[str, Rule], Mapping[str, Spec], Collection[str]], str | None] = lambda rules, specs, sections: None
+    lookalike: Callable[[Collection[str]], str | None] = lambda sections: None
     image: Callable[[Any], tuple[int, ...]] = lambda geometry: (64, 64, 3)
     confirm: Callable[[Any], str | None] = lambda geometry: None
     positions: str | None = None

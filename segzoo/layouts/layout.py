@@ -39,6 +39,8 @@ class Layout:
     classifier does not stand on its pooler). Going from one kind of layout to the other would change the model, so `conversion.fit`
     leaves one of the two out.
     `optional` names sections that its files may lack. They are written only if the source has them.
+    `unless` maps a section that its files have to another section: files with that one lack it, and the absence is neutral.
+    `needs` names sections that all its files have: a model without them is refused.
     `beside` and `buffers` are tensors that a file may have although they are no weights of the model.
     `eps` is what the layer norms of its backbone have by default.
     `suffix` is the usual one of its files.
@@ -58,6 +60,8 @@ class Layout:
     unlike: Mapping[str, str] = field(default_factory=dict)
     excludes: Mapping[str, str] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    unless: Mapping[str, str] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
     beside: tuple[Beside, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     eps: float = 1e-6

@@ -58,8 +58,8 @@ def test_a_file_without_biases_in_every_layout(case, to, tmp_path):
     make, said = LACKING[case]
     source = make(tmp_path / "source.pth")
     heads = HEADS if case.startswith("timm") else 4
-    if to == "bigvision":
-        pytest.skip("it has no position for the class token")
+    if to in ("bigvision", "openclip"):
+        pytest.skip("it has no position for the class token, or needs a norm before the blocks")
     there = convert(source, tmp_path / "there.npz", to=to, heads=heads)
     assert [note for note in there.notes if note.startswith("no ")] == ([said] if said else [])
     assert compare(open_weights(source), open_weights(there.target)).same

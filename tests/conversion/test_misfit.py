@@ -45,7 +45,7 @@ def blocks(layout, tensors):
 
 SMALL = np.ones(64, np.float32)
 IN_BLOCKS = {
-    "ls1.gamma": "LayerScale",
+    "mlp.ls1.gamma": "LayerScale",
     "gamma_2": "LayerScale",
     "layer_scale1.lambda1": "LayerScale",
     "attn.q_norm.weight": "norms of queries and keys",
@@ -65,7 +65,7 @@ def test_what_is_in_every_block_is_a_variant_and_is_never_offered(name, said, pl
     assert "--drop" not in hint
 
 
-AT_THE_TOP = {"reg_token": "register tokens", "register_tokens": "register tokens", "norm_pre.weight": "a norm before the blocks"}
+AT_THE_TOP = {"storage_tokens": "register tokens", "norm_pre_blocks.pre_norm.weight": "a norm before the blocks"}
 
 
 @pytest.mark.parametrize(("name", "said"), AT_THE_TOP.items())
@@ -95,8 +95,9 @@ def test_no_final_norm_is_said_and_not_filled_in(plain, tmp_path):
         assert "no final norm" in str(convert(tmp_path / "bare.npz", tmp_path / "same.pth", to=same).notes)
         with pytest.raises(ConversionError, match="this file has no norm after its last block, for which layout 'augreg' has no place"):
             convert(tmp_path / "bare.npz", tmp_path / "other.npz", to="augreg", heads=2)
-    moved = lacking | {"fc_norm.weight": SMALL, "fc_norm.bias": SMALL}
-    assert "a final norm behind the pooling" in refused(moved, tmp_path)
+    if layout != "timm":  # timm has a place for it
+        moved = lacking | {"fc_norm.weight": SMALL, "fc_norm.bias": SMALL}
+        assert "a final norm behind the pooling" in refused(moved, tmp_path)
 
 
 def test_one_block_that_lacks_something_is_a_damaged_file(plain, tmp_path):
@@ -111,6 +112,8 @@ TRAINING = ["criterion.weight", "loss.center", "ema_decay", "train_metrics.total
 @pytest.mark.parametrize("name", TRAINING)
 def test_what_belongs_to_training_is_offered_and_the_offer_works(name, plain, tmp_path):
     layout, tensors = plain
+    if (layout, name) == ("timm", "mask_token"):
+        pytest.skip("such a file is DINOv2's, which has a place for it")
     hint = refused(without(tensors, "head.weight", "head.bias") | {name: SMALL}, tmp_path)
     offered = shlex.split(re.search(r"convert (--drop .*) leaves them out", hint)[1])
     done = CliRunner().invoke(main, ["convert", str(tmp_path / "odd.npz"), str(tmp_path / "out.npz"), "--to", layout, *offered])

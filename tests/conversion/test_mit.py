@@ -233,6 +233,10 @@ def test_what_a_config_says_otherwise_is_read(config, name, value, tmp_path):
         ((12, ", strides=[4, 2, 2, 1]", "", ""), "halves its maps otherwise"),
         ((12, "", ", interpolate_mode='nearest'", ""), "enlarges maps otherwise than bilinear"),
         ((12, "", ", act_cfg=dict(type='GELU')", ""), "has another activation than ReLU"),
+        (
+            (12, "", "), data_preprocessor=dict(bgr_to_rgb=True, test_cfg=dict(size=(64, 64))", ""),
+            "test_cfg.size is there: the model's program pads images to that size",
+        ),
         ((12, "", "", STEP + "dict(type='Resize', scale=(64, 64), keep_ratio=True), "), "resizes images once more"),
         ((12, "", "", STEP.replace("=32", "=32, interpolation='nearest'")), "resizes images once more, or otherwise than bilinear"),
     ],

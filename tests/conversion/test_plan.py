@@ -14,6 +14,7 @@ from support import GOLDEN, MINI, TAME, remapped, same, specs_of
 
 from segzoo.conversion.axes import shape_of
 from segzoo.conversion.detect import detect
+from segzoo.conversion.fit import layout_of, refusal
 from segzoo.conversion.plan import plan, steps_for
 from segzoo.conversion.run import make, run
 from segzoo.errors import ConversionError
@@ -21,7 +22,7 @@ from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.rule import Depths, axes_of
-from segzoo.layouts.vit.family import ESSENTIAL, NORMS, ROOTS, STEMS, VIT
+from segzoo.layouts.vit.family import APART, MLPS, NORMS, ROOTS, STEMS, VIT
 from segzoo.spec import Spec
 
 ORACLES = [
@@ -174,6 +175,7 @@ def invented(layout, sections, sizes, depths, prefix=""):
     return tensors
 
 
+TWISTS = ("layer scale", "norms of queries and keys", "norm before the blocks", "pooled norm")
 numbers = {"i": 3, "j": 2, "h": 3, "k": 4, "m": 5, "x": 3, "side": 3, "classes": 4, "f": 4, "o": 3, "c": 3}
 
 
@@ -181,17 +183,24 @@ numbers = {"i": 3, "j": 2, "h": 3, "k": 4, "m": 5, "x": 3, "side": 3, "classes":
 def files(draw, name):
     """A layout in one of its spellings, sections that can stand together, sizes and depths."""
     layout = draw(st.sampled_from([LAYOUTS["vit"][name], *LAYOUTS["vit"][name].spellings]))
-    stem, root, norm = (draw(st.sampled_from([one for one in several if layout.sections.keys() >= set(one)])) for several in (STEMS, ROOTS, NORMS))
+    choices = ([one for one in several if layout.sections.keys() >= set(one)] for several in (STEMS, ROOTS, NORMS, MLPS))
+    stem, root, norm, mlp = map(draw, map(st.sampled_from, choices))
     decoder = draw(st.sampled_from([None, "mask decoder", "linear decoder"]))
-    may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head"]))), *stem, *root, *norm, decoder, "encoder"}
+    may = {*draw(st.sets(st.sampled_from(["classifier", "pre_logits", "pooling head", *TWISTS]))), *stem, *root, *norm, *mlp, decoder, "encoder"}
+    may -= {"norm before the blocks"} if "pooling head" in may or "no final norm" in may else set()  # the Perception Encoder's
+    may |= {section for section, other in layout.unless.items() if other not in may} | layout.needs
     may |= {"distillation classifier"} if "distilled stem" in stem and "classifier" in may else set()
     may |= draw(st.sets(st.sampled_from(sorted(layout.optional)))) if layout.optional else set()
     may -= {section for section, other in layout.excludes.items() if other in may}
     drawn = {axis: draw(st.integers(1, most)) for axis, most in numbers.items()}
     width = drawn["h"] * drawn["k"]
     sizes = {**drawn, "d": width, "e": width, "r": width, "g": drawn["f"], "y": drawn["x"], "chan": 3, "n": drawn["side"] ** 2}
+    sizes |= {"reg": 10, "both": 2 * width}  # so many registers that no other number of them would leave a square
     units = tuple(draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))) if "residual network" in root else ()
     sections, depths = [section for section in layout.sections if section in may], Depths({"i": drawn["i"], "j": drawn["j"]}, units)
+    if name == "dinov2" and not (layout.spellings == () or {APART, "gated MLP"} & may):  # then the names are timm's
+        layout, sections = LAYOUTS["vit"]["timm"], [*sections, "patch bias"]
+        return layout, [section for section in layout.sections if section in sections], sizes, depths
     tables = (LAYOUTS["vit"][name], *LAYOUTS["vit"][name].spellings)  # without the tensors in which two spellings differ, a file is of the first
     layout = next(table for table in tables if table.expand("", depths, sections).keys() == layout.expand("", depths, sections).keys())
     return layout, sections, sizes, depths
@@ -218,10 +227,10 @@ def there_and_back(source, target, data):
     prefix = layout.decoder_prefix if layout.decoder_prefix and decoded else data.draw(st.sampled_from(layout.prefixes))
     tensors = invented(layout, sections, sizes, depths, prefix)
     found = detect(specs_of(tensors))
-    assert (found.layout, list(found.sections), found.depths["i"], found.depths.units) == (layout, sections, depths["i"], depths.units)
-    lacking = [section for section in sections if section in ESSENTIAL and section not in LAYOUTS["vit"][target].sections]
-    if lacking:
-        with pytest.raises(ConversionError, match=f"{source} cannot become {target}"):
+    assert (found.layout, set(found.sections), found.depths["i"], found.depths.units) == (layout, set(sections), depths["i"], depths.units)
+    table = layout_of(found, target)
+    if refusal(found, table):
+        with pytest.raises(ConversionError, match=f"{layout.name} cannot become {target}"):
             plan(specs_of(tensors), target, heads=sizes["h"])
         return
     there = plan(specs_of(tensors), target, heads=sizes["h"])
@@ -230,7 +239,7 @@ def there_and_back(source, target, data):
     back = steps_for(found.rules, detect(specs_of(middle)), specs_of(middle), there.sizes)
     dropped = {drop.section for drop in there.dropped}
     kept = set(sections) - dropped
-    without_place = {section for section in sections if section not in LAYOUTS["vit"][target].sections}
+    without_place = {section for section in sections if section not in table.sections}
     assert {section for section in without_place if not VIT.says_nothing(layout.sections[section])} <= dropped
     expected = layout.expand(prefix, depths, kept).keys()
     assert same({step.rule.key: make(step, middle.__getitem__, there.sizes) for step in back}, {key: tensors[key] for key in expected})

@@ -151,6 +151,10 @@ def test_a_config_is_read():
     assert config_of("mask2former_swin").get("head.heads") == 4
 
 
+def test_strides_that_a_resnet_has_by_itself_may_be_said():
+    assert not config_of("mask2former_resnet", backbone__strides=[1, 2, 2, 2]).unlike
+
+
 def test_a_config_that_pads_no_image_says_so():
     said = config_of("mask2former_swin", data_preprocessor__test_cfg=None)
     assert "protocol.pad" in said

@@ -51,9 +51,17 @@ def broken_at(checks):
 @pytest.mark.parametrize(
     ("name", "miou", "carried"),
     [
-        ("mini-vit", None, {"timm": 56, "mmseg": 54, "segmenter": 56, "hf": 56, "torchvision": 56}),
-        ("mini-mask", 85.64, {"augreg": 42, "timm": 42, "segmenter": 63, "hf": 42, "torchvision": 42}),
-        ("mini-linear", 86.71, {"augreg": 42, "timm": 42, "segmenter": 44, "hf": 42, "torchvision": 42}),
+        ("mini-vit", None, {"timm": 56, "mmseg": 54, "segmenter": 56, "hf": 56, "torchvision": 56, "dinov2": 56, "mmpretrain": 56, "jeonsworld": 56}),
+        (
+            "mini-mask",
+            85.64,
+            {"augreg": 42, "timm": 42, "segmenter": 63, "hf": 42, "torchvision": 42, "dinov2": 42, "mmpretrain": 42, "jeonsworld": 42},
+        ),
+        (
+            "mini-linear",
+            86.71,
+            {"augreg": 42, "timm": 42, "segmenter": 44, "hf": 42, "torchvision": 42, "dinov2": 42, "mmpretrain": 42, "jeonsworld": 42},
+        ),
     ],
 )
 def test_every_rung_of_the_mini_zoo(name, miou, carried):

@@ -7,7 +7,7 @@ import pytest
 
 from segzoo.conversion.axes import dimensions, shape_of
 from segzoo.conversion.run import pack, unpack
-from segzoo.layouts import HEADS, LAYOUTS, NECKS, all_layouts, choices_of
+from segzoo.layouts import HEADS, LAYOUTS, NECKS, OWN, all_layouts, choices_of
 from segzoo.layouts.rule import Depths, axes_of
 
 TABLES = [
@@ -49,7 +49,7 @@ def test_what_may_be_absent_has_a_place_in_every_layout(name, layout):
     """So that it is never lost on the way: only a whole section that a layout does not have at all can be."""
     for section, rules in layout.sections.items():
         for other in LAYOUTS[layout.family.name].values():
-            if layout.family.says_nothing(rules):
+            if layout.family.says_nothing(rules) and not other.needs:  # models that a layout with needs refuses bring nothing to it
                 everywhere = {name for each in other.sections for name in held(other, each)}
                 assert set(held(layout, section)) <= everywhere, f"{section} of {name} and {other.name}"
 
@@ -70,6 +70,7 @@ def test_a_rule_reads_both_ways(rule):
 
 @pytest.mark.parametrize("layout", all_layouts(), ids=lambda layout: f"{layout.family.name} {layout.name}")
 def test_every_section_is_known_to_another_layout(layout):
-    others = {part.section for part in (*NECKS.values(), *HEADS.values())}  # one library alone may have a neck or head
-    others |= {section for other in LAYOUTS[layout.family.name].values() if other is not layout for section in other.sections}
+    others = {part.section for part in (*NECKS.values(), *HEADS.values())} | OWN[layout.family.name].sections.keys()  # one library alone may have it
+    tables = (table for other in LAYOUTS[layout.family.name].values() if other is not layout for table in (other, *other.spellings))
+    others |= {section for table in tables for section in table.sections} | {"projection"}  # to texts: of no use without them
     assert {section for section, rules in layout.sections.items() if not layout.family.says_nothing(rules)} <= others

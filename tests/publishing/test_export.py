@@ -45,12 +45,12 @@ backbones:
     title: With a MAP head
     file: map.pth
     source: {name: map.npz, layout: bigvision, urls: [map.npz]}
-    geometry: {width: 32, depth: 2, heads: 4, mlp: 128, patch: 8, grid: 4, classes: 7}
+    geometry: {width: 32, depth: 2, heads: 4, mlp: 128, patch: 8, grid: 4, classes: 7, twists: [no class token]}
   tok:
     title: With a class token that has no position
     file: tok.pth
     source: {name: tok.npz, layout: bigvision, urls: [tok.npz]}
-    geometry: {width: 32, depth: 2, heads: 4, mlp: 128, patch: 8, grid: 4, classes: 7}
+    geometry: {width: 32, depth: 2, heads: 4, mlp: 128, patch: 8, grid: 4, classes: 7, twists: [no class position]}
 models:
   mask:
     title: Segmenter Mask, random

@@ -60,17 +60,18 @@ def _unjudged(file: Checkpoint) -> Check | None:
     reference = file.family.reference
     if reference is None:
         return Check("numbers", "n/a", "n/a", f"there is no independent reference of the family '{file.family.name}'")
-    if refusal(file.found, _read(file, reference)):
+    if _read(file, reference) is None or refusal(file.found, OWN[file.family.name]):
         return Check("numbers", "n/a", "n/a", reference.limit)
     if fault := lacking(reference.library):
         return Check("numbers", "skipped", f"no {reference.library}", f"{fault.message}: {fault.hint}")
     return None
 
 
-def _read(file: Checkpoint, reference: Reference) -> Layout:
-    """The layout that the reference reads, with the sections that it can do without."""
-    named = LAYOUTS[file.family.name][reference.layout]
-    return replace(named, sections=dict.fromkeys(reference.also, ()) | dict(named.sections))
+def _read(file: Checkpoint, reference: Reference) -> Layout | None:
+    """The first of the reference's layouts that has a place for the file, with the sections that the reference can do besides; None if none has."""
+    layouts = LAYOUTS[file.family.name]
+    may = (replace(layouts[name], sections={**reference.also, **layouts[name].sections}) for name in reference.layouts)
+    return next((layout for layout in may if not refusal(file.found, layout)), None)
 
 
 def _picture(climb: Climb, witness: Witness) -> tuple[Fetched | None, str]:
@@ -104,14 +105,16 @@ def _by_reference(climb: Climb) -> tuple[dict[str, Any], str]:
     from segzoo.models.segmentor import build_backbone
 
     file, reference, eps = climb.file, climb.file.family.reference, climb.entry.eps
-    assert reference is not None  # what has none is unjudged
+    assert reference is not None  # a file without one is unjudged
     climb.setting.said(f"comparing with {reference.title}", 0, None)
-    theirs, network = reference_of(file.family.name), LAYOUTS[file.family.name][reference.network]
-    own, names = dict(run(_steps(network, file), file.weights)), _steps(OWN[file.family.name], file)
-    if own.keys() != names.specs.keys():  # the network always has biases, which may be absent in a file, and never an index
-        own = {name: own.get(name, one) for name, one in run(names, file.weights)}
+    layouts, names, read = LAYOUTS[file.family.name], OWN[file.family.name], _read(file, reference)
+    assert read is not None
+    network = names if refusal(file.found, layouts[reference.network]) else layouts[reference.network]
+    theirs, own, steps = reference_of(file.family.name), dict(run(_steps(network, file), file.weights)), _steps(names, file)
+    if own.keys() != steps.specs.keys():  # the network always has biases, which may be absent in a file, and never an index
+        own = {name: own.get(name, one) for name, one in run(steps, file.weights)}
     model = build_backbone(file.family, file.geometry, own, eps=eps)
-    tensors, image = dict(run(_steps(_read(file, reference), file), file.weights)), probe(file.family.image(file.geometry))
+    tensors, image = dict(run(_steps(read, file), file.weights)), probe(file.family.image(file.geometry))
     hidden = {name: getattr(file.geometry, name) for name in reference.told}
     found = differences(model, partial(theirs.intermediates, **hidden), tensors, image, eps)
     worst = {dtype: max(one.relative for one in found if one.dtype == dtype) for dtype in ("float64", "float32")}

@@ -6,7 +6,7 @@ from typing import Any
 
 from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.detect import detect
-from segzoo.conversion.fit import refusal, unlike
+from segzoo.conversion.fit import layout_of, refusal, unlike
 from segzoo.conversion.plan import plan, steps_for
 from segzoo.conversion.run import check_musts, make, run
 from segzoo.errors import ConversionError
@@ -60,7 +60,7 @@ def check_round_trip(climb: Climb) -> Check:
 def _admissible(file: Checkpoint) -> list[str]:
     """The names of the other layouts that can hold the file."""
     found = file.found
-    return [name for name, layout in LAYOUTS[file.family.name].items() if name != found.layout.name and not refusal(found, layout)]
+    return [name for name in LAYOUTS[file.family.name] if name != found.layout.name and not refusal(found, layout_of(found, name))]
 
 
 def _back_from(name: str, file: Checkpoint) -> list[str]:

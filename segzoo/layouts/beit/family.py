@@ -59,7 +59,7 @@ BEIT = Family(
     reference=Reference(
         "transformers",
         "transformers",
-        "hf",
+        ("hf",),
         "mmseg",
         "no library but mmseg has a MAE with relative positions beside absolute ones: transformers and timm have a plain ViT of this name",
     ),

@@ -33,6 +33,6 @@ MIT = Family(
     essential={"encoder": "an encoder"},
     fixed={"ky": 3, "kx": 3},
     variants=VARIANTS,
-    reference=Reference("transformers", "transformers", "hf", "mmseg", "transformers' SegFormer has no place for it", told=("heads", "conv_eps")),
+    reference=Reference("transformers", "transformers", ("hf",), "mmseg", "transformers' SegFormer has no place for it", told=("heads", "conv_eps")),
     image=lambda geometry: (29 * geometry.stride, 37 * geometry.stride, geometry.channels),
 )

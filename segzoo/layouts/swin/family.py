@@ -48,6 +48,6 @@ SWIN = Family(
     fixed={"row": 2, "col": 2},
     variants=VARIANTS,
     aside={"*mask_token": "used in pre-training only"},
-    reference=Reference("transformers", "transformers", "hf", "mmseg", "transformers' Swin has no place for it"),
+    reference=Reference("transformers", "transformers", ("hf",), "mmseg", "transformers' Swin has no place for it"),
     image=lambda geometry: (29 * geometry.patch, 37 * geometry.patch, geometry.channels),
 )

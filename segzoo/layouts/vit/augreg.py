@@ -51,6 +51,8 @@ AUGREG = Layout(
             *affine(f"{_ATTENTION}/value", "blocks.{i}.v", "d h k -> (h k) d", "h k -> (h k)", names="/kernel /bias"),
             *affine(f"{_ATTENTION}/out", "blocks.{i}.proj", "h k d -> d (h k)", names="/kernel /bias"),
             *affine(f"{_BLOCK}/LayerNorm_2", "blocks.{i}.norm2", "d", names="/scale /bias"),
+        ),
+        "MLP": (
             *affine(f"{_BLOCK}/MlpBlock_3/Dense_0", "blocks.{i}.fc1", "d m -> m d", "m", names="/kernel /bias"),
             *affine(f"{_BLOCK}/MlpBlock_3/Dense_1", "blocks.{i}.fc2", "m d -> d m", names="/kernel /bias"),
         ),

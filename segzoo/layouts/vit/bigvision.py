@@ -25,10 +25,10 @@ def _attention(key: str, holds: str) -> tuple[Rule, ...]:
     )
 
 
-def _mlp(key: str, holds: str) -> tuple[Rule, ...]:
+def _mlp(key: str, holds: str, mlp: str = "m") -> tuple[Rule, ...]:
     return (
-        *affine(f"{key}/MlpBlock_0/Dense_0", f"{holds}.fc1", "d m -> m d", "m", _NAMES),
-        *affine(f"{key}/MlpBlock_0/Dense_1", f"{holds}.fc2", "m d -> d m", names=_NAMES),
+        *affine(f"{key}/MlpBlock_0/Dense_0", f"{holds}.fc1", f"d {mlp} -> {mlp} d", mlp, _NAMES),
+        *affine(f"{key}/MlpBlock_0/Dense_1", f"{holds}.fc2", f"{mlp} d -> d {mlp}", names=_NAMES),
     )
 
 
@@ -36,8 +36,8 @@ _BLOCKS = (
     *affine(f"{_BLOCK}/LayerNorm_0", "blocks.{i}.norm1", "d", names="/scale /bias"),
     *_attention(_BLOCK, "blocks.{i}"),
     *affine(f"{_BLOCK}/LayerNorm_1", "blocks.{i}.norm2", "d", names="/scale /bias"),
-    *_mlp(_BLOCK, "blocks.{i}"),
 )
+_MLPS = _mlp(_BLOCK, "blocks.{i}")
 
 
 def _scanned(rule: Rule) -> Rule:
@@ -59,15 +59,17 @@ BIGVISION = Layout(
         ),
         "class token": (Rule("{p}cls", ("cls",), "1 1 d"),),
         "encoder": _BLOCKS,
+        "MLP": _MLPS,
         "final norm": affine("{p}Transformer/encoder_norm", "norm", "d", names="/scale /bias"),
         "pooling head": (
             Rule("{p}MAPHead_0/probe", ("pool.probe",), "1 1 d"),
             *_attention("{p}MAPHead_0", "pool"),
             *affine("{p}MAPHead_0/LayerNorm_0", "pool.norm", "d", names="/scale /bias"),
-            *_mlp("{p}MAPHead_0", "pool"),
+            *_mlp("{p}MAPHead_0", "pool", "pm"),
         ),
         "pre_logits": affine("{p}pre_logits", "pre_logits", "d r -> r d", "r", _NAMES),
         "classifier": affine("{p}head", "head", "r classes -> classes r", "classes", _NAMES),
     },
 )
-BIGVISION = replace(BIGVISION, spellings=(replace(BIGVISION, sections={**BIGVISION.sections, "encoder": tuple(map(_scanned, _BLOCKS))}),))
+_STACKED = {"encoder": tuple(map(_scanned, _BLOCKS)), "MLP": tuple(map(_scanned, _MLPS))}
+BIGVISION = replace(BIGVISION, spellings=(replace(BIGVISION, sections={**BIGVISION.sections, **_STACKED}),))

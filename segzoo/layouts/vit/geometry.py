@@ -18,11 +18,13 @@ class Geometry:
     `final_norm` is whether a norm comes after the last block. `out_indices` are the blocks whose outputs a neck or head takes, counted
     from 0; None stands for the last one. The norm is in the output of the last block only. `class_token` is False if the class token is cut
     off before the first block, once it has its position; None stands for True.
+    `registers` counts register tokens. `twists` are words of `TWISTS` for what a plain ViT has not, or lacks. `activation` is that of the MLP, one
+    of `ACTIVATIONS`; None stands for the usual one, and is unknown in a model with a norm before its blocks.
     `residual` is for hybrids: the number of units in each stage of the ResNet before the patch embedding. It is
     empty if there is only the ResNet's root, and None if there is no ResNet.
     """
 
-    hidden: ClassVar[tuple[str, ...]] = ("heads", "rows", "out_indices", "class_token")
+    hidden: ClassVar[tuple[str, ...]] = ("heads", "rows", "out_indices", "class_token", "activation")
     left_over: ClassVar[tuple[str, ...]] = ("classes", "absent")
 
     width: int
@@ -41,6 +43,9 @@ class Geometry:
     out_indices: tuple[int, ...] | None = None
     neck: NeckGeometry | None = None
     class_token: bool | None = None
+    registers: int = 0
+    twists: tuple[str, ...] = ()
+    activation: str | None = None
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -65,11 +70,22 @@ class Geometry:
         parts += [f"no {bias}" for bias in self.absent]
         parts += ["no final norm"] if not self.final_norm else []
         parts += ["no class token in its blocks"] if self.class_token is False else []
+        parts += [f"{self.registers} registers"] if self.registers else []
+        parts += [*self.twists, *([self.activation] if self.activation else [])]
         if self.classes is not None:
             parts.append(f"{self.classes} classes")
         parts += [str(part) for part in (self.neck, self.decoder) if part is not None]
         return ", ".join(parts)
 
+
+TWISTS = (
+    *("LayerScale", "SwiGLU", "norms of queries and keys", "norm before the blocks"),
+    *("no class token", "no class position", "register positions"),
+)
+"""What a ViT may have beyond a plain one, or lack, as a manifest says it. A class token or registers without a position have none added."""
+_SHOWN = {"layer scale": "LayerScale", "gated MLP": "SwiGLU"} | {name: name for name in ("norms of queries and keys", "norm before the blocks")}
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu")
+"""Of an MLP: the exact, erf form of GELU; its tanh form, as larger SigLIPs have; x * sigmoid(1.702 x), as OpenAI's CLIP has."""
 
 RESAMPLES = ("bicubic", "bilinear")
 """How programs resize position embeddings."""
@@ -89,7 +105,7 @@ class Sizes:
     """A backbone's geometry, as the tensors of its file must show it. `grid` is the side of its grid of positions, or rows and columns.
 
     `channels` are those of the image, 3 unless given. `absent` names biases that the file lacks. `final_norm` is whether a norm comes after
-    the last block.
+    the last block. `registers` counts register tokens. `twists` are words of `TWISTS`. `activation` is one of `ACTIVATIONS`, `gelu` unless given.
     """
 
     width: int
@@ -102,6 +118,13 @@ class Sizes:
     channels: int = 3
     absent: tuple[str, ...] = ()
     final_norm: bool = True
+    registers: int = 0
+    twists: tuple[str, ...] = ()
+    activation: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown word."""
+        _check_words(self)
 
     def geometry(self, head: HeadGeometry | None = None) -> Geometry:
         return _geometry(self, _pair(self.grid), head)
@@ -114,6 +137,7 @@ class ModelBackbone:
     the file lacks, such as `patch bias`. `final_norm` is whether a norm comes after the last block. `out_indices` are the blocks whose outputs
     a neck or head takes, counted from 0; the last one unless given. `resample` is how positions are resized to another grid: `bicubic` or
     `bilinear`, as the program of the protocol does unless given. `class_token` is whether the class token goes through the blocks.
+    `registers` counts register tokens. `twists` are words of `TWISTS`. `activation` is one of `ACTIVATIONS`, `gelu` unless given.
     """
 
     width: int
@@ -130,9 +154,13 @@ class ModelBackbone:
     out_indices: tuple[int, ...] | None = None
     resample: str | None = None
     class_token: bool = True
+    registers: int = 0
+    twists: tuple[str, ...] = ()
+    activation: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for sizes that do not fit together."""
+        """Raises ValueError for sizes that do not fit together, and for an unknown word."""
+        _check_words(self)
         if any(side % self.patch for side in _pair(self.image)):
             raise ValueError("image is no multiple of patch")
         if self.width % self.heads:
@@ -145,6 +173,14 @@ class ModelBackbone:
     def geometry(self, head: HeadGeometry | None = None) -> Geometry:
         height, width = _pair(self.image)
         return _geometry(self, (height // self.patch, width // self.patch), head)
+
+
+def _check_words(sizes: Sizes | ModelBackbone) -> None:
+    """Raises ValueError for a twist or an activation that there is not."""
+    if unknown := [word for word in sizes.twists if word not in TWISTS]:
+        raise ValueError(f"twists: '{unknown[0]}' is none of {', '.join(TWISTS)}")
+    if sizes.activation not in (None, *ACTIVATIONS):
+        raise ValueError(f"activation is none of {', '.join(ACTIVATIONS)}")
 
 
 def _geometry(sizes: Sizes | ModelBackbone, grid: tuple[int, int], head: HeadGeometry | None) -> Geometry:
@@ -165,6 +201,9 @@ def _geometry(sizes: Sizes | ModelBackbone, grid: tuple[int, int], head: HeadGeo
         final_norm=sizes.final_norm,
         out_indices=tuple(layers) if layers else None,
         class_token=None if getattr(sizes, "class_token", True) else False,
+        registers=sizes.registers,
+        twists=tuple(word for word in TWISTS if word in sizes.twists),
+        activation=sizes.activation,
     )
 
 
@@ -202,7 +241,9 @@ def _side(pair: tuple[int, int]) -> int | tuple[int, int]:
 def _unusual(geometry: Geometry) -> dict[str, Any]:
     """The fields that a record has only where they say something."""
     fields = {"classes": geometry.classes, "channels": geometry.channels if geometry.channels != 3 else None, "absent": geometry.absent}
-    return {name: value for name, value in fields.items() if value} | ({} if geometry.final_norm else {"final_norm": False})
+    fields |= {name: getattr(geometry, name) for name in ("registers", "twists", "activation")}
+    said = {name: value for name, value in fields.items() if value} | ({} if geometry.final_norm else {"final_norm": False})
+    return said | ({"activation": geometry.activation} if "norm before the blocks" in geometry.twists else {})
 
 
 def described_model(geometry: Geometry) -> dict[str, Any]:
@@ -230,8 +271,12 @@ def measured(found: Measured, heads: int | tuple[int, ...] | None) -> Geometry:
     width = axes["d"]
     if isinstance(heads, tuple):
         raise ConversionError(f"a plain ViT has one number of heads in all blocks, but {heads} were given")
+    if "k" in axes and "h" not in axes:  # norms of queries and keys show it
+        axes["h"], left = divmod(width, axes["k"])
+        if left:
+            raise ConversionError(f"{origin['k']}: heads of width {axes['k']} do not divide a width of {width}")
     if heads is not None and "h" in axes and axes["h"] != heads:
-        raise ConversionError(f"{origin['h']}: shows {axes['h']} heads, but {heads} were given")
+        raise ConversionError(f"{origin.get('h', origin.get('k'))}: shows {axes['h']} heads, but {heads} were given")
     if heads is not None and "h" not in axes:
         if heads < 1 or width % heads:
             raise ConversionError(f"{heads} heads do not divide a width of {width}")
@@ -256,4 +301,23 @@ def measured(found: Measured, heads: int | tuple[int, ...] | None) -> Geometry:
         channels=axes["rgb"] if "root" in axes else axes["chan"],
         absent=found.absent,
         final_norm="final norm" in found.sections,
+        registers=axes.get("reg", 0),
+        twists=_twists(found.sections),
     )
+
+
+def _twists(sections: tuple[str, ...]) -> tuple[str, ...]:
+    """What a file with these sections has beyond a plain ViT, or lacks. Raises ConversionError where only models with rotary positions have them."""
+    there = {word for section, word in _SHOWN.items() if section in sections}
+    if "norm before the blocks" in sections and ("pooling head" in sections or "final norm" not in sections):
+        raise ConversionError(
+            "a norm before the blocks and no norm after them, or a pooling head: a tower of the Perception Encoder",
+            hint="it has rotary positions, which no tensor shows and segzoo has no place for",
+        )
+    if "stem without class position" in sections:
+        there.add("no class position" if "class token" in sections else "no class token")
+    if "stem with register positions" in sections:
+        there.add("register positions")
+    if "stem with register positions and no class token" in sections:
+        there |= {"register positions", "no class token"}
+    return tuple(word for word in TWISTS if word in there)

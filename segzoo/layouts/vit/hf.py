@@ -1,36 +1,51 @@
-"""`hf`: files of transformers' ViTModel and ViTForImageClassification (names on disk; 5.x renames in memory only).
+"""`hf`: files of transformers' ViT, ViTMAE, DeiT, Dinov2 and Dinov2WithRegisters, under the names on disk (transformers 5.24).
 
-The pooler is the pre-logits layer of the older ImageNet-21k files. The classifier does not take its input from the pooler.
+transformers 5 renames them in memory only; `torch.save(model.state_dict())` has those names. A plain ViT is written as a ViT, one with LayerScale
+or registers as a Dinov2, one with a distillation token as a DeiT.
+The pooler of a ViT is the pre-logits layer of the older ImageNet-21k files. The classifier does not take its input from the pooler. That of a
+Dinov2 takes the class token and the average of the patches, side by side.
 """
 
-from segzoo.layouts.layout import Layout
+from dataclasses import replace
+
+from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.vit.family import VIT
+from segzoo.layouts.vit.family import APART, VIT
+from segzoo.layouts.vit.parts import packed, stems
 
 _LAYER = "{p}encoder.layer.{i}"
 _QKV = f"{_LAYER}.attention.attention"
+_CLS = Rule("{p}embeddings.cls_token", ("cls",), "1 1 d")
+_DIST = Rule("{p}embeddings.distillation_token", ("dist",), "1 1 d")
+_REG = Rule("{p}embeddings.register_tokens", ("reg",), "1 reg d")
+_STEMS = stems("{p}embeddings.position_embeddings", _CLS, _DIST, _REG, affine("{p}embeddings.patch_embeddings.projection", "patch", "d chan y x"))
+
+
+def _block(before: str, after: str) -> tuple[Rule, ...]:
+    """The attention of a layer and its norms, by their names."""
+    return (
+        *affine(f"{_LAYER}.{before}", "blocks.{i}.norm1", "d"),
+        *(Rule(f"{_QKV}.{name}.weight", (f"blocks.{{i}}.{name[0]}.weight",), "e d") for name in ("query", "key", "value")),
+        *affine(f"{_LAYER}.attention.output.dense", "blocks.{i}.proj", "d e"),
+        *affine(f"{_LAYER}.{after}", "blocks.{i}.norm2", "d"),
+    )
+
 
 HF = Layout(
     name="hf",
-    title="Hugging Face transformers ViT",
+    title="Hugging Face transformers ViT, ViTMAE, DeiT and Dinov2",
     family=VIT,
     suffix=".safetensors",
     eps=1e-12,
     prefixes=("vit.", ""),
+    beside=(
+        Beside((), "mask token", "used in pre-training only", ends=("embeddings.mask_token",)),
+        Beside(("decoder.",), "decoder", "rebuilds images in pre-training, no part of the encoder", prefix="vit."),
+    ),
     sections={
-        "stem": (
-            Rule("{p}embeddings.cls_token", ("cls",), "1 1 d"),
-            Rule("{p}embeddings.position_embeddings", ("pos.cls", "pos.grid"), "1 1+n d"),
-            *affine("{p}embeddings.patch_embeddings.projection", "patch", "d chan y x"),
-        ),
-        "encoder": (
-            *affine(f"{_LAYER}.layernorm_before", "blocks.{i}.norm1", "d"),
-            *(Rule(f"{_QKV}.{name}.weight", (f"blocks.{{i}}.{name[0]}.weight",), "e d") for name in ("query", "key", "value")),
-            *affine(f"{_LAYER}.attention.output.dense", "blocks.{i}.proj", "d e"),
-            *affine(f"{_LAYER}.layernorm_after", "blocks.{i}.norm2", "d"),
-            *affine(f"{_LAYER}.intermediate.dense", "blocks.{i}.fc1", "m d", "m"),
-            *affine(f"{_LAYER}.output.dense", "blocks.{i}.fc2", "d m"),
-        ),
+        "stem": _STEMS["stem"],
+        "encoder": _block("layernorm_before", "layernorm_after"),
+        "MLP": (*affine(f"{_LAYER}.intermediate.dense", "blocks.{i}.fc1", "m d", "m"), *affine(f"{_LAYER}.output.dense", "blocks.{i}.fc2", "d m")),
         "final norm": affine("{p}layernorm", "norm", "d"),
         "qkv bias": tuple(Rule(f"{_QKV}.{name}.bias", (f"blocks.{{i}}.{name[0]}.bias",), "e") for name in ("query", "key", "value")),
         "pre_logits": affine("{p}pooler.dense", "pre_logits", "r d", "r"),
@@ -38,4 +53,49 @@ HF = Layout(
     },
     optional=frozenset({"qkv bias"}),
     excludes={"classifier": "pre_logits"},
+)
+_ATTENTION = (
+    *((f"attention.attention.{name}", f"attention.{name[0]}_proj") for name in ("query", "key", "value")),
+    ("attention.output.dense", "attention.o_proj"),
+)
+_OF_VIT = (*_ATTENTION, ("encoder.layer.", "layers."), ("intermediate.dense", "mlp.fc1"), ("{i}.output.dense", "{i}.mlp.fc2"))
+"""The names on disk, and those that transformers 5 has in memory."""
+
+_WITHOUT = {name: rules for name, rules in HF.sections.items() if name not in ("stem", "pre_logits", "classifier")}
+_DEIT = replace(
+    HF,
+    prefixes=("deit.", ""),
+    sections={
+        "distilled stem": _STEMS["distilled stem"],
+        **_WITHOUT,
+        "classifier": affine("cls_classifier", "head", "classes r", "classes"),
+        "distillation classifier": affine("distillation_classifier", "head_dist", "classes r", "classes"),
+    },
+)
+_DEIT_ALONE = replace(_DEIT, sections={**_DEIT.sections, "classifier": HF.sections["classifier"]})
+_DINOV2 = replace(
+    HF,
+    eps=1e-6,
+    prefixes=("", "dinov2.", "dinov2_with_registers."),
+    sections={
+        "stem": _STEMS["stem"],
+        APART: _STEMS["register tokens"],
+        **_WITHOUT,
+        "encoder": _block("norm1", "norm2"),
+        "MLP": (*affine(f"{_LAYER}.mlp.fc1", "blocks.{i}.fc1", "m d", "m"), *affine(f"{_LAYER}.mlp.fc2", "blocks.{i}.fc2", "d m")),
+        "gated MLP": (*packed(f"{_LAYER}.mlp.weights_in"), *affine(f"{_LAYER}.mlp.weights_out", "blocks.{i}.fc2", "d m")),
+        "layer scale": tuple(Rule(f"{_LAYER}.layer_scale{n}.lambda1", (f"blocks.{{i}}.ls{n}",), "d") for n in (1, 2)),
+        "classifier of token and average": affine("classifier", "head_both", "classes both", "classes"),
+    },
+)
+_IN_MEMORY = _DINOV2.spelt(*_ATTENTION)
+_APART = (
+    *affine(f"{_LAYER}.mlp.gate_proj", "blocks.{i}.gate", "m d", "m"),
+    *affine(f"{_LAYER}.mlp.up_proj", "blocks.{i}.fc1", "m d", "m"),
+    *affine(f"{_LAYER}.mlp.down_proj", "blocks.{i}.fc2", "d m"),
+)
+_IN_MEMORY = replace(_IN_MEMORY, sections={**_IN_MEMORY.sections, "gated MLP": _APART})
+HF = replace(
+    HF,
+    spellings=(HF.spelt(*_OF_VIT), _DINOV2, _IN_MEMORY, _DEIT, _DEIT_ALONE, _DEIT.spelt(*_OF_VIT), _DEIT_ALONE.spelt(*_OF_VIT)),
 )

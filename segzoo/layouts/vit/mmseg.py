@@ -8,16 +8,28 @@ from dataclasses import replace
 
 from segzoo.layouts.layout import AUXILIARY, Layout
 from segzoo.layouts.rule import Rule, affine
-from segzoo.layouts.vit.family import VIT, WITHOUT_NORM
+from segzoo.layouts.vit.family import APART, VIT, WITHOUT_NORM
+from segzoo.layouts.vit.parts import stems
 
 
 def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
     """The rules of a TransformerEncoderLayer without the biases of attention: pre-norm attention, then the feed-forward network."""
+    return (*attention(key, holds, width, inner), *feed_forward(key, holds, width, mlp))
+
+
+def attention(key: str, holds: str, width: str, inner: str) -> tuple[Rule, ...]:
+    """The rules of a TransformerEncoderLayer's norms and of its attention, without the biases of attention."""
     return (
         *affine(f"{key}.ln1", f"{holds}.norm1", width, width),
         Rule(f"{key}.attn.attn.in_proj_weight", tuple(f"{holds}.{part}.weight" for part in "qkv"), f"(s {inner}) {width} -> s {inner} {width}"),
         Rule(f"{key}.attn.attn.out_proj.weight", (f"{holds}.proj.weight",), f"{width} {inner}"),
         *affine(f"{key}.ln2", f"{holds}.norm2", width, width),
+    )
+
+
+def feed_forward(key: str, holds: str, width: str, mlp: str) -> tuple[Rule, ...]:
+    """The rules of a TransformerEncoderLayer's feed-forward network."""
+    return (
         *affine(f"{key}.ffn.layers.0.0", f"{holds}.fc1", f"{mlp} {width}", mlp),
         *affine(f"{key}.ffn.layers.1", f"{holds}.fc2", f"{width} {mlp}", width),
     )
@@ -45,28 +57,39 @@ MMSEG = Layout(
             Rule("{p}cls_token", ("cls",), "1 1 d"),
         ),
         "patch bias": (Rule("{p}patch_embed.projection.bias", ("patch.bias",), "d"),),
-        "encoder": block("{p}layers.{i}", "blocks.{i}", "d", "e", "m"),
+        "encoder": attention("{p}layers.{i}", "blocks.{i}", "d", "e"),
+        "MLP": feed_forward("{p}layers.{i}", "blocks.{i}", "d", "m"),
         "final norm": affine("{p}ln1", "norm", "d"),
         WITHOUT_NORM: (),
         "attention bias": attention_bias("{p}layers.{i}", "blocks.{i}", "d", "e"),
     },
     optional=frozenset({"patch bias", "attention bias"}),
     beside=(AUXILIARY,),
-    reasons={"classifier": "MMSegmentation's backbone has no classifier", "pre_logits": "MMSegmentation's backbone has no pre-logits layer"},
+    reasons={
+        "classifier": "MMSegmentation's backbone has no classifier",
+        "pre_logits": "MMSegmentation's backbone has no pre-logits layer",
+        "pooled norm": "it norms pooled features, behind the backbone",
+    },
 )
 
-# The names of segzoo's own torch network: these, and a distillation token, which MMSegmentation has no place for.
+_PATCH, _, _CLS = MMSEG.sections["stem"]
+_BLOCK = "{p}layers.{i}"
+_REG = Rule("{p}reg_token", ("reg",), "1 reg d")
+# The names of segzoo's own torch network: these, and those of the variants that MMSegmentation has no place for.
 OWN = replace(
     MMSEG,
     name="segzoo's model",
     optional=frozenset(),
     sections={
         **MMSEG.sections,
-        "distilled stem": (
-            *MMSEG.sections["stem"][:1],
-            Rule("{p}pos_embed", ("pos.cls", "pos.dist", "pos.grid"), "1 1+1+n d"),
-            Rule("{p}cls_token", ("cls",), "1 1 d"),
-            Rule("{p}dist_token", ("dist",), "1 1 d"),
+        **stems("{p}pos_embed", _CLS, Rule("{p}dist_token", ("dist",), "1 1 d"), _REG, (_PATCH,)),
+        APART: (_REG,),
+        "gated MLP": (*MMSEG.sections["MLP"], *affine(f"{_BLOCK}.ffn.gate", "blocks.{i}.gate", "m d", "m")),
+        "layer scale": (Rule(f"{_BLOCK}.gamma_1", ("blocks.{i}.ls1",), "d"), Rule(f"{_BLOCK}.gamma_2", ("blocks.{i}.ls2",), "d")),
+        "norms of queries and keys": (
+            *affine(f"{_BLOCK}.attn.attn.q_norm", "blocks.{i}.q_norm", "k", "k"),
+            *affine(f"{_BLOCK}.attn.attn.k_norm", "blocks.{i}.k_norm", "k", "k"),
         ),
+        "norm before the blocks": affine("{p}norm_pre", "norm_pre", "d"),
     },
 )

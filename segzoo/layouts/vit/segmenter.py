@@ -12,6 +12,12 @@ _PATCH = affine("encoder.patch_embed.proj", "patch", "d chan y x")
 
 
 def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule, ...]:
+    """The rules of a block: pre-norm attention, then the feed-forward network."""
+    return (*attention(key, holds, width, inner), *feed_forward(key, holds, width, mlp))
+
+
+def attention(key: str, holds: str, width: str, inner: str) -> tuple[Rule, ...]:
+    """The rules of a block's norms and of its attention."""
     qkv = [f"{holds}.{part}" for part in "qkv"]
     return (
         *affine(f"{key}.norm1", f"{holds}.norm1", width, width),
@@ -19,6 +25,12 @@ def block(key: str, holds: str, width: str, inner: str, mlp: str) -> tuple[Rule,
         Rule(f"{key}.attn.qkv.bias", tuple(f"{q}.bias" for q in qkv), f"(s {inner}) -> s {inner}"),
         *affine(f"{key}.attn.proj", f"{holds}.proj", f"{width} {inner}", width),
         *affine(f"{key}.norm2", f"{holds}.norm2", width, width),
+    )
+
+
+def feed_forward(key: str, holds: str, width: str, mlp: str) -> tuple[Rule, ...]:
+    """The rules of a block's feed-forward network."""
+    return (
         *affine(f"{key}.mlp.fc1", f"{holds}.fc1", f"{mlp} {width}", mlp),
         *affine(f"{key}.mlp.fc2", f"{holds}.fc2", f"{width} {mlp}", width),
     )
@@ -42,7 +54,8 @@ SEGMENTER = Layout(
             Rule("encoder.pos_embed", ("pos.cls", "pos.dist", "pos.grid"), "1 1+1+n d"),
             *_PATCH,
         ),
-        "encoder": block("encoder.blocks.{i}", "blocks.{i}", "d", "e", "m"),
+        "encoder": attention("encoder.blocks.{i}", "blocks.{i}", "d", "e"),
+        "MLP": feed_forward("encoder.blocks.{i}", "blocks.{i}", "d", "m"),
         "final norm": affine("encoder.norm", "norm", "d"),
         "classifier": affine("encoder.head", "head", "classes r", "classes"),
         "distillation classifier": affine("encoder.head_dist", "head_dist", "classes r", "classes"),

@@ -25,6 +25,8 @@ TORCHVISION = Layout(
             Rule(f"{_LAYER}.self_attention.in_proj_bias", tuple(f"{part}.bias" for part in _QKV), "(s e) -> s e"),
             *affine(f"{_LAYER}.self_attention.out_proj", "blocks.{i}.proj", "d e"),
             *affine(f"{_LAYER}.ln_2", "blocks.{i}.norm2", "d"),
+        ),
+        "MLP": (
             *affine(f"{_LAYER}.mlp.0", "blocks.{i}.fc1", "m d", "m"),
             *affine(f"{_LAYER}.mlp.3", "blocks.{i}.fc2", "d m"),
         ),

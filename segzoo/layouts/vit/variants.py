@@ -3,9 +3,16 @@
 from segzoo.layouts.family import Variant
 
 VARIANTS = (
-    Variant("LayerScale, as DeiT III, DINOv2 and timm's init_values have", names=("*.ls[12].gamma", "*.gamma_?", "*.lambda[12]", "*layer_scale*")),
+    Variant("LayerScale, as DeiT III, DINOv2 and timm's init_values have", names=("*.ls[12].gamma", "*.lambda[12]", "*layer_scale*")),
+    Variant("LayerScale as in EVA, BEiT and DINOv3, most of which have rotary or relative positions that no tensor shows", names=("*.gamma_?",)),
+    Variant("no table of positions: they are rotary, relative or computed, and no tensor shows which", lacks=("pos.*",)),
+    Variant("attention and MLP side by side in a block", names=("*.attns.*", "*.ffns.*", "*.in_proj.*", "*.mlp_out_proj.*")),
+    Variant("blocks in several chunks (block_chunks), as DINOv2's training saves them", names=("*blocks.[1-9]*.*.attn.qkv.weight",)),
+    Variant("differential attention", names=("*.lambda_[qk]?",)),
+    Variant("a network with batch norm before its patch embedding", names=("*patch_embed.backbone.*.running_mean", "*patch_embed.backbone.*.bn.*")),
     Variant("register tokens, as DINOv2 with registers has", names=("*reg_token*", "*register_token*", "*storage_token*")),
     Variant("norms of queries and keys", names=("*.q_norm.*", "*.k_norm.*", "*.norm_q.*", "*.norm_k.*", "*.ln_q.*", "*.ln_k.*")),
+    Variant("norms of queries and keys without a bias (RMSNorm)", lacks=("blocks.*.[qk]_norm.bias",)),
     Variant("a norm before the blocks, as CLIP has", names=("*norm_pre.*", "*ln_pre.*", "*pre_norm.*", "*pre_layrnorm.*", "*pre_ln.*")),
     Variant("relative positions, as BEiT and SAM have", names=("*relative_position*", "*rel_pos*")),
     Variant("rotary positions", names=("*rope*", "*rotary*")),

@@ -2,11 +2,16 @@
 
 Source: mmseg 1.2.2 `mmseg/models/backbones/vit.py` with `patch_bias=True`, which all published
 checkpoints have. Tokens are (b, n, d). The class token is the first. Two of rstrudel/segmenter's checkpoints have
-DeiT's distillation token as the second. These tokens are not among the features that come out, but
-for DPT, whose head takes the class token beside each map.
+DeiT's distillation token as the second. Register tokens come before those of the patches. These tokens are not among the features
+that come out, but for DPT, whose head takes the class token beside each map.
+
+LayerScale, SwiGLU, registers, norms of queries and keys and a norm before the blocks are those of timm 1.0.31
+`timm/models/vision_transformer.py`. QuickGELU is x * sigmoid(1.702 x), as openai/CLIP has.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from itertools import compress
 from threading import Lock
 from typing import Any, cast
 
@@ -25,36 +30,60 @@ _KEEPING = Lock()  # several threads may use one network
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with the parameter names of `nn.MultiheadAttention`."""
+    """Multi-head self-attention with the parameter names of `nn.MultiheadAttention`; with `norm_eps` queries and keys have norms of this eps."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, norm_eps: float | None = None):
         super().__init__()
         self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.normed = norm_eps is not None
+        if norm_eps is not None:
+            self.q_norm, self.k_norm = nn.LayerNorm(width // heads, norm_eps), nn.LayerNorm(width // heads, norm_eps)
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         b, n, d = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = qkv.view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        if self.normed:
+            q, k = self.q_norm(q), self.k_norm(k)
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d))
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block. The nesting of names (`attn.attn`, `ffn.layers.0.0`) is mmcv's."""
+def quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
 
-    def __init__(self, width: int, heads: int, mlp: int, eps: float):
+
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh"), "quick_gelu": quick_gelu}
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block. The nesting of names (`attn.attn`, `ffn.layers.0.0`) is mmcv's.
+
+    `twists` are words of `layouts.vit.geometry.TWISTS`. `activation` is one of `layouts.vit.geometry.ACTIVATIONS`.
+    """
+
+    def __init__(self, width: int, heads: int, mlp: int, eps: float, twists: Collection[str] = (), activation: str = "gelu"):
         super().__init__()
+        self.scaled, self.gated = "LayerScale" in twists, "SwiGLU" in twists
+        self.activation = _ACTIVATIONS[activation]
         self.ln1 = nn.LayerNorm(width, eps)
-        self.attn = nn.ModuleDict({"attn": Attention(width, heads)})
+        self.attn = nn.ModuleDict({"attn": Attention(width, heads, eps if "norms of queries and keys" in twists else None)})
         self.ln2 = nn.LayerNorm(width, eps)
         self.ffn = nn.ModuleDict({"layers": nn.ModuleList([nn.Sequential(nn.Linear(width, mlp)), nn.Linear(mlp, width)])})
+        if self.gated:
+            self.ffn["gate"] = nn.Linear(width, mlp)
+        if self.scaled:
+            self.gamma_1, self.gamma_2 = nn.Parameter(torch.empty(width)), nn.Parameter(torch.empty(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn["attn"](self.ln1(x))
+        y = self.attn["attn"](self.ln1(x))
+        x = x + (y * self.gamma_1 if self.scaled else y)
         expand, contract = cast(nn.ModuleList, self.ffn["layers"])
-        return x + contract(F.gelu(expand(self.ln2(x))))  # the exact, erf form
+        y = self.ln2(x)
+        y = contract(F.silu(self.ffn["gate"](y)) * expand(y) if self.gated else self.activation(expand(y)))
+        return x + (y * self.gamma_2 if self.scaled else y)
 
 
 class PatchEmbedding(nn.Module):
@@ -78,7 +107,8 @@ class VisionTransformer(nn.Module):
     Without a `class_token` that token gets its position and is cut off before the first block (mmseg's `with_cls_token=False`).
     With `class_outputs` each map comes in a pair with the class token (b, d) of the same block (mmseg's `output_cls_token`).
     `resample` is how position embeddings are resized to another grid: `bicubic` in MMSegmentation,
-    `bilinear` in rstrudel/segmenter.
+    `bilinear` in rstrudel/segmenter. `registers` counts register tokens. `twists` are words of `layouts.vit.geometry.TWISTS`.
+    `activation` is one of `layouts.vit.geometry.ACTIVATIONS`.
     """
 
     def __init__(
@@ -98,19 +128,29 @@ class VisionTransformer(nn.Module):
         out_indices: Sequence[int] | None = None,
         class_token: bool = True,
         class_outputs: bool = False,
+        registers: int = 0,
+        twists: Collection[str] = (),
+        activation: str = "gelu",
     ):
         super().__init__()
         self.width, self.stride, self.grid, self.channels = width, patch, grid, channels
         self.resample = resample
         self.out_indices, self.widths = out_indices, [width] * len(out_indices or (-1,))
-        self.extra = 1 + distilled
+        classes = int("no class token" not in twists) + distilled
+        self.prefix = classes + registers
+        self.extra = self.prefix if "register positions" in twists else 0 if "no class position" in twists else classes
         self.class_token, self.class_outputs = class_token, class_outputs
         self.patch_embed = PatchEmbedding(width, patch, channels)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, width))
+        if "no class token" not in twists:
+            self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         if distilled:
             self.dist_token = nn.Parameter(torch.empty(1, 1, width))
+        if registers:
+            self.reg_token = nn.Parameter(torch.empty(1, registers, width))
         self.pos_embed = nn.Parameter(torch.empty(1, grid[0] * grid[1] + self.extra, width))
-        self.layers = nn.ModuleList(Block(width, heads, mlp, eps) for _ in range(depth))
+        if "norm before the blocks" in twists:
+            self.norm_pre = nn.LayerNorm(width, eps)
+        self.layers = nn.ModuleList(Block(width, heads, mlp, eps, twists, activation) for _ in range(depth))
         if final_norm:
             self.ln1 = nn.LayerNorm(width, eps)
         self.final_norm = final_norm
@@ -119,7 +159,7 @@ class VisionTransformer(nn.Module):
     @property
     def carried(self) -> int:
         """How many tokens go through the blocks before those of the patches."""
-        return self.extra if self.class_token else 0
+        return self.prefix if self.class_token else 0
 
     def tokens(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         """All tokens after the final norm, (b, n, d). `seen`, if given, collects the named intermediates."""
@@ -146,11 +186,11 @@ class VisionTransformer(nn.Module):
         kept: dict[int, Tensor] = {}
         patches = self.patch_embed(image)
         x = patches.flatten(2).transpose(1, 2)
-        first = [self.cls_token, self.dist_token] if self.extra == 2 else [self.cls_token]
         said = {"patch_embed": x}
-        x = torch.cat([*(token.expand(image.shape[0], -1, -1) for token in first), x], 1)  # a tracer makes a constant of len(image)
-        x = (x + self.positions(*patches.shape[-2:]))[:, self.extra - self.carried :]
+        x = self._placed(x, self.positions(*patches.shape[-2:]))[:, self.prefix - self.carried :]
         said["after_pos"] = x
+        if hasattr(self, "norm_pre"):
+            x = said["norm_pre"] = self.norm_pre(x)
         for index, block in enumerate(self.layers):
             x = block(x)
             if seen is not None:
@@ -162,6 +202,17 @@ class VisionTransformer(nn.Module):
         if seen is not None:
             seen |= said
         return [kept[layer] for layer in layers]
+
+    def _placed(self, patches: Tensor, positions: Tensor) -> Tensor:
+        """All tokens with their positions: class and distillation token, registers, patches. The table is for the first `extra` and the patches."""
+        names = [name for name in ("cls_token", "dist_token", "reg_token") if hasattr(self, name)]
+        first = [getattr(self, name).expand(patches.shape[0], -1, -1) for name in names]  # a tracer makes a constant of len(image)
+        counts = [token.shape[1] for token in first]
+        placed = [sum(counts[: place + 1]) <= self.extra for place in range(len(first))]
+        x = torch.cat([*compress(first, placed), patches], 1) + positions
+        if all(placed):
+            return x
+        return torch.cat([x[:, : self.extra], *compress(first, [not there for there in placed]), x[:, self.extra :]], 1)
 
     def _grid(self, tokens: Tensor, image: Tensor) -> Tensor:
         """Tokens (b, n, d) of an image as a grid (b, d, H/p, W/p), rounded up."""
@@ -207,11 +258,26 @@ def vision_transformer(
     resample: str = "bicubic",
     network: type[VisionTransformer] = VisionTransformer,
 ) -> VisionTransformer:
-    """An empty backbone of this geometry, of the class `network`. Raises ConversionError if heads or the grid's rows are unknown."""
+    """An empty backbone of this geometry, of the class `network`.
+
+    Raises ConversionError if heads, the grid's rows or the activation are unknown, and if there is no class token where a head takes one.
+    """
     if geometry.heads is None:
         raise ConversionError("the number of attention heads is not known; it decides the result and shows in no tensor")
     if geometry.grid is None:
         raise ConversionError(f"{geometry.positions} positions are no square grid, and how many rows there are is not known")
-    sizes = {name: getattr(geometry, name) for name in ("width", "depth", "heads", "mlp", "patch", "grid", "channels", "final_norm", "out_indices")}
-    sizes |= {"class_token": geometry.class_token is not False, "class_outputs": getattr(geometry.decoder, "takes_class_token", False)}
+    takes_class_token = getattr(geometry.decoder, "takes_class_token", False)
+    if takes_class_token and "no class token" in geometry.twists:
+        raise ConversionError("its head takes the class token, and the backbone has none")
+    if geometry.activation is None and "norm before the blocks" in geometry.twists:
+        raise ConversionError(
+            "its activation is GELU or QuickGELU, which no tensor shows and which decides the result",
+            hint="OpenAI's own CLIP has QuickGELU, most of open_clip's models GELU: a manifest says 'activation: quick_gelu' or 'activation: gelu'",
+        )
+    sizes = {
+        name: getattr(geometry, name)
+        for name in ("width", "depth", "heads", "mlp", "patch", "grid", "channels", "final_norm", "out_indices", "registers")
+    }
+    sizes |= {"class_token": geometry.class_token is not False, "class_outputs": takes_class_token}
+    sizes |= {"twists": list(geometry.twists), "activation": geometry.activation or "gelu"}
     return made(network, **sizes, eps=eps, distilled=any(name.endswith("dist_token") for name in tensors), resample=resample)

@@ -14,6 +14,13 @@ PerChannel = tuple[float, ...]
 Pixels = tuple[PerChannel, PerChannel]
 """Mean and deviation of pixels from 0 to 255."""
 _TIMM_EPS = 1e-6
+_TIMM_TWISTS: Mapping[str, tuple[str, Any]] = {
+    "layer scale": ("init_values", 1.0),
+    "norms of queries and keys": ("qk_norm", True),
+    "norm before the blocks": ("pre_norm", True),
+    "stem without class position": ("no_embed_class", True),
+}
+"""The arguments of timm's VisionTransformer for sections of a file."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,18 @@ class ModelFacts:
 def of_transformers(facts: ModelFacts) -> dict[str, Any]:
     """The config.json of a ViTForImageClassification, or of a ViTModel where there is no classifier.
 
-    The default eps of transformers is 1e-12, so eps is always written. Its `gelu` is the exact, erf form.
+    The default eps of transformers is 1e-12, so eps is always written. Its `gelu` is the exact, erf form. Raises ConversionError for a model
+    that is no plain ViT.
     """
+    geometry = facts.geometry
+    if more := [
+        *geometry.twists,
+        *(["registers"] if geometry.registers else []),
+        *(["a distillation token"] if "distilled stem" in facts.sections else []),
+    ]:
+        raise ConversionError(
+            f"segzoo writes configs of transformers' plain ViT, and this one has {more[0]}", hint="segzoo convert --to hf writes the tensors alone"
+        )
     return {
         "architectures": ["ViTForImageClassification" if facts.classes else "ViTModel"],
         "model_type": "vit",
@@ -152,9 +169,10 @@ def of_images(facts: ModelFacts) -> dict[str, Any] | None:
 def of_timm(facts: ModelFacts) -> dict[str, Any]:
     """The config.json that `timm.create_model("local-dir:...")` reads: an architecture of timm, with the model's sizes in `model_args`.
 
-    Raises ConversionError for a model that timm's plain VisionTransformer cannot hold: a hybrid, a distilled one, or one with another eps.
+    Raises ConversionError for a model that timm's plain VisionTransformer cannot hold, or no config of it can say: a hybrid, a distilled one, one
+    with a gated MLP, or one with another eps.
     """
-    if other := [section for section in facts.sections if "residual" in section or "distilled" in section]:
+    if other := [section for section in facts.sections if "residual" in section or section in ("distilled stem", "gated MLP")]:
         raise ConversionError(
             f"timm has another class for a model with a {other[0]}, and segzoo writes no config for that class",
             hint="segzoo convert --to timm writes the tensors alone",
@@ -163,14 +181,17 @@ def of_timm(facts: ModelFacts) -> dict[str, Any]:
         raise ConversionError(f"its layer norms have eps {facts.eps:g}, timm's VisionTransformer has {_TIMM_EPS:g}, and no config can change that")
     width, mlp, classes = facts.geometry.width, facts.geometry.mlp, facts.classes or 0
     ratio = mlp / width if int(width * (mlp / width)) == mlp else (mlp + 0.5) / width  # timm rounds width * ratio down
-    token = bool({"stem", "class token"} & set(facts.sections))
-    pool = "map" if "pooling head" in facts.sections else "token" if token else "avg"
+    token, normed = "no class token" not in facts.geometry.twists, "pooled norm" in facts.sections
+    pool = "map" if "pooling head" in facts.sections else "token" if token and not normed else "avg"
     arguments: dict[str, Any] = {"img_size": facts.sides, "patch_size": facts.geometry.patch, "embed_dim": width, "depth": facts.geometry.depth}
-    arguments |= {"num_heads": facts.heads, "mlp_ratio": ratio, "class_token": token, "global_pool": pool, "fc_norm": False}
+    arguments |= {"num_heads": facts.heads, "mlp_ratio": ratio, "class_token": token, "global_pool": pool, "fc_norm": normed}
     arguments |= {} if facts.qkv_bias else {"qkv_bias": False}
     arguments |= {"in_chans": facts.geometry.channels} if facts.geometry.channels != 3 else {}
-    if "stem" not in facts.sections:
-        arguments["no_embed_class"] = True
+    arguments |= {argument: value for section, (argument, value) in _TIMM_TWISTS.items() if section in facts.sections}
+    arguments |= {"reg_tokens": facts.geometry.registers} if facts.geometry.registers else {}
+    arguments |= {"act_layer": facts.geometry.activation} if facts.geometry.activation else {}
+    if "no final norm" in facts.sections and not normed:
+        arguments["final_norm"] = False
     pretrained: dict[str, Any] = {
         "num_classes": classes,
         "input_size": [facts.geometry.channels, *facts.image],

@@ -108,7 +108,7 @@ def describe_backbone(file: Checkpoint, path: Path, entries: Mapping[str, Backbo
         geometry[side] = facts.take(side, getattr(entry.geometry, side, None) if entry else None)
         if geometry[side] is None:
             said = f"{path}: {file.geometry}: no tensor shows its {_WORDS.get(side, side)}"
-            raise UsageError(said, hint=f"say --config FILE of its training, --like NAME of a backbone with the same number, or {_adding(side)}")
+            raise UsageError(said, hint=f"say --config FILE of its training, --like NAME of a backbone that shares it, or {_adding(side)}")
     facts.note()
     _note_square(file, made)
     if "backbone" in made.notes:
@@ -199,8 +199,8 @@ def _way(side: str, alone: bool, wishes: Wishes) -> str:
 
 
 def _adding(side: str) -> str:
-    """The one command that takes the number itself."""
-    return f"--{side} N to segzoo manifest add"
+    """Where the fact itself can be said: to the one command that takes a number, or in a manifest."""
+    return f"--{side} N to segzoo manifest add" if side != "activation" else "'activation: gelu' or 'activation: quick_gelu' in a manifest's entry"
 
 
 def _parts(
@@ -265,7 +265,8 @@ def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
     if (least := facts.take("min_size", model and model.protocol.min_size)) is not None:
         found["min_size"] = least
-    if (pad := facts.take("pad", model and model.protocol.pad)) is not None:
+    padded = file.said.get("protocol.pad") or (model and model.protocol.pad)
+    if padded and (pad := facts.take("pad", model and model.protocol.pad)):
         found["pad"] = pad
     facts.note()
     return found
