@@ -92,8 +92,8 @@ def work(task: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     order = _order(task)
     items = [(Item(**_tuples(one)), attempt) for one, attempt in task["items"]]
-    there = {item.key: rows.read(order.place, order.digest, item.key) for item, _ in items}
-    done = {key: row for key, row in there.items() if row is not None and row["attempts"] >= dict((item.key, n) for item, n in items)[key]}
+    there = [(attempt, rows.read(order.place, order.digest, item.key)) for item, attempt in items]
+    done = {row["key"]: row for attempt, row in there if row is not None and row["attempts"] >= attempt}
     todo = [(item, attempt) for item, attempt in items if item.key not in done]
     with ThreadPoolExecutor(max_workers=1) as ahead:
         coming = [ahead.submit(_fetch, item, order) for item, _ in todo[:1]]
@@ -124,11 +124,10 @@ def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """A file at hand, and how long it took to come. `own` is True where it lies in the item's own folder, and goes with it."""
+    """A file at hand, and how long it took to come."""
 
     fetched: Fetched
     seconds: float
-    own: bool
 
 
 def _fetch(item: Item, order: Order) -> Got | None:
@@ -150,15 +149,15 @@ def _fetch(item: Item, order: Order) -> Got | None:
         sha256, size = hashed(path)
         if wrong := Store(home(), _own(item, order) / LOCK_NAME).expectation(artifact).misfit(size, sha256):
             raise IntegrityError(f"{path}: {wrong}")
-        return Got(Fetched(artifact, path, sha256, size, "sha256" if item.sha256 else "a file of this machine", None), _since(started), False)
+        return Got(Fetched(artifact, path, sha256, size, "sha256" if item.sha256 else "a file of this machine", None), _since(started))
     kept = Store(home(), _own(item, order) / LOCK_NAME)
     store = kept if order.doing.keep == "source" or kept.find(artifact) else replace(kept, home=_own(item, order))
     policy = order.network.policy()
     if store.find(artifact) is not None:
-        return Got(fetch(artifact, store, Path("/"), policy=policy), _since(started), store is not kept)
+        return Got(fetch(artifact, store, Path("/"), policy=policy), _since(started))
     lanes = (order.place.folder or home() / "runs" / order.digest[:12]) / "lanes"
     with lane(lanes, order.network.lanes):
-        return Got(fetch(artifact, store, Path("/"), policy=policy), _since(started), store is not kept)
+        return Got(fetch(artifact, store, Path("/"), policy=policy), _since(started))
 
 
 def _since(started: float) -> float:
