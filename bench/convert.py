@@ -1,11 +1,11 @@
-"""`segzoo convert` against the converters of mmseg 1.2.2 (vitjax2mmseg.py, swin2mmseg.py), in the same run, on files of true geometry.
+"""`segzoo convert` against the converters of mmseg 1.2.2 (vitjax2mmseg.py, swin2mmseg.py, mit2mmseg.py), in the same run, on files of true geometry.
 
-    python bench/convert.py [--runs 3] [Ti] [B] [L] [swin-t] [swin-l]
+    python bench/convert.py [--runs 3] [Ti] [B] [L] [swin-t] [swin-l] [mit-b0] [mit-b5]
 
 Takes the peers' scripts out of the mmsegmentation wheel and has torch do what mmengine does in them (loading a file and making a
 folder). Both outputs are compared tensor by tensor. Reports CPU seconds (user + system) and peak
-resident memory of each whole process, the least of the runs, and the ratios. Needs `segzoo[eval]`,
-pip, and 4 GB of disk for L.
+resident memory of each whole process, the least of the runs, and the ratios. Then the wall time of segzoo against `cp` of the same
+file, and against `cp` that also waits until the copy is on the disk, as segzoo does. Needs `segzoo[eval]`, pip, and 6 GB of disk for L.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,7 @@ import numpy as np
 
 from segzoo.conversion.axes import shape_of
 from segzoo.layouts import FAMILIES, LAYOUTS
+from segzoo.layouts.mit.geometry import MitSizes
 from segzoo.layouts.rule import Depths
 from segzoo.layouts.swin.geometry import SwinSizes
 
@@ -35,6 +37,8 @@ AUGREG = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024,
 OFFICIAL = {
     "swin-t": ("swin", SwinSizes(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)),
     "swin-l": ("swin", SwinSizes(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)),
+    "mit-b0": ("mit", MitSizes(widths=(32, 64, 160, 256), depths=(2, 2, 2, 2), heads=(1, 2, 5, 8))),
+    "mit-b5": ("mit", MitSizes(widths=(64, 128, 320, 512), depths=(3, 6, 40, 3), heads=(1, 2, 5, 8))),
 }
 RENAMED = {"norm3": "norm"}
 """swin2mmseg.py leaves the name of the last norm, which no model of mmseg reads."""
@@ -44,7 +48,7 @@ def peers(folder: Path) -> Path:
     """The folder of the real scripts, without mmengine."""
     subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PEER], check=True)
     with zipfile.ZipFile(next(folder.glob("mmsegmentation-*.whl"))) as wheel:
-        for name in ("vitjax2mmseg", "swin2mmseg"):
+        for name in ("vitjax2mmseg", "swin2mmseg", "mit2mmseg"):
             source = wheel.read(f"mmseg/.mim/tools/model_converters/{name}.py").decode()
             for theirs, plain in (
                 ("from mmengine.runner import CheckpointLoader\n", ""),
@@ -86,13 +90,15 @@ def official(folder: Path, name: str) -> Path:
     return path
 
 
-def measured(command: list[object]) -> tuple[float, float]:
-    """CPU seconds and peak megabytes of a process."""
-    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+def measured(command: list[object]) -> tuple[float, float, float]:
+    """CPU seconds, peak megabytes and wall seconds of a process."""
+    started = time.perf_counter()
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as the peer's libraries are
+    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, env=compiled)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0, command
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1_000_000)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1_000_000), time.perf_counter() - started
 
 
 def same(left: Path, right: Path) -> bool:
@@ -111,26 +117,35 @@ def elsewhere(act: Callable[..., T], *arguments: object) -> T:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=["Ti", "L", "swin-t", "swin-l"], choices=[*AUGREG, *OFFICIAL])
+    parser.add_argument("names", nargs="*", default=["Ti", "L", "swin-t", "swin-l", "mit-b0", "mit-b5"], choices=[*AUGREG, *OFFICIAL])
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     print(f"least of {options.runs} runs; in brackets the median ratio of CPU time")
-    print(f"{'':7}{'peer CPU s':>12}{'segzoo':>9}{'ratio':>7}{'peer MB':>10}{'segzoo':>9}{'ratio':>7}")
+    print(
+        f"{'':7}{'peer CPU s':>12}{'segzoo':>9}{'ratio':>7}{'peer MB':>10}{'segzoo':>9}{'ratio':>7}"
+        f"{'wall s':>9}{'cp':>7}{'ratio':>7}{'cp, sync':>10}{'ratio':>7}"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scripts = peers(folder)
         for case in options.names:
             make, script = (augreg, "vitjax2mmseg") if case in AUGREG else (official, f"{OFFICIAL[case][0]}2mmseg")
             source, theirs, ours = elsewhere(make, folder, case), folder / "peer" / "a.pth", folder / "segzoo.pth"
+            copy = folder / "copy"
             runs = []
             for _ in range(options.runs):
                 peer_run = measured([sys.executable, scripts / f"{script}.py", source, theirs])
-                runs.append((peer_run, measured([sys.executable, "-m", "segzoo", "convert", source, ours, "--force"])))
+                ours.unlink(missing_ok=True)
+                run = peer_run, measured([sys.executable, "-m", "segzoo", "convert", source, ours])
+                runs.append((*run, measured(["cp", source, copy]), measured(["sh", "-c", f"cp '{source}' '{copy}' && sync '{copy}'"])))
+                copy.unlink()
             assert elsewhere(same, ours, theirs), "the two outputs differ"
             (peer_cpu, our_cpu), (peer_mb, our_mb) = ([min(run[side][figure] for run in runs) for side in (0, 1)] for figure in (0, 1))
-            middle = statistics.median(ours[0] / theirs[0] for theirs, ours in runs)
+            wall, plain, synced = (min(run[side][2] for run in runs) for side in (1, 2, 3))
+            middle = statistics.median(run[1][0] / run[0][0] for run in runs)
             print(
-                f"{case:7}{peer_cpu:12.2f}{our_cpu:9.2f}{our_cpu / peer_cpu:7.2f}{peer_mb:10.0f}{our_mb:9.0f}{our_mb / peer_mb:7.2f}  ({middle:.2f})"
+                f"{case:7}{peer_cpu:12.2f}{our_cpu:9.2f}{our_cpu / peer_cpu:7.2f}{peer_mb:10.0f}{our_mb:9.0f}{our_mb / peer_mb:7.2f}"
+                f"{wall:9.2f}{plain:7.2f}{wall / plain:7.1f}{synced:10.2f}{wall / synced:7.2f}  ({middle:.2f})"
             )
             source.unlink()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segzoo.layouts import FAMILIES
 from segzoo.manifest.document import load_manifest, packaged
-from segzoo.manifest.entries import Model
+from segzoo.manifest.entries import FIGURES, Model
 
 PAGE, README = Path(__file__).with_suffix(".md"), Path(__file__).parent.parent / "README.md"
 SHIPPED = load_manifest(packaged("zoo.yaml"))
@@ -13,7 +13,8 @@ HEAD = """# The zoo
 
 Every model of the shipped [zoo.yaml](../zoo.yaml), which says where each figure is from and what each file is checked against.
 `segzoo list` shows the same, with sizes and what is already here; `segzoo info NAME` shows all that is known of one. Figures are mIoU in
-per cent, at a single scale and at several scales with flip, as MMSegmentation and Segmenter's authors published them.
+per cent, at a single scale and at several scales with flip, as MMSegmentation and the authors of Segmenter and SegFormer
+published them. Two more are those of images whose sides were brought up to multiples of 32 (`verify --mode ss-32`).
 
 <!-- written by `python docs/zoo.py`; a test holds it to zoo.yaml -->
 """
@@ -37,18 +38,21 @@ def data_of(model: Model) -> str:
     return re.split(",| scene", str(SHIPPED.datasets[model.protocol.dataset].title))[0]
 
 
-def figures(model: Model) -> str:
-    """The two figures, with the digits that were published."""
+def figures(model: Model, modes: list[str]) -> str:
+    """The figures of these modes, with the digits that were published."""
     assert model.reported is not None
-    both = (model.reported.miou, model.reported.miou_ms_flip)
-    return " | ".join("" if one is None else f"{one:.{model.reported.decimals}f}" for one in both)
+    each = (model.reported.of(mode) for mode in modes)
+    return " | ".join("" if one is None else f"{one:.{model.reported.decimals}f}" for one in each)
 
 
 def page() -> str:
     text = HEAD
     for title, models in methods().items():
-        text += f"\n## {title}\n\n| name | what it is | data | mIoU | ms+flip |\n|---|---|---|---|---|\n"
-        text += "".join(f"| `{name}` | {model.title} | {data_of(model)} | {figures(model)} |\n" for name, model in models.items())
+        measured = {mode for mode in FIGURES for model in models.values() if model.reported and model.reported.of(mode) is not None}
+        modes = [mode for mode in FIGURES if mode in {"ss", "ms+flip", *measured}]
+        named = " | ".join("mIoU" if mode == "ss" else mode for mode in modes)
+        text += f"\n## {title}\n\n| name | what it is | data | {named} |\n|---|---|---|{'---|' * len(modes)}\n"
+        text += "".join(f"| `{name}` | {model.title} | {data_of(model)} | {figures(model, modes)} |\n" for name, model in models.items())
     text += "\n## Backbones\n\n| name | what it is |\n|---|---|\n"
     return text + "".join(f"| `{name}` | {backbone.title} |\n" for name, backbone in SHIPPED.backbones.items())
 

@@ -88,7 +88,8 @@ def evaluate(
     `confusion`, `per_image`, as `segzoo.evidence.receipt` describes them. No receipt is written or read.
 
     `data` is the data set's folder, where the manifest does not know it. `images` is the size of a seeded sample; None takes all
-    images. `modes` is one or several of `ss`, `ms+flip`, `ms+flip-1.x` and `whole`. `precision` is `fp32`, `tf32`, `bf16` or `fp16`.
+    images. `modes` is one or several of `ss`, `ms+flip`, `ms+flip-1.x`, `whole`, `ss-32` and `ms+flip-32`. `precision` is `fp32`, `tf32`,
+    `bf16` or `fp16`.
     Raises UsageError for any other value, the error of the first rung that fails, and EnvironmentFault where data or a library
     is missing. AccuracyError means that a figure is off; its `facts` hold the same facts, up to the mode that is off.
     """

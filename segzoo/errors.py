@@ -8,12 +8,13 @@ SegzooError            1  a fault of segzoo itself
 ├── AccuracyError      6  the measured mIoU is off
 ├── NotFoundError      7  no such file, model or, offline, no such bytes
 ├── EnvironmentFault   8  disk, permission, data set, device, missing extra
+├── Stalled            9  a run of many files has no worker any more
 └── Interrupted      130  Ctrl-C
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -21,17 +22,30 @@ class SegzooError(Exception):
     """The base of all errors that a user is meant to read: a message says what went wrong, a hint what to do.
 
     `lines` are those of the message, the first one and those `below` it. A new line in a name or in a server's answer begins no line: it is
-    shown as an escape. `elsewhere` is True where several processes raise the same error and another one reports it.
+    shown as an escape. `causes` are those of an error that has several places to tell of, each cause with its places; `short` is then the
+    message with each cause once. `elsewhere` is True where several processes raise the same error and another one reports it.
     """
 
     exit_code = 1
     elsewhere = False
 
-    def __init__(self, message: str, hint: str | None = None, *, below: Sequence[str] = ()):
+    def __init__(self, message: str, hint: str | None = None, *, below: Sequence[str] = (), causes: Mapping[str, Collection[str]] | None = None):
         self.lines = (message, *below)
         self.message = "\n".join(self.lines)
         self.hint = hint
+        self.causes = causes or {}
         super().__init__(self.message)
+
+    @property
+    def short(self) -> tuple[str, ...]:
+        """The lines of the message; where it has causes, a single one."""
+        return (f"{self.lines[0]} {in_words(self.causes)}",) if self.causes else self.lines
+
+
+def in_words(causes: Mapping[str, Collection[str]]) -> str:
+    """Each cause once, with its place, or with the number of its places."""
+    one = {cause: next(iter(places)) for cause, places in causes.items() if len(places) == 1}
+    return "; ".join(f"{one[cause]}: {cause}" if cause in one else f"{cause}, at {len(of)} places, which -v names" for cause, of in causes.items())
 
 
 class UsageError(SegzooError):
@@ -66,6 +80,10 @@ class NotFoundError(SegzooError):
 
 class EnvironmentFault(SegzooError):
     exit_code = 8
+
+
+class Stalled(SegzooError):
+    exit_code = 9
 
 
 class Interrupted(SegzooError):

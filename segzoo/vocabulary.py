@@ -9,8 +9,8 @@ STATUSES = ("passed", "failed", "skipped", "n/a")
 VERDICTS = ("confirmed", "refuted", "consistent", "inconsistent", "undecided")
 """What counts may say of a reported mIoU."""
 
-MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole")
-"""How an image is evaluated: single scale, the two forms of multi-scale and flip, or in one piece."""
+MODES = ("ss", "ms+flip", "ms+flip-1.x", "whole", "ss-32", "ms+flip-32")
+"""How an image is evaluated: single scale, the two forms of multi-scale and flip, in one piece, or with sides that are multiples of 32."""
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 """What a network computes in."""
@@ -35,6 +35,15 @@ PROGRAMS = ("mmseg", "rstrudel")
 
 SERVERS = ("ade20k", "cityscapes")
 """Benchmarks whose servers take label maps that `predict --as` writes."""
+
+RELEASED = ("finetuned", "pretrained")
+"""The kinds of files in the AugReg release."""
+
+KEEP = ("converted", "source", "none")
+"""What a run keeps of each file."""
+
+NUMBERS = ("kind", "all", "none")
+"""For which files of a run the numbers rung is climbed: once for each kind of file, for all, for none."""
 
 RECEIPT = "segzoo-receipt/3"
 """The schema of a receipt."""

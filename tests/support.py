@@ -1,5 +1,6 @@
 """What many tests start from, and how they compare."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,23 @@ def without(tensors, pattern):
 def of_the_model(path):
     """The tensors of a file without its auxiliary head."""
     return without(tensors_of(path), "^auxiliary_head")
+
+
+def in_shards(tensors, folder, kind="safetensors"):
+    """Torch tensors as transformers' `save_pretrained(max_shard_size=...)` leaves them, in either of its formats. Returns the index."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    stem, places = "model" if kind == "safetensors" else "pytorch_model", {}
+    for shard in range(3):
+        name = f"{stem}-{shard + 1:05}-of-00003.{kind}"
+        part = {key: tensors[key] for key in sorted(tensors)[shard::3]}
+        save_file(part, folder / name) if kind == "safetensors" else torch.save(part, folder / name)
+        places |= dict.fromkeys(part, name)
+    index = folder / f"{stem}.{kind}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return index
 
 
 def golden_model(head, without=()):

@@ -333,4 +333,4 @@ def test_the_command_and_the_library_read_offline_alike(value, away, monkeypatch
 def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "store"))
     assert segzoo.fetch("mini-vit", zoo="mini").is_relative_to(tmp_path / "store")
-    assert Path(CliRunner().invoke(main, ["cache", "dir"]).stdout.strip()) == tmp_path / "store"
+    assert Path(CliRunner().invoke(main, ["store", "dir"]).stdout.strip()) == tmp_path / "store"

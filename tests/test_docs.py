@@ -165,6 +165,16 @@ def test_the_page_of_the_zoo_and_the_readmes_table_are_current():
     assert all(f"| `{name}` |" in PAGES["docs/zoo.md"] for name in (*module.SHIPPED.models, *module.SHIPPED.backbones))
 
 
+def test_the_page_of_checkpoints_is_current():
+    """If not: python docs/checkpoints.py"""
+    module = written_by("checkpoints")
+    assert PAGES["docs/checkpoints.md"] == module.page()
+    listed = re.findall(r"^\| (?:`([^`]+)`)? \| `([^`]+\.pth)` \|", PAGES["docs/checkpoints.md"], re.MULTILINE)
+    files = [fact["checkpoint"]["name"] for fact in module.FACTS]
+    assert list(dict.fromkeys(file for _, file in listed)) == files
+    assert {name for name, _ in listed} - {""} == {name for name, model in module.SHIPPED.items() if model.checkpoint.name in files}
+
+
 def test_the_page_of_commands_is_current():
     """If not: python docs/commands.py"""
     module = written_by("commands")

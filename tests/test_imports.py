@@ -11,7 +11,7 @@ import pytest
 from segzoo.cli import main
 
 PACKAGE = Path(__file__).parent.parent / "segzoo"
-ORDER = "ground | layouts formats datasets | models manifest conversion | store evaluation | zoo | evidence | publishing | api cli"
+ORDER = "ground | layouts formats datasets | models manifest conversion | store evaluation | zoo | evidence | scale | publishing | api cli"
 """Left never imports right; within a column all is allowed, but for circles."""
 COLUMN = {room: column for column, rooms in enumerate(ORDER.split(" | ")) for room in rooms.split()}
 FILES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -89,6 +89,13 @@ def test_help_loads_nothing_heavy(command):
 
 def test_list_loads_no_arrays():
     assert not loaded_by(COMMAND, "--zoo", "mini", "list") & {"numpy", "torch", "jax", "requests"}
+
+
+def test_verify_that_only_reads_receipts_loads_no_torch():
+    """The device is said, as a machine with a GPU has to ask torch for it."""
+    words = ("--zoo", "mini", "verify", "mini-linear", "--images", "1", "--device", "cpu")
+    assert {"torch", "PIL"} <= loaded_by(COMMAND, *words)
+    assert not loaded_by(COMMAND, *words) & {"torch", "jax"}
 
 
 @pytest.mark.parametrize(("of", "without"), [("layouts", {"numpy", "torch", "jax", "pydantic"}), ("conversion", {"torch", "jax", "pydantic"})])

@@ -86,7 +86,7 @@ def test_the_readme_is_short():
 def test_the_readme_and_the_help_give_the_same_exit_codes():
     codes = re.findall(r"\b(\d+) [a-z]", EPILOG.split("Start here")[0])
     assert codes == re.findall(r"\b(\d+) [a-z]", README.split("## Exit codes")[1].split("##")[0])
-    assert codes == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "130"]
+    assert codes == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "130"]
 
 
 def test_the_gate_runs_the_readmes_test_command():

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from segzoo.cli.aliased import WORDS
 from segzoo.cli.table import Tabled
 
 
@@ -61,7 +62,6 @@ class Guarded(Tabled):
         return click.UsageError(f"No such option '{error.option_name}'.\nhint: {hint}", ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
-        arguments = [*ctx.args]
         try:
             with _read():
                 return super().invoke(ctx)
@@ -70,7 +70,7 @@ class Guarded(Tabled):
         except (Exception, KeyboardInterrupt) as error:
             from segzoo.cli.ending import end  # a command that succeeds does not pay for it
 
-            end(error, self, [ctx.invoked_subcommand or "", *arguments])
+            end(error, self, ctx.meta.get(WORDS, [""]))
             if isinstance(error, click.UsageError):
                 raise legibly(error) from None
             raise

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from segzoo.cli.aliased import Aliased
 from segzoo.cli.options import with_program_options
 
 
@@ -33,19 +34,22 @@ TABLE = {
     "score": Row("score", "score", "Score saved label maps against a data set: mIoU, Dice, F-score and more."),
     "data": Row("data", "data", "Look at a data set of your own, and describe it for a manifest."),
     "export": Row("export", "export", "Write a folder that transformers, timm, ONNX Runtime or plain torch loads."),
+    "augreg": Row("augreg", "augreg", "Choose files of the AugReg release; fetch, convert and prove thousands."),
+    "batch": Row("batch", "batch", "Fetch, convert and prove many entries or files as one run."),
+    "catalogue": Row("catalogue", "catalogue", "Make and ask the catalogue of a run: SQL over a Parquet file."),
     "list": Row("list", "list_", "List the backbones, models and data sets of the zoo."),
     "info": Row("info", "info", "Show everything the zoo says about one entry."),
     "inspect": Row("inspect", "inspect", "Show what is in a file of weights."),
     "diff": Row("inspect", "diff", "Compare two files of weights, across layouts and formats."),
-    "cache": Row("cache", "cache", "See, check and empty the store."),
-    "adopt": Row("adopt", "adopt", "Put files that you still have into the store."),
-    "bundle": Row("bundle", "bundle", "Carry files of the store to machines without a network."),
+    "store": Row("store", "store", "Fill, carry, see, check and empty the store of verified files."),
     "manifest": Row("manifest", "manifest", "Write, check and pin a zoo of your own."),
     "receipt": Row("receipt", "receipt", "Check receipts again, offline; print one for signing."),
     "doctor": Row("doctor", "doctor", "Look at Python, packages, GPU, store and network, and say what to mend."),
     "explain": Row("explain", "explain", "Say what an exit code means, and what to do."),
     "completion": Row("completion", "completion", "Print the shell's completion script."),
 }
+
+EARLIER = {"cache": ("store",), "adopt": ("store", "add"), "bundle": ("store",)}
 
 
 @cache
@@ -67,11 +71,11 @@ class Commands(Mapping[str, click.Command]):
         return len(TABLE)
 
 
-class Tabled(click.Group):
+class Tabled(Aliased):
     """The group of the table's commands. Its help and the completion of its names import none of them."""
 
     def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, earlier=EARLIER, **options)
         self.commands = Commands()  # type: ignore[assignment]  # click reads it only
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -144,7 +144,7 @@ def _of_these(said: Said, geometry: Geometry) -> Said:
 def _contradictions(said: Said, geometry: Geometry) -> list[str]:
     """The sizes of the backbone that are said, and that the tensors contradict, in words."""
     wrong = []
-    for name in ("width", "widths", "depth", "depths", "patch", "window"):
+    for name in ("width", "widths", "depth", "depths", "patch", "window", "image"):
         fact, shown = said.facts.get(f"backbone.{name}"), getattr(geometry, name, None)
         if fact and isinstance(shown, int | tuple) and fact.value != shown:
             wrong.append(f"{fact.source} says {name} {fact.value}, the tensors show {shown}")

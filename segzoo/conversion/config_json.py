@@ -32,7 +32,18 @@ _TRANSFORMERS: Rows = (
     ("backbone.image", pair, "image_size"),
     ("backbone.eps", eps, "layer_norm_eps"),
 )
+
+
+def _outputs(value: Any) -> tuple[int, ...] | None:
+    """Blocks counted from 0, of transformers' count of what stands before each block, which begins with 1."""
+    found = indices(value)
+    if found is not None and min(found) < 2:
+        raise ValueError("indices from 2 on: those below stand for no block's output")
+    return found and tuple(index - 2 for index in found)
+
+
 _OF_TYPE: Mapping[str, Rows] = {
+    "beit": (*_TRANSFORMERS, ("backbone.out_indices", _outputs, "out_indices"), ("head.bins", indices, "pool_scales")),
     "swin": (
         ("backbone.heads", counts, "num_heads"),
         ("backbone.width", whole, "embed_dim"),
@@ -41,6 +52,11 @@ _OF_TYPE: Mapping[str, Rows] = {
         ("backbone.patch", whole, "patch_size"),
         ("backbone.eps", eps, "layer_norm_eps"),
     ),
+    "segformer": (
+        ("backbone.heads", counts, "num_attention_heads"),
+        ("backbone.widths", counts, "hidden_sizes"),
+        ("backbone.depths", counts, "depths"),
+    ),
     "convnext": (
         ("backbone.widths", counts, "hidden_sizes"),
         ("backbone.depths", counts, "depths"),
@@ -48,8 +64,12 @@ _OF_TYPE: Mapping[str, Rows] = {
     ),
 }
 """What transformers' config of a backbone says, by its `model_type`, where it has other names than a ViT's."""
-_EPS_OF_TYPE = {"convnext": 1e-6}
+_EPS_OF_TYPE = {"convnext": 1e-6, "segformer": 1e-5}
 """What the norms have whatever a config says; `layer_norm_eps` is that of a classifier's last norm alone."""
+_MUST_OF_TYPE: Mapping[str, tuple[tuple[str, Any, str], ...]] = {
+    "segformer": (("strides", [4, 2, 2, 2], "halves its maps otherwise"), ("hidden_act", "gelu", "has another activation than GELU")),
+}
+"""What must stand in a config of this type, if anything does, and what transformers does else, which segzoo does not do."""
 _UPERNET: Rows = (("head.bins", indices, "pool_scales"),)
 _TIMM: Rows = (
     ("backbone.heads", counts, "model_args.num_heads"),
@@ -60,7 +80,7 @@ _TIMM: Rows = (
     ("backbone.eps", eps, "model_args.norm_eps"),
 )
 _TIMM_VITS = ("vit", "deit", "deit3")
-_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5}
+_TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5, "beit": 1e-6, "beitv2": 1e-6}
 _TIMM_TWINS = {
     **dict.fromkeys(("pcpvt_small", "pcpvt_base", "pcpvt_large"), ((1, 2, 5, 8), None)),
     **{f"svt_{size}": (tuple(first << stage for stage in range(4)), 7) for size, first in (("small", 2), ("base", 3), ("large", 4))},
@@ -82,12 +102,14 @@ _EXPORT: Rows = (
     *((f"backbone.{name}", check, f"{_NETWORK['backbone']}.{name}") for name, check in (("depths", counts), ("window", whole), ("patch", whole))),
     ("backbone.widths", counts, f"{_NETWORK['backbone']}.widths"),
     ("backbone.eps", eps, f"{_NETWORK['backbone']}.eps"),
+    ("backbone.conv_eps", eps, f"{_NETWORK['backbone']}.conv_eps"),
     ("backbone.out_indices", indices, f"{_NETWORK['backbone']}.out_indices"),
     ("backbone.resample", word, f"{_NETWORK['backbone']}.resample"),
     ("backbone.class_token", truth, f"{_NETWORK['backbone']}.class_token"),
     ("neck.scales", numbers, f"{_NETWORK['neck']}.scales"),
     ("neck.eps", eps, f"{_NETWORK['neck']}.eps"),
     ("head.heads", whole, f"{_NETWORK['head']}.heads"),
+    ("head.groups", whole, f"{_NETWORK['head']}.groups"),
     ("head.eps", eps, f"{_NETWORK['head']}.eps"),
     ("head.bins", indices, f"{_NETWORK['head']}.bins"),
     ("head.scale", whole, f"{_NETWORK['head']}.scale"),
@@ -95,7 +117,10 @@ _EXPORT: Rows = (
     ("protocol.scale", pair, "protocol.scale"),
     ("protocol.crop", pair, "protocol.crop"),
     ("protocol.stride", pair, "protocol.stride"),
+    ("protocol.min_size", whole, "protocol.min_size"),
+    ("protocol.multiple", whole, "protocol.multiple"),
     ("protocol.threshold", eps, "protocol.threshold"),
+    ("protocol.pad", whole, "protocol.pad"),
     ("protocol.mean", channels, "mean"),
     ("protocol.std", channels, "std"),
 )
@@ -125,6 +150,9 @@ def _of_transformers(reader: Reader) -> None:
     take_rows(reader, tuple((name, check, f"{inside}{place}") for name, check, place in rows))
     if isinstance(kind, str) and kind in _EPS_OF_TYPE:
         reader.facts["backbone.eps"] = Fact(_EPS_OF_TYPE[kind], f"{reader.source}: {inside}model_type is {kind}")
+    for place, right, what in _MUST_OF_TYPE.get(kind, ()) if isinstance(kind, str) else ():
+        if reader.at(f"{inside}{place}")[0] not in (ABSENT, right):
+            reader.unlike.append(f"{reader.source}: {inside}{place}: the model's program {what}")
     if reader.at("model_type")[0] == "upernet":
         take_rows(reader, _UPERNET)
 

@@ -46,47 +46,94 @@ _MODEL: Rows = (
     ("neck.eps", eps, "model.neck.norm_layer.eps"),
     ("head.heads", whole, "model.decode_head.num_heads"),
     ("head.bins", indices, "model.decode_head.pool_scales"),
+    ("head.groups", whole, "model.decode_head.pixel_decoder.norm_cfg.num_groups"),
     ("head.eps", eps, "model.decode_head.norm_cfg.eps"),
     ("head.scale", whole, "model.decode_head.up_scale"),
     ("protocol.threshold", eps, "model.decode_head.threshold"),
 )
 _TWINS: Rows = (("backbone.widths", counts, "model.backbone.embed_dims"), ("backbone.window", alike, "model.backbone.windiow_sizes"))
-_OF_TYPE: Mapping[str, Rows] = {"PCPVT": _TWINS, "SVT": _TWINS}
+_OF_TYPE: Mapping[str, Rows] = {
+    "PCPVT": _TWINS,
+    "SVT": _TWINS,
+    "MixVisionTransformer": (("backbone.depths", counts, "model.backbone.num_layers"),),
+}
 """What stands at these places in a config of a backbone of this type; the word is misspelt in mmseg itself."""
+_NVLABS = {"backbone.heads": (1, 2, 5, 8), "backbone.eps": 1e-6, "backbone.conv_eps": 1e-5}
+_OF_CLASS: Mapping[str, Mapping[str, Any]] = {f"mit_b{size}": _NVLABS for size in range(6)}
+"""What a class of NVlabs' own program has, whatever a config says."""
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "VisionTransformer": {"backbone.heads": 12, "backbone.eps": 1e-5},
     "SwinTransformer": {"backbone.eps": 1e-5},
     "ConvNeXt": {"backbone.eps": 1e-6},
     "PCPVT": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-5},
     "SVT": {"backbone.eps": 1e-5},
+    "BEiT": {"backbone.heads": 12, "backbone.eps": 1e-5},
+    "MAE": {"backbone.heads": 12, "backbone.eps": 1e-5},
+    "MixVisionTransformer": {"backbone.heads": (1, 2, 4, 8), "backbone.eps": 1e-6},
+    "ResNet": {"backbone.eps": 1e-5},
     "SegmenterMaskTransformerHead": {"head.eps": 1e-5},
     "SETRUPHead": {"head.eps": 1e-6, "head.scale": 4},
     "SETRMLAHead": {"head.scale": 4},
     "MLANeck": {"neck.eps": 1e-6, "backbone.class_token": True},
     "MultiLevelNeck": {"neck.scales": (0.5, 1.0, 2.0, 4.0)},
     "UPerHead": {"head.bins": (1, 2, 3, 6)},
+    "Mask2FormerHead": {"head.heads": 8, "head.groups": 32},
 }
 """What mmseg 1.2.2 takes where a config says nothing, by the type of the part. torch's LayerNorm has eps 1e-5."""
 _EPS = 1e-5
 """What a norm has whose `norm_cfg` says nothing: torch's own."""
+_POSITIONS = ("model.decode_head.pixel_decoder.positional_encoding", "model.decode_head.positional_encoding")
 _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.decode_head.align_corners", (False,), "resizes scores with aligned corners"),
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
     ("model.backbone.qk_scale", (None,), "scales queries by another number"),
+    ("model.backbone.strides", ([4, 2, 2, 2], (4, 2, 2, 2)), "halves its maps otherwise"),
+    ("model.decode_head.interpolate_mode", ("bilinear",), "enlarges maps otherwise than bilinear"),
     ("model.neck.start_level", (0,), "leaves the finest maps out"),
     ("model.neck.upsample_cfg.mode", ("nearest",), "enlarges maps otherwise than by nearest neighbours"),
     ("model.decode_head.feature_strides", ([4, 8, 16, 32], (4, 8, 16, 32)), "doubles its maps another number of times"),
 )
 """What must stand at a place, if anything stands there, and what the model does else, which segzoo does not do."""
+_COUNTED = "counts positions in pixels"
+_PIXELS, _QUERIES = "model.decode_head.pixel_decoder", "model.decode_head.transformer_decoder"
+_MUST_OF: Mapping[str, tuple[tuple[str, tuple[Any, ...], str], ...]] = {
+    "ResNet": (
+        ("model.backbone.style", ("pytorch",), "halves maps in the first convolution of a bottleneck"),
+        ("model.backbone.strides", ([1, 2, 2, 2], (1, 2, 2, 2)), "halves maps elsewhere"),
+        ("model.backbone.dilations", ([1, 1, 1, 1], (1, 1, 1, 1)), "has dilated convolutions"),
+    ),
+    "Mask2FormerHead": (
+        *((f"{part}.layer_cfg.ffn_cfg.act_cfg.type", ("ReLU",), "has another activation") for part in (f"{_PIXELS}.encoder", _QUERIES)),
+        (f"{_PIXELS}.act_cfg.type", ("ReLU",), "has another activation"),
+        (f"{_PIXELS}.norm_cfg.type", ("GN",), "has other norms"),
+        (f"{_PIXELS}.norm_cfg.eps", (_EPS,), "adds it to variances of groups"),
+        *((f"{part}.normalize", (True,), _COUNTED) for part in _POSITIONS),
+        *((f"{part}.temperature", (10000,), "has other waves of positions") for part in _POSITIONS),
+    ),
+}
+"""The same for parts of a type."""
 _CLASS_TOKEN = ("model.backbone.output_cls_token", (False,), "gives the class token to the head")
 """The same for all heads but DPT's, which takes the class token."""
-_PLACES = {"SETRUPHead": {"head.eps": "model.decode_head.norm_layer.eps"}}
+_PLACES = {
+    "SETRUPHead": {"head.eps": "model.decode_head.norm_layer.eps"},
+    "Mask2FormerHead": {"head.heads": f"{_QUERIES}.layer_cfg.self_attn_cfg.num_heads", "head.outputs": "model.decode_head.num_classes"},
+}
 """By the type of a part: facts that stand at another place than in other parts."""
-_RELU = ("UPerHead", "FPNHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
+_RELU = ("UPerHead", "FPNHead", "SegformerHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
 """Types whose activation is taken for ReLU."""
 _STEPS = {
-    *("LoadImageFromFile", "LoadAnnotations", "PackSegInputs", "Resize", "Normalize", "MultiScaleFlipAug", "RandomFlip"),
+    *(
+        "LoadImageFromFile",
+        "LoadAnnotations",
+        "PackSegInputs",
+        "Resize",
+        "AlignedResize",
+        "ResizeToMultiple",
+        "Normalize",
+        "MultiScaleFlipAug",
+        "RandomFlip",
+    ),
     *("ImageToTensor", "DefaultFormatBundle", "Collect", "TestTimeAug"),
 }
 """Steps of a pipeline that are followed here, or that change nothing at a single scale."""
@@ -105,16 +152,26 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
             defaults[name] = _EPS
         if reader.at(place)[0] is not None:  # None is mmseg's word for its default
             reader.take(name, check, place, default=defaults.get(name, ABSENT))
-    reader.take("head.outputs", whole, "model.decode_head.out_channels", "model.decode_head.num_classes")
-    for place, right, what in _MUST if kinds["decode_head"] == "DPTHead" else (*_MUST, _CLASS_TOKEN):
+    outputs = ("model.decode_head.out_channels", "model.decode_head.num_classes")
+    reader.take("head.outputs", whole, *((elsewhere["head.outputs"],) if "head.outputs" in elsewhere else outputs))
+    must = _MUST if kinds["decode_head"] == "DPTHead" else (*_MUST, _CLASS_TOKEN)
+    for place, right, what in (*must, *(row for kind in kinds.values() for row in _MUST_OF.get(kind, ()))):
         value = reader.at(place)[0]
         if value is UNREAD:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
         elif value is not ABSENT and value not in right:
             reader.unlike.append(f"{source}: {place} is {_told(value)}: the model's program {what}")
-    if own and reader.facts.get("backbone.eps", Fact(_EPS, "")).value != _EPS:
+    reader.facts |= {
+        name: Fact(value, f"{source}: model.backbone.type is {kinds['backbone']}") for name, value in _OF_CLASS.get(kinds["backbone"], {}).items()
+    }
+    if kinds["backbone"] == "MixVisionTransformer":
+        _widths(reader)
+    if own == _TWINS and reader.facts.get("backbone.eps", Fact(_EPS, "")).value != _EPS:
         reader.unlike.append(f"{source}: model.backbone.norm_cfg.eps is not {_EPS:g}: the model's program gives it to some norms only")
-    _inputs(reader, bases)
+    if kinds["decode_head"] == "Mask2FormerHead":
+        _queries(reader)
+    else:
+        _inputs(reader, bases)
     _convolutions(reader, kinds, bases)
     steps = _pipeline(reader)
     _windows(reader)
@@ -125,6 +182,25 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     if bases and missing:
         reader.notes.append(f"{source}: builds on {', '.join(bases)}, which is not read, and may say {', '.join(missing)}")
     return reader.said
+
+
+def _widths(reader: Reader) -> None:
+    """The widths of a MiT's stages: in mmseg each head of a stage is `embed_dims` wide."""
+    each, heads = reader.facts.pop("backbone.width", None), reader.facts.get("backbone.heads")
+    if each and heads and isinstance(heads.value, tuple):
+        reader.facts["backbone.widths"] = Fact(tuple(each.value * number for number in heads.value), f"{each.source} for each of num_heads")
+
+
+def _queries(reader: Reader) -> None:
+    """Note where a Mask2Former's attentions have other numbers of heads than one another, and where positions are not scaled."""
+    known = reader.facts.get("head.heads")
+    for place in (f"{_QUERIES}.layer_cfg.cross_attn_cfg.num_heads", f"{_PIXELS}.encoder.layer_cfg.self_attn_cfg.num_heads"):
+        value = reader.at(place)[0]
+        if known is not None and value not in (ABSENT, UNREAD, known.value):
+            reader.unlike.append(f"{reader.source}: {place} is {_told(value)}: the model's program has other heads there than {known.value}")
+    for place in _POSITIONS:
+        if isinstance(reader.at(place)[0], dict) and reader.at(f"{place}.normalize")[0] is ABSENT:
+            reader.unlike.append(f"{reader.source}: {place}.normalize is not there, so False: the model's program {_COUNTED}")
 
 
 def _inputs(reader: Reader, bases: Sequence[str]) -> None:
@@ -228,13 +304,15 @@ def _scale(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Seq
     if steps is None:
         return
     sizes = [(step, key) for step in steps for key in ("scale", "img_scale") if content(step.get(key)) is not None]
-    resizing = [step for step in steps if _kind(step.get("type")) == "Resize"]
+    resizing = [step for step in steps if _kind(step.get("type")) in ("Resize", "AlignedResize")]
     if any(step.get("scale_factor") is not None for step in resizing):
         reader.unlike.append(f"{reader.source}: the pipeline resizes images by a factor")
     for step in resizing:
         modern = "scale" in step or "scale_factor" in step  # keep_ratio is True by default in 0.x, and False in 1.x
         if step.get("keep_ratio", not modern) is not True:
             reader.unlike.append(f"{reader.source}: the pipeline's Resize does not keep the ratio of an image's sides")
+    if least := next((one for step in resizing if (one := content(step.get("min_size"))) is not None), None):
+        reader.put("protocol.min_size", whole, least, f"{reader.source}: min_size of Resize in the pipeline")
     if sizes:
         step, key = sizes[0]
         where = f"{reader.source}: {key} of {_kind(step.get('type'))} in the pipeline"
@@ -244,6 +322,20 @@ def _scale(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Seq
             reader.put("protocol.scale", pair, content(step[key]), where)
     elif not resizing:
         reader.facts["protocol.scale"] = Fact(None, f"{reader.source}: the pipeline resizes no image")
+    _multiple(reader, steps)
+
+
+def _multiple(reader: Reader, steps: Sequence[Mapping[str, Any]]) -> None:
+    """The number whose multiples the sides of a resized image are brought up to; None where no step does that."""
+    kinds = [_kind(step.get("type")) for step in steps]
+    places = [place for place, kind in enumerate(kinds) if kind in ("ResizeToMultiple", "AlignedResize")]
+    if not places:
+        reader.facts["protocol.multiple"] = Fact(None, f"{reader.source}: the pipeline brings sides up to no multiples")
+        return
+    step, where = steps[places[0]], f"{reader.source}: size_divisor of {kinds[places[0]]} in the pipeline"
+    reader.put("protocol.multiple", whole, step.get("size_divisor", 32), where)  # 32 is the default of both
+    if "Resize" in kinds[places[0] :] or len(places) > 1 or step.get("interpolation") not in (None, "bilinear"):
+        reader.unlike.append(f"{where}: the model's program resizes images once more, or otherwise than bilinear")
 
 
 def _pixels(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Sequence[str]) -> None:
@@ -267,8 +359,23 @@ def _pixels(reader: Reader, steps: Sequence[Mapping[str, Any]] | None, bases: Se
             reader.facts[f"protocol.{side}"] = Fact((none,) * 3, f"{reader.source}: data_preprocessor has no {side}")
         else:
             reader.take(f"protocol.{side}", channels, *places)
+    _padding(reader, isinstance(processor, dict) and not bases)
     if isinstance(processor, dict) and not bases and reader.at("model.data_preprocessor.bgr_to_rgb", "data_preprocessor.bgr_to_rgb")[0] is ABSENT:
         reader.unlike.append(f"{reader.source}: data_preprocessor.bgr_to_rgb is not there, so False: the model's program feeds blue before red")
+
+
+def _padding(reader: Reader, whole_config: bool) -> None:
+    """The multiple to which 1.x's data_preprocessor pads images; None where it pads none."""
+    places = [f"{part}.test_cfg" for part in ("model.data_preprocessor", "data_preprocessor")]
+    reader.take("protocol.pad", whole, *(f"{place}.size_divisor" for place in places))
+    filling, where = reader.at("model.data_preprocessor.pad_val", "data_preprocessor.pad_val")
+    if "protocol.pad" in reader.facts and filling not in (ABSENT, 0):
+        reader.unlike.append(f"{reader.source}: {where} is {_told(filling)}: the model's program pads images with it")
+    size, place = reader.at(*(f"{place}.size" for place in places))
+    if size not in (ABSENT, None):
+        reader.unlike.append(f"{reader.source}: {place} is there: the model's program pads images to that size")
+    elif whole_config and "protocol.pad" not in reader.facts and reader.at(*places)[0] in (ABSENT, None):
+        reader.facts["protocol.pad"] = Fact(None, f"{reader.source}: data_preprocessor pads no image")
 
 
 def _classes(reader: Reader, steps: Sequence[Mapping[str, Any]] | None) -> None:

@@ -11,6 +11,7 @@ from segzoo.atomic import sweep_once
 from segzoo.conversion.axes import measure
 from segzoo.conversion.checkpoint import Checkpoint, Positions, identified
 from segzoo.conversion.computed import cast, regridded
+from segzoo.conversion.lora import merged
 from segzoo.conversion.metadata import METADATA_KEY
 from segzoo.conversion.misfit import needed
 from segzoo.conversion.plan import Dropped, Plan, plan
@@ -60,6 +61,7 @@ def convert(
     to: str | Layout = "mmseg",
     source_layout: str | None = None,
     at: str | None = None,
+    merge_lora: str | Path | None = None,
     heads: int | None = None,
     positions: Positions | None = None,
     eps: float | None = None,
@@ -77,6 +79,7 @@ def convert(
 
     `to` is a layout's name or a table. `source_layout` is detected if it is not given. `at` names the model in a file of several, such as
     `teacher` or `model_ema`.
+    `merge_lora` is an adapter of peft's, a file or a folder, that is merged into the source: numbers are then computed.
     `heads` (attention heads) and `positions` (entries of the grid in the position table, or its rows and columns) are asked for by
     an error if the file does not show them. Where it matters how the positions lie, a square number of them is taken for a square.
     `eps` is that of the layer norms, if the caller knows it.
@@ -96,14 +99,17 @@ def convert(
     source, target = Path(source), Path(target)
     _check_wishes(to, source_layout, drop, grid, resample, dtype)
     there = _check_target(source, target) and not force
-    opened = open_weights(source, at)
+    opened, computed = open_weights(source, at), {}
+    if merge_lora is not None:
+        opened, computed["lora"] = merged(opened, Path(merge_lora))
     with naming(opened.path):
-        sections = [one for one in drop if any(one in layout.sections for layout in all_layouts())]
+        sections = [one for one in drop if one not in opened and any(one in layout.sections for layout in all_layouts())]
         kept, aside = _set_aside(opened, [one for one in drop if one not in sections])
         read = identified(kept, layout=source_layout, heads=heads, positions=positions)
         _refuse_needed(aside, read, force_drop)
         check_buffers(read.found, kept, read.sizes)
-        computing, computed = _computing(read, grid, resample, dtype)
+        computing, steps_done = _computing(read, grid, resample, dtype)
+        computed |= steps_done
         heads_said = read.geometry.heads or read.said.get("backbone.heads")
         steps = plan(computing.specs, to, found=read.found, heads=heads_said, drop=sections, prefix=prefix)
         made, _ = measure(steps.target, steps.specs, steps.geometry.heads)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate, count, takewhile
 
-from segzoo.conversion.misfit import misfit
+from segzoo.conversion.lora import of_an_adapter
+from segzoo.conversion.misfit import in_parts, misfit
 from segzoo.errors import ConversionError
 from segzoo.layouts import LAYOUTS, choices_of
 from segzoo.layouts.layout import Beside, Layout
@@ -112,6 +113,8 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     """
     if not specs:
         raise ConversionError("no tensors in it")
+    if parts := in_parts(specs):
+        raise parts
     names = _Names(specs)
     found, readings = _fitting(names, only, positions)
     if found:
@@ -123,7 +126,7 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     near = sorted(readings, key=lambda reading: -reading.covered)[:_MOST_NEAR]
     near = [one for one in near if 2 * one.covered >= near[0].covered]
     nearest = max((one.read(names, positions) for one in near), key=lambda found: _alike(found.rules, names.all))
-    raise misfit(names.all, nearest, only, fits)
+    raise of_an_adapter(names.all) or misfit(names.all, nearest, only, fits)
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def _fitting(names: _Names, only: str | None, positions: int | None) -> tuple[Fo
 
 def _tables(names: _Names, outer: str, only: str | None) -> Iterator[tuple[Layout, str]]:
     """Each layout, with each of its spellings and prefixes; the likeliest first."""
-    layouts = [layout for named in LAYOUTS.values() for name, layout in named.items() if only in (None, name)]
+    layouts = [layout for named in LAYOUTS.values() for name, layout in named.items() if only == name or (only is None and not layout.explicit)]
     tables = [table.under(outer) if outer else table for layout in layouts for table in (layout, *layout.spellings)]
     may = [(_shared(table, prefix, names.all), table, prefix) for table in tables for prefix in table.prefixes]
     for shared, table, prefix in sorted(may, key=lambda one: -one[0]):

@@ -33,6 +33,11 @@ def refusal(found: Found, target: Layout) -> str | None:
     return f"{found.layout.name} cannot become {target.name}: this file has {essential[lacking[0]]}, for which layout '{target.name}' has no place"
 
 
+def unlike(found: Found, target: Layout) -> dict[str, str]:
+    """The sections of a file for which a layout has another network in place, each with how the two differ."""
+    return {section: target.unlike[section] for section in found.sections if section in target.unlike}
+
+
 def left_out(found: Found, target: Layout, drop: Collection[str] = ()) -> dict[str, str]:
     """The sections of a file that do not come along to a layout, each with the reason.
 

@@ -1,5 +1,6 @@
 """Why a file fits no layout: what it lacks and what it has beyond the nearest one, which variant that is, and what may be left out."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from segzoo.errors import ConversionError
 from segzoo.layouts import FAMILIES, NAMES
 from segzoo.layouts.rule import indices
+from segzoo.spec import Spec
 from segzoo.text import listed, quoted
 
 if TYPE_CHECKING:
@@ -36,6 +38,21 @@ def misfit(names: Collection[str], nearest: "Found", only: str | None, fits: Cal
     where = f" after the prefix '{nearest.outer}'" if nearest.outer else ""
     message = f"nearest to layout '{nearest.layout.name}'{where}, but {'; '.join(differences)}"
     return ConversionError(message, hint=f"{_cause(names, nearest, missing, unexpected, fits)}; {_NOTHING}")
+
+
+def in_parts(specs: Mapping[str, Spec]) -> ConversionError | None:
+    """The error for tensors that hold only a process's part of a model, or nothing; None for any others."""
+    if not any(math.prod(spec.shape) for spec in specs.values()):
+        return ConversionError(
+            f"{len(specs)} tensors without a number in them, as DeepSpeed's ZeRO stage 3 leaves them: the numbers are in the files beside",
+            hint="python zero_to_fp32.py FOLDER OUT joins them; DeepSpeed puts that program beside its checkpoints",
+        )
+    if flat := [name for name in specs if name.rpartition(".")[2] in ("flat_param", "_flat_param")]:
+        return ConversionError(
+            f"{flat[0]}: FSDP's flat parameter, a process's part of many tensors in one",
+            hint="save the model with FSDP's FULL_STATE_DICT, which has each tensor under its name",
+        )
+    return None
 
 
 def _strange(names: Collection[str], only: str | None) -> ConversionError:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from segzoo.conversion.axes import joint, lengths, measure, shape_of
 from segzoo.conversion.detect import Found, detect
-from segzoo.conversion.fit import layout_of, left_out, refusal
+from segzoo.conversion.fit import layout_of, left_out, refusal, unlike
 from segzoo.errors import ConversionError
 from segzoo.layouts import head_of, neck_of
 from segzoo.layouts.family import Geometry
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Buffer, Nested, Rule, axes_of
 from segzoo.spec import Spec
+from segzoo.text import quoted
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def plan(
     `found` is how the tensors are read, if the caller knows it already. `heads` is needed only if the target
     shows the attention heads and the source does not. Sections named in `drop` are left out although the target
     could hold them. `prefix` replaces the target's first prefix. Raises ConversionError if names or shapes do
-    not fit, or if the target has no place for an essential section.
+    not fit, if the target has no place for an essential section, or another network in place of one.
     """
     found = found or detect(specs)
     geometry, sizes = measure(found, specs, heads)
@@ -128,6 +129,12 @@ def plan(
     if why := refusal(found, target):
         raise ConversionError(why)
     _check_drops(found, drop)
+    if other := {section: how for section, how in unlike(found, target).items() if section not in drop}:
+        section, how = next(iter(other.items()))
+        raise ConversionError(
+            f"{found.layout.name} cannot become {target.name} with its {section}: the network that '{target.name}' has there is another one: {how}",
+            hint=f"--drop {quoted(section)} converts the backbone alone",
+        )
     reasons = left_out(found, target, drop)
     kept = [section for section in found.sections if section not in reasons]
     written = _as_written(found, target, kept, _prefix(target, kept, prefix))
@@ -236,7 +243,9 @@ def _step(rule: Rule, parts: list[Part | Neutral], specs: Mapping[str, Spec], si
 
 
 def _shape(value: Nested) -> tuple[int, ...]:
-    """The shape of nested lists."""
+    """The shape of nested lists, or of a view."""
+    if isinstance(value, memoryview):
+        return value.shape or ()
     return (len(value), *_shape(value[0])) if isinstance(value, list) else ()
 
 

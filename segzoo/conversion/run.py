@@ -22,14 +22,19 @@ def run(plan: Plan, source: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.
 
     Raises ConversionError before the first tensor if the source has numbers that the target has no place for.
     """
-    for must in plan.musts:
-        part = unpack(must.part.home, source[must.part.home.key], plan.sizes)[must.part.place]
-        if not (part == must.value).all():
-            raise ConversionError(f"{must.part.home.key}: layout '{plan.layout.name}' has no place for it, and it is not full of {must.value}")
+    check_musts(plan, source)
     for step in plan.steps:
         yield step.rule.key, make(step, source.__getitem__, plan.sizes)
     for key, (buffer, places) in plan.buffers.items():
         yield key, buffer_of(buffer, plan.sizes, places)
+
+
+def check_musts(plan: Plan, source: Mapping[str, np.ndarray]) -> None:
+    """Raises ConversionError if the source has numbers that the target has no place for."""
+    for must in plan.musts:
+        part = unpack(must.part.home, source[must.part.home.key], plan.sizes)[must.part.place]
+        if not (part == must.value).all():
+            raise ConversionError(f"{must.part.home.key}: layout '{plan.layout.name}' has no place for it, and it is not full of {must.value}")
 
 
 def make(step: Step, read: Callable[[str], np.ndarray], sizes: Mapping[str, int]) -> np.ndarray:
@@ -48,7 +53,7 @@ def make(step: Step, read: Callable[[str], np.ndarray], sizes: Mapping[str, int]
 
 def buffer_of(buffer: Buffer, sizes: Mapping[str, int], places: Mapping[str, int]) -> np.ndarray:
     """What a buffer must be at these sizes."""
-    return np.array(buffer.value(sizes, places), np.int64)
+    return np.asarray(buffer.value(sizes, places), np.int64)
 
 
 def check_buffers(found: Found, source: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:

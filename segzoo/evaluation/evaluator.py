@@ -16,9 +16,11 @@ from segzoo.datasets.sample import Sample
 from segzoo.errors import EnvironmentFault
 from segzoo.evaluation import protocols
 from segzoo.evaluation.confusion import confusion
+from segzoo.evaluation.masked import Masked
 from segzoo.evaluation.precision import arithmetic, dtype_of
-from segzoo.evaluation.windows import Scored, View, bands, scored
+from segzoo.evaluation.windows import Seen, View, bands, scored
 from segzoo.manifest.entries import THRESHOLD, Protocol
+from segzoo.models.masks import Masks
 
 # Views that go through the steps together, so that a device is kept busy. A processor's cache would rather have one image's.
 _TOGETHER = {"cpu": 1}
@@ -71,29 +73,30 @@ class Evaluator:
         protocols.refuse_mode(mode, 1 if self.binary else self.classes)
         return protocols.views(_sent(image, self.device), self.protocol, mode, self.patch)
 
-    def scored(self, images: Sequence[list[View]]) -> list[list[Scored]]:
+    def scored(self, images: Sequence[list[View]]) -> list[list[Seen]]:
         """The views of some images with the model's scores; windows of one shape go through it together."""
         alike: dict[Any, list[tuple[int, int]]] = {}
         for image, views in enumerate(images):
             for place, view in enumerate(views):
                 alike.setdefault((view.shape, view.pixels.dtype), []).append((image, place))
-        done: dict[tuple[int, int], Scored] = {}
+        done: dict[tuple[int, int], Seen] = {}
         for places in alike.values():
             chosen = [images[image][place] for image, place in places]
-            scores = self._patch_scores(chosen)
-            for key, view, part in zip(places, chosen, scores.split([len(view.windows) for view in chosen]), strict=True):
-                done[key] = scored(view, part)
+            counts = [len(view.windows) for view in chosen]
+            for key, view, *parts in zip(places, chosen, *(one.split(counts) for one in self._outputs(chosen)), strict=True):
+                done[key] = scored(view, *parts) if len(parts) == 1 else Masked(view, Masks(*(one.float() for one in parts)))
         return [[done[image, place] for place in range(len(views))] for image, views in enumerate(images)]
 
-    def bands(self, views: Sequence[Scored]) -> Iterator[Tensor]:
-        """Scores at the original size, band by band: probabilities, or the logits of a single view.
+    def bands(self, views: Sequence[Seen]) -> Iterator[Tensor]:
+        """Scores at the original size, band by band: probabilities, or the logits of a single view. What masks of queries give is neither,
+        and mmseg takes the softmax of it too where it averages views.
 
         A model with one output gives two: the threshold, as the score of the background, and the probability of the foreground.
         """
         found = bands(views, soft=len(views) > 1 or self.binary or protocols.BY[self.protocol.by].softmaxes)
         return (torch.cat([torch.full_like(band, self.threshold), band], 1) for band in found) if self.binary else found
 
-    def labels(self, views: Sequence[Scored]) -> Tensor:
+    def labels(self, views: Sequence[Seen]) -> Tensor:
         """The best class of each pixel, int32 (h, w); of equal ones the first."""
         return torch.cat([band.max(1).indices.int() for band in self.bands(views)])
 
@@ -158,26 +161,29 @@ class Evaluator:
 
     # the model
 
-    def _patch_scores(self, views: Sequence[View]) -> Tensor:
-        """The model's scores for the windows of some views, of one shape and looked at alike, as many at once as fit."""
+    def _outputs(self, views: Sequence[View]) -> list[Tensor]:
+        """What the model gives for the windows of some views, of one shape and looked at alike, as many at once as fit: the scores of their patches,
+        or masks and what they mean.
+        """
         height, width = views[0].shape
         each = -(-height // self.patch) * -(-width // self.patch)
         windows = [(view, *place) for view in views for place in view.windows]
-        parts: list[Tensor] = []
+        parts: list[Sequence[Tensor]] = []
         done = 0
         while done < len(windows):
             some = windows[done : done + max(self.tokens // each, 1)]
             try:
                 pixels = views[0].look(torch.stack([view.crop(rows, columns) for view, rows, columns in some]))
                 with arithmetic(self.precision):
-                    parts.append(self.model.scores(pixels.to(self.dtype)))  # type: ignore[operator]
+                    found = self.model.scores(pixels.to(self.dtype))  # type: ignore[operator]
+                parts.append(found if isinstance(found, Masks) else (found,))
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
                 self._halve(len(some), each, error)
             else:
                 done += len(some)
-        return torch.cat(parts)
+        return [torch.cat(one) for one in zip(*parts, strict=True)]
 
     def _halve(self, tried: int, each: int, error: RuntimeError) -> None:
         """Half as many windows at once from now on, of `each` so many tokens. Raises EnvironmentFault if it was a single one."""

@@ -15,7 +15,7 @@ _ONE = 2048  # 1.0 in 11-bit fixed point
 _BAND = {"cpu": 1 << 20}  # numbers of 32 bits at a time; elsewhere an image goes in one piece
 
 
-def rescaled(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
+def rescaled(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
     """The (height, width) that fits into `scale` (long and short edge, in either order), keeping the ratio."""
     height, width = size
     factor = min(max(scale) / max(height, width), min(scale) / min(height, width))

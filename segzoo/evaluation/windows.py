@@ -10,6 +10,7 @@ exists in floating point as a whole.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +25,9 @@ _WIDE_BYTES = 1 << 26  # of patch rows at full width
 class Axis:
     """One axis of an image that is seen through windows.
 
-    `length` are its pixels when resized, `target` those at its original size. `padded` is the multiple to which the model pads a window, where
-    the scores of the padding are cut off, as rstrudel/segmenter does; None where they are squeezed into the window with the others, as mmseg does.
+    `length` are its pixels when resized, `target` those at its original size. `padded` is the multiple to which a window is padded, where
+    the scores of the padding are cut off, as rstrudel/segmenter does, and mmseg where images are padded before the model; None where they are
+    squeezed into the window with the others, as mmseg does with what a model pads itself.
     """
 
     length: int
@@ -38,6 +40,17 @@ class Axis:
     def windows(self) -> tuple[tuple[int, int], ...]:
         """Begin and end of each window, in pixels of the resized image."""
         return windows(self.length, self.crop, self.stride)
+
+    @property
+    def side(self) -> int:
+        """The pixels of a window."""
+        begin, end = self.windows[0]
+        return end - begin
+
+    @property
+    def whole(self) -> int:
+        """The pixels of a window with the padding whose scores are cut off."""
+        return -(-self.side // self.padded) * self.padded if self.padded else self.side
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,7 @@ class View:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of a window."""
-        (top, bottom), (left, right) = self.rows.windows[0], self.columns.windows[0]
-        return bottom - top, right - left
+        return self.rows.side, self.columns.side
 
     def crop(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
         """The pixels of a window."""
@@ -90,6 +102,13 @@ class Scored:
         """Height and width of the image at its original size."""
         return len(self.rows), len(self.columns)
 
+    @property
+    def device(self) -> torch.device:
+        return self.grid.device
+
+    def wide(self) -> "_Wide":
+        return _Wide(self)
+
 
 def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
     """Begin and end of the windows along one axis; the last is pushed back inside."""
@@ -102,9 +121,7 @@ def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
 def matrix(axis: Axis, patches: int, device: torch.device) -> Tensor:
     """The way of the scores along an axis, so many a window, to pixels: (pixels at the original size, windows x patches)."""
     places = axis.windows
-    side = places[0][1] - places[0][0]
-    whole = -(-side // axis.padded) * axis.padded if axis.padded else side
-    grown = F.interpolate(torch.eye(patches)[None], whole, mode="linear")[0, :, :side]
+    grown = F.interpolate(torch.eye(patches)[None], axis.whole, mode="linear")[0, :, : axis.side]
     total, seen = torch.zeros(len(places), patches, axis.length), torch.zeros(axis.length)
     for index, (begin, end) in enumerate(places):
         total[index, :, begin:end] = grown
@@ -120,25 +137,45 @@ def scored(view: View, scores: Tensor) -> Scored:
     return Scored(rows, columns, view.flipped, grid.reshape(grid.shape[0] * grid.shape[1], grid.shape[2], -1))
 
 
-def bands(views: Sequence[Scored], soft: bool) -> Iterator[Tensor]:
+class Wide(Protocol):
+    """A view's scores, some rows of pixels at a time. `channels` are those of the largest map on the way."""
+
+    channels: int
+
+    def scores(self, top: int, bottom: int) -> Tensor:
+        """The scores (rows, c, width) of these rows of pixels at the original size."""
+        ...
+
+
+class Seen(Protocol):
+    """A view after the model."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image at its original size."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def wide(self) -> Wide: ...
+
+
+def bands(views: Sequence[Seen], soft: bool) -> Iterator[Tensor]:
     """Class scores at the original size, (rows, c, width) a band from top to bottom.
 
-    Logits if there is one view; with `soft` the mean of all views' probabilities. Of a single class it is that of the foreground.
+    Those of the model if there is one view; with `soft` the mean of all views' probabilities. Of a single class it is that of the foreground.
     """
-    wide = [_Wide(one) for one in views]
-    (height, width), classes = views[0].size, views[0].grid.shape[1]
-    at_once = max(_BAND_BYTES.get(views[0].grid.device.type, _BAND_BYTES_ELSEWHERE) // (4 * classes * width), 1)
+    wide = [one.wide() for one in views]
+    height, width = views[0].size
+    channels = max(one.channels for one in wide)
+    at_once = max(_BAND_BYTES.get(views[0].device.type, _BAND_BYTES_ELSEWHERE) // (4 * channels * width), 1)
     for top in range(0, height, at_once):
         mean: Tensor | None = None
-        for one, across in zip(views, wide, strict=True):
-            share = one.rows[top : top + at_once]
-            reached: Sequence[int] = range(share.shape[1])
-            if share.device.type == "cpu":  # few of the patches reach a band of rows
-                reached = share.any(0).nonzero()[:, 0].tolist()
-                share = share[:, reached]
-            scores = (share @ across.of(reached).flatten(1)).unflatten(1, (classes, width))
+        for one in wide:
+            scores = one.scores(top, min(top + at_once, height))
             if soft:
-                scores = scores.softmax(1) if classes > 1 else scores.sigmoid()
+                scores = scores.softmax(1) if scores.shape[1] > 1 else scores.sigmoid()
             mean = scores if mean is None else mean.add_(scores)
         assert mean is not None  # there is a view
         yield mean.div_(len(views)) if len(views) > 1 else mean
@@ -148,12 +185,20 @@ class _Wide:
     """A view's scores at full width, by patch rows. A small view gives all its rows at once, a large one only those that a band needs."""
 
     def __init__(self, view: Scored):
-        self.grid = view.grid
+        self.grid, self.shares, self.channels = view.grid, view.rows, view.grid.shape[1]
         self.matrix = (view.columns.flip(0) if view.flipped else view.columns).T
         whole = 4 * self.grid.shape[0] * self.grid.shape[1] * self.matrix.shape[1] <= _WIDE_BYTES
         self.all = self.grid @ self.matrix if whole or self.grid.device.type != "cpu" else None
         self.rows: list[int] = []
         self.held = self.grid[:0] @ self.matrix
+
+    def scores(self, top: int, bottom: int) -> Tensor:
+        share = self.shares[top:bottom]
+        reached: Sequence[int] = range(share.shape[1])
+        if share.device.type == "cpu":  # few of the patches reach a band of rows
+            reached = share.any(0).nonzero()[:, 0].tolist()
+            share = share[:, reached]
+        return (share @ self.of(reached).flatten(1)).unflatten(1, (self.channels, -1))
 
     def of(self, reached: Sequence[int]) -> Tensor:
         """The scores (rows, c, width) of these patch rows. Rows of the last call are not computed again."""

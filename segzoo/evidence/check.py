@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from segzoo.errors import NetworkError, NotFoundError
+from segzoo.layouts import FAMILIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,11 @@ class Check:
 
 NOT_TRIED = "-"  # the word for a rung above one that failed
 FAILED = {NetworkError.exit_code: "not fetched", NotFoundError.exit_code: "not found"}  # for other codes 'failed'
-_MISSING = {"numbers": {"no torch", "no jax"}, "mIoU": {"no torch", "no PIL", "no data"}}  # why a rung is skipped
+LACKS = "a library lacks"  # the word where a library does not load, or needs another one
+_NEEDED = {  # what may not be here
+    "numbers": {"torch", "picture", *(family.reference.library for family in FAMILIES.values() if family.reference)},
+    "mIoU": {"torch", "PIL", "data"},
+}
 
 Facts = Mapping[str, Any]
 
@@ -46,8 +51,15 @@ def proved(rung: str, facts: Facts) -> str:
 _PROVED: Mapping[str, Callable[[Facts], str]] = {
     "names": lambda facts: str(facts["layout"]),
     "round trip": lambda facts: f"{facts['tensors']} tensors",
-    "numbers": lambda facts: f"{max(one['relative'] for one in facts['intermediates'] if one['dtype'] == 'float64'):.0e}",
+    "numbers": lambda facts: _largest(facts),
 }
+
+
+def _largest(facts: Facts) -> str:
+    """The largest difference from the reference; from the published scores where no reference was asked."""
+    if not facts["intermediates"]:
+        return f"scores {facts['witness']['apart']:.0e}"
+    return f"{max(one['relative'] for one in facts['intermediates'] if one['dtype'] == 'float64'):.0e}"
 
 
 def possible(rung: str, status: str, code: int, facts: Facts) -> set[str]:
@@ -56,11 +68,11 @@ def possible(rung: str, status: str, code: int, facts: Facts) -> set[str]:
     Rungs with figures of an mIoU are not among them: `outcome` gives their words.
     """
     if status == "n/a":
-        return {"n/a"} if rung in ("numbers", "mIoU") else set()
+        return {"n/a"} if rung in ("round trip", "numbers", "mIoU") else set()
     if status == "failed":
         return {FAILED.get(code, "failed")}
     if status == "skipped":
-        return {NOT_TRIED} | _MISSING.get(rung, set())
+        return {NOT_TRIED, LACKS} | {f"no {library}" for library in _NEEDED.get(rung, ())}
     if rung == "bytes":
         return _held_to(facts["evidence"])
     return {proved(rung, facts)} if rung in _PROVED else set()

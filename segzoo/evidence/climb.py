@@ -3,13 +3,13 @@
 Each rung rules out one kind of fault and gives one `Check`. Above a broken rung nothing is climbed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from segzoo.errors import LostProcess, SegzooError, Skip
-from segzoo.evidence.check import FAILED, NOT_TRIED, Check
+from segzoo.evidence.check import FAILED, LACKS, NOT_TRIED, Check
 from segzoo.evidence.ladder import Climb, Setting
 from segzoo.evidence.rungs.bytes import check_bytes
 from segzoo.evidence.rungs.miou import check_miou
@@ -45,28 +45,34 @@ def verify(entry: Entry, setting: Setting, previous: Previous | None = None) -> 
         if broken:
             yield Check(rung, "skipped", NOT_TRIED, f"not tried, since {broken} failed")
             continue
-        started = perf_counter()
-        try:
-            check = act(climb)
-        except Skip as skip:
-            check = Check(rung, "skipped", skip.short, skip.detail, skip.facts)
-        except LostProcess:
+        check = climbed(rung, act, climb)
+        broken = rung if check.status == "failed" else None
+        yield check
+
+
+def climbed(rung: str, act: Callable[[Climb], Check], climb: Climb) -> Check:
+    """The check of one rung, whether it passes, fails or cannot be climbed. Raises LostProcess."""
+    started = perf_counter()
+    try:
+        check = act(climb)
+    except Skip as skip:
+        check = Check(rung, "skipped", skip.short, skip.detail, skip.facts)
+    except LostProcess:
+        raise
+    except ImportError as error:
+        if (fault := missing(error)) is None:
             raise
-        except ImportError as error:
-            if (fault := missing(error)) is None:
-                raise
-            check = Check(rung, "skipped", "a library lacks", f"{fault.message}: {fault.hint}")
-        except SegzooError as error:
-            joint = "\nhint: " if len(error.lines) > 1 else "; "  # a list of addresses has a line for each
-            said = joint.join(filter(None, ["\n".join(map(legible, error.lines)), error.hint and legible(error.hint)]))
-            check = Check(rung, "failed", FAILED.get(error.exit_code, "failed"), said, code=error.exit_code)
-            broken = rung
-        yield check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
+        check = Check(rung, "skipped", LACKS, f"{fault.message}: {fault.hint}")
+    except SegzooError as error:
+        joint = "\nhint: " if len(error.short) > 1 else "; "  # a list has a line for each
+        said = joint.join(filter(None, ["\n".join(map(legible, error.short)), error.hint and legible(error.hint)]))
+        check = Check(rung, "failed", FAILED.get(error.exit_code, "failed"), said, code=error.exit_code)
+    return check if check.time else replace(check, seconds=round(perf_counter() - started, 3))
 
 
 def artifacts_of(entry: Entry, equivalents: bool = False) -> list[Artifact]:
-    """The files that verifying an entry needs, data set apart. `equivalents` are needed only if they are asked for."""
+    """The files that verifying an entry needs, data set apart. With `equivalents` also those from other sources."""
     if not isinstance(entry, Model):
         return [entry.artifact]
     counts = [entry.counts.file] if entry.counts else []
-    return [entry.artifact, *counts, *(entry.equivalents if equivalents else ())]
+    return [entry.artifact, *counts, *(entry.elsewhere if equivalents else ())]

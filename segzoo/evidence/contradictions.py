@@ -12,8 +12,9 @@ import numpy as np
 from segzoo.evaluation.counts import Counts, accuracy, iou, metrics, percent, total
 from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import NOT_TRIED, possible
-from segzoo.evidence.rungs.difference import TOLERANCE
+from segzoo.evidence.rungs.difference import TOLERANCE, apart, off
 from segzoo.evidence.rungs.outcome import of_mode, outcome, sentence, unequal
+from segzoo.manifest.artifact import joint_sha256
 
 Checks = Mapping[str, Mapping[str, Any]]
 _MOST_JUDGED = 2_000_000  # images times classes of a subset: its interval takes 100 bytes for each
@@ -21,6 +22,8 @@ _MOST_JUDGED = 2_000_000  # images times classes of a subset: its interval takes
 
 def contradictions(checks: Checks) -> Iterator[str]:
     """What no run would have written: a word that does not follow from the facts, a status that does not follow from the rungs below."""
+    if (files := checks["bytes"]["facts"].get("files")) and joint_sha256(files) != checks["bytes"]["facts"]["sha256"]:
+        yield "bytes: its sha256 is not that of its files"
     broken = False
     for rung, check in checks.items():
         yield from _words(rung, check)
@@ -32,6 +35,7 @@ def contradictions(checks: Checks) -> Iterator[str]:
         yield from _of_other_bytes(rung, check["basis"], checks)
     yield from _unlike_the_ladder(checks)
     yield from _other_equivalents(checks.get("round trip", {"facts": {}, "basis": {}}))
+    yield from _other_scores(checks.get("numbers", {"facts": {}, "basis": {}}))
 
 
 def _words(rung: str, check: Mapping[str, Any]) -> Iterator[str]:
@@ -79,6 +83,23 @@ def _other_equivalents(check: Mapping[str, Any]) -> Iterator[str]:
     """The equivalents that were compared are those that the rung depends on."""
     if (found := set(check["facts"].get("equivalents", {}))) != (expected := set(check["basis"].get("equivalents", {}))):
         yield f"round trip: equal to {', '.join(sorted(found)) or 'no equivalent'}, its basis has {', '.join(sorted(expected)) or 'none'}"
+
+
+def _other_scores(check: Mapping[str, Any]) -> Iterator[str]:
+    """The scores of a witness are those that the rung depends on, and there are intermediates if and only if a reference was asked."""
+    facts, basis = check["facts"], check["basis"]
+    if facts and bool(facts["intermediates"]) is not basis.get("reference", True):
+        yield "numbers: intermediates without a reference" if facts["intermediates"] else "numbers: a reference without intermediates"
+    mine, published = facts.get("witness"), basis.get("witness")
+    if (mine is None) is not (published is None):
+        yield "numbers: scores without a witness, or a witness without scores"
+    elif mine and published:
+        if [*map(len, mine["scores"])] != [*map(len, published["scores"])]:
+            yield "numbers: other scores than those of its witness"
+        elif mine["apart"] != (expected := apart(mine["scores"], published["scores"])):
+            yield f"numbers: its scores are {expected} apart from those of its witness, it says {mine['apart']}"
+        elif off(mine["scores"], published["scores"], published["tolerance"]):
+            yield f"numbers passed, and its scores are {expected} apart from those of its witness"
 
 
 def wrong_figures(facts: Mapping[str, Any], of: int, reported: Mapping[str, Any] | None, classes: Sequence[str] = ()) -> Iterator[str]:

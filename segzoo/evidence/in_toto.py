@@ -18,6 +18,7 @@ def statement(receipt: Mapping[str, Any]) -> dict[str, Any]:
     facts = facts_of(receipt, "bytes")
     if "sha256" not in facts:
         raise IntegrityError(f"the receipt of {receipt['name']} is of no bytes: its first rung failed", hint="segzoo verify NAME makes a new one")
-    subject = {"name": facts["artifact"], "digest": {"sha256": facts["sha256"]}}
+    files = facts.get("files") or {facts["artifact"]: facts["sha256"]}
+    subject = [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in files.items()]
     kind, version = receipt["schema"].split("/")
-    return {"_type": STATEMENT, "subject": [subject], "predicateType": f"urn:{kind}:{version}".replace("-", ":"), "predicate": dict(receipt)}
+    return {"_type": STATEMENT, "subject": subject, "predicateType": f"urn:{kind}:{version}".replace("-", ":"), "predicate": dict(receipt)}

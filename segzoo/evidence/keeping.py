@@ -74,18 +74,24 @@ def settled(record: dict[str, Any], earlier: Mapping[str, Any] | None) -> dict[s
 
 
 def changed(record: Mapping[str, Any], entry: Entry) -> list[str]:
-    """The parts of an entry that the manifest has changed since the receipt was made: bytes, geometry, eps, protocol, reported figures."""
+    """The parts of an entry that the manifest has changed since the receipt was made: bytes, geometry, eps, protocol, reported figures,
+    published scores.
+    """
     return list(dict.fromkeys([*_changed_file(record, entry), *_changed_question(record, entry)]))
 
 
 def _changed_file(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:
     sha256, geometry = facts_of(record, "bytes").get("sha256"), geometry_of(entry)
-    if sha256 and not sha256.startswith(entry.artifact.sha256 or entry.artifact.sha256_prefix or ""):
+    if sha256 and not sha256.startswith(entry.artifact.joint_sha256 or entry.artifact.sha256_prefix or ""):
         yield "bytes"
     if (then := facts_of(record, "names").get("geometry")) is not None and geometry_in(then, geometry) != _as_json(asdict(geometry)):
         yield "geometry"
-    if check_of(record, "numbers")["basis"].get("eps", entry.eps) != entry.eps:
+    basis = check_of(record, "numbers")["basis"]
+    if basis.get("eps", entry.eps) != entry.eps:
         yield "eps"
+    then, published = basis.get("witness"), entry.witness if isinstance(entry, Model) else None
+    if then and then != (published and _as_json(published.basis(then["sha256"]))):
+        yield "witness"
 
 
 def _changed_question(record: Mapping[str, Any], entry: Entry) -> Iterator[str]:

@@ -33,9 +33,8 @@ class Setting:
     `images` is a number of images, None for all; `data` is the data set's folder, if the user names one; the mIoU is measured in
     each of `modes`, and `precision` is what the network computes in. `smoke` compares that many images with the counts in the receipt;
     `speed` measures images per second; `again` climbs also those rungs that earlier runs have passed; `unwritten` writes no receipt.
-    `equivalents` fetches the files that hold a model's tensors elsewhere; without it only those are compared that are here.
-    `assumed` says what is taken for
-    granted of a file that no manifest describes, by its hash.
+    `equivalents` fetches what proves more of a model from another source: files that hold its tensors, and the picture of its witness. Without it
+    they are compared only where they are here. `assumed` says what is taken for granted of a file that no manifest describes, by its hash.
     """
 
     manifest: Manifest
@@ -69,8 +68,13 @@ class Setting:
     def fetch(self, artifact: Artifact) -> Fetched:
         return fetch(artifact, self.store, self.base, lambda done, whole: self.said("fetching", done, whole), policy=self.policy)
 
-    def held(self, artifact: Artifact) -> Fetched | None:
-        """The artifact, if this machine has it, in the store or at an address of its own. Raises IntegrityError if its bytes are wrong."""
+    def second_source(self, artifact: Artifact) -> Fetched | None:
+        """A file from another source: fetched if `equivalents` are, else only if this machine has it, in the store or at an address of its own.
+
+        Raises IntegrityError if its bytes are wrong.
+        """
+        if self.equivalents:
+            return self.fetch(artifact)
         try:
             return fetch(artifact, self.store, self.base, policy=replace(self.policy or Policy(), offline=True))
         except NotFoundError:

@@ -10,12 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from segzoo.conversion.checkpoint import identify
+from segzoo.conversion.checkpoint import identified
 from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
 from segzoo.evidence.contradictions import Checks, contradictions, wrong_figures
 from segzoo.evidence.reading import EDITED, read_receipt
 from segzoo.evidence.receipt import geometry_in
+from segzoo.formats import open_weights
+from segzoo.layouts import explicit
 from segzoo.layouts.family import told
+from segzoo.manifest.artifact import joint_sha256
 from segzoo.store.store import Store
 
 
@@ -85,16 +88,19 @@ def _figures(checks: Checks, classes: Sequence[str]) -> Iterator[Rechecked]:
 def _file(checks: Checks, store: Store) -> Iterator[Rechecked]:
     """The weights, if the store has them: their hash, then their layout and geometry."""
     facts = checks["bytes"]["facts"]
-    blob = store.stored(facts["sha256"])
-    if blob is None:
-        yield Rechecked("bytes", "not here", f"{facts['artifact']} is not in the store")
-        return
-    with blob.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    files: Mapping[str, str] = facts.get("files") or {facts["artifact"]: facts["sha256"]}
+    hashes = {}
+    for name, sha256 in files.items():
+        if (blob := store.stored(sha256)) is None:
+            yield Rechecked("bytes", "not here", f"{name} is not in the store")
+            return
+        with blob.open("rb") as stream:
+            hashes[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = joint_sha256(hashes)
     yield Rechecked("bytes", "holds" if found == facts["sha256"] else "broken", f"{facts['artifact']}: sha256 {found}")
     names = checks["names"]
     if names["status"] == "passed" and found == facts["sha256"]:
-        yield _names(names["facts"], blob)
+        yield _names(names["facts"], store.together(facts["artifact"], files))
 
 
 def _names(facts: Mapping[str, Any], blob: Path) -> Rechecked:
@@ -102,7 +108,12 @@ def _names(facts: Mapping[str, Any], blob: Path) -> Rechecked:
     expected = facts["geometry"]
     heads, positions = expected.get("heads"), expected.get("positions")
     try:
-        file = identify(blob, heads=heads if isinstance(heads, int) else None, positions=positions if isinstance(positions, int) else None)
+        file = identified(
+            open_weights(blob),
+            layout=explicit(facts["layout"]),
+            heads=heads if isinstance(heads, int) else None,
+            positions=positions if isinstance(positions, int) else None,
+        )
     except SegzooError as error:
         return Rechecked("names", "broken", error.message)
     measured, layout = asdict(told(file.geometry, expected)), file.found.layout.name

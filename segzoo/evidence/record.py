@@ -16,8 +16,9 @@ from segzoo.datasets.loaders import LOADERS
 from segzoo.evidence.rungs.difference import TOLERANCE
 from segzoo.layouts import NAMES
 from segzoo.manifest.entries import Protocol, Reported, StoredCounts
-from segzoo.manifest.fields import FileName, Identifier, OneOf, Percent, Positive, Sha256, Text, Url
+from segzoo.manifest.fields import FileName, Identifier, Level, OneOf, Percent, Positive, Sha256, Text, Url
 from segzoo.manifest.labelling import Folders, Labels
+from segzoo.manifest.witness import Published
 from segzoo.vocabulary import DTYPES, MODES, PRECISIONS, RECEIPT, STATUSES, VERDICTS
 
 _MOST_CELLS = 12_000_000  # images times classes of a mode; ImageNet-S, the largest data set known, has 11.4 million
@@ -99,20 +100,31 @@ class Geometry(_Record):
     decoder: dict[Word, Annotated[Any, Sized()]] | None
 
 
+class WitnessBasis(Published):
+    """The published scores, and the picture that they are of."""
+
+    sha256: Sha256
+
+
 class Backbone(_Record):
-    """What the rungs below the mIoU depend on."""
+    """What the rungs below the mIoU depend on. `reference` is whether there was one to ask, beside the `witness`."""
 
     sha256: Sha256
     geometry: Geometry
     eps: Positive
     published: Sentence | None = None
     equivalents: dict[FileName, Sha256] = _LEFT_OUT
+    reference: bool = _LEFT_OUT
+    witness: WitnessBasis = _LEFT_OUT
 
 
 class BytesFacts(_Record):
+    """Which file it was. `files` are an index and its shards, of which `sha256` and `size` are those of all together."""
+
     artifact: FileName
     sha256: Sha256
     size: Natural
+    files: Annotated[dict[FileName, Sha256], Field(min_length=2)] = _LEFT_OUT
     evidence: Word
     urls: tuple[Url, ...]
     provenance: Text = _LEFT_OUT
@@ -142,17 +154,25 @@ class Intermediate(_Record):
     relative: Difference
 
 
+class WitnessFacts(_Record):
+    """The model's own scores at the places of the published ones, and the largest difference."""
+
+    scores: tuple[tuple[Level, ...], ...]
+    apart: Difference
+
+
 class NumbersFacts(_Record):
-    """The differences of the intermediates, and what a reference has to say beside them."""
+    """The differences of the intermediates, and what a reference has to say beside them; none where a witness alone was asked."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Difference]
     intermediates: tuple[Intermediate, ...]
     eps: Positive
+    witness: WitnessFacts = _LEFT_OUT
 
     @model_validator(mode="after")
     def _in_both(self) -> "NumbersFacts":
-        if {one.dtype for one in self.intermediates} != set(TOLERANCE):
+        if {one.dtype for one in self.intermediates} != (set() if self.witness and not self.intermediates else set(TOLERANCE)):
             raise ValueError(f"expected intermediates in {' and in '.join(TOLERANCE)}")
         return self
 

@@ -64,7 +64,7 @@ def setting_for(
     not here.
     """
     device = device or best_device()
-    if not world and installed("torch"):  # several processes each check their own device later
+    if device != "cpu" and not world and installed("torch"):  # several processes each check their own device later
         from segzoo.evaluation.precision import device_of
 
         device_of(device)
@@ -88,8 +88,8 @@ def setting_for(
 
 def to_fetch(zoo: Zoo, entries: Iterable[Entry], equivalents: bool = False) -> list[Artifact]:
     """The files that a run over these entries needs and the store does not have, data sets apart."""
-    needed = {artifact.name: artifact for entry in entries for artifact in artifacts_of(entry, equivalents)}
-    known = zip(needed.values(), zoo.store.expectations(needed.values()), strict=True)  # one look at the lock file for all
+    needed = list(dict.fromkeys(file for entry in entries for artifact in artifacts_of(entry, equivalents) for file in artifact.files))
+    known = zip(needed, zoo.store.expectations(needed), strict=True)  # one look at the lock file for all
     return [artifact for artifact, expectation in known if zoo.store.stored(expectation.sha256) is None]
 
 

@@ -91,10 +91,15 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
     path = standing_for(Path(path))
     if path.name.endswith(INDEX):
         with _opening(path):
-            return unwrapped(chosen(open_index(path, lambda shard: _opened(shard, None)), at))
+            return _plain(open_index(path, lambda shard: _opened(shard, None)), at)
     with _opening(path):
-        opened = unwrapped(chosen(_opened(path, at), at))
+        opened = _plain(_opened(path, at), at)
     return replace(opened, notes=(*opened.notes, f"{shard}: the others are not in it")) if (shard := shard_of(path)) else opened
+
+
+def _plain(opened: Weights, at: str | None) -> Weights:
+    """One model, under names of its own. Words of wrappers go first, so that its name is plain, and where two models had them in common, last."""
+    return unwrapped(chosen(unwrapped(opened), at))
 
 
 def _opened(path: Path, at: str | None) -> Weights:

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.formats.pickled import Call, OddKey, content
-from segzoo.formats.several import ALIKE, MODULE, WHICH, alike
+from segzoo.formats.several import ALIKE, alike, which
+from segzoo.formats.wrappers import bare
 
 T = TypeVar("T")
 Place = tuple[str, ...]
 
 ODD = "load it with torch and torch.save a dict that gives each tensor a name of its own"
-_NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+_NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "module")
 _DEPTH = 4
 _MOST = 6
 _LONGEST = 1000  # characters of a name
@@ -42,9 +43,6 @@ def state_dict(path: Path, root: Any, kind: type[T], at: str | None = None) -> t
         notes.append(f"left out, being no tensors: {some(others)}")
     if beside := {other: number for other, number in nests.items() if other not in ((), place)}:
         notes.append(f"{_counts(beside)} passed over")
-    if all(name.startswith(MODULE) for name in tensors):
-        tensors = {name.removeprefix(MODULE): tensor for name, tensor in tensors.items()}
-        notes.append(f"prefix '{MODULE}' removed from all names")
     return tensors, notes, ".".join(place)
 
 
@@ -92,9 +90,13 @@ def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int], at: s
     if not nests:
         raise IntegrityError(f"{path}: no tensors found by name in this checkpoint; at its top: {some(map(_text, top)) or 'no keys'}")
     if len(nests) > 1:
-        raise ConversionError(f"{path}: {_no_such(at)}{_counts(nests)}; which is meant cannot be known", hint=WHICH)
+        raise ConversionError(f"{path}: {_no_such(at)}{_counts(nests)}; which is meant cannot be known", hint=_which(path, nests))
     (place,) = nests
     return place, _nest(top, place)
+
+
+def _which(path: Path, nests: Iterable[Place]) -> str:
+    return which(path, [".".join(place) for place in nests if place])
 
 
 def _no_such(at: str | None) -> str:
@@ -114,7 +116,7 @@ def as_dict(value: Any) -> Any:
 
 def _refuse_copies(path: Path, top: dict[Any, Any], place: Place, nest: dict[Any, Any], nests: Mapping[Place, int]) -> None:
     """Raises ConversionError if other dicts have the names of the one that is usually meant: averaged weights, or another network."""
-    names = {key.removeprefix(MODULE) for key in nest if isinstance(key, str)}
+    names = {bare(key) for key in nest if isinstance(key, str)}
     copies: dict[int, bool] = {}  # by the dict: a pickle repeats one in two bytes
     for one in nests:
         other = _nest(top, one)
@@ -123,7 +125,7 @@ def _refuse_copies(path: Path, top: dict[Any, Any], place: Place, nest: dict[Any
     others = [one for one in nests if one not in ((), place) and copies[id(_nest(top, one))]]
     if others and names:
         models = {one: nests.get(one, len(names)) for one in (place, *others)}
-        raise ConversionError(f"{path}: {len(models)} models: {_counts(models)}; which is meant cannot be known", hint=WHICH)
+        raise ConversionError(f"{path}: {len(models)} models: {_counts(models)}; which is meant cannot be known", hint=_which(path, models))
 
 
 def _is_named(key: Any, value: Any, kind: type) -> bool:

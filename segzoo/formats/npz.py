@@ -5,6 +5,7 @@ Refused are object arrays (they need pickle), and members whose size is not what
 
 import io
 import math
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,13 +18,21 @@ import numpy as np
 
 from segzoo.errors import IntegrityError
 from segzoo.formats import zips
+from segzoo.formats.arrays import raw_bytes
 from segzoo.formats.source import Source
+from segzoo.formats.stored import StoredZip
 from segzoo.formats.weights import Weights, parsing, refuse_more_than_holds
 from segzoo.spec import Spec
 
 CUT_SHORT = "a zip file that is cut short or damaged"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _HEADER = 1 << 14  # bytes; numpy itself reads headers of 10,000 characters at most
+_SIZE = rb"(?:0|[1-9]\d{0,15})"
+_USUAL = re.compile(
+    rb"\x93NUMPY\x01\0(?P<length>..)\{'descr': '(?P<dtype>[<|](?:[fiu][1248]|b1))', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>|%s,|%s(?:, %s)+)\), \} *\n" % (_SIZE, _SIZE, _SIZE),
+    re.DOTALL,
+)
+"""A header as numpy itself writes it, for the plain dtypes. numpy parses any header as Python, which takes longer than most tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +70,7 @@ def _array(source: Source, member: zips.Member) -> _Array:
     where = f"{source.path}: member '{member.name}'"
     with parsing(where), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of arrays that Python 2 wrote, say
-        file = io.BytesIO(zips.head(source, member, _HEADER))
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0), (3, 0)):
-            raise ValueError(f"a .npy of version {version}")
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
-        header = file.tell()
+        shape, fortran, dtype, header = _header(zips.head(source, member, _HEADER))
     if dtype.str == "|V2":  # how numpy stores a bfloat16 that it has no name for
         dtype = np.dtype(ml_dtypes.bfloat16)
     if dtype.hasobject:
@@ -84,6 +87,20 @@ def _array(source: Source, member: zips.Member) -> _Array:
     return _Array(member, dtype, tuple(shape), fortran, header)
 
 
+def _header(begin: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, order and dtype of a member that begins so, and the length of its header. Raises ValueError."""
+    usual = _USUAL.match(begin)
+    if usual and usual.end() == 10 + int.from_bytes(usual["length"], "little"):
+        shape = tuple(int(size) for size in usual["shape"].decode().split(",") if size)
+        return shape, usual["fortran"] == b"True", np.dtype(usual["dtype"].decode()), usual.end()
+    file = io.BytesIO(begin)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"a .npy of version {version}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return (*read_header(file), file.tell())
+
+
 def _read(source: Source, array: _Array) -> np.ndarray:
     flat = zips.content(source, array.member)[array.header :].view(array.dtype)
     if not array.dtype.isnative:  # a Spec has no byte order, and writers expect the native one
@@ -96,13 +113,11 @@ def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str,
 
     `metadata` has no place in this format and is left out.
     """
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in pairs:
-            header = io.BytesIO()
-            np.lib.format.write_array_header_1_0(
-                header, {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
-            )
-            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            with archive.open(info, "w", force_zip64=specs[name].nbytes >= 2**31) as member:
-                member.write(header.getvalue())
-                member.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    archive = StoredZip(file)
+    for name, array in pairs:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+        )
+        archive.add(f"{name}.npy", [header.getvalue(), raw_bytes(array)])
+    archive.close()

@@ -95,6 +95,7 @@ def open_pth(source: Source, at: str | None = None) -> Weights:
         meta=meta if isinstance(meta, dict) else {},
         place=place,
         strange={name: tensor.what for name, tensor in tensors.items() if isinstance(tensor, Strange)},
+        piecewise=lambda name: _crc(source, plain[name], checkpoint.blocks),
     )
 
 
@@ -184,8 +185,7 @@ def _check(path: Path, name: str, tensor: Stored) -> None:
         raise IntegrityError(f"{where}: its description is damaged")
     if len(tensor.shape) != len(tensor.strides):
         raise IntegrityError(f"{where}: {len(tensor.shape)} sizes and {len(tensor.strides)} strides")
-    count = math.prod(tensor.shape)
-    if count and (tensor.offset + tensor.span > tensor.storage.size or count > tensor.storage.size):
+    if tensor.span and tensor.offset + tensor.span > tensor.storage.size:
         raise IntegrityError(f"{where}: {list(tensor.shape)} reaches beyond its storage of {tensor.storage.size} elements")
 
 
@@ -196,6 +196,24 @@ def _numbers(source: Source, name: str, tensor: Stored | Held, blocks: Blocks, s
     found = _array(source, name, tensor, blocks, sound)
     found = np.negative(found) if tensor.negative else found
     return np.conjugate(found) if tensor.conjugate else found
+
+
+def _crc(source: Source, tensor: Stored | Held, blocks: Blocks) -> int | None:
+    """The CRC-32 of a tensor's bytes; None unless they fill its storage, in order. Raises IntegrityError if the zip gives another one."""
+    if not isinstance(tensor, Stored) or (block := blocks.get(tensor.storage.key)) is None:
+        return None
+    if tensor.span * dtype_of(tensor.storage.dtype).itemsize != block.length or not _in_order(tensor):
+        return None
+    found = source.crc(block.begin, block.length)
+    if block.member:
+        zips.refuse_other_crc(source, block.member, found)
+    return found
+
+
+def _in_order(tensor: Stored) -> bool:
+    """Whether the storage has the tensor's numbers as they are, and in order."""
+    ordered = [math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape))]
+    return list(tensor.strides) == ordered and not (tensor.offset or tensor.storage.begin or tensor.negative or tensor.conjugate)
 
 
 def _array(source: Source, name: str, tensor: Stored, blocks: Blocks, sound: set[str]) -> np.ndarray:

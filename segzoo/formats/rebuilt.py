@@ -54,7 +54,7 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """How much of memory its numbers fill, those between them in its storage too."""
+        """How much of memory its numbers fill. Those between them in its storage count too; so does each place of a number that stands for many."""
         return self.spec.nbytes
 
 
@@ -90,7 +90,7 @@ class Stored(Tensor):
 
     @property
     def nbytes(self) -> int:
-        return Spec((self.span,), self.storage.dtype).nbytes
+        return max(Spec((self.span,), self.storage.dtype).nbytes, self.spec.nbytes)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

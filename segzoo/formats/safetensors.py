@@ -67,8 +67,12 @@ def open_safetensors(source: Source) -> Weights:
         spec, begin, _ = entries[name]
         return source.read(8 + length + begin, spec.nbytes).view(dtype_of(spec.dtype)).reshape(spec.shape)
 
+    def piecewise(name: str) -> int:
+        spec, begin, _ = entries[name]
+        return source.crc(8 + length + begin, spec.nbytes)
+
     strange = {name: f"numbers of {_PACKED[spec.dtype]} bits" for name, spec in specs.items() if spec.dtype in _PACKED}
-    return Weights(path, "safetensors", specs, read, metadata=metadata, strange=strange)
+    return Weights(path, "safetensors", specs, read, metadata=metadata, strange=strange, piecewise=piecewise)
 
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[Spec, int, int]:

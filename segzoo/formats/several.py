@@ -1,22 +1,20 @@
 """Several models in one set of names: a teacher beside its student, averaged weights beside the plain ones."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 from segzoo.errors import ConversionError
-from segzoo.formats.weights import Weights
+from segzoo.formats.weights import Names, Weights, renamed
+from segzoo.formats.wrappers import bare
+from segzoo.text import brief, quoted
 
 PLAIN = "plain"
-WHICH = "segzoo convert FILE DST --at NAME takes one of them out, and at= in Python"
 _EMA = "ema_"
-MODULE = "module."
+_MOST_NAMED = 4  # models in a hint
 ALIKE = 0.9  # of the names: a copy may lack a buffer, or have one more
 _MOST_MODELS = 16
 _FEWEST = 8  # names: `head.weight` and `head_dist.weight` are no two models
 _DEPTH = 4
-
-Names = Mapping[str, str]
-"""The name of each tensor within its model, to its name in the file."""
 
 
 def chosen(opened: Weights, at: str | None) -> Weights:
@@ -27,7 +25,7 @@ def chosen(opened: Weights, at: str | None) -> Weights:
     models = models_in(opened.specs)
     if at is None or at == opened.place:
         if len(models) > 1:
-            raise ConversionError(f"{opened.path}: {len(models)} models: {_listed(models)}", hint=WHICH)
+            raise ConversionError(f"{opened.path}: {len(models)} models: {_listed(models)}", hint=which(opened.path, models))
         return opened
     names = models.get(at) or _under(at, opened.specs)
     if not names:
@@ -37,16 +35,16 @@ def chosen(opened: Weights, at: str | None) -> Weights:
     return renamed(opened, names, note)
 
 
-def renamed(opened: Weights, names: Names, note: str) -> Weights:
-    """Tensors of a file under other names, and no others."""
-    specs = {inner: opened.specs[name] for inner, name in names.items()}
-    strange = {inner: opened.strange[name] for inner, name in names.items() if name in opened.strange}
-    return replace(opened, specs=specs, strange=strange, read=lambda inner: opened.read(names[inner]), notes=(*opened.notes, note))
+def which(path: Path, models: Iterable[str]) -> str:
+    """What to type to take one of several models out of a file."""
+    first, *others = (f"--at {quoted(brief(one, 60))}" for one in models)
+    more = f", or {' or '.join(others[: _MOST_NAMED - 1])}" + (" and so on" if len(others) >= _MOST_NAMED else "") if others else ""
+    return f"segzoo convert {quoted(str(path))} DST {first} takes one of them out{more}; at= in Python"
 
 
 def alike(some: Collection[str], others: Collection[str]) -> bool:
-    """Whether two sets of names are those of one model and a copy of it. A wrapper's prefix does not count."""
-    first, second = ({name.removeprefix(MODULE) for name in names} for names in (some, others))
+    """Whether two sets of names are those of one model and a copy of it. Words of wrappers do not count."""
+    first, second = (set(map(bare, names)) for names in (some, others))
     return len(first & second) >= ALIKE * max(len(first), len(second))
 
 
@@ -77,9 +75,7 @@ def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names
         word, dot, rest = name.removeprefix(start).partition(".")
         if dot:
             groups.setdefault(word, {})[rest] = name
-    large: dict[str, Names] = {
-        word: _unwrapped(group) for word, group in groups.items() if len(group) >= _FEWEST and not word[-1:].isdigit()
-    }  # blocks are numbered
+    large: dict[str, Names] = {word: group for word, group in groups.items() if len(group) >= _FEWEST and not word[-1:].isdigit()}  # as blocks do
     for word in sorted(large, key=lambda word: -len(large[word]))[_MOST_MODELS:]:
         del large[word]
     for word, group in large.items():
@@ -98,13 +94,7 @@ def _prefixed(names: Collection[str], start: str, depth: int) -> dict[str, Names
 
 def _under(at: str, names: Collection[str]) -> Names:
     """The names that begin with `at` and a dot, without these."""
-    return _unwrapped({name.removeprefix(f"{at}."): name for name in names if name.startswith(f"{at}.")})
-
-
-def _unwrapped(group: Names) -> Names:
-    """The same names without a wrapper's prefix; with it where two would become one, since one of their tensors would be lost."""
-    bare = {inner.removeprefix(MODULE): name for inner, name in group.items()}
-    return bare if len(bare) == len(group) else group
+    return {name.removeprefix(f"{at}."): name for name in names if name.startswith(f"{at}.")}
 
 
 def _listed(models: Mapping[str, Names]) -> str:

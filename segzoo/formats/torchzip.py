@@ -5,13 +5,14 @@ The alignment is what `torch.load(mmap=True)` wants. Format as in torch 2.13 `to
 
 import math
 import struct
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from segzoo.errors import ConversionError
+from segzoo.formats.arrays import raw_bytes
+from segzoo.formats.stored import StoredZip
 from segzoo.spec import Spec
 
 STORAGES = {
@@ -30,7 +31,6 @@ STORAGES = {
 STORAGE_OF = {dtype: name for name, dtype in STORAGES.items() if name != "UntypedStorage"}
 _ALIGNMENT = 64
 _ROOT = "archive"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str, np.ndarray]], metadata: Mapping[str, str]) -> None:
@@ -38,26 +38,14 @@ def write(file: IO[bytes], specs: Mapping[str, Spec], pairs: Iterable[tuple[str,
 
     `metadata` has no place in this format and is left out.
     """
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _member(archive, file, "data.pkl", [_state_pickle(specs)])
-        _member(archive, file, ".format_version", [b"1"])
-        _member(archive, file, ".storage_alignment", [str(_ALIGNMENT).encode()])
-        _member(archive, file, "byteorder", [b"little"])
-        for index, (name, array) in enumerate(pairs):
-            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-            _member(archive, file, f"data/{index}", [data], specs[name].nbytes)
-        _member(archive, file, "version", [b"3\n"])
-
-
-def _member(archive: zipfile.ZipFile, file: IO[bytes], name: str, chunks: Iterable[Any], size: int = 0) -> None:
-    info = zipfile.ZipInfo(f"{_ROOT}/{name}", _EPOCH)
-    big = size >= 2**31
-    begin = file.tell() + 30 + len(info.filename) + (20 if big else 0) + 4
-    padding = -begin % _ALIGNMENT
-    info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
-    with archive.open(info, "w", force_zip64=big) as member:
-        for chunk in chunks:
-            member.write(chunk)
+    archive = StoredZip(file)
+    archive.add(f"{_ROOT}/data.pkl", [_state_pickle(specs)], _ALIGNMENT)
+    for name, said in {".format_version": b"1", ".storage_alignment": str(_ALIGNMENT).encode(), "byteorder": b"little"}.items():
+        archive.add(f"{_ROOT}/{name}", [said], _ALIGNMENT)
+    for index, (_, array) in enumerate(pairs):
+        archive.add(f"{_ROOT}/data/{index}", [raw_bytes(array)], _ALIGNMENT)
+    archive.add(f"{_ROOT}/version", [b"3\n"], _ALIGNMENT)
+    archive.close()
 
 
 def _state_pickle(specs: Mapping[str, Spec]) -> bytes:

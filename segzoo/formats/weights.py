@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, SegzooError
+from segzoo.formats.arrays import raw_bytes
+from segzoo.formats.source import crc_of
 from segzoo.spec import Spec
 
 _LONGEST_NAME = 1000  # characters; published names have some 70
@@ -18,7 +20,11 @@ _MOST_SMALL = 1 << 26
 INDEX = ".index.json"
 """How the name of an index of shards ends."""
 _SHARD = re.compile(r"-0*(\d+)-of-0*(\d+)\.")
-ANEW = "copy or fetch the file again; where its hash is known, segzoo adopt tells whether it is whole"
+ANEW = "copy or fetch the file again; where its hash is known, segzoo store add tells whether it is whole"
+
+
+Names = Mapping[str, str]
+"""The name of each tensor within its model, to its name in the file."""
 
 
 @contextmanager
@@ -79,7 +85,8 @@ class Weights(Mapping[str, np.ndarray]):
     `notes` says where in the file the tensors were found, and what was left out. `metadata` holds what the file says
     of itself (for `.pth`: numbers and texts of its `meta`). `meta` is the whole `meta` of a `.pth`, as data; see `pickled.content`.
     `place` is where in a checkpoint the tensors are, such as `teacher`. `strange` has tensors whose numbers segzoo cannot tell, such as
-    sparse ones, and why: reading one raises ConversionError. `files` are the shards, where `path` is an index of such.
+    sparse ones, and why: reading one raises ConversionError. `files` are the shards, where `path` is an index of such. `piecewise` is the
+    CRC-32 of a tensor's bytes, read a piece at a time; None for a tensor whose bytes are not in order in the file.
     """
 
     path: Path
@@ -92,6 +99,7 @@ class Weights(Mapping[str, np.ndarray]):
     place: str = ""
     strange: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    piecewise: Callable[[str], int | None] = lambda name: None
 
     @property
     def size(self) -> int:
@@ -106,6 +114,12 @@ class Weights(Mapping[str, np.ndarray]):
         with parsing(f"{self.path}: tensor '{name}'"):
             return self.read(name)
 
+    def crc(self, name: str) -> int:
+        """The CRC-32 of a tensor's bytes, in order. It needs no memory for the tensor where the file has them so."""
+        with parsing(f"{self.path}: tensor '{name}'"):
+            found = self.piecewise(name)
+        return crc_of(raw_bytes(self[name])) if found is None else found
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.specs)
 
@@ -114,3 +128,17 @@ class Weights(Mapping[str, np.ndarray]):
 
     def __contains__(self, name: object) -> bool:
         return name in self.specs
+
+
+def renamed(opened: Weights, names: Names, note: str) -> Weights:
+    """Tensors of a file under other names, and no others."""
+    specs = {inner: opened.specs[name] for inner, name in names.items()}
+    strange = {inner: opened.strange[name] for inner, name in names.items() if name in opened.strange}
+    return replace(
+        opened,
+        specs=specs,
+        strange=strange,
+        read=lambda inner: opened.read(names[inner]),
+        piecewise=lambda inner: opened.piecewise(names[inner]),
+        notes=(*opened.notes, note),
+    )

@@ -38,6 +38,20 @@ def by_stage(numbers: tuple[int, ...]) -> str:
     return "-".join(map(str, numbers))
 
 
+def heads_by_stage(family: str, heads: Any, widths: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The attention heads that the caller knows, where no tensor shows them; None where it knows none.
+
+    Raises ConversionError for other than a number a stage that divides its width.
+    """
+    if heads is None:
+        return None
+    if not isinstance(heads, tuple | list) or len(heads) != len(widths):
+        raise ConversionError(f"a {family} has a number of heads for each of its {len(widths)} stages, but {heads} were given")
+    if wrong := [(number, width) for number, width in zip(heads, widths, strict=True) if width % number]:
+        raise ConversionError("{} heads do not divide a width of {}".format(*wrong[0]))
+    return tuple(heads)
+
+
 class NeckGeometry(Protocol):
     """A neck's sizes: a frozen dataclass. `hidden` names the fields that may show in no tensor."""
 
@@ -229,7 +243,7 @@ class Head:
     """A kind of head, or of neck, which stands between backbone and head.
 
     `section` is the name of the section with its tensors. `rules` maps each library to the rules of that section; a layout names its
-    library in `Layout.heads`.
+    library in `Layout.heads`. Under `own` are the names in segzoo's network, if no layout with the network's names has a place for it.
     `measure` makes its geometry of the axes' sizes.
     `record` is the head or neck in a manifest: a dataclass of plain fields with a method `geometry(backbone)`, which is given the backbone's record.
     `describe` fills the record's fields from a measured geometry; None stands for what no tensor shows.

@@ -34,6 +34,7 @@ class Layout:
     `heads` is the library whose names for heads it uses (a key of `Head.rules`); None if it holds no heads.
     `spellings` are tables with other names for the same tensors: read, never written.
     `reasons` maps sections that it has no place for to why, for the report.
+    `unlike` maps sections for which it has another network in place to how the two differ. A file goes there only without such a section.
     `excludes` maps a section to another that it does not take its input from in this layout, though it does in other layouts (hf's
     classifier does not stand on its pooler). Going from one kind of layout to the other would change the model, so `conversion.fit`
     leaves one of the two out.
@@ -43,6 +44,7 @@ class Layout:
     `beside` and `buffers` are tensors that a file may have although they are no weights of the model.
     `eps` is what the layer norms of its backbone have by default.
     `suffix` is the usual one of its files.
+    `explicit`: it is read only where the caller names it, since another family's files have the same names.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Layout:
     heads: str | None = None
     spellings: tuple["Layout", ...] = field(default=(), repr=False)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    unlike: Mapping[str, str] = field(default_factory=dict)
     excludes: Mapping[str, str] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
     unless: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class Layout:
     beside: tuple[Beside, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     eps: float = 1e-6
+    explicit: bool = False
 
     @property
     def rules(self) -> tuple[Rule, ...]:

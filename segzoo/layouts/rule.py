@@ -146,7 +146,7 @@ def output_norms(*keys: str) -> tuple[Rule, ...]:
     return tuple(rule for stage, key in enumerate(keys) for rule in affine(key, f"norms.{stage}", f"d{stage}", f"d{stage}"))
 
 
-Nested = int | list["Nested"]
+Nested = int | list["Nested"] | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,8 @@ class Buffer:
     """An int64 tensor that follows from the sizes, such as an index into a table of relative positions.
 
     It is no weight and is never converted: a file's own is compared with `value`, and the target's is made by `value`.
-    `value` takes the sizes of the axes and the indices of the block, and gives nested lists. If `written`, files of the layout have it.
+    `value` takes the sizes of the axes and the indices of the block, and gives nested lists, or a view of int64.
+    If `written`, files of the layout have it.
     """
 
     key: str

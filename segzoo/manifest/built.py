@@ -32,7 +32,11 @@ _OF = {
 """The manifest's type for each type of a dataclass field: numbers are greater than 0, but for indices, and none so large that a table of it
 fills the memory.
 """
-_LAYERS = {"depth": Layers, "depths": tuple[Layers, ...], "units": tuple[Layers, ...]}  # the fields that count layers
+_LAYERS = {
+    **dict.fromkeys(("depth", "layers", "pixel_layers"), Layers),
+    **dict.fromkeys(("depths", "units"), tuple[Layers, ...]),
+}
+"""The manifest's types for the fields that count layers."""
 
 
 class Built(Record):

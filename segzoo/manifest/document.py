@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from segzoo.datasets.classes import fits, scored
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.manifest.artifact import Artifact, Record
-from segzoo.manifest.entries import Backbone, Dataset, Entry, Model
+from segzoo.manifest.entries import Backbone, Dataset, Entry, Model, Release
 from segzoo.manifest.faults import faults
 from segzoo.manifest.fields import Identifier
 from segzoo.manifest.strict_yaml import Lines, Where, dotted, read_yaml
@@ -35,13 +35,14 @@ def _integer(value: Any) -> Any:
 
 
 class Manifest(Record):
-    """A manifest: data sets, backbones and models, each by the name that commands take."""
+    """A manifest: data sets, backbones, models and releases of many files, each by the name that commands take."""
 
     model_config = ConfigDict(title="Zoo")  # the title in the published schema
     version: Annotated[Literal[1], BeforeValidator(_integer)]
     datasets: dict[Identifier, Dataset] = Field({})
     backbones: dict[Identifier, Backbone] = Field({})
     models: dict[Identifier, Model] = Field({})
+    releases: dict[Identifier, Release] = Field({})
 
     def misfits(self) -> Iterator[tuple[Where, str]]:
         """Each place where entries do not fit together, and what is wrong there.
@@ -62,9 +63,15 @@ class Manifest(Record):
                 yield ("models", name, "head", "classes"), f"{outputs}, but data set '{named}' has {len(dataset.classes)}"
             if model.classes is not None and not fits(outputs, len(model.classes)):
                 yield ("models", name, "head", "classes"), f"{outputs}, but the model names {len(model.classes)} classes"
+            for field, message in model.witness.misfits(outputs, model.backbone.channels) if model.witness else ():
+                yield ("models", name, "witness", field), message
             if model.pretrained is not None and model.pretrained not in self.backbones:
                 yield ("models", name, "pretrained"), f"no backbone '{model.pretrained}' in this zoo"
-        for kind, others in (("backbones", self.datasets), ("models", {**self.datasets, **self.backbones})):
+        for kind, others in (
+            ("backbones", self.datasets),
+            ("models", {**self.datasets, **self.backbones}),
+            ("releases", {**self.datasets, **self.entries}),
+        ):
             for name in getattr(self, kind):
                 if name in others:
                     yield (kind, name), "this name stands for two things"
@@ -80,13 +87,17 @@ class Manifest(Record):
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """Everything that can be fetched: entries and archives by their names, all other files by their file names."""
+        """Everything that can be fetched: entries, archives and indexes of releases by their names, all other files by their file names, shards
+        behind their entry's.
+        """
         archives = {name: dataset.archive for name, dataset in self.datasets.items() if dataset.archive}
         published = [backbone.published for backbone in self.backbones.values() if backbone.published]
         counts = [model.counts.file for model in self.models.values() if model.counts]
-        equivalents = [artifact for model in self.models.values() for artifact in model.equivalents]
+        elsewhere = [artifact for model in self.models.values() for artifact in model.elsewhere]
         entries = {name: entry.artifact for name, entry in self.entries.items()}
-        return {**entries, **archives, **{artifact.name: artifact for artifact in (*published, *counts, *equivalents)}}
+        shards = {f"{name}/{shard.name}": shard for name, artifact in entries.items() for shard in artifact.shards}
+        indexes = {name: release.index for name, release in self.releases.items()}
+        return {**entries, **shards, **archives, **indexes, **{artifact.name: artifact for artifact in (*published, *counts, *elsewhere)}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,6 @@ def load_manifest(path: Path) -> Manifest:
 def schema() -> dict[str, Any]:
     """The JSON Schema of a manifest, for editors and other tools. `zoo.schema.json` is a copy of it."""
     plain = Manifest.model_json_schema()
-    for kind in ("datasets", "backbones", "models"):
+    for kind in ("datasets", "backbones", "models", "releases"):
         plain["properties"][kind]["additionalProperties"] = False  # the pattern for names alone would allow other names
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}

@@ -5,17 +5,36 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from segzoo.datasets.loaders import LOADERS, loader
 from segzoo.datasets.sample import Sample
 from segzoo.layouts import FAMILIES
 from segzoo.layouts.family import Family, Geometry
-from segzoo.manifest.artifact import Artifact, Record
+from segzoo.manifest.artifact import Artifact, Mirror, Record, as_mirror
 from segzoo.manifest.built import BACKBONE, HEAD, NECK, SIZES
-from segzoo.manifest.fields import Colour, Count, FileName, Folder, Identifier, OneOf, Pair, Percent, Positive, Sha256, Share, Sides, Text, Url
+from segzoo.manifest.fields import (
+    Channels,
+    Colour,
+    Count,
+    Deviations,
+    FileName,
+    Folder,
+    Identifier,
+    OneOf,
+    Pair,
+    Percent,
+    Positive,
+    Sha256,
+    Share,
+    Side,
+    Sides,
+    Text,
+    Url,
+)
 from segzoo.manifest.labelling import Folders, Labels
 from segzoo.manifest.strict_yaml import Where
+from segzoo.manifest.witness import Witness
 from segzoo.vocabulary import MODES, PROGRAMS
 
 Classes = dict[Text, tuple[Colour, Colour, Colour]]
@@ -98,29 +117,18 @@ THRESHOLD = 0.3
 Mode = Annotated[str, OneOf(MODES)]
 
 
-def _channels(value: Any) -> Any:
-    return (value,) * 3 if isinstance(value, int | float) else tuple(value) if isinstance(value, list) else value  # JSON has lists
-
-
-def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
-    if min(values) <= 0:
-        raise ValueError("must be greater than 0")
-    return values
-
-
-Level = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]  # of pixels
-Channels = Annotated[tuple[Level, ...], Field(min_length=1), BeforeValidator(_channels, json_schema_input_type=Level | tuple[Level, ...])]
-
-
 class Protocol(Record):
     """How the figure is measured: resize to `scale` keeping the ratio, slide windows of `crop` by `stride`.
 
     A `scale` of null leaves images at their size; `crop` and `stride` of null take an image in one piece. Both are one number, or height
-    and width. `threshold` is that of a model with one output: its sigmoid makes a pixel foreground above it (0.3 unless it is given).
+    and width. With a `multiple`, each side is then brought up to the next multiple of it. `min_size` is the least short side at which ms+flip sees
+    an image, where the figure was measured so. `threshold` is that of a model with one output: its sigmoid makes a pixel foreground above it
+    (0.3 unless it is given).
     `by` names the program to follow where programs differ: `mmseg` is MMSegmentation, `rstrudel` is
     rstrudel/segmenter. The latter enlarges an image until a window fits, resizes position embeddings
     bilinearly, and takes the softmax at a single scale too. `mean` and `std` are one number for all
-    channels, or one each for red, green and blue.
+    channels, or one each for red, green and blue. `pad` is the multiple to which an image, or a window of it, is padded with zeros after
+    normalisation, right and bottom; the scores of the padding are cut off (`size_divisor` in MMSegmentation).
     """
 
     dataset: Identifier | None = None
@@ -128,10 +136,13 @@ class Protocol(Record):
     scale: Pair | None
     crop: Annotated[Any, Sides()]
     stride: Annotated[Any, Sides()]
+    multiple: Side | None = None
     mean: Channels
-    std: Annotated[Channels, AfterValidator(_positive)]
+    std: Deviations
     threshold: Share | None = None
+    pad: Side | None = None
     published_scale: Pair | None = None
+    min_size: Side | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -143,6 +154,8 @@ class Protocol(Record):
             raise ValueError("stride is larger than crop: windows would leave gaps")
         if self.by == "rstrudel" and (crop is None or crop[0] != crop[1]):
             raise ValueError("rstrudel/segmenter has square windows")
+        if self.by == "rstrudel" and self.pad:
+            raise ValueError("pad is for MMSegmentation: rstrudel/segmenter pads to whole patches")
         return self
 
     @property
@@ -154,14 +167,24 @@ class Protocol(Record):
     @property
     def plain(self) -> dict[str, Any]:
         """As a receipt holds it. Fields that came later are left out where they are not used, so that older receipts stay comparable."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name != "threshold" or value is not None}
+        later = ("threshold", "multiple", "pad", "min_size")
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in later or value is not None}
+
+
+FIGURES = {"ss": "miou", "ms+flip": "miou_ms_flip", "ss-32": "miou_32", "ms+flip-32": "miou_ms_flip_32"}
+"""The modes that publishers measured, each with the field of its figure."""
 
 
 class Reported(Record):
-    """The publisher's figures: mIoU in percent, rounded to `decimals`; images a second; gigabytes of memory in *training*."""
+    """The publisher's figures: mIoU in percent, rounded to `decimals`; images a second; gigabytes of memory in *training*.
+
+    `miou_32` and `miou_ms_flip_32` are those of images whose sides were brought up to multiples of 32.
+    """
 
     miou: Percent
     miou_ms_flip: Percent | None = None
+    miou_32: Percent | None = None
+    miou_ms_flip_32: Percent | None = None
     decimals: Annotated[int, Field(ge=0, le=6)] = 2
     fps: Positive | None = None
     train_memory_gb: Positive | None = None
@@ -170,7 +193,7 @@ class Reported(Record):
 
     def of(self, mode: str) -> float | None:
         """The mIoU reported for a mode. Published ms+flip figures were measured with MMSegmentation 0.x."""
-        return {"ss": self.miou, "ms+flip": self.miou_ms_flip}.get(mode)
+        return getattr(self, FIGURES[mode]) if mode in FIGURES else None
 
 
 class StoredCounts(Record):
@@ -184,13 +207,14 @@ class Model(Record):
     """A segmentation model. `classes` maps each class to its colour; a model that has them needs no data set.
 
     A head with one class has one output, which tells a background, the first of two classes, from a foreground. `equivalents` are files that
-    hold the tensors of the checkpoint, in another layout, from another source.
+    hold the tensors of the checkpoint, in another layout, from another source. `witness` is scores of a picture that somebody has published.
     """
 
     title: Text
     licence: Text | None = None
     checkpoint: Artifact
     equivalents: tuple[Artifact, ...] = ()
+    witness: Witness | None = None
     backbone: Annotated[Any, BACKBONE]
     neck: Annotated[Any, NECK] | None = None
     head: Annotated[Any, HEAD]
@@ -205,6 +229,11 @@ class Model(Record):
     @property
     def artifact(self) -> Artifact:
         return self.checkpoint
+
+    @property
+    def elsewhere(self) -> tuple[Artifact, ...]:
+        """The files that prove more of the checkpoint than it says of itself, from another source: its equivalents, the picture of its witness."""
+        return self.equivalents + ((self.witness.picture,) if self.witness else ())
 
     @property
     def eps(self) -> float:
@@ -225,6 +254,15 @@ class Model(Record):
     def resample(self) -> str:
         """The interpolation by which the model's own program resizes position embeddings to another grid."""
         return getattr(self.backbone, "resample", None) or ("bilinear" if self.protocol.by == "rstrudel" else "bicubic")
+
+
+class Release(Record):
+    """Many files with an index that says what each of them is. `files` is the address of the folder that they lie in."""
+
+    title: Text
+    home: Text | None = None
+    index: Artifact
+    files: Annotated[Mirror, BeforeValidator(as_mirror, json_schema_input_type=str | Mirror)]
 
 
 Entry = Backbone | Model

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _LONGEST_NAME = 200
@@ -38,6 +38,16 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must not have control characters")
     return text
+
+
+def _channels(value: Any) -> Any:
+    return (value,) * 3 if isinstance(value, int | float) else tuple(value) if isinstance(value, list) else value  # JSON has lists
+
+
+def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
+    if min(values) <= 0:
+        raise ValueError("must be greater than 0")
+    return values
 
 
 def _url(url: str) -> str:
@@ -109,5 +119,8 @@ Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Colour = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+Level = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]  # of a pixel, or of a score
+Channels = Annotated[tuple[Level, ...], Field(min_length=1), BeforeValidator(_channels, json_schema_input_type=Level | tuple[Level, ...])]
+Deviations = Annotated[Channels, AfterValidator(_positive)]
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
 Pair = tuple[Side, Side]

@@ -15,7 +15,7 @@ from segzoo.text import legible
 
 PACKAGED = {"shipped": "zoo.yaml", "mini": "mini/zoo.yaml"}
 Zoos = str | Path | Sequence[str | Path] | None
-_KINDS = ("datasets", "backbones", "models")
+_KINDS = ("datasets", "backbones", "models", "releases")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two come from numbers that PyYAML trusts
         raise UsageError(f"{path}: not YAML: {error}") from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path}:1: expected a mapping with 'version', 'datasets', 'backbones' and 'models'")
+        raise UsageError(f"{path}:1: expected a mapping with 'version', 'datasets', 'backbones', 'models' and 'releases'")
     return value, lines
 
 

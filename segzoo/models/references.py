@@ -3,7 +3,12 @@
 from importlib import import_module
 from types import ModuleType
 
-REFERENCES = {"vit": "segzoo.models.vit.reference", "swin": "segzoo.models.swin.reference"}
+REFERENCES = {
+    "vit": "segzoo.models.vit.reference",
+    "swin": "segzoo.models.swin.reference",
+    "mit": "segzoo.models.mit.reference",
+    "beit": "segzoo.models.beit.reference",
+}
 """Each module has two functions, `intermediates` and `remarks`, with the signatures of the plain ViT's, but for
 what the family's `Reference.told` names."""
 

@@ -13,6 +13,7 @@ from segzoo.errors import ConversionError
 from segzoo.layouts.family import Family, Geometry
 from segzoo.models import BACKBONES
 from segzoo.models.heads import HEADS
+from segzoo.models.masks import Masks
 from segzoo.models.necks import NECKS
 from segzoo.models.seen import Seen
 
@@ -48,15 +49,23 @@ class Segmenter(nn.Module):
         """The backbone's grids after these blocks, before the head."""
         return self.backbone.features(image, layers)  # type: ignore[operator]
 
-    def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor:
-        """Scores of the patches, or at another size that the neck and head have: (b, classes, h, w), what `forward` resizes."""
+    def scores(self, image: Tensor, seen: Seen | None = None) -> Tensor | Masks:
+        """Scores of the patches, or at another size that the neck and head have: (b, classes, h, w), what `forward` resizes.
+
+        A head of queries gives masks and what they mean: no scores yet, since a sigmoid comes after the resizing.
+        """
         features = self.backbone(image, seen)
         return self.decode_head(features if self.neck is None else self.neck(features, seen), seen)
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
         seen = {} if seen is None else seen
-        scores = seen["head_logits"] = self.scores(image, seen)
-        seen["crop_logits"] = F.interpolate(scores, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        scores = self.scores(image, seen)
+        size = (image.shape[-2], image.shape[-1])
+        if isinstance(scores, Masks):
+            seen["crop_logits"] = scores.at(size)
+        else:
+            seen["head_logits"] = scores
+            seen["crop_logits"] = F.interpolate(scores, size, mode="bilinear", align_corners=False)
         return seen["crop_logits"]
 
 

@@ -92,5 +92,5 @@ def _elsewhere(unhashed: int) -> str:
     hint = "segzoo info NAME shows what a file must have; --zoo chooses another zoo"
     if unhashed:
         number = "1 file in this zoo has" if unhashed == 1 else f"{unhashed} files in this zoo have"
-        hint = f"{number} no known hash: if it is one of these, segzoo adopt --as NAME FILE; {hint}"
+        hint = f"{number} no known hash: if it is one of these, segzoo store add --as NAME FILE; {hint}"
     return hint

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError, SegzooError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.acceptance import accept
-from segzoo.store.arrival import Address, Arrival, Order
+from segzoo.store.arrival import Address, Arrival, Order, remote
 from segzoo.store.fetched import Fetched
 from segzoo.store.partial import Partial
 from segzoo.store.trouble import Kind, Trouble, without_passwords
@@ -111,8 +112,17 @@ def _undelivered(artifact: Artifact, addresses: Sequence[Address]) -> SegzooErro
     hint = {
         IntegrityError: "the bytes are not those that the manifest names; nothing of them was kept",
         NetworkError: "check the connection and the proxy settings (segzoo doctor tries the hosts), or try again later: what has arrived is kept;"
-        " --mirror URL gives another address, segzoo adopt FILE takes a file that you have",
+        " --mirror URL gives another address, segzoo store add FILE takes a file that you have",
         NotFoundError: "the manifest names a file that is not there",
     }[kind]
     own = next((trouble.hint for trouble in troubles if trouble.hint), None)
-    return kind(f"{artifact.name}: no address delivered it:", own or hint, below=[f"  {_failure(address)}" for address in addresses])
+    causes: dict[str, dict[str, None]] = {}
+    for address in addresses:
+        causes.setdefault(str(address.trouble), {})[_place(address.url)] = None
+    below = [f"  {_failure(address)}" for address in addresses]
+    return kind(f"{artifact.name}: no address delivered it:", own or hint, below=below, causes=causes)
+
+
+def _place(url: str) -> str:
+    """The host of an address; of a file the path."""
+    return urlsplit(without_passwords(url)).netloc if remote(url) else url

@@ -42,6 +42,8 @@ def fetch(
     or not in the store, and offline), EnvironmentFault (disk, permission).
     """
     policy, said = policy or Policy(), progress or (lambda done, size: None)
+    if artifact.shards:
+        return _with_shards(artifact, store, base, said, policy, client)
     expectation = store.expectation(artifact)
     if artifact.sha256 is None:  # so its pin stands beside a manifest, where a killed run may have left something
         sweep_once(store.lock.parent)
@@ -62,6 +64,23 @@ def fetch(
             return deliver(Order(artifact, expectation, store, base, said, policy, shared), urls)
 
 
+def _with_shards(artifact: Artifact, store: Store, base: Path, said: Progress, policy: Policy, client: Client | None) -> Fetched:
+    """An index and its shards, each fetched as a file of its own, and all of them in one folder."""
+    parts: list[Fetched] = []
+    for one in (artifact.model_copy(update={"shards": ()}), *artifact.shards):
+        before = sum(part.size for part in parts)
+
+        def heard(done: int, size: int | None, before: int = before) -> None:
+            said(before + done, artifact.joint_size)
+
+        parts.append(fetch(one, store, base, heard, policy=policy, client=client))
+    url = next((part.url for part in parts if part.url), None)
+    failures = tuple(failure for part in parts for failure in part.failures)
+    received, resumed = (sum(getattr(part, what) for part in parts) for what in ("received", "resumed"))
+    path, sha256, size = store.together(artifact.name, artifact.hashes), str(artifact.joint_sha256), sum(part.size for part in parts)
+    return Fetched(artifact, path, sha256, size, parts[0].evidence, url, failures, received, resumed)
+
+
 def _addresses(artifact: Artifact, policy: Policy) -> list[str]:
     """Where to ask, in order: the user's mirrors, then the manifest's addresses. Raises NotFoundError where offline leaves none."""
     urls = [f"{prefix.rstrip('/')}/{artifact.name}" for prefix in policy.mirrors] + [mirror.url for mirror in artifact.urls]
@@ -69,7 +88,7 @@ def _addresses(artifact: Artifact, policy: Policy) -> list[str]:
         urls = [url for url in urls if not remote(url)]
         if not urls:
             raise NotFoundError(
-                f"{artifact.name}: not in the store, and not fetched: offline", hint="fetch it once with a connection, or segzoo adopt it"
+                f"{artifact.name}: not in the store, and not fetched: offline", hint="fetch it once with a connection, or segzoo store add it"
             )
     return urls
 

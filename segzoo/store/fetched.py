@@ -8,7 +8,7 @@ from segzoo.manifest.artifact import Artifact
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A verified file in the store.
+    """A verified file in the store. Of an index with its shards, `sha256` and `size` are those of all files together.
 
     `evidence` says in words what stands behind its bytes. `url` is the address that it came from now, None where it was in the store;
     `failures` are the other addresses, each with its reason. `received` counts bytes over the network, `resumed` those of an earlier run.

@@ -30,7 +30,14 @@ def remove_leftovers(store: Store) -> dict[Path, int]:
 def _folders(store: Store) -> Iterator[Path]:
     """Where segzoo writes by itself, each once. Where a user names a folder, the next command that writes there sweeps it."""
     with contextlib.suppress(OSError):
-        yield from {store.home, store.home / "datasets", store.lock.parent, receipts(), *receipts().glob("*/")}
+        yield from {
+            store.home,
+            store.home / "datasets",
+            store.lock.parent,
+            store.lock.with_name(f"{store.lock.name}.d"),
+            receipts(),
+            *receipts().glob("*/"),
+        }
 
 
 def _size(path: Path) -> int:

@@ -1,22 +1,21 @@
 """The store, where files are named by their content, and the lock file, which pins hashes that no publisher gave in full."""
 
-import json
 import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segzoo.atomic import alone, replacing
+from segzoo.atomic import alone
 from segzoo.errors import EnvironmentFault, IntegrityError
-from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.artifact import Artifact, joint_sha256
 from segzoo.store.expectation import Expectation, Origin, Pin, expect, way_on
 from segzoo.store.lock import LOCK_NAME as LOCK_NAME
-from segzoo.store.lock import read_pins
+from segzoo.store.lock import read_lock
 
 NOT_BY_A_PIN = "a pin stands in for a hash that the manifest does not have; where the manifest has a wrong one, mend it there"
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -128,17 +127,43 @@ class Store:
         return found
 
     def find(self, artifact: Artifact) -> Path | None:
-        """Where the artifact is, if it is here; its bytes are not looked at."""
-        return self.stored(self.expectation(artifact).sha256)
+        """Where the artifact is, if it is here with all its shards; its bytes are not looked at."""
+        expectation = self.expectation(artifact)
+        if not self.holds(artifact, expectation):
+            return None
+        return self.together(artifact.name, artifact.hashes or {artifact.name: str(expectation.sha256)})
+
+    def holds(self, artifact: Artifact, expectation: Expectation) -> bool:
+        """Whether the artifact is here with all its shards; their bytes are not looked at."""
+        return all(self.stored(sha256) is not None for sha256 in (expectation.sha256, *(one.sha256 for one in artifact.shards)))
+
+    def together(self, name: str, hashes: Mapping[str, str]) -> Path:
+        """The file of this name in the store. Of several files, such as an index and its shards, each stands under its own name in a folder,
+        as a link to what the store has.
+
+        Raises EnvironmentFault where the folder cannot be written.
+        """
+        if len(hashes) == 1:
+            return self.blob(hashes[name])
+        folder = self.home / "sharded" / joint_sha256(hashes)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for one, sha256 in hashes.items():
+                with suppress(FileExistsError):
+                    (folder / one).symlink_to(Path("..", "..", "blobs", sha256))
+        except OSError as error:
+            hint = "weights in shards need a store that you may write: set SEGZOO_HOME to one of your own"
+            raise EnvironmentFault(f"{folder}: cannot put shards together here: {error.strerror}", hint) from error
+        return folder / name
 
     def expectation(self, artifact: Artifact) -> Expectation:
-        """What the artifact's bytes must be. Reads the lock file once. Raises IntegrityError, EnvironmentFault."""
+        """What the artifact's bytes must be. Reads one file of pins. Raises IntegrityError, EnvironmentFault."""
         return self.expectations([artifact])[0]
 
     def expectations(self, artifacts: Iterable[Artifact]) -> list[Expectation]:
-        """What the bytes of several artifacts must be, in their order. Reads the lock file once."""
-        pins = self.pins()
-        return [expect(artifact, pins.get(artifact.name), self.lock) for artifact in artifacts]
+        """What the bytes of several artifacts must be, in their order. Reads each file of pins once."""
+        lock = read_lock(self.lock)
+        return [expect(artifact, lock.get(artifact.name), lock.page(artifact.name)) for artifact in artifacts]
 
     def require_space(self, size: int | None) -> None:
         """Raises EnvironmentFault where fewer bytes than `size` are free. An unknown size passes."""
@@ -149,14 +174,19 @@ class Store:
 
     def pins(self) -> dict[str, Pin]:
         """What is pinned, by the published file name. Raises EnvironmentFault, IntegrityError."""
-        return read_pins(self.lock)
+        return read_lock(self.lock).every()
+
+    def pinned(self, name: str) -> Pin | None:
+        """What is pinned for one published file name."""
+        return read_lock(self.lock).get(name)
 
     def pin(self, artifact: Artifact, sha256: str, size: int, url: str) -> None:
         """Pin the hash of a first download. Raises IntegrityError where another hash is pinned already."""
         with self._pinning(artifact) as pins:
             if artifact.name in pins and pins[artifact.name]["sha256"] != sha256:
-                was = f"{pins[artifact.name]['sha256']} is pinned in {self.lock}"
-                raise IntegrityError(f"{artifact.name}: {was}, found {sha256}", way_on(artifact, pins[artifact.name], self.lock))
+                page = read_lock(self.lock).page(artifact.name)
+                was = f"{pins[artifact.name]['sha256']} is pinned in {page}"
+                raise IntegrityError(f"{artifact.name}: {was}, found {sha256}", way_on(artifact, pins[artifact.name], page))
             pins[artifact.name] = {**pins.get(artifact.name, {}), "sha256": sha256, "size": size, "url": url}
 
     def pin_by_hand(self, artifact: Artifact, sha256: str) -> None:
@@ -174,12 +204,11 @@ class Store:
 
     @contextmanager
     def _pinning(self, artifact: Artifact) -> Iterator[dict[str, Any]]:
-        """The pins, to be changed in the block and then written. No other process changes them meanwhile."""
+        """The pins on the artifact's page, to be changed in the block and then written. No other process changes them meanwhile."""
         try:
             with alone(self.lock):
-                pins = self.pins()
-                yield pins
-                with replacing(self.lock) as part:
-                    part.write_text(json.dumps({"version": 1, "pins": pins}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+                lock = read_lock(self.lock)
+                yield lock.pins(artifact.name)
+                lock.write(artifact.name)
         except EnvironmentFault as error:
             raise EnvironmentFault(f"{self.lock}: cannot pin {artifact.name} here: {error.message}", error.hint) from error

@@ -114,9 +114,9 @@ def _store(zoo: Zoo) -> Iterator[Diagnosis]:
     free = shutil.disk_usage(home).free
     said = f"{home}: {f'{held / 1e6:,.1f} MB' if held else 'nothing'} in it, {free / 1e9:.1f} GB free"
     if left := leftovers(zoo.store):
-        said += f"; {len(left)} unfinished or left by killed runs, {sum(left.values()) / 1e6:,.1f} MB: segzoo cache prune removes them"
+        said += f"; {len(left)} unfinished or left by killed runs, {sum(left.values()) / 1e6:,.1f} MB: segzoo store prune removes them"
     if free < _ROOM:
-        yield Diagnosis("store", "missing", f"{said}: too little for the largest files", "segzoo cache prune; or set SEGZOO_HOME to a larger disk")
+        yield Diagnosis("store", "missing", f"{said}: too little for the largest files", "segzoo store prune; or set SEGZOO_HOME to a larger disk")
     else:
         yield Diagnosis("store", "ok", said)
 
@@ -169,7 +169,7 @@ def _addresses(zoo: Zoo) -> Iterator[Diagnosis]:
             if reason is None:
                 yield Diagnosis("network", "ok", f"{host} answers")
             else:
-                yield Diagnosis("network", "missing", f"{host}: {reason}", "--mirror URL names another; segzoo bundle carries files")
+                yield Diagnosis("network", "missing", f"{host}: {reason}", "--mirror URL names another; segzoo store bundle carries files")
     if first and away == len(first):  # one silent host is not this machine's fault; if all are silent, it is
         yield Diagnosis(
             "network", "wrong", "no host of the zoo answers", "check the connection and the proxies; or work without a network: --offline"

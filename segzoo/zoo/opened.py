@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from segzoo.conversion.checkpoint import Checkpoint, identify
+from segzoo.conversion.checkpoint import Checkpoint, identified
 from segzoo.conversion.run import check_buffers
 from segzoo.conversion.said import plain, shown
 from segzoo.errors import ConversionError
+from segzoo.formats import open_weights
+from segzoo.layouts import explicit
 from segzoo.layouts.family import Geometry, differences, told
 from segzoo.manifest.entries import Entry, Model, geometry_of
 
@@ -15,7 +17,7 @@ from segzoo.manifest.entries import Entry, Model, geometry_of
 def open_entry(entry: Entry, path: Path) -> Checkpoint:
     """An entry's file, opened and measured. Raises ConversionError where layout, geometry or dtype differ from the manifest."""
     artifact, expected = entry.artifact, geometry_of(entry)
-    read = identify(path, positions=getattr(expected, "positions", None))
+    read = identified(open_weights(path), layout=explicit(artifact.layout), positions=getattr(expected, "positions", None))
     if artifact.layout is not None and read.found.layout.name != artifact.layout:
         raise ConversionError(f"layout '{read.found.layout.name}', the manifest says '{artifact.layout}'")
     read = completed(read, entry)

@@ -11,7 +11,7 @@ import pytest
 import referencing
 from click.testing import CliRunner
 from PIL import Image
-from support import MINI, TAME
+from support import GOLDEN, MINI, TAME
 
 from segzoo.cli import main
 from segzoo.manifest.document import packaged
@@ -47,25 +47,33 @@ WORKING = {
     "predict": [("mini-linear", IMAGE, "--device", "cpu"), ("--compare", "mini-linear", "mini-mask", IMAGE, "--device", "cpu")],
     "score": [("predictions", "--data", "ade-mini", "--split", "validation")],
     "data check": [("ade-mini",), (MINI / "ade_mini", "--pictures", "seen")],
+    "augreg query": [("name = 'B/16'", "--index", GOLDEN / "augreg" / "index_sample.csv", "--kind", "all")],
+    "augreg plan": [("true", "--index", GOLDEN / "augreg" / "index_sample.csv", "-o", "PLAN", "--to", "timm")],
+    "batch plan": [("mini-vit", "-o", "RUN", "--to", "timm", "--numbers", "none", "--sizes")],
+    "batch run": [("RUN", "--on", "local:1")],
+    "batch status": [("RUN",)],
+    "augreg run": [("RUN",)],
+    "augreg status": [("RUN",)],
+    "catalogue": [("RUN",), ("RUN", "select rung, count(*) from files group by rung")],
     "list": [()],
     "info": [("mini-vit",), ("mini-mask",), ("ade-mini",)],
     "inspect": [(TAME,), (TAME, "--keys")],
     "diff": [(TAME, TAME)],
-    "cache ls": [()],
-    "cache verify": [()],
-    "cache prune": [()],
-    "cache rm": [("mini-vit",)],
-    "adopt": [(TAME,)],
-    "bundle create": [("zoo.tar", "mini-vit")],
-    "bundle load": [("zoo.tar",)],
+    "store ls": [()],
+    "store verify": [()],
+    "store prune": [()],
+    "store rm": [("mini-vit",)],
+    "store add": [(TAME,)],
+    "store bundle": [("zoo.tar", "mini-vit")],
+    "store load": [("zoo.tar",)],
     "manifest check": [()],
     "manifest lock": [()],
     "manifest add": [(TAME,), (TAME, MINI / "segmenter_mini_mask-6a6bc5f4.pth", "--to", "zoo.yaml")],
     "receipt check": [()],
-    "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page")],
+    "report": [("--no-images", "-o", "page"), ("--device", "cpu", "-o", "page"), ("--catalogue", "RUN", "-o", "many")],
     "doctor": [("--offline",)],
     "explain": [(), ("4",)],
-    "cache dir": [()],
+    "store dir": [()],
     "completion": [("bash",)],
     "manifest init": [("begun.yaml",)],
     "receipt show": [("mini-vit",), ("mini-vit", "--in-toto")],
@@ -93,7 +101,7 @@ def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
     for label in (MINI / "ade_mini" / "annotations" / "validation").glob("*.png"):
         with Image.open(label) as raw:
             Image.fromarray(np.array(raw).clip(1) - 1).save(tmp_path / "predictions" / label.name)
-    order = ["fetch", *(command for command in WORKING if command not in ("fetch", "cache rm")), "cache rm"]
+    order = ["fetch", *(command for command in WORKING if command not in ("fetch", "store rm")), "store rm"]
     for command in order:
         for arguments in WORKING[command]:
             answer = segzoo("--zoo", "mini", *command.split(), *arguments, "--json")
@@ -105,16 +113,16 @@ def test_what_commands_print_is_what_the_schema_says(tmp_path, monkeypatch):
     ("arguments", "command", "code", "said"),
     [
         (("fetch", "mini-vitt"), "fetch", 7, "did you mean mini-vit?"),
-        (("cache", "rm", "00000000"), "cache rm", 7, "nothing in the store"),
+        (("store", "rm", "00000000"), "store rm", 7, "nothing in the store"),
         (("info",), "info", 2, "Missing argument 'NAME'."),
         (("verify", "--images", "none"), "verify", 2, "neither a positive number nor 'all'"),
         (("inspect", MINI / "zoo.yaml"), "inspect", 4, "zoo.yaml"),
         (("inspect", "x" * 300), "inspect", 8, "File name too long"),
         (("list", "--frob"), "list", 2, "No such option '--frob'."),
         (("list", "--zoo", "none.yaml"), "list", 7, "none.yaml: no such manifest"),
-        (("cache", "frob"), "cache", 2, "No such command 'frob'."),
+        (("cache", "frob"), "store", 2, "No such command 'frob'."),
         (("frob",), "", 2, "No such command 'frob'."),
-        (("--frob", "cache", "ls"), "cache ls", 2, "No such option '--frob'."),
+        (("--frob", "store", "ls"), "store ls", 2, "No such option '--frob'."),
         (("--offline", "fetch", "mini-vit"), "fetch", 2, "No such option '--offline'."),
         (("explain", "99"), "explain", 7, "never exits with 99"),
     ],
@@ -140,7 +148,7 @@ def test_what_was_found_wrong_is_the_error_and_the_result_says_all_of_it(tmp_pat
     (blob,) = (Path(os.environ["SEGZOO_HOME"]) / "blobs").iterdir()
     blob.chmod(0o644)
     blob.write_bytes(b"changed")
-    answer = segzoo("--zoo", "mini", "cache", "verify", "--json")
+    answer = segzoo("--zoo", "mini", "store", "verify", "--json")
     assert (answer["error"]["message"], answer["result"][0]["right"]) == ("1 file of 1 changed on disk", False)
     monkeypatch.setenv("SSL_CERT_FILE", "none.pem")
     answer = segzoo("--zoo", "mini", "doctor", "--offline", "--json")
@@ -158,7 +166,7 @@ def test_a_failure_among_several_keeps_the_others(tmp_path):
     fine, broken = answer["result"]
     assert answer["exit_code"] == broken["error"]["code"] == 4
     assert Path(fine["target"]).exists()
-    answer = segzoo("--zoo", "mini", "adopt", TAME, tmp_path / "broken.npz", "--json")
+    answer = segzoo("--zoo", "mini", "store", "add", TAME, tmp_path / "broken.npz", "--json")
     assert [("error" in one) for one in answer["result"]] == [False, True]
     (tmp_path / "broken.jpg").write_bytes(IMAGE.read_bytes()[:300])
     answer = segzoo("--zoo", "mini", "predict", "mini-linear", tmp_path / "broken.jpg", IMAGE, "--device", "cpu", "-o", tmp_path / "out", "--json")
@@ -188,8 +196,8 @@ def test_an_interruption_is_of_the_same_shape(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("segzoo.store.store.Store.expectations", interrupted)
-    answer = segzoo("--zoo", "mini", "cache", "ls", "--json")
-    assert (answer["exit_code"], answer["command"]) == (130, "cache ls")
+    answer = segzoo("--zoo", "mini", "store", "ls", "--json")
+    assert (answer["exit_code"], answer["command"]) == (130, "store ls")
 
 
 def test_names_that_could_drive_a_terminal_or_fit_no_encoding_are_escaped(tmp_path):

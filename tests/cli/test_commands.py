@@ -47,7 +47,7 @@ def test_convert_says_what_was_read_written_and_dropped(tmp_path):
     assert done.exit_code == 0
     assert "augreg, 56 tensors, 823.5 kB" in done.stdout
     assert "width 64, depth 3, heads 4, mlp 256, patch 16, grid 4, 11 classes" in done.stdout
-    assert "dropped  classifier: head/kernel, head/bias" in done.stdout
+    assert "dropped  classifier: 2 tensors, " in done.stdout
     assert "mmseg, 42 tensors" in done.stdout
     assert re.search(r"read back and compared, \d+\.\d\d s in all", done.stdout)
     assert len(torch.load(target, weights_only=True)) == 42
@@ -160,13 +160,17 @@ def test_two_sources_of_one_name_do_not_overwrite_each_other(tmp_path):
 
 def test_convert_options(tmp_path):
     done = segzoo("convert", TAME, tmp_path / "a.npz", "--from", "augreg", "--to", "timm", "--drop", "classifier")
-    assert "dropped  classifier: head/kernel, head/bias\n         as asked" in done.stdout
+    assert "dropped  classifier: 2 tensors, as asked\nwrote" in done.stdout
+    assert (
+        "as asked\n         head/kernel\n         head/bias\n"
+        in segzoo("-v", "convert", TAME, tmp_path / "loud.npz", "--to", "augreg", "--drop", "classifier").stdout
+    )
     assert segzoo("convert", TAME, tmp_path / "b.npz", "--prefix", "backbone.").exit_code == 0
     assert "backbone.layers.0.ln1.weight" in open_weights(tmp_path / "b.npz")
     assert segzoo("convert", TAME, tmp_path / "c.npz", "--from", "timm").exit_code == 5
 
 
-def test_verify_prints_a_table_and_writes_receipts(monkeypatch):
+def test_verify_prints_figures_and_writes_receipts(monkeypatch):
     done = segzoo("--zoo", "mini", "verify", "--all")
     assert done.exit_code == 0
     for figure in ("85.64 measured, 85.64 reported: confirmed", "86.71 measured, 86.71 reported: confirmed", "14 passed, 1 n/a"):
@@ -179,7 +183,6 @@ def test_verify_prints_a_table_and_writes_receipts(monkeypatch):
     assert printed == [kept]
     assert kept["passed"] is True
     assert [check["rung"] for check in kept["checks"]] == ["bytes", "names", "round trip", "numbers", "mIoU"]
-    assert all(len(line) <= 80 for line in done.stdout.splitlines()[:4])
 
 
 def test_verify_can_require_a_rung(tmp_path):
@@ -194,7 +197,7 @@ def test_verify_can_require_a_rung(tmp_path):
 
 
 def test_list_and_info():
-    assert re.search(r"mini-mask +model +.*85\.64 +90\.10 +3\.5 MB", segzoo("--zoo", "mini", "list").stdout)
+    assert re.search(r"^mini-mask +ade-mini +85\.64 +90\.10 +3\.5 MB$", segzoo("--zoo", "mini", "list").stdout, re.MULTILINE)
     rows = {row["name"]: row for row in json.loads(segzoo("--zoo", "mini", "list", "--json").stdout)["result"]}
     assert (rows["mini-vit"]["kind"], rows["mini-vit"]["size"], rows["mini-vit"]["in_store"]) == ("backbone", 823502, False)
     assert "checkpoint.sha256" in segzoo("--zoo", "mini", "info", "mini-mask").stdout
@@ -251,7 +254,7 @@ def test_quiet_leaves_results_and_errors():
     assert wrong.stderr.startswith("error: no 'mini-vot' in this zoo")
 
 
-@pytest.mark.parametrize("words", [("list",), ("cache", "ls"), ("manifest", "check"), ("info", "mini-vit"), ("cache", "dir")])
+@pytest.mark.parametrize("words", [("list",), ("store", "ls"), ("manifest", "check"), ("info", "mini-vit"), ("store", "dir")])
 def test_zoo_stands_in_front_of_the_command_or_behind(words):
     front, behind, between = (
         segzoo(*where) for where in (("--zoo", "mini", *words), (*words, "--zoo", "mini"), (words[0], "--zoo", "mini", *words[1:]))
@@ -267,7 +270,7 @@ def test_manifests_in_front_come_before_those_behind(monkeypatch):
     assert segzoo("list").exit_code == 7
 
 
-@pytest.mark.parametrize("command", ["list", "cache ls", "verify mini-vit", "manifest check", "receipt check", "doctor", "bundle create x.tar"])
+@pytest.mark.parametrize("command", ["list", "store ls", "verify mini-vit", "manifest check", "receipt check", "doctor", "store bundle x.tar"])
 @pytest.mark.parametrize("option", ["-q", "--quiet", "-vv", "--verbose", "--zoo=mini"])
 def test_every_command_takes_the_programs_options(command, option):
     """Parsed, not run: an option that is not there would be the first fault."""
@@ -420,7 +423,7 @@ def test_a_tensor_that_no_layout_has_can_be_left_out(tmp_path):
     one_error(segzoo("convert", tmp_path / "ours.npz", tmp_path / "vit.pth", "--drop", "ema.decay"), 5, "unexpected 1: ema.step")
     done = segzoo("convert", tmp_path / "ours.npz", tmp_path / "vit.pth", "--drop", "ema.*")
     assert done.exit_code == 0
-    assert "dropped  tensors: ema.decay, ema.step" in done.stdout
+    assert "dropped  tensors: 2 tensors, " in done.stdout
     plain = segzoo("convert", GOLDEN / "augreg" / "mini.hf_state_dict.npz", tmp_path / "plain.pth")
     assert plain.exit_code == 0
     assert same(dict(open_weights(tmp_path / "vit.pth")), dict(open_weights(tmp_path / "plain.pth")))
@@ -612,9 +615,10 @@ def test_a_pipe_gets_no_escape_codes():
 
 def test_in_a_pipe_a_figure_is_explained_once():
     stdout, stderr = process("--zoo", "mini", "verify", "mini-linear", "--images", "10").communicate(timeout=60)
-    figure = re.search(r"\nmini-linear: mIoU: ([0-9.]+) measured, 86.71 reported: consistent", stdout)[1]
-    assert f"\nmini-linear: mIoU: passed: {figure}\n" in stderr
-    assert "measured" not in stderr
+    rungs = [line.split(": ")[:2] for line in stdout.splitlines()[:5]]
+    assert rungs == [["mini-linear", rung] for rung in ("mIoU", "bytes", "names", "round trip", "numbers")]
+    assert re.match(r"mini-linear: mIoU: [0-9.]+ measured, 86.71 reported: consistent", stdout)
+    assert "mini-linear" not in "".join(stdout.splitlines()[5:]) + stderr
 
 
 def test_in_a_pipe_a_failure_is_explained_once(tmp_path):
@@ -623,14 +627,7 @@ def test_in_a_pipe_a_failure_is_explained_once(tmp_path):
     done = segzoo("--zoo", lab, "verify", "mini-vit")
     assert done.exit_code == 4
     assert (done.stdout + done.stderr).count("expected sha256 0000") == 1
-    assert "not tried" not in done.stdout
-    assert "mini-vit: bytes: failed: mini.tame.npz: no address delivered it:\nmini-vit: names: skipped: not tried\n" in done.stderr
-
-
-def test_with_v_every_rung_is_explained():
-    plain, more = (segzoo(*said, "--zoo", "mini", "verify", "mini-vit").stdout for said in ((), ("-v",)))
-    for rung in ("bytes: sha256: 5f1eafa0", "names: augreg, 56 tensors", "round trip: by way of timm", "numbers: torch against JAX"):
-        assert (f"mini-vit: {rung}" in plain, f"mini-vit: {rung}" in more) == (False, True)
+    assert re.search(r"^mini-vit: bytes: failed: mini.tame.npz: no address delivered it: .*\nmini-vit: names: skipped: not tried\n", done.stdout)
 
 
 def on_a_terminal(*arguments, **environment):
@@ -653,6 +650,19 @@ def test_a_terminal_gets_a_live_table():
     shown = on_a_terminal("--zoo", "mini", "verify", "mini-vit")
     assert shown.count(b"round trip") > 1
     assert b"\x1b[" in shown
+
+
+def test_on_a_terminal_the_figure_comes_first_and_v_explains_every_rung():
+    shown = (on_a_terminal("--zoo", "mini", "verify", "mini-linear", "--images", "2", *said).decode() for said in ((), ("-v",)))
+    plain, more = (re.sub(r"\s+", " ", text) for text in shown)
+    assert re.search(r"mini-linear: mIoU: [0-9.]+ measured.*sha256.*1 verified", plain)
+    for rung in (
+        "bytes: passed: sha256: bce9da2d",
+        "names: passed: mmseg",
+        "round trip: passed: by way of augreg",
+        "numbers: passed: torch against JAX",
+    ):
+        assert (f"mini-linear: {rung}" in plain, f"mini-linear: {rung}" in more) == (False, True)
 
 
 PLAIN = [("list",), ("fetch", "--all"), ("info", "mini-vit"), ("verify", "mini-linear", "--images", "2")]
@@ -731,7 +741,7 @@ def test_predict_says_what_it_lacks(arguments, said):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-@pytest.mark.parametrize("arguments", [("list",), ("info", "seg-b-deit-linear")])
+@pytest.mark.parametrize("arguments", [("list", "--wide"), ("info", "seg-b-deit-linear")])
 def test_what_the_terminal_cannot_show_is_replaced(arguments, encoding):
     done = subprocess.run([sys.executable, "-m", "segzoo", *arguments], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
     assert (done.returncode, done.stderr) == (0, b"")
@@ -754,3 +764,15 @@ def test_output_that_cannot_be_written_is_one_error(arguments, buffering):
 def test_the_version_is_that_of_segzoo_however_it_is_started():
     stdout, _ = process("--version").communicate(timeout=30)
     assert stdout.startswith("segzoo, version ")
+
+
+@pytest.mark.parametrize(("source", "told"), [(TAME, True), (GOLDEN / "swin" / "timm.pth", False)])
+def test_on_a_terminal_the_patch_bias_is_told_of_where_the_network_may_lack_it(source, told, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "segzoo", "convert", str(source), str(tmp_path / "out.pth")]
+    done = subprocess.run(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, timeout=100)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert done.returncode == 0, shown
+    assert ("patch_bias=True" in shown) is told

@@ -67,7 +67,7 @@ def unhashed(lab, run):
 
 def bundled(lab, run):
     fetched(lab, run)
-    run("--zoo", "mini", "bundle", "create", "a.tar", "mini-vit", "mini-mask")
+    run("--zoo", "mini", "store", "bundle", "a.tar", "mini-vit", "mini-mask")
     shutil.rmtree(lab / "home")
 
 
@@ -91,10 +91,10 @@ COMMANDS = {
     "convert --all": (None, ["--zoo", "mini", "convert", "--all", "pretrain"]),
     "export": (fetched, ["--zoo", "mini", "export", "mini-mask", "-o", "out", "--as", "safetensors"]),
     "export for timm": (fetched, ["--zoo", "mini", "export", "mini-vit", "-o", "new/out", "--as", "timm", "--json"]),
-    "bundle create": (fetched, ["--zoo", "mini", "bundle", "create", "out.tar", "mini-vit", "mini-mask"]),
-    "bundle create --force": (fetched, ["--zoo", "mini", "bundle", "create", "out.tar", "mini-vit", "--force"]),
-    "bundle load": (bundled, ["--zoo", "mini", "bundle", "load", "a.tar"]),
-    "adopt": (None, ["--zoo", "mini", "adopt", TAME, MASK]),
+    "store bundle": (fetched, ["--zoo", "mini", "store", "bundle", "out.tar", "mini-vit", "mini-mask"]),
+    "store bundle --force": (fetched, ["--zoo", "mini", "store", "bundle", "out.tar", "mini-vit", "--force"]),
+    "store load": (bundled, ["--zoo", "mini", "store", "load", "a.tar"]),
+    "store add": (None, ["--zoo", "mini", "store", "add", TAME, MASK]),
     "fetch": (None, ["--zoo", "mini", "fetch", "mini-vit", "-o", "copies"]),
     "manifest init": (None, ["manifest", "init"]),
     "manifest add": (manifest, ["--zoo", "mini", "manifest", "add", "one.npz", "two.pth", "--to", "zoo.yaml"]),
@@ -105,11 +105,11 @@ COMMANDS = {
     "data check": (None, ["--zoo", "mini", "data", "check", "ade-mini", "--pictures", "drawn"]),
     "verify": (fetched, ["--zoo", "mini", "verify", "mini-vit"]),
     "report": (verified, ["--zoo", "mini", "report", "--no-images"]),
-    "cache rm": (fetched, ["--zoo", "mini", "cache", "rm", "mini-vit"]),
-    "cache prune": (half, ["--zoo", "mini", "cache", "prune", "--unused"]),
+    "store rm": (fetched, ["--zoo", "mini", "store", "rm", "mini-vit"]),
+    "store prune": (half, ["--zoo", "mini", "store", "prune", "--unused"]),
 }
-AGAIN = {"cache rm": 7}  # what is gone already is not found
-IN_QUICK_RUNS = ("convert several", "export for timm", "bundle create", "fetch", "manifest add", "predict")
+AGAIN = {"store rm": 7}  # what is gone already is not found
+IN_QUICK_RUNS = ("convert several", "export for timm", "store bundle", "fetch", "manifest add", "predict")
 
 
 class Lab:
@@ -209,7 +209,7 @@ def left(folder):
 
 
 ENDS = {"SIGTERM": -signal.SIGTERM, "SIGHUP": -signal.SIGHUP, "SIGINT": 130}
-WRITING = ["convert", "export", "bundle create"]
+WRITING = ["convert", "export", "store bundle"]
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])

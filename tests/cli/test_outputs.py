@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs links and
 FULL = {
     "convert": ["convert", TAME, "out.pth"],
     "export": ["--zoo", "mini", "export", "mini-vit", "-o", "out", "--as", "timm"],
-    "bundle create": ["--zoo", "mini", "bundle", "create", "out.tar", "mini-vit"],
+    "store bundle": ["--zoo", "mini", "store", "bundle", "out.tar", "mini-vit"],
     "fetch -o": ["--zoo", "mini", "fetch", "mini-vit", "-o", "out"],
     "convert --force": ["convert", TAME, "old.pth", "--force"],
     "manifest init": ["manifest", "init"],
@@ -80,7 +80,7 @@ def test_a_hard_link_to_the_source_is_the_source(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == TAME.read_bytes()
 
 
-@pytest.mark.parametrize("arguments", [FULL["bundle create"], ["manifest", "init", "out"], FULL["manifest add"]])
+@pytest.mark.parametrize("arguments", [FULL["store bundle"], ["manifest", "init", "out"], FULL["manifest add"]])
 def test_a_folder_in_the_place_of_the_output_stays(arguments, tmp_path):
     for name in ("out", "out.tar", "own.yaml"):
         (tmp_path / name / "zoo.yaml").mkdir(parents=True)
@@ -89,7 +89,7 @@ def test_a_folder_in_the_place_of_the_output_stays(arguments, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-@pytest.mark.parametrize("name", ["convert", "export", "bundle create", "fetch -o", "manifest init"])
+@pytest.mark.parametrize("name", ["convert", "export", "store bundle", "fetch -o", "manifest init"])
 def test_a_folder_that_may_not_be_written(name, tmp_path):
     segzoo("--zoo", "mini", "fetch", "mini-vit")
     tmp_path.chmod(0o555)
@@ -101,7 +101,7 @@ def test_a_folder_that_may_not_be_written(name, tmp_path):
 TOGETHER = {
     "convert": FULL["convert"],
     "export": FULL["export"],
-    "bundle create": FULL["bundle create"],
+    "store bundle": FULL["store bundle"],
     "fetch -o": FULL["fetch -o"],
     "manifest init": FULL["manifest init"],
 }

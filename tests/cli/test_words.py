@@ -123,7 +123,7 @@ def test_manifests(which, tmp_path):
         ("info", "mini-linear"),
         ("info", "ade-mini"),
         ("manifest", "check", zoo),
-        ("cache", "ls"),
+        ("store", "ls"),
         ("fetch", "--all", "--dry-run"),
     ):
         segzoo("--zoo", zoo, *command)
@@ -163,21 +163,21 @@ def test_names_of_tensors_and_files(which, tmp_path, monkeypatch):
         ("convert", path, tmp_path / as_name(word, "x.npz")),
         ("convert", TAME, tmp_path / as_name(word, ".npz"), "--to", "timm"),
         ("convert", TAME, tmp_path / "new" / "out.npz", "--to", word.replace("\x00", "")),
-        ("adopt", path),
+        ("store", "add", path),
         ("verify", path),
         ("manifest", "add", path),
         ("receipt", "check", path),
         ("score", tmp_path / as_name(word), "--data", MINI / "ade_mini", "--like", "ade-mini"),
         ("data", "check", tmp_path / as_name(word)),
-        ("bundle", "create", tmp_path / as_name(word, ".tar"), word.replace("\x00", "")),
-        ("bundle", "load", path),
+        ("store", "bundle", tmp_path / as_name(word, ".tar"), word.replace("\x00", "")),
+        ("store", "load", path),
         ("predict", path, path),
         ("export", path, "--as", "hf", "-o", tmp_path / as_name(word, "out")),
         ("explain", word.replace("\x00", "")),
         (f"--{word}".replace("\x00", ""), "list"),
         ("list", f"--{word}".replace("\x00", "")),
         (word.replace("\x00", ""),),
-        ("cache", "rm", word.replace("\x00", "")),
+        ("store", "rm", word.replace("\x00", "")),
         ("fetch", word.replace("\x00", "")),
     ):
         segzoo("--zoo", "mini", *command)
@@ -188,9 +188,9 @@ def test_names_of_tensors_and_files(which, tmp_path, monkeypatch):
     assert answer["metadata"][legal] == legal
     assert answer["path"] == str(path)
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / as_name(word, "home")))
-    for command in (("cache", "dir"), ("fetch", "mini-vit"), ("cache", "ls"), ("cache", "verify"), ("doctor", "--offline")):
+    for command in (("store", "dir"), ("fetch", "mini-vit"), ("store", "ls"), ("store", "verify"), ("doctor", "--offline")):
         segzoo("--zoo", "mini", *command)
-    assert segzoo("cache", "dir", "--json")["result"]["path"] == str(tmp_path / as_name(word, "home"))
+    assert segzoo("store", "dir", "--json")["result"]["path"] == str(tmp_path / as_name(word, "home"))
 
 
 @pytest.mark.parametrize("which", thorough_after(0, TEXTS))

@@ -62,6 +62,7 @@ def test_a_config_of_mmseg_1():
         "backbone.heads": 4, "backbone.width": 128, "backbone.depth": 3, "backbone.patch": 8, "backbone.image": (64, 64), "backbone.eps": 1e-6,
         "head.heads": 4, "head.eps": 1e-5, "head.outputs": 8, "protocol.crop": (64, 48), "protocol.stride": (48, 32), "protocol.scale": (256, 64),
         "protocol.mean": (123.675, 116.28, 103.53), "protocol.std": (58.395, 57.12, 57.375), "classes": ("a", "b"), "labels.reduce_zero": False,
+        "protocol.multiple": None,
     }  # fmt: skip
     assert (found.notes, found.unlike) == ((), ())
     assert found.facts["backbone.heads"].source == "cfg: model.backbone.num_heads"
@@ -72,7 +73,7 @@ def test_a_config_of_mmseg_0():
     assert values(found) == {
         "backbone.heads": 4, "backbone.width": 128, "backbone.depth": 3, "backbone.patch": 8, "backbone.image": (64, 64), "backbone.eps": 1e-6,
         "head.outputs": 1, "protocol.threshold": 0.4, "protocol.crop": None, "protocol.stride": None, "protocol.scale": (2048, 512),
-        "protocol.mean": (127.5,) * 3, "protocol.std": (127.5,) * 3, "classes": ("no", "yes"),
+        "protocol.mean": (127.5,) * 3, "protocol.std": (127.5,) * 3, "classes": ("no", "yes"), "protocol.multiple": None,
     }  # fmt: skip
     assert (found.notes, found.unlike) == ((), ())
 

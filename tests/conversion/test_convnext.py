@@ -157,7 +157,7 @@ ODD = {
         r"stages\.1\.0\.pwconv1\.weight: an MLP is 4 times wider than its stage: 24 is not 4 x 8",
     ),
     "patches that are not square": (reshaped("downsample_layers.0.0.weight", (4, 3, 4, 2)), "patches must be square: 4 is not 2"),
-    "another architecture": (lambda one: {"layer1.0.conv1.weight": np.ones((4, 4, 3, 3), np.float32)}, "in no layout that segzoo knows"),
+    "another architecture": (lambda one: {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)}, "in no layout that segzoo knows"),
 }
 PAIR = ((1, "weight", (24, 8)), (1, "bias", (24,)), (2, "weight", (8, 24)))
 

@@ -178,7 +178,7 @@ ODD = {
         lambda one: one | {"layers.0.downsample.reduction.weight": np.ones((12, 16), np.float32)},
         "axis 'd1' is",
     ),
-    "another architecture": (lambda one: {"layer1.0.conv1.weight": np.ones((4, 4, 3, 3), np.float32)}, "in no layout that segzoo knows"),
+    "another architecture": (lambda one: {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)}, "in no layout that segzoo knows"),
 }
 
 

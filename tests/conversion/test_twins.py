@@ -119,7 +119,7 @@ ODD = {
         lambda one: one | {f"blocks.1.0.mlp.{part}": np.ones(shape, np.float32) for part, shape in MLP},
         r"blocks\.1\.0\.mlp\.fc1\.weight: an MLP of 20 is no multiple of the width 8",
     ),
-    "another architecture": (lambda one: {"layer1.0.conv1.weight": np.ones((4, 4, 3, 3), np.float32)}, "in no layout that segzoo knows"),
+    "another architecture": (lambda one: {"features.0.weight": np.ones((4, 3, 3, 3), np.float32)}, "in no layout that segzoo knows"),
 }
 MLP = (("fc1.weight", (20, 8)), ("fc1.bias", (20,)), ("fc2.weight", (8, 20)))
 

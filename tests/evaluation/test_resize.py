@@ -57,3 +57,19 @@ def test_any_size_to_any_other_is_bit_equal_to_cv2():
         pixels = random.integers(0, 256, (height, width, 3), np.uint8)
         ours = resize(torch.from_numpy(pixels), (size[0], size[1])).numpy()
         assert np.array_equal(ours, cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)), (height, width, size)
+
+
+LEAST = {
+    (512, 683): [(640, 854), (640, 854), (640, 854), (800, 1067), (960, 1281), (1120, 1494)],
+    (2100, 1402): [(959, 640), (959, 640), (959, 640), (1198, 800), (1438, 960), (1678, 1120)],
+    (97, 641): [(640, 4229), (640, 4229), (640, 4229), (800, 5287), (960, 6344), (1120, 7401)],
+    (512, 512): [(640, 640), (640, 640), (640, 640), (800, 800), (960, 960), (1120, 1120)],
+}
+"""By mmcv 2.1.0's `rescale_size`, of the scale that `Resize(min_size=640)` of mmseg 0.30.0 makes of (2560, 640) and each ratio."""
+
+
+@pytest.mark.parametrize(("size", "expected"), LEAST.items())
+def test_a_least_short_side_is_kept_at_ms_flip_alone(size, expected):
+    assert sizes(size, (2560, 640), "ms+flip", 640) == expected
+    assert sizes(size, (2560, 640), "ss", 640) == sizes(size, (2560, 640), "ss")
+    assert sizes(size, (2560, 640), "ms+flip-1.x", 640) == sizes(size, (2560, 640), "ms+flip-1.x")

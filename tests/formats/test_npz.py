@@ -5,6 +5,7 @@ import re
 import struct
 import tracemalloc
 import zipfile
+from contextlib import nullcontext
 
 import ml_dtypes
 import numpy as np
@@ -29,6 +30,47 @@ def npy(header, data=b"", version=(1, 0)):
     """A .npy file by hand: whatever header, whatever data."""
     text = header.encode().ljust(118 - (version != (1, 0)) * 2) + b"\n"
     return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version == (1, 0) else "<I", len(text)) + text + data
+
+
+USUAL = [
+    *(
+        (np.zeros(shape, dtype), order)
+        for dtype in ("f4", "f2", "f8", "u1", "i8", "?")
+        for shape in ((), (0,), (5,), (2, 3), (16, 16, 3, 768))
+        for order in "CF"
+    ),
+    (np.zeros(2, ">f4"), "C"),
+    (np.zeros(2, "c8"), "C"),
+]
+
+
+@pytest.mark.parametrize(("array", "order"), USUAL)
+def test_a_header_is_read_as_numpy_reads_it(array, order):
+    """Whether it goes by the short way or not."""
+    file = io.BytesIO()
+    np.save(file, np.asarray(array, order=order))
+    file.seek(0)
+    assert np.lib.format.read_magic(file) == (1, 0)
+    theirs = (*np.lib.format.read_array_header_1_0(file), file.tell())
+    assert npz._header(file.getvalue()) == theirs
+    plain = array.dtype.isnative and array.dtype.kind != "c"
+    assert bool(npz._USUAL.match(file.getvalue())) is plain
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [("<f4", "(5)"), ("<f4", "(05,)"), ("<f4", "(2,3,)"), ("<f4", "(-1,)"), ("<f3", "(2,)"), ("|O", "(2,)"), ("<U5", "(2,)"), ("<f4", "(2L,)")],
+)
+def test_a_header_that_numpy_does_not_write_goes_to_numpy(descr, shape):
+    assert not npz._USUAL.match(npy(HEADER % (descr, shape)))
+
+
+def test_a_length_that_is_not_that_of_the_header_goes_to_numpy():
+    good = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", bytes(8))
+    for length, there in {118: True, 0: False, 120: False, 65535: False}.items():
+        wrong = good[:8] + struct.pack("<H", length) + good[10:]
+        with nullcontext() if there else pytest.raises(ValueError, match="header"):
+            assert npz._header(wrong)[:3] == ((2,), False, np.dtype("f4"))
 
 
 def member(content, path, compression=zipfile.ZIP_STORED):

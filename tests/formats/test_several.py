@@ -47,7 +47,9 @@ def test_each_is_named_and_taken_out(case, tmp_path):
         open_weights(tmp_path / "both.pth")
     assert f"'{first}'" in caught.value.message
     assert f"'{second}'" in caught.value.message
-    assert "segzoo convert FILE DST --at NAME" in caught.value.hint
+    assert f"segzoo convert {tmp_path / 'both.pth'} DST --at " in caught.value.hint
+    assert f"--at {first}" in caught.value.hint
+    assert f"--at {second}" in caught.value.hint
     for at, expected in ((first, STUDENT), (second, TEACHER)):
         taken = open_weights(tmp_path / "both.pth", at)
         assert {name: array.tolist() for name, array in taken.items()} == {name: tensor.tolist() for name, tensor in expected.items()}

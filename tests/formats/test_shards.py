@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file, save_file
-from support import same
+from safetensors.torch import load_file
+from support import in_shards, same
 
 from segzoo.cli import main
 from segzoo.errors import IntegrityError, NotFoundError, UsageError
@@ -25,18 +25,9 @@ def whole(tmp_path_factory):
 @pytest.fixture(params=["safetensors", "bin"])
 def sharded(request, whole, tmp_path):
     """The same model as `save_pretrained(max_shard_size=...)` leaves it, in either of its formats."""
-    folder, kind = tmp_path / "sharded", request.param
-    folder.mkdir()
+    folder = tmp_path / "sharded"
+    in_shards(load_file(whole / "model.safetensors"), folder, request.param)
     shutil.copy(whole / "config.json", folder)
-    tensors, places = load_file(whole / "model.safetensors"), {}
-    for shard in range(3):
-        stem = "model" if kind == "safetensors" else "pytorch_model"
-        name = f"{stem}-{shard + 1:05}-of-00003.{kind}"
-        part = {key: tensors[key] for key in sorted(tensors)[shard::3]}
-        save_file(part, folder / name) if kind == "safetensors" else torch.save(part, folder / name)
-        places |= dict.fromkeys(part, name)
-    index = "model.safetensors.index.json" if kind == "safetensors" else "pytorch_model.bin.index.json"
-    (folder / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
     return folder
 
 

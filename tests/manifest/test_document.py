@@ -396,5 +396,5 @@ def test_a_manifest_may_name_every_layout(layout):
 
 
 def test_a_layout_that_there_is_not_is_named_with_those_that_there_are():
-    with pytest.raises(ValidationError, match=r"Input should be 'augreg', .* or 'official'"):
+    with pytest.raises(ValidationError, match=r"Input should be 'augreg', .* or 'mae'"):
         Artifact(name="a.npz", layout="nope", urls=("a.npz",))

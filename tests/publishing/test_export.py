@@ -480,10 +480,17 @@ def tiny(tmp_path):
     return tmp_path / "tiny" / "zoo.yaml"
 
 
+def drawn(name, height, width):
+    """Two random images of this size, or of the one size that the model takes."""
+    backbone = load_manifest(TINY).models[name].backbone
+    sides = (backbone.image, backbone.image) if backbone.named == "beit" else (height, width)
+    return np.random.default_rng(0).standard_normal((2, 3, *sides), np.float32)
+
+
 @pytest.mark.parametrize("name", slow_after(1, reversed(load_manifest(TINY).models)))
 def test_the_file_beside_a_models_tensors_computes_what_segzoo_computes(name, tiny, tmp_path):
     segzoo.export(name, tmp_path / "out", form="safetensors", zoo=tiny)
-    image = np.random.default_rng(0).standard_normal((2, 3, 40, 57), np.float32)
+    image = drawn(name, 40, 57)
     assert np.array_equal(alone(tmp_path / "out", image, "model"), ours(name, tiny, image))
 
 
@@ -492,7 +499,7 @@ def test_the_file_beside_a_models_tensors_computes_what_segzoo_computes(name, ti
 )
 def test_a_graph_of_each_kind_of_model(name, tiny, tmp_path):
     segzoo.export(name, tmp_path / "out", form="onnx", zoo=tiny)
-    image = np.random.default_rng(0).standard_normal((2, 3, 65, 97), np.float32)
+    image = drawn(name, 65, 97)
     (found,) = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"]).run(None, {"image": image})
     expected = ours(name, tiny, image)
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

@@ -10,7 +10,7 @@ from segzoo.manifest.artifact import Artifact
 from segzoo.store.adopt import adopt, adopt_as
 from segzoo.store.expectation import Expectation, Origin
 from segzoo.store.fetch import fetch
-from segzoo.store.lock import read_pins
+from segzoo.store.lock import read_lock
 from segzoo.store.policy import Policy
 from segzoo.store.store import LOCK_NAME, Store
 
@@ -89,9 +89,9 @@ def readings(store, monkeypatch):
 
     def spy(lock):
         seen.append(lock)
-        return read_pins(lock)
+        return read_lock(lock)
 
-    monkeypatch.setattr("segzoo.store.store.read_pins", spy)
+    monkeypatch.setattr("segzoo.store.store.read_lock", spy)
     return seen
 
 

@@ -543,10 +543,24 @@ def test_the_hint_is_shown_once_for_all_that_fail_alike(closed, address, tmp_pat
     lines = done.stderr.splitlines()
     (network,) = [line for line in lines if line.startswith("hint: check the connection")]
     assert [line[:6] for line in lines if not line.startswith(" ")].count("hint: ") == 2
-    assert [line.split(": ")[1] for line in lines[: lines.index(network)][-4::2]] in (["first.npz", "second.npz"], ["second.npz", "first.npz"])
-    for way in ("--mirror URL", "segzoo adopt FILE", "segzoo doctor"):
+    assert {line.split(": ")[1] for line in lines[: lines.index(network)][-2:]} == {"first.npz", "second.npz"}
+    for way in ("--mirror URL", "segzoo store add FILE", "segzoo doctor"):
         assert way in network
-    assert f"  {network}" in run("--zoo", zoo, "verify", "first").stdout.splitlines()  # not at the end of the last address
+    assert f"; {network.removeprefix('hint: ')}" in run("--zoo", zoo, "verify", "first").stdout
+
+
+def test_a_cause_that_several_have_is_said_once_and_v_names_the_addresses(closed, address, tmp_path):
+    both = [f"{closed}/x", f"{closed.replace('127.0.0.1', 'localhost')}/x"]
+    zoo = manifest(tmp_path, first=source(*both), second=source(both[0]), third=source(address("http:/404")))
+    lines = run("--zoo", zoo, "fetch", "first").stderr.splitlines()
+    assert lines[0].endswith("Connection refused, at 2 places, which -v names")
+    lines = run("--zoo", zoo, "fetch", "--all").stderr.splitlines()
+    joint = next(number for number, line in enumerate(lines) if line.startswith("error: 2 files were delivered by no address: "))
+    assert lines[joint].endswith("Connection refused, at 2 places, which -v names")
+    assert set(lines[joint + 1 : joint + 3]) == {"  first.npz", "  second.npz"}
+    assert sum("Connection refused" in line for line in lines) == sum("HTTP 404" in line for line in lines) == 1
+    loud = run("-v", "--zoo", zoo, "fetch", "--all").stderr
+    assert all(f"  {url}: " in loud for url in both)
 
 
 @pytest.mark.parametrize(("number", "words"), [(socket.EAI_NONAME, "host name not known"), (socket.EAI_AGAIN, "no name server answers")])

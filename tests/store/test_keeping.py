@@ -62,7 +62,7 @@ def blobs():
 
 
 def test_files_are_adopted_by_their_content(zoo, tmp_path):
-    done = segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin", tmp_path / "old.npz")
+    done = segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin", tmp_path / "old.npz")
     assert done.exit_code == 0
     assert "mine.bin: full.npz, 300.0 kB, sha256" in done.stdout
     assert "old.npz: prefixed.npz, 200.0 kB, prefix (32 bits), pinned on first use" in done.stdout
@@ -76,7 +76,7 @@ def test_files_are_adopted_by_their_content(zoo, tmp_path):
 
 def test_what_is_no_file_of_the_zoo_is_not_adopted(zoo, tmp_path):
     (tmp_path / "other").write_bytes(b"something else")
-    done = segzoo("--zoo", zoo, "adopt", tmp_path / "other", tmp_path / "missing", tmp_path, tmp_path / "mine.bin", "--json")
+    done = segzoo("--zoo", zoo, "store", "add", tmp_path / "other", tmp_path / "missing", tmp_path, tmp_path / "mine.bin", "--json")
     assert done.exit_code == 7
     results = json.loads(done.stdout)["result"]
     assert [result.get("error", {}).get("code") for result in results] == [7, 7, 7, None]
@@ -87,7 +87,7 @@ def test_what_is_no_file_of_the_zoo_is_not_adopted(zoo, tmp_path):
 def test_a_pin_outweighs_the_digits(zoo, tmp_path):
     pins = {"prefixed.npz": {"sha256": hashlib.sha256(OTHER).hexdigest()[:8] + "0" * 56}}
     (zoo.parent / LOCK_NAME).write_text(json.dumps({"version": 1, "pins": pins}))
-    done = segzoo("--zoo", zoo, "adopt", tmp_path / "old.npz")
+    done = segzoo("--zoo", zoo, "store", "add", tmp_path / "old.npz")
     assert done.exit_code == 4
     assert blobs() == []
 
@@ -96,14 +96,14 @@ def test_many_unknown_files_are_a_line_each_and_the_hint_and_the_count_come_last
     for number in range(3):
         (tmp_path / f"{number}.pth").write_bytes(f"unknown {number}".encode())
     unknown = [tmp_path / f"{number}.pth" for number in range(3)]
-    done = segzoo("--zoo", zoo, "adopt", *unknown[:2], tmp_path / "mine.bin", unknown[2])
+    done = segzoo("--zoo", zoo, "store", "add", *unknown[:2], tmp_path / "mine.bin", unknown[2])
     lines = [f"error: {path}: no file in this zoo has its sha256, {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in unknown]
     hint = "hint: segzoo info NAME shows what a file must have; --zoo chooses another zoo"
     assert (done.exit_code, done.stderr.splitlines()) == (7, [*lines, hint])
     assert done.output.splitlines()[-1] == done.stdout.splitlines()[-1] == "1 adopted, 3 of no file in this zoo"
-    others = segzoo("--zoo", zoo, "adopt", tmp_path / "missing", tmp_path / "mine.bin", unknown[0])
+    others = segzoo("--zoo", zoo, "store", "add", tmp_path / "missing", tmp_path / "mine.bin", unknown[0])
     assert others.stdout.splitlines()[-1] == "1 adopted, 1 of no file in this zoo, 1 failed"
-    assert "adopted" not in segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin").stdout
+    assert "adopted" not in segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin").stdout
 
 
 @pytest.fixture
@@ -126,15 +126,15 @@ LINEAR = "segmenter_mini_linear-bce9da2d.pth"
 def test_a_file_without_a_hash_is_adopted_as_what_the_user_says(name, unhashed, tmp_path):
     shutil.copy(MINI / LINEAR, tmp_path / "checkpoint.pth")
     sha256 = hashlib.sha256((MINI / LINEAR).read_bytes()).hexdigest()
-    alone = segzoo("--zoo", unhashed, "adopt", tmp_path / "checkpoint.pth")
+    alone = segzoo("--zoo", unhashed, "store", "add", tmp_path / "checkpoint.pth")
     assert (alone.exit_code, "3 files in this zoo have no known hash" in alone.stderr, "--as NAME" in alone.stderr) == (7, True, True)
-    done = segzoo("--zoo", unhashed, "adopt", "--as", name, tmp_path / "checkpoint.pth")
+    done = segzoo("--zoo", unhashed, "store", "add", "--as", name, tmp_path / "checkpoint.pth")
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'checkpoint.pth'}: {LINEAR}, 2.5 MB, no hash known, pinned on first use\n")
     pins = json.loads((unhashed.parent / LOCK_NAME).read_text())["pins"]
     assert {one: pin["sha256"] for one, pin in pins.items()} == {LINEAR: sha256}
     assert blobs() == [sha256]
     assert "here already" in segzoo("--zoo", unhashed, "fetch", "mini-linear").stdout
-    other = segzoo("--zoo", unhashed, "adopt", "--as", name, MINI / "mini.tame.npz")
+    other = segzoo("--zoo", unhashed, "store", "add", "--as", name, MINI / "mini.tame.npz")
     assert (other.exit_code, f"expected sha256 {sha256}" in other.stderr, "--pin SHA256" in other.stderr) == (4, True, True)
 
 
@@ -149,13 +149,13 @@ def test_what_is_not_what_the_user_says_is_not_adopted(unhashed, zoo, tmp_path):
         ((zoo, "full", tmp_path / "old.npz"), 4, "old.npz: as full.npz: expected 300,000 bytes, found 200,000"),
         ((zoo, "prefixed", tmp_path / "mine.bin"), 4, "expected a sha256 that begins"),
     ):
-        done = segzoo("--zoo", given[0], "adopt", "--as", *given[1:])
+        done = segzoo("--zoo", given[0], "store", "add", "--as", *given[1:])
         assert (done.exit_code, said in done.stderr) == (code, True), done.output
         assert "hint: " in done.stderr or given[0] == zoo or code == 7
         assert not (given[0].parent / LOCK_NAME).exists()
     assert blobs() == []
-    assert segzoo("--zoo", zoo, "adopt", "--as", "full", tmp_path / "mine.bin").exit_code == 0
-    two = segzoo("--zoo", zoo, "adopt", "--as", "full", tmp_path / "mine.bin", tmp_path / "old.npz")
+    assert segzoo("--zoo", zoo, "store", "add", "--as", "full", tmp_path / "mine.bin").exit_code == 0
+    two = segzoo("--zoo", zoo, "store", "add", "--as", "full", tmp_path / "mine.bin", tmp_path / "old.npz")
     assert (two.exit_code, "--as goes with one FILE" in two.stderr) == (2, True)
 
 
@@ -163,37 +163,37 @@ def test_what_is_not_what_the_user_says_is_not_adopted(unhashed, zoo, tmp_path):
 
 
 def test_the_cache_is_listed_verified_and_emptied(zoo, tmp_path):
-    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin", tmp_path / "old.npz")
-    assert segzoo("cache", "dir").stdout.strip() == str(home())
-    listed = segzoo("--zoo", zoo, "cache", "ls")
+    segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin", tmp_path / "old.npz")
+    assert segzoo("store", "dir").stdout.strip() == str(home())
+    listed = segzoo("--zoo", zoo, "store", "ls")
     assert "300.0 kB  full" in listed.stdout
     assert "200.0 kB  prefixed" in listed.stdout
     assert f"2 files, 500.0 kB, in {home()}" in listed.stdout
-    assert "(not in this zoo)" in segzoo("--zoo", "mini", "cache", "ls").stdout
-    assert segzoo("--zoo", zoo, "cache", "verify").exit_code == 0
+    assert "(not in this zoo)" in segzoo("--zoo", "mini", "store", "ls").stdout
+    assert segzoo("--zoo", zoo, "store", "verify").exit_code == 0
     (home() / "blobs" / SHA).write_bytes(DATA[:-1] + b"?")
-    wrong = segzoo("--zoo", zoo, "cache", "verify")
+    wrong = segzoo("--zoo", zoo, "store", "verify")
     assert (wrong.exit_code, f"changed on disk: {SHA}  full" in wrong.stdout) == (4, True)
-    assert f"hint: segzoo cache rm {SHA[:12]} removes it; then fetch anew\n" in wrong.stderr
-    assert [row["right"] for row in json.loads(segzoo("--zoo", zoo, "cache", "verify", "--json").stdout)["result"]].count(False) == 1
-    assert segzoo("--zoo", zoo, "cache", "rm", "full").exit_code == 0
+    assert f"hint: segzoo store rm {SHA[:12]} removes it; then fetch anew\n" in wrong.stderr
+    assert [row["right"] for row in json.loads(segzoo("--zoo", zoo, "store", "verify", "--json").stdout)["result"]].count(False) == 1
+    assert segzoo("--zoo", zoo, "store", "rm", "full").exit_code == 0
     assert blobs() == [hashlib.sha256(OTHER).hexdigest()]
-    assert segzoo("--zoo", zoo, "cache", "rm", blobs()[0][:7]).exit_code == 7
+    assert segzoo("--zoo", zoo, "store", "rm", blobs()[0][:7]).exit_code == 7
     assert f"{hashlib.sha256(OTHER).hexdigest()}, in {zoo.parent / 'segzoo.lock'}" in segzoo("--zoo", zoo, "info", "prefixed").stdout
-    removed = segzoo("--zoo", zoo, "cache", "rm", blobs()[0][:8])
+    removed = segzoo("--zoo", zoo, "store", "rm", blobs()[0][:8])
     assert (removed.exit_code, removed.stderr) == (0, f"its hash stays pinned in {zoo.parent / 'segzoo.lock'}\n")
     assert blobs() == []
 
 
 def test_unfinished_downloads_are_listed_and_pruned(zoo, tmp_path):
-    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin")
+    segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin")
     part = home() / "partials" / "abc-whole.1.part"
     part.write_bytes(DATA)
-    assert "1 unfinished download, 300.0 kB" in segzoo("--zoo", zoo, "cache", "ls").stdout
-    assert "removed 1 file, 300.0 kB" in segzoo("--zoo", zoo, "cache", "prune").stdout
+    assert "1 unfinished download, 300.0 kB" in segzoo("--zoo", zoo, "store", "ls").stdout
+    assert "removed 1 file, 300.0 kB" in segzoo("--zoo", zoo, "store", "prune").stdout
     assert not part.exists()
     assert blobs() == [SHA]
-    segzoo("--zoo", "mini", "cache", "prune", "--unused")
+    segzoo("--zoo", "mini", "store", "prune", "--unused")
     assert blobs() == []
 
 
@@ -201,16 +201,16 @@ def test_unfinished_downloads_are_listed_and_pruned(zoo, tmp_path):
 
 
 def test_a_bundle_carries_files_and_pins(zoo, tmp_path, monkeypatch):
-    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin", tmp_path / "old.npz")
-    assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all").exit_code == 0
-    assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "b.tar", "prefixed", "full").exit_code == 0
+    segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin", tmp_path / "old.npz")
+    assert segzoo("--zoo", zoo, "store", "bundle", tmp_path / "a.tar", "--all").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "bundle", tmp_path / "b.tar", "prefixed", "full").exit_code == 0
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
-    again = segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "--all")
+    again = segzoo("--zoo", zoo, "store", "bundle", tmp_path / "a.tar", "--all")
     assert (again.exit_code, "a.tar is there already, with the same 2 files" in again.stdout) == (0, True)
     pins = json.loads((zoo.parent / LOCK_NAME).read_text())["pins"]["prefixed.npz"]["sha256"]
     (zoo.parent / LOCK_NAME).unlink()
     monkeypatch.setenv("SEGZOO_HOME", str(tmp_path / "elsewhere"))
-    done = segzoo("--zoo", zoo, "bundle", "load", tmp_path / "a.tar")
+    done = segzoo("--zoo", zoo, "store", "load", tmp_path / "a.tar")
     assert (done.exit_code, "2 files put into" in done.stdout) == (0, True)
     assert segzoo("--zoo", zoo, "fetch", "--all", "--offline", "--require-hashes").exit_code == 0
     assert json.loads((zoo.parent / LOCK_NAME).read_text())["pins"]["prefixed.npz"]["sha256"] == pins
@@ -227,20 +227,20 @@ def test_a_bundle_carries_files_and_pins(zoo, tmp_path, monkeypatch):
     ],
 )
 def test_another_file_is_no_bundle_that_is_there_already(change, zoo, tmp_path):
-    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin")
+    segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin")
     target = tmp_path / "a.tar"
-    assert segzoo("--zoo", zoo, "bundle", "create", target, "full").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "bundle", target, "full").exit_code == 0
     whole = target.read_bytes()
     target.write_bytes(change(whole))
-    done = segzoo("--zoo", zoo, "bundle", "create", target, "full")
+    done = segzoo("--zoo", zoo, "store", "bundle", target, "full")
     assert (done.exit_code, "a.tar: exists already, and is another file" in done.stderr) == (2, True)
     assert target.read_bytes() == change(whole)
-    assert segzoo("--zoo", zoo, "bundle", "create", target, "full", "--force").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "bundle", target, "full", "--force").exit_code == 0
     assert target.read_bytes() == whole
 
 
 def test_what_is_not_in_the_store_is_not_bundled(zoo, tmp_path):
-    done = segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "full")
+    done = segzoo("--zoo", zoo, "store", "bundle", tmp_path / "a.tar", "full")
     assert (done.exit_code, "full.npz: not in the store" in done.stderr) == (7, True)
     assert not (tmp_path / "a.tar").exists()
 
@@ -284,20 +284,20 @@ def test_a_file_that_is_no_bundle(data, tmp_path):
 
 
 def test_a_bundle_that_is_cut_short(zoo, tmp_path):
-    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin")
-    segzoo("--zoo", zoo, "bundle", "create", tmp_path / "a.tar", "full")
+    segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin")
+    segzoo("--zoo", zoo, "store", "bundle", tmp_path / "a.tar", "full")
     whole = (tmp_path / "a.tar").read_bytes()
     shutil.rmtree(home())
     for length in (100, 1000, 5000, len(whole) // 2):
         (tmp_path / "a.tar").write_bytes(whole[:length])
-        assert segzoo("--zoo", zoo, "bundle", "load", tmp_path / "a.tar").exit_code == 4
+        assert segzoo("--zoo", zoo, "store", "load", tmp_path / "a.tar").exit_code == 4
         assert blobs() == []
 
 
 def test_a_bundle_cannot_pin_against_the_published_digits(zoo, tmp_path):
     pins = {"prefixed.npz": {"sha256": SHA}}
     tar(tmp_path / "a.tar", (INDEX, json.dumps({"version": 1, "pins": pins}).encode(), FILE), (f"blobs/{SHA}", DATA, FILE))
-    done = segzoo("--zoo", zoo, "bundle", "load", tmp_path / "a.tar")
+    done = segzoo("--zoo", zoo, "store", "load", tmp_path / "a.tar")
     assert (done.exit_code, "whose sha256 begins" in done.stderr) == (4, True)
     assert not (zoo.parent / LOCK_NAME).exists()
 
@@ -386,7 +386,7 @@ def test_a_damaged_archive_leaves_nothing(tmp_path):
 
 
 def test_a_dry_run_fetches_nothing_and_says_what_would_be(zoo, tmp_path):
-    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin")
+    segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin")
     done = segzoo("--zoo", zoo, "fetch", "--all", "--dry-run")
     assert done.stdout.splitlines() == [
         "full: here already, 300.0 kB, sha256",
@@ -398,7 +398,7 @@ def test_a_dry_run_fetches_nothing_and_says_what_would_be(zoo, tmp_path):
 
 
 def test_files_are_copied_out_under_their_published_names(zoo, tmp_path):
-    segzoo("--zoo", zoo, "adopt", tmp_path / "mine.bin")
+    segzoo("--zoo", zoo, "store", "add", tmp_path / "mine.bin")
     assert segzoo("--zoo", zoo, "fetch", "full", "-o", tmp_path / "out").exit_code == 0
     copy = tmp_path / "out" / "full.npz"
     assert copy.read_bytes() == DATA
@@ -426,7 +426,7 @@ def test_a_mirror_by_option_and_environment(zoo, monkeypatch):
     with serve({"/mine/full.npz": Ranged(DATA)}) as server:
         done = segzoo("--zoo", zoo, "fetch", "full", "--mirror", f"{server.base}/mine", "--json")
         assert json.loads(done.stdout)["result"][0]["url"] == f"{server.base}/mine/full.npz"
-        segzoo("--zoo", zoo, "cache", "rm", "full")
+        segzoo("--zoo", zoo, "store", "rm", "full")
         monkeypatch.setenv("SEGZOO_MIRROR", f"{server.base}/mine/")
         assert segzoo("--zoo", zoo, "fetch", "full", "-q").exit_code == 0
     assert segzoo("--zoo", zoo, "fetch", "full", "--mirror", "ftp://x/").exit_code == 2
@@ -441,4 +441,4 @@ def test_a_hash_is_pinned_by_hand(zoo, tmp_path):
     assert segzoo("--zoo", zoo, "fetch", "prefixed", "--require-hashes").exit_code == 4
     assert segzoo("--zoo", zoo, "fetch", "prefixed", "--pin", full, "--require-hashes").exit_code == 3  # its host is dead
     assert json.loads((zoo.parent / LOCK_NAME).read_text())["pins"]["prefixed.npz"] == {"by": "hand", "sha256": full}
-    assert segzoo("--zoo", zoo, "adopt", tmp_path / "old.npz").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "add", tmp_path / "old.npz").exit_code == 0

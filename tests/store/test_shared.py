@@ -102,10 +102,10 @@ def test_a_part_of_a_download_that_is_none(kind, zoo, store, tmp_path):
     partial.resume()
     assert partial.size == 0
     partial.close()
-    assert segzoo("--zoo", zoo, "cache", "ls").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "ls").exit_code == 0
     assert segzoo("--zoo", zoo, "fetch", "tiny").exit_code == 0
     assert store.blob(SHA).read_bytes() == DATA
-    assert segzoo("--zoo", zoo, "cache", "prune").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "prune").exit_code == 0
     assert secret.read_bytes() == DATA[:200_000]
 
 
@@ -115,9 +115,9 @@ def test_a_blob_that_is_none(kind, zoo, store, tmp_path):
     (tmp_path / "secret").write_bytes(DATA)
     left_by_others(kind, store.blob(SHA), tmp_path / "secret")
     assert store.stored(SHA) is None
-    listed = segzoo("--zoo", zoo, "cache", "ls")
+    listed = segzoo("--zoo", zoo, "store", "ls")
     assert (listed.exit_code, f"{store.blob(SHA)}: no file of the store" in listed.stdout) == (0, True)
-    verified = segzoo("--zoo", zoo, "cache", "verify")
+    verified = segzoo("--zoo", zoo, "store", "verify")
     assert (verified.exit_code, f"{store.blob(SHA)}: no file of the store" in verified.stderr) == (4, True)
     done = segzoo("--zoo", zoo, "fetch", "tiny")
     if kind == "folder":
@@ -126,14 +126,14 @@ def test_a_blob_that_is_none(kind, zoo, store, tmp_path):
     assert done.exit_code == 0
     assert stat.S_ISREG(store.blob(SHA).lstat().st_mode)
     assert (tmp_path / "secret").read_bytes() == DATA
-    assert segzoo("--zoo", zoo, "cache", "verify").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "verify").exit_code == 0
 
 
 def test_hidden_files_of_the_system_are_no_fault(zoo, store):
     assert segzoo("--zoo", zoo, "fetch", "tiny").exit_code == 0
     for name in (".nfs000000000000001f", ".DS_Store"):
         (store.blobs / name).write_bytes(b"the system's")
-    assert segzoo("--zoo", zoo, "cache", "verify").stdout == "1 file: all are what their names say\n"
+    assert segzoo("--zoo", zoo, "store", "verify").stdout == "1 file: all are what their names say\n"
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link to zero", "folder"])
@@ -147,7 +147,7 @@ def test_a_lock_file_that_is_none(kind, name, tmp_path):
     (tmp_path / "tiny.bin").write_bytes(DATA)
     left_by_others(kind, tmp_path / name, tmp_path / "secret")
     started = time.monotonic()
-    done = segzoo("--zoo", zoo, "adopt", tmp_path / "tiny.bin")
+    done = segzoo("--zoo", zoo, "store", "add", tmp_path / "tiny.bin")
     assert time.monotonic() - started < 30
     assert done.exit_code in ((4, 8) if name == LOCK_NAME or kind != "pipe" else (0, 8))
     assert f"error: {tmp_path / LOCK_NAME}" in done.stderr or done.exit_code == 0
@@ -158,7 +158,7 @@ def test_a_lock_file_that_is_none(kind, name, tmp_path):
 def test_a_file_in_place_of_a_folder(name, zoo, store):
     home().mkdir(exist_ok=True)
     (home() / name).write_bytes(b"")
-    for command in (["cache", "ls"], ["cache", "verify"], ["cache", "prune"], ["list"], ["fetch", "tiny"], ["info", "tiny"]):
+    for command in (["store", "ls"], ["store", "verify"], ["store", "prune"], ["list"], ["fetch", "tiny"], ["info", "tiny"]):
         done = segzoo("--zoo", zoo, *command)
         assert done.exit_code == (8 if command[0] == "fetch" and name in ("partials", "blobs") else 0), done.output
 
@@ -195,22 +195,22 @@ def test_what_killed_runs_left_is_named_and_removed_and_what_living_ones_write_i
     command = [sys.executable, "-c", HOLDS, str(home()), str(store.lock)]
     killed, living = (subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2))
     assert [one.stdout.readline() for one in (killed, living)] == [b"writing\n"] * 2
-    assert segzoo("--zoo", zoo, "cache", "prune").stdout == "removed 0 files, 0 B\n"
+    assert segzoo("--zoo", zoo, "store", "prune").stdout == "removed 0 files, 0 B\n"
     killed.kill()
     killed.communicate()
-    listed = segzoo("--zoo", zoo, "cache", "ls").stdout
+    listed = segzoo("--zoo", zoo, "store", "ls").stdout
     assert "1 unfinished download, 100.0 kB: fetch goes on from there" in listed
-    assert "3 parts of what killed runs wrote, 50.0 kB: cache prune removes them" in listed
+    assert "3 parts of what killed runs wrote, 50.0 kB: store prune removes them" in listed
     left = next(found for found in diagnose(open_zoo(zoo)) if found.what == "store")
     assert "unfinished or left by killed runs" in left.detail
-    pruned = segzoo("--zoo", zoo, "cache", "prune", "--json")
+    pruned = segzoo("--zoo", zoo, "store", "prune", "--json")
     assert pruned.exit_code == 0
-    assert segzoo("--zoo", zoo, "cache", "prune").stdout == "removed 0 files, 0 B\n"
+    assert segzoo("--zoo", zoo, "store", "prune").stdout == "removed 0 files, 0 B\n"
     still = [path for path in (*home().rglob("*"), *store.lock.parent.glob(".*")) if path.suffix in (".part", ".held")]
     assert len(still) == 7  # of the living: three pairs, and a download
     living.kill()
     living.communicate()
-    assert segzoo("--zoo", zoo, "cache", "prune").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "prune").exit_code == 0
     assert not [path for path in (*home().rglob("*"), *store.lock.parent.glob(".*")) if path.suffix in (".part", ".held")]
 
 
@@ -274,7 +274,7 @@ def test_a_store_that_may_not_be_read(hidden, open_to_all):
     assert segzoo("--zoo", zoo, "fetch", "tiny").exit_code == 0
     home().chmod(0o755)
     with not_readable(home() / hidden):
-        verified, seen, listed, rows, fetched = as_somebody(zoo, "cache verify", "cache ls", "list", "list --json", "fetch tiny")
+        verified, seen, listed, rows, fetched = as_somebody(zoo, "store verify", "store ls", "list", "list --json", "fetch tiny")
     for code, stdout, stderr in (verified, seen, fetched):
         assert (code, stdout) == (8, "")
         assert "may not be read: Permission denied\nhint: " in stderr
@@ -288,7 +288,7 @@ def test_a_blob_that_may_not_be_read(open_to_all):
     assert segzoo("--zoo", zoo, "fetch", "--all").exit_code == 0
     home().chmod(0o755)
     with not_readable(home() / "blobs" / SHA):
-        verified, rows, fetched = as_somebody(zoo, "cache verify", "cache verify --json", "fetch tiny")
+        verified, rows, fetched = as_somebody(zoo, "store verify", "cache verify --json", "fetch tiny")
     assert (verified[0], verified[1]) == (8, f"may not be read: {SHA}  tiny\n")
     assert "error: 1 file of 2 may not be read\nhint: " in verified[2]
     assert [row["right"] for row in json.loads(rows[1])["result"] if row["names"] == ["tiny"]] == [None]
@@ -317,7 +317,7 @@ NO_NAME = "import pwd; pwd.getpwuid = lambda number: {}[number]\n"  # where the 
 def test_a_user_without_a_home():
     """As in a container that runs under a number that no name belongs to."""
     clean = {name: value for name, value in os.environ.items() if name not in ("HOME", "SEGZOO_HOME", "XDG_CACHE_HOME", "SEGZOO_RECEIPTS")}
-    commands = ["list", "info mini-linear", "fetch mini-linear", "cache ls", "cache dir", "bundle load a.tar"]
+    commands = ["list", "info mini-linear", "fetch mini-linear", "store ls", "store dir", "store load a.tar"]
     for code, stdout, stderr in as_somebody("mini", *commands, env=clean, code=AS_SOMEBODY if ROOT else NO_NAME + AS_SOMEBODY):
         assert (code, stdout) == (8, "")
         said = "error: ~/.cache/segzoo: the system knows no home of this user, and HOME is not set\nhint: set SEGZOO_HOME to a folder"
@@ -342,17 +342,17 @@ def some():
 OPERATIONS = [
     (lambda: ["fetch", some()], {0}),
     (lambda: ["fetch", "--all"], {0}),
-    (lambda: ["adopt", str(folder / f"{some()}.bin")], {0}),
-    (lambda: ["cache", "verify"], {0}),
-    (lambda: ["cache", "verify", "--json"], {0}),
-    (lambda: ["cache", "ls"], {0}),
-    (lambda: ["cache", "prune"], {0}),
-    (lambda: ["cache", "prune", "--unused"], {0}),
-    (lambda: ["cache", "rm", some()], {0, 7}),
+    (lambda: ["store", "add", str(folder / f"{some()}.bin")], {0}),
+    (lambda: ["store", "verify"], {0}),
+    (lambda: ["store", "verify", "--json"], {0}),
+    (lambda: ["store", "ls"], {0}),
+    (lambda: ["store", "prune"], {0}),
+    (lambda: ["store", "prune", "--unused"], {0}),
+    (lambda: ["store", "rm", some()], {0, 7}),
     (lambda: ["list"], {0}),
     (lambda: ["info", some()], {0}),
-    (lambda: ["bundle", "create", str(own / "a.tar"), some(), "--force"], {0, 7}),
-    (lambda: ["bundle", "load", str(folder / "whole.tar")], {0}),
+    (lambda: ["store", "bundle", str(own / "a.tar"), some(), "--force"], {0, 7}),
+    (lambda: ["store", "load", str(folder / "whole.tar")], {0}),
 ]
 while time.monotonic() < until:
     make, right = draw.choice(OPERATIONS)
@@ -372,7 +372,7 @@ def test_many_processes_in_one_store(processes, seconds, tmp_path):
     files = {f"n{number}": random.Random(number).randbytes(50_000 * (number + 1)) for number in range(4)}
     zoo = zoo_of(tmp_path, **files)
     assert segzoo("--zoo", zoo, "fetch", "--all").exit_code == 0
-    assert segzoo("--zoo", zoo, "bundle", "create", tmp_path / "whole.tar", "--all").exit_code == 0
+    assert segzoo("--zoo", zoo, "store", "bundle", tmp_path / "whole.tar", "--all").exit_code == 0
     running = []
     for number in range(processes):
         (tmp_path / str(number)).mkdir()

@@ -122,7 +122,7 @@ def test_without_a_code_all_are_shown_one_a_line():
 
 
 def test_another_code_is_none():
-    assert run("explain", 9).exit_code == 7
+    assert run("explain", 10).exit_code == 7
 
 
 MENDED = {"bash": "compopt -o default -o filenames", "zsh": 'in "${response[@]}"; do', "fish": 'string split -m 1 ","'}

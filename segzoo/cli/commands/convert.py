@@ -12,7 +12,8 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
-from segzoo.layouts import LAYOUTS, NAMES
+from segzoo.layouts import LAYOUTS, NAMES, explicit
+from segzoo.layouts.vit.geometry import Geometry as PlainViT
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One conversion: what the user named, the file behind it, the file to write, and the heads where the manifest knows them."""
+    """One conversion: what the user named, the file behind it, the file to write, and the heads where the manifest knows them.
+
+    `layout` is that of a manifest where it has to be named.
+    """
 
     source: str
     path: Path
     target: Path
     heads: int | None
+    layout: str | None
 
 
 def rows_by_columns(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -53,6 +58,7 @@ def number_or_grid(context: click.Context, parameter: click.Parameter, value: st
 @click.option("--to", type=click.Choice(list(NAMES)), default="mmseg", show_default=True, help="Layout to write.")
 @click.option("--from", "source_layout", type=click.Choice(list(NAMES)), help="Layout of SRC.  [default: detected]")
 @click.option("--at", metavar="NAME", help="Model to take from a SRC that holds several, such as teacher or model_ema.")
+@click.option("--merge-lora", metavar="ADAPTER", type=click.Path(path_type=Path), help="Merge this LoRA adapter of peft's into SRC, its base.")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")
 @click.option(
     "--drop", multiple=True, metavar="NAME", help="Leave out a section, such as classifier, or tensors by name or pattern; may be given again."
@@ -78,10 +84,10 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
 
     The format and the layout of SRC are read from its content. The suffix of DST says its format: .pth
     (a bare state dict, as MMSegmentation reads it), .safetensors or .npz. If DST is a folder, each SRC
-    gets a file in it. Tensors that the target layout has no place for are dropped, and named. DST is read
+    gets a file in it. Tensors that the target layout has no place for are dropped, and counted; -v names them. DST is read
     back and compared before it appears. A DST that holds just what would be written stays as it is.
 
-    Numbers are moved, never computed, unless --grid or --dtype ask for it. Published code resamples
+    Numbers are moved, never computed, unless --grid, --dtype or --merge-lora ask for it. Published code resamples
     position embeddings in ways that differ: mmseg (bicubic), timm (bilinear; its npz loader, and
     rstrudel/segmenter), jax (bilinear, corners aligned; vit_jax), antialias (timm's state dicts).
 
@@ -101,6 +107,8 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
         raise UsageError("--resample says how to resample to --grid HxW, which is not given")
     options["resample"] = options["resample"] or "mmseg"
     sources, target, folder = _arguments(choice, paths, every)
+    if options["merge_lora"] and len(sources) != 1:
+        raise UsageError("--merge-lora goes with one SRC, the base that the adapter was trained on")
     results: list[dict[str, Any]] = []
     errors: list[SegzooError] = []
     last: Report | None = None
@@ -109,7 +117,9 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
         try:
             job = _job(choice, source, target, folder, options["to"], every)
             _refuse_taken(job, taken)
-            last = _converted(job, heads if heads is not None else job.heads, as_json, options)
+            last = _converted(
+                job, heads if heads is not None else job.heads, as_json, options | {"source_layout": options["source_layout"] or job.layout}
+            )
         except SegzooError as error:
             if not folder or isinstance(error, EnvironmentFault):
                 raise
@@ -122,7 +132,7 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
             _show(source, last)
     if as_json:
         show_json(results, *errors)
-    elif last and options["to"] == "mmseg" and last.geometry.decoder is None:
+    elif last and options["to"] == "mmseg" and isinstance(last.made, PlainViT) and last.geometry.decoder is None:
         _tell_of_patch_bias()
     if errors:
         raise SystemExit(min(error.exit_code for error in errors))
@@ -158,16 +168,16 @@ def _job(choice: Choice, source: str, target: Path, folder: bool, to: str, named
     """The conversion of one source. If it is `named`, or is no file, it is a name in the zoo, and fetched if it is not here."""
     from segzoo.cli.sources import fetched, own, refuse_missing
 
-    path, heads, stem = Path(source) if named else own(source), None, Path(source).stem
+    path, heads, layout, stem = Path(source) if named else own(source), None, None, Path(source).stem
     if named or not path.is_file():
         if not named:
             refuse_missing(source)
         from segzoo.manifest.entries import geometry_of  # pydantic, which a file that is missing does not need
 
         path, entry = fetched(choice, source)
-        heads, stem = geometry_of(entry).heads, Path(getattr(entry, "file", entry.artifact.name)).stem
+        layout, heads, stem = explicit(entry.artifact.layout), geometry_of(entry).heads, Path(getattr(entry, "file", entry.artifact.name)).stem
         stem = re.sub(r"-[0-9a-f]{8}$", "", stem)  # the hash in a published name is that of the published bytes
-    return Job(source, path, target / f"{stem}{_suffix(to)}" if folder else target, heads)
+    return Job(source, path, target / f"{stem}{_suffix(to)}" if folder else target, heads, layout)
 
 
 def _suffix(layout: str) -> str:
@@ -206,6 +216,7 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
 
 
 def _tell_of_patch_bias() -> None:
+    """Of MMSegmentation's networks the plain ViT alone may lack this bias."""
     from segzoo.cli.terminal.show import on_terminal, tell
 
     if on_terminal():
@@ -213,13 +224,15 @@ def _tell_of_patch_bias() -> None:
 
 
 def _show(source: str, report: Report) -> None:
-    from segzoo.cli.terminal.show import megabytes, show, tell
+    from segzoo.cli.terminal.loudness import verbosity
+    from segzoo.cli.terminal.show import counted, megabytes, show, tell
     from segzoo.text import brief
 
     lines = [f"read     {source}: {report.source_layout}, {report.read} tensors, {megabytes(report.bytes_read)}", f"         {report.geometry}"]
     lines += [f"         {note}" for note in report.notes]
     for drop in report.dropped:
-        lines += [f"dropped  {drop.section}: {', '.join(map(brief, drop.keys))}", f"         {drop.reason}"]
+        lines += [f"dropped  {drop.section}: {counted(len(drop.keys), 'tensor')}, {drop.reason}"]
+        lines += [f"         {brief(key)}" for key in drop.keys if verbosity()]
     lines += [f"computed {what}: {how}" for what, how in report.computed.items()]
     if report.already:
         lines += [f"there    {report.target} is there already, with the same {report.written} tensors; it stays as it is"]

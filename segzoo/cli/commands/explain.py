@@ -17,7 +17,7 @@ MEANINGS = {
     3: (
         "network",
         "No address delivered. What has arrived is kept: the same command goes on from there. segzoo doctor tries each host; --mirror URL names "
-        "another address, and segzoo bundle carries files from a machine with a network.",
+        "another address, and segzoo store bundle carries files from a machine with a network.",
     ),
     4: (
         "integrity",
@@ -37,6 +37,10 @@ MEANINGS = {
     8: (
         "environment",
         "Disk, permission, device, data set or a missing extra. segzoo doctor says what to mend.",
+    ),
+    9: (
+        "stalled",
+        "A run of many files had no worker for --stall minutes. What is done has rows: the same command goes on from there, once workers can start.",
     ),
     130: ("interrupted", "Ctrl-C. What has arrived and which rungs were climbed is kept: run the same command again."),
 }

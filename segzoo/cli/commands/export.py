@@ -25,13 +25,14 @@ def export(choice: Choice, name: str, output: Path, form: str, like: str | None,
     """Write a backbone or model as a folder that another library loads as it is, with a model card.
 
     \b
-    hf           transformers: ViTForImageClassification or ViTModel
+    hf           transformers: ViTForImageClassification, ViTModel, or
+                 UperNetForSemanticSegmentation on Swin and ConvNeXt
     timm         timm.create_model("local-dir:DIR", pretrained=True)
     safetensors  plain torch: weights, config, a loader that needs no segzoo
     onnx         ONNX Runtime: any batch and image size
 
-    A Segmenter can be written as safetensors and onnx only: transformers and timm have no class for it. NAME may
-    also be a file of your own, in any layout. The card (README.md) says where the weights are from, what was done
+    Other segmentation models can be written as safetensors and onnx only: transformers and timm have no class for
+    them. NAME may also be a file of your own, in any layout. The card (README.md) says where the weights are from, what was done
     to them, and what segzoo verify has proved of them on this machine. The folder appears whole or not at all.
 
     \b

@@ -132,9 +132,9 @@ def _pin(zoo: Zoo, wanted: dict[str, Artifact], sha256: str) -> None:
 def _planned(zoo: Zoo, name: str, artifact: Artifact) -> dict[str, Any]:
     """What a fetch would do, as far as it is known without a connection."""
     expectation = zoo.store.expectation(artifact)
-    found = zoo.store.stored(expectation.sha256)
     urls, said = [mirror.url for mirror in artifact.urls], expectation.evidence()
-    return {"name": name, "file": artifact.name, "here": found is not None, "size": artifact.size, "evidence": said, "urls": urls}
+    facts = {"name": name, "file": artifact.name, "here": zoo.store.holds(artifact, expectation), "size": artifact.joint_size}
+    return facts | {"evidence": said, "urls": urls}
 
 
 def _show_plan(plan: list[dict[str, Any]]) -> None:
@@ -162,14 +162,15 @@ def _result(name: str, fetched: Fetched, output: Path | None) -> dict[str, Any]:
     facts |= {"evidence": fetched.evidence, "url": fetched.url, "cached": fetched.cached, "received": fetched.received, "resumed": fetched.resumed}
     facts["passed_over"] = fetched.failures
     if output is not None:
-        copy = output / fetched.artifact.name
         sweep_once(output)
-        if not copy.exists():
-            with replacing(copy) as part:
-                copyfile(fetched.path, part)
-        elif hashed(copy)[0] != fetched.sha256:
-            raise UsageError(f"{copy}: there is another file of this name", hint="move it away, or name another folder")
-        facts["copy"] = str(copy)
+        for name, sha256 in (fetched.artifact.hashes if fetched.artifact.shards else {fetched.artifact.name: fetched.sha256}).items():
+            copy = output / name
+            if not copy.exists():
+                with replacing(copy) as part:
+                    copyfile(fetched.path.with_name(name) if fetched.artifact.shards else fetched.path, part)
+            elif hashed(copy)[0] != sha256:
+                raise UsageError(f"{copy}: there is another file of this name", hint="move it away, or name another folder")
+        facts["copy"] = str(output / fetched.artifact.name)
     return facts
 
 

@@ -8,7 +8,7 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 
-_NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}}  # files that have no tensors
+_NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}, "witness": {"picture": {"dtype"}}}  # files that have no tensors
 
 
 @click.command(short_help="Show everything the zoo says about one entry.")
@@ -36,7 +36,7 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     show(name, style="bold")
     for key, value in rows:
         show(f"{key:<{width}}  {value}")
-    if entry.artifact and (pin := zoo.store.pins().get(entry.artifact.name)):
+    if entry.artifact and (pin := zoo.store.pinned(entry.artifact.name)):
         show(f"{'pinned':<{width}}  {pin['sha256']}, in {zoo.store.lock}")
     where = zoo.store.find(entry.artifact) if entry.artifact else None
     show(f"{'in the store':<{width}}  {where or 'no'}")

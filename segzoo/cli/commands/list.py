@@ -1,79 +1,156 @@
-"""`segzoo list`: what the zoo holds."""
+"""`segzoo list`: what the zoo holds, and what of it a person looks for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
-from segzoo.errors import EnvironmentFault
+from segzoo.errors import EnvironmentFault, NotFoundError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from segzoo.manifest.artifact import Artifact
     from segzoo.store.store import Store
+    from segzoo.zoo.zoo import Zoo
+
+Row = dict[str, Any]
+KINDS = {"model": "models", "backbone": "backbones", "data set": "data sets"}
+ORDERS: Mapping[str, Callable[[Row], tuple[bool, Any]]] = {
+    "miou": lambda row: (row["miou"] is None, -(row["miou"] or 0)),
+    "size": lambda row: (row["size"] is None, row["size"] or 0),
+    "name": lambda row: (False, row["name"]),
+}
+_UNITS = {"": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+_DATA_SET = 14  # characters of a data set's name in a line of 80
 
 
-@click.command("list", short_help="List the backbones, models and data sets of the zoo.")
+def _bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """The value of --max-size."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?) ?([kMG]?B)?", value.replace("KB", "kB"))
+    if not found:
+        raise click.BadParameter(f"'{value}' is no size, such as 200MB or 1.2GB")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
+
+
+@click.command("list", short_help="List the models, backbones and data sets of the zoo.")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--data", metavar="NAME", type=ZooName("datasets"), help="Models of this data set only.")
+@click.option("--max-size", metavar="SIZE", callback=_bytes, help="Files of at most this size only, such as 200MB.")
+@click.option("--sort", type=click.Choice(list(ORDERS)), help="What comes first: highest mIoU, smallest file, name.  [default: as in the manifest]")
+@click.option("--wide", is_flag=True, help="Show kind, licence and title too, in lines of any length.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def list_(choice: Choice, as_json: bool) -> None:
-    """List the backbones, models and data sets of the zoo, with their reported figures.
+def list_(choice: Choice, words: tuple[str, ...], data: str | None, max_size: int | None, sort: str | None, wide: bool, as_json: bool) -> None:
+    """List the models, backbones and data sets of the zoo, with their reported figures.
 
-    The last column says which files are in the store, with a question mark where you may not look into it. Each
-    manifest has its own table. A name that an earlier manifest has too is shown in the table of the earlier one only.
+    With a WORD only those that have it in their name, title, family, head or data set; with several, all of them. A size is
+    that of the manifest or of a pinned file. The last column says which files are in the store, with a question mark where you
+    may not look into it. A name that an earlier manifest has too is shown for the earlier one only.
+
+    \b
+    Examples:
+      segzoo list --sort miou
+      segzoo list upernet swin --data ade20k
+      segzoo list --max-size 200MB
     """
     from segzoo.cli.terminal.answer import show_json
-    from segzoo.cli.terminal.console import console
     from segzoo.cli.terminal.failure import show_error
-    from segzoo.cli.terminal.show import show
+    from segzoo.cli.terminal.show import counted, show, tell
+    from segzoo.zoo.names import resolve
 
     zoo = choice.open()
-    manifest, store = zoo.manifest, zoo.store
-    kinds: list[tuple[str, Mapping[str, Any]]] = [("backbone", manifest.backbones), ("model", manifest.models), ("data set", manifest.datasets)]
-    rows: list[dict[str, Any]] = []
-    here, fault = _here(store, [entry.artifact for _, entries in kinds for entry in entries.values()])
+    if data:
+        (data,) = resolve(zoo, [data], False, zoo.manifest.datasets)
+    rows, fault = _rows(zoo)
+    if fault:
+        show_error(fault)
+    rows = [row for row in rows if all(word.casefold() in row["said"] for word in words) and (not data or row["data"] == data)]
+    if max_size is not None:
+        unknown = sum(row["size"] is None for row in rows)
+        rows = [row for row in rows if row["size"] is not None and row["size"] <= max_size]
+        if unknown:
+            tell(f"{counted(unknown, 'entry', 'entries')} of unknown size left out: a size is known once a file is fetched")
+    if not rows and (words or data or max_size is not None):
+        raise NotFoundError("nothing in this zoo is all of that", hint=f"segzoo {choice.option}list shows all that there is")
+    if sort:
+        rows.sort(key=ORDERS[sort])
+    shown = [{field: value for field, value in row.items() if field != "said"} for row in rows]
+    if as_json:
+        show_json(shown)
+        return
+    for part in zoo.parts:
+        if len(zoo.parts) > 1:
+            show(f"from {part.given}", style="bold")
+        _show([row for row in shown if row["manifest"] == part.given], wide)
+
+
+def _rows(zoo: Zoo) -> tuple[list[Row], EnvironmentFault | None]:
+    """A row for each entry; `said` is what words are looked for in. Where the store may not be read, the error that says why."""
+    from segzoo.manifest.entries import Model, family_of
+
+    manifest = zoo.manifest
+    kinds: list[tuple[str, Mapping[str, Any]]] = [("model", manifest.models), ("backbone", manifest.backbones), ("data set", manifest.datasets)]
+    here, sizes, fault = _here(zoo.store, [entry.artifact for _, entries in kinds for entry in entries.values()])
+    rows: list[Row] = []
     for kind, entries in kinds:
         for name, entry in entries.items():
             artifact, reported = entry.artifact, getattr(entry, "reported", None)
-            rows.append({"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": artifact and artifact.size})
-            rows[-1] |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
-            rows[-1]["decimals"] = reported and reported.decimals
-            rows[-1]["in_store"] = here[len(rows) - 1]
-            rows[-1]["manifest"] = zoo.origins[name].given
-    if fault:
-        show_error(fault)
-    if as_json:
-        show_json(rows)
-        return
-    for part in zoo.parts:
-        mine = [row for row in rows if row["manifest"] == part.given]
-        if len(zoo.parts) > 1:
-            show(f"from {part.given}", style="bold")
-        console().print(_table(mine))
+            data = entry.protocol.dataset if isinstance(entry, Model) else None
+            said = [name, entry.title, kind, data or ""]
+            said += [family_of(entry).name, family_of(entry).title] if kind != "data set" else []
+            said += [entry.head.kind, *([entry.neck.kind] if entry.neck else [])] if isinstance(entry, Model) else []
+            row: Row = {"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": sizes[len(rows)]}
+            row |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
+            row |= {"decimals": reported and reported.decimals, "in_store": here[len(rows)], "manifest": zoo.origins[name].given}
+            rows.append(row | {"data": data, "licence": entry.licence, "said": " ".join(said).casefold()})
+    return rows, fault
 
 
-def _here(store: Store, artifacts: list[Artifact | None]) -> tuple[list[bool | None], EnvironmentFault | None]:
-    """Whether each artifact is in the store. Where the store may not be read, None for each, and the error that says why."""
+def _here(store: Store, artifacts: list[Artifact | None]) -> tuple[list[bool | None], list[int | None], EnvironmentFault | None]:
+    """Whether each artifact is in the store, and its size. Where the store may not be read, None for each, and the error that says why."""
+    sizes = [artifact.joint_size if artifact else None for artifact in artifacts]
     try:
+        pins = store.pins()
+        sizes = [_size(artifact, pins) if artifact else None for artifact in artifacts]
         expectations = iter(store.expectations([artifact for artifact in artifacts if artifact]))
-        return [artifact is not None and store.stored(next(expectations).sha256) is not None for artifact in artifacts], None
+        return [artifact is not None and store.holds(artifact, next(expectations)) for artifact in artifacts], sizes, None
     except EnvironmentFault as error:
-        return [None] * len(artifacts), error
+        return [None] * len(artifacts), sizes, error
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    from segzoo.cli.terminal.console import Grid
+def _size(artifact: Artifact, pins: Mapping[str, Any]) -> int | None:
+    """Bytes of an artifact with all its shards, where the manifest says them or a pin does."""
+    sizes = [one.size or pins.get(one.name, {}).get("size") for one in artifact.files]
+    return None if None in sizes else sum(sizes)
+
+
+def _show(rows: list[Row], wide: bool) -> None:
+    """A table for each kind. The columns are those of all kinds, so that figures stand under each other."""
+    from segzoo.cli.terminal.show import show
+
+    heads = {"model": ("data", "mIoU", "ms+flip"), "backbone": ("", "", ""), "data set": ("", "", "")}
+    lines = [((title, *heads[kind], "size", "here", "kind", "title", "licence"), kind) for kind, title in KINDS.items()]
+    tables = [[head, *(_cells(row, wide) for row in rows if row["kind"] == kind)] for head, kind in lines]
+    tables = [table for table in tables if len(table) > 1]
+    widths = [max((len(line[column]) for table in tables for line in table), default=0) for column in range(9)]
+    for table in tables:
+        for line in table:
+            cells = [f"{cell:{side}{width}}" for cell, side, width in zip(line, "<<>>><<<<", widths, strict=True)]
+            show("  ".join(cells if wide else cells[:6]).rstrip(), style="bold" if line is table[0] else "")
+
+
+def _cells(row: Row, wide: bool) -> tuple[str, ...]:
     from segzoo.cli.terminal.show import megabytes
+    from segzoo.text import brief
 
-    figures = ("mIoU", "ms+flip", "size", "here")
-    table = Grid(("name", "kind", "title", *figures), folded=("title",), right=figures)
-    for row in rows:
-        reported = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
-        size = "" if row["size"] is None else megabytes(row["size"])
-        here = "?" if row["in_store"] is None else "yes" if row["in_store"] else ""
-        table.row(row["name"], row["kind"], row["title"], *reported, size, here)
-    return table.drawn
+    miou, flip = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
+    data, size = row["data"] or "", "" if row["size"] is None else megabytes(row["size"])
+    here = "?" if row["in_store"] is None else "yes" if row["in_store"] else ""
+    data = data if wide or len(data) <= _DATA_SET else f"{data[: _DATA_SET - 3]}..."
+    return row["name"], data, miou, flip, size, here, row["kind"], brief(row["title"]), brief(row["licence"] or "not known")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Propose the entry for a file or an address, or put it in.")
-@click.argument("sources", nargs=-1, required=True, metavar="FILE|URL...")
+@click.argument("sources", nargs=-1, required=True, metavar="FILE|FOLDER|URL...")
 @click.option(
     "--to",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -45,7 +45,7 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
 
     What no tensor shows (heads, eps, protocol, data set) is taken from an entry of the zoo with the same geometry,
     and marked as assumed: read those lines. No reported figure is assumed. A file stays where it is; an address is
-    fetched into the store.
+    fetched into the store. A folder stands for the weights in it, and an index of shards for all of them.
 
     With --to the entry goes to the end of its section, and nothing else in the file changes. The new manifest is
     loaded before it replaces the old one. An entry that is there already, as it would be added, stays. The data set
@@ -62,6 +62,7 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
     from segzoo.cli.terminal.show import show
     from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.propose import name_of
+    from segzoo.zoo.own.take import called
     from segzoo.zoo.own.there import entries_there, refuse_other, without
     from segzoo.zoo.own.write import put
 
@@ -69,7 +70,7 @@ def add(choice: Choice, /, sources: tuple[str, ...], to: Path | None, as_json: b
         raise UsageError("--name and --title go with one file")
     with _begun(to) as new:
         used, others = _around(choice, to)
-        named = {source: wished["name"] or name_of(source) for source in sources}
+        named = {source: wished["name"] or name_of(called(source)) for source in sources}
         before = entries_there(to, used.parts[0].manifest, named) if to else {}
         folder, used = to.parent if to else Path(), without(used, before)
         wishes = Wishes(**wished)
@@ -145,7 +146,7 @@ def _proposed(source: str, folder: Path, used: Zoo, wishes: Wishes, before: Entr
     from segzoo.zoo.own.take import take
 
     with byte_progress(source.rsplit("/", 1)[-1]) as said:
-        taken = take(source, folder, used, said, before.artifact.sha256 if before else None)
+        taken = take(source, folder, used, said, before.artifact if before else None)
     proposal = propose(taken, used.manifest, wishes)
     for remark in proposal.remarks:
         tell(f"{source}: {remark}", style="yellow")

@@ -10,7 +10,7 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.cli.output import OutputFolder
-from segzoo.errors import IntegrityError
+from segzoo.errors import IntegrityError, UsageError
 from segzoo.extras import require
 
 if TYPE_CHECKING:
@@ -25,11 +25,20 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=OutputFolder(), metavar="DIR", default=Path("report"), show_default=True, help="Folder for the page.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, if it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps, for the pictures of images.  [default: a GPU if there is one]")
+@click.option("--catalogue", metavar="RUN", help="The page of a run of many files instead.")
 @click.option("--no-images", is_flag=True, help="Leave out the pictures of images; then no model runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @click.pass_obj
 def report(
-    choice: Choice, names: tuple[str, ...], every: bool, output: Path, data: Path | None, device: str | None, no_images: bool, as_json: bool
+    choice: Choice,
+    names: tuple[str, ...],
+    every: bool,
+    output: Path,
+    data: Path | None,
+    device: str | None,
+    catalogue: str | None,
+    no_images: bool,
+    as_json: bool,
 ) -> None:
     """Make a page of what `segzoo verify` proved: by default of all entries that have a receipt.
 
@@ -39,12 +48,18 @@ def report(
     command that reproduces each receipt. It also shows the best, the median and the worst image: for these three the
     model runs again.
 
+    --catalogue RUN makes the page of a run of `segzoo augreg` or `segzoo batch`: files by family and status, seconds against size, the index's
+    accuracies, what stands out, and where index and tensors disagree.
+
     \b
     Examples:
       segzoo --zoo mini verify --all && segzoo --zoo mini report
       segzoo report vit-t-mask vit-s-mask --data ADEChallengeData2016 -o report/
       segzoo verify own.pth --data scenes/ && segzoo report own.pth --data scenes/
     """
+    if catalogue is not None:
+        _catalogue(catalogue, names, every, output, as_json)
+        return
     from segzoo.cli.commands.receipt import none_yet
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.progress import byte_progress, work_progress
@@ -77,6 +92,37 @@ def report(
     else:
         _show(illustrated, files.html, no_images)
     raise SystemExit(IntegrityError.exit_code if errors else 0)
+
+
+def _catalogue(run: str, names: tuple[str, ...], every: bool, output: Path, as_json: bool) -> None:
+    """The page of a run of many files."""
+    from segzoo.cli.terminal.answer import show_json
+    from segzoo.cli.terminal.show import counted, show
+
+    if names or every:
+        raise UsageError("--catalogue RUN is a page of its own: name no entries")
+    require("duckdb", "matplotlib", "jinja2")
+    from segzoo.publishing.report.catalogue import write
+    from segzoo.publishing.report.make import refuse_other_page
+    from segzoo.scale.catalogue import compact
+    from segzoo.scale.place import place_of
+    from segzoo.scale.plan import thaw
+
+    refuse_other_page(output)
+    place = place_of(run)
+    plan = thaw(place)
+    compact(plan, place)
+    missing = len(plan.items) - sum(1 for _ in place.names(f"rows/{plan.digest[:12]}"))
+    files, page = write(place, {"digest": plan.digest[:12], "files": len(plan.items), "missing": missing}, output)
+    verdicts = {str(row["name"]): f"{row['passed']} of {row['files']} passed" for row in page.counts}
+    if as_json:
+        show_json({"page": str(files.html), "markdown": str(files.markdown), "verdicts": verdicts})
+        return
+    for row in page.counts:
+        show(f"{row['name']}: {verdicts[str(row['name'])]}", style="bold red" if row["failed"] else "green")
+    if page.disagree:
+        show(f"index and tensors disagree about {counted(len(page.disagree), 'file')}, such as {page.disagree[0]['key']}", style="yellow")
+    show(f"{files.html}: the same as Markdown in report.md")
 
 
 def _show(illustrated: Sequence[Illustrated], page: Path, no_images: bool) -> None:

@@ -38,7 +38,7 @@ class Images(click.ParamType[int]):
 
 
 @click.command(short_help="Prove models by bytes, names, round trip, numbers and mIoU.")
-@click.argument("names", nargs=-1, metavar="[NAME|FILE]...", type=ZooName("backbones", "models", or_file=True))
+@click.argument("names", nargs=-1, metavar="[NAME|FILE|FOLDER]...", type=ZooName("backbones", "models", or_file=True))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--images", type=Images(), help="Images for the mIoU, a seeded choice.  [default: 50 on a CPU, all on a GPU]")
 @click.option("--mode", "modes", type=click.Choice(MODES), multiple=True, help="How to measure.  [default: ss]")
@@ -54,7 +54,7 @@ class Images(click.ParamType[int]):
     help="Compare N images with the receipt's counts; write none. Implies --require mIoU.",
 )
 @click.option("--speed", is_flag=True, help="Measure images per second too, as MMSegmentation's benchmark does.")
-@click.option("--equivalents", is_flag=True, help="Fetch the files that hold the same tensors elsewhere too, and compare them.")
+@click.option("--equivalents", is_flag=True, help="Fetch what other sources have too, and compare: the same tensors, a picture's scores.")
 @click.option("--no-receipt", "unwritten", is_flag=True, help="Write no receipt: for a store that may be read only.")
 @click.option("--again", is_flag=True, help="Climb every rung, also those that the receipt says have passed.")
 @click.option("--require", "require_rungs", type=click.Choice(RUNGS), multiple=True, help="Exit 8 if this rung was skipped.")
@@ -74,19 +74,22 @@ def verify(
 ) -> None:
     """Fetch what is missing, then climb the ladder of evidence for each entry.
 
-    FILE is a checkpoint of your own: what no tensor shows is what the file says of itself, else as in the zoo's
-    model of its geometry, and the receipt says what was assumed. --data is the folder of its images and labels.
+    FILE is a checkpoint of your own, or the index of its shards, and FOLDER stands for the weights in it: what no
+    tensor shows is what the file says of itself, else as in the zoo's model of its geometry, and the receipt says
+    what was assumed. --data is the folder of its images and labels.
 
     \b
     bytes       size and hash of the file
     names       layout, geometry and dtype are those of the manifest
     round trip  to every other layout and back: the same tensors, bit for bit
-    numbers     the torch backbone against a reference, float64 and float32
+    numbers     the torch backbone against a reference, float64 and float32; the
+                model's scores of a picture against published ones
     mIoU        single scale, compared with the reported figure and, if they are
                 stored, with the pixel counts of each image; on a CPU a seeded
                 subset, which can say 'consistent' but not 'confirmed'.
                 --mode ms+flip is multi-scale and flip as MMSegmentation 0.x
-                measured its published figures; ms+flip-1.x is that of 1.x
+                measured its published figures; ms+flip-1.x is that of 1.x;
+                ss-32 and ms+flip-32 are the second figures of SegFormers
 
     A receipt for each entry is written to $SEGZOO_RECEIPTS, else $SEGZOO_HOME/receipts, unless --no-receipt is given,
     or a fault of network, disk or data set cut the run short. A rung that passed with the same bytes, data, settings and versions is not

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from segzoo.cli.aliased import Aliased
 from segzoo.cli.terminal.show import put
 from segzoo.errors import SegzooError
 from segzoo.text import json_text
@@ -59,7 +60,8 @@ def command_words(group: click.Group, arguments: Iterable[str]) -> str:
     words: list[str] = []
     command: click.Command = group
     for argument in arguments:
-        if isinstance(command, click.Group) and argument in command.commands:
-            words.append(argument)
-            command = command.commands[argument]
+        for word in command.earlier.get(argument, (argument,)) if isinstance(command, Aliased) else (argument,):
+            if isinstance(command, click.Group) and word in command.commands:
+                words.append(word)
+                command = command.commands[word]
     return " ".join(words)

@@ -1,11 +1,11 @@
 """How an error looks to the person at the terminal."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from segzoo.cli.terminal.loudness import verbosity
 from segzoo.cli.terminal.show import show, tell
-from segzoo.errors import SegzooError
+from segzoo.errors import SegzooError, in_words
 
 
 def show_error(error: SegzooError) -> None:
@@ -14,21 +14,36 @@ def show_error(error: SegzooError) -> None:
 
 
 def show_errors(errors: Iterable[SegzooError]) -> None:
-    """Several messages on stderr. A hint that several errors share is shown once, after them."""
+    """Several messages on stderr. A hint that several errors share is shown once, after them; so is what several errors have for a cause."""
     alike: dict[str | None, list[SegzooError]] = {}
     for error in errors:
         alike.setdefault(error.hint, []).append(error)
     for same in alike.values():
+        of: dict[tuple[str, ...], list[SegzooError]] = {}
         for error in same:
-            show_message(error)
+            of.setdefault(tuple(error.causes) or (error.message,), []).append(error)
+        for some in of.values():
+            if len(some) > 1 and some[0].causes and not verbosity():
+                _show_joint(some)
+            else:
+                for error in some:
+                    show_message(error)
         show_hint(same[0])
 
 
+def _show_joint(errors: Sequence[SegzooError]) -> None:
+    """What several things that failed have for a cause, and which they are."""
+    places = {cause: {place: None for error in errors for place in error.causes[cause]} for cause in errors[0].causes}
+    show(f"error: {len(errors)} files were delivered by no address: {in_words(places)}", style="red", err=True)
+    for error in errors:
+        show(f"  {error.lines[0].partition(': ')[0]}", style="red", err=True)
+
+
 def show_message(error: SegzooError) -> None:
-    """The message alone; with -vv the traceback comes before it."""
+    """The message alone, shorter than with -v where it may be; with -vv the traceback comes before it."""
     if verbosity() >= 2 and error.__traceback__:
         show_traceback(error)
-    first, *below = error.lines
+    first, *below = error.lines if verbosity() else error.short
     for line in (f"error: {first}", *below):
         show(line, style="red", err=True)
 

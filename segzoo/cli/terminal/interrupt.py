@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from segzoo.errors import Interrupted
 
-_GO_ON = {"fetch", "verify", "manifest", "bundle"}  # commands that fetch, or climb rung by rung
+_GO_ON = {"fetch", "verify", "manifest", "load", "run"}  # commands that fetch, or climb rung by rung
 _LATER = 0.05  # seconds
 _raised = False
 

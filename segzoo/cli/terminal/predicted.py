@@ -87,4 +87,5 @@ def _in_words(facts: Mapping[str, Any]) -> str:
 
 
 def _largest(shares: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {share:.1f} %" for name, share in list(shares.items())[:_FIRST])
+    first = ", ".join(f"{name} {share:.1f} %" for name, share in list(shares.items())[:_FIRST])
+    return first + (f", and {len(shares) - _FIRST} more" if len(shares) > _FIRST else "")

@@ -71,6 +71,11 @@ def counted(number: int, noun: str, many: str | None = None) -> str:
     return f"{number} {noun if number == 1 else many or noun + 's'}"
 
 
+def gigabytes(size: int) -> str:
+    """A size that may be that of thousands of files, for people."""
+    return f"{size / 1e12:.2f} TB" if size >= 1e12 else megabytes(size)
+
+
 def megabytes(size: int | None) -> str:
     """A size for people, in decimal units as download pages give them."""
     if size is None:

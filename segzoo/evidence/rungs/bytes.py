@@ -12,5 +12,7 @@ def check_bytes(climb: Climb) -> Check:
     short = "sha256" if artifact.sha256 else "prefix, pinned" if artifact.sha256_prefix else "no hash, pinned"
     facts = {"artifact": artifact.name, "sha256": fetched.sha256, "size": fetched.size, "evidence": fetched.evidence}
     facts["urls"] = [mirror.url for mirror in artifact.urls]  # all of them: which one delivered the file changes from run to run
+    facts |= {"files": artifact.hashes} if artifact.shards else {}
     facts |= {"provenance": artifact.provenance} if artifact.provenance else {}
-    return Check("bytes", "passed", short, f"{fetched.evidence}: {fetched.sha256}, {fetched.size:,} bytes", facts)
+    shards = f" in an index and {len(artifact.shards)} shards" if artifact.shards else ""
+    return Check("bytes", "passed", short, f"{fetched.evidence}: {fetched.sha256}, {fetched.size:,} bytes{shards}", facts)

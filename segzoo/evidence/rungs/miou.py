@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segzoo.errors import EnvironmentFault, NotFoundError, Skip
+from segzoo.evaluation.alone import Alone
 from segzoo.evaluation.counts import Counts, accuracy, counts_of, iou, metrics, percent, total
 from segzoo.evaluation.verdict import judge
 from segzoo.evidence.check import Check
@@ -41,10 +42,7 @@ def check_miou(climb: Climb) -> Check:
     for module in ("torch", "PIL"):
         if fault := lacking(module):
             raise Skip(f"no {module}", f"{fault.message}: {fault.hint}")
-    from segzoo.evaluation.processes import World
-    from segzoo.evidence.rungs.labels import labels_fit
-
-    world = setting.world or World()
+    world = setting.world or Alone()
     with world.together():
         question = ask(entry, setting)
         basis = basis_of(climb, question)
@@ -54,6 +52,8 @@ def check_miou(climb: Climb) -> Check:
     if not modes and not (setting.speed and not world.any("speed" in kept)):
         record = climb.previous.get("mIoU", {})
         return _OTHERS if world.rank else replace(outcome(kept, basis, setting.modes), time=record["time"], seconds=record["seconds"])
+    from segzoo.evidence.rungs.labels import labels_fit
+
     remarks: list[str] = []
     with world.together():
         if modes and not world.rank:

@@ -1,4 +1,5 @@
-"""`uper`: UPerHead (Xiao et al., ECCV 2018), under `decode_head.` in mmseg 1.2.2 and in transformers' UperNetForSemanticSegmentation.
+"""`uper`: UPerHead (Xiao et al., ECCV 2018), under `decode_head.` in mmseg 1.2.2 in microsoft/unilm's BEiT, and in transformers'
+UperNetForSemanticSegmentation and BeitForSemanticSegmentation.
 
 The axes of its tables: `level{l}` channels into the lateral convolution of level l, `deepest` channels of the last level, `uper` its own channels,
 `c` classes. Canonical names count from the finest level.
@@ -77,7 +78,12 @@ UPER = Head(
     name="uper",
     title="UPerNet",
     section="uper decoder",
-    rules={"mmseg": rules("conv_seg", "bn"), "hf": rules("classifier", "batch_norm")},
+    rules={
+        "mmseg": rules("conv_seg", "bn"),
+        "unilm": rules("conv_seg", "bn"),
+        "hf": rules("classifier", "batch_norm"),
+        "hf beit": rules("classifier", "bn"),
+    },
     measure=measured,
     record=UPerHead,
     describe=described,

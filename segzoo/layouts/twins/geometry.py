@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts, heads_by_stage
 from segzoo.layouts.twins.stages import REDUCING, STAGES
 
 PCPVT, SVT = "pcpvt", "svt"
@@ -157,7 +157,7 @@ def measured(found: Measured, heads: Any) -> Geometry:
         SVT if "alternating attention" in found.sections else PCPVT,
         widths,
         depths,
-        _heads(heads, widths),
+        heads_by_stage("Twins", heads, widths),
         None,
         tuple(ratios),
         tuple(reductions),
@@ -166,14 +166,3 @@ def measured(found: Measured, heads: Any) -> Geometry:
         axes["chan"],
         axes.get("classes"),
     )
-
-
-def _heads(heads: Any, widths: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The heads that the caller knows. Raises ConversionError for other than a number a stage that divides its width."""
-    if heads is None:
-        return None
-    if not isinstance(heads, tuple | list) or len(heads) != len(widths):
-        raise ConversionError(f"a Twins has a number of heads for each of its {len(widths)} stages, but {heads} were given")
-    if wrong := [(number, width) for number, width in zip(heads, widths, strict=True) if width % number]:
-        raise ConversionError("{} heads do not divide a width of {}".format(*wrong[0]))
-    return tuple(heads)

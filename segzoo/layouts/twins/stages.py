@@ -14,6 +14,9 @@ STAGES = tuple(enumerate("wxyz"))
 REDUCING = STAGES[:-1]
 """The stages whose blocks attend to fewer keys than tokens."""
 
+REDUCTION = ("attn.sr", "attn.norm")
+"""What most libraries call the convolution that makes keys of several tokens, and its norm."""
+
 Joined = Sequence[tuple[str, str]]
 """A library's tensors of query, key and value: a name with `%s` for `weight` and `bias`, and which of `q`, `k` and `v` it joins."""
 
@@ -42,9 +45,10 @@ def encoder(*, patches: str, patch: str, positions: str, blocks: Sequence[str], 
     return tuple(rules)
 
 
-def all_global(blocks: Sequence[str], joined: Joined, proj: str) -> tuple[Rule, ...]:
-    """The attention of a PCPVT: each block attends to the whole map."""
-    return tuple(rule for (stage, letter), key in zip(STAGES, blocks, strict=True) for rule in _global(stage, f"{{{letter}}}", key, joined, proj))
+def all_global(blocks: Sequence[str], joined: Joined, proj: str, reduction: tuple[str, str] = REDUCTION) -> tuple[Rule, ...]:
+    """The attention of a PCPVT, and of a MiT: each block attends to the whole map."""
+    each = zip(STAGES, blocks, strict=True)
+    return tuple(rule for (stage, letter), key in each for rule in _global(stage, f"{{{letter}}}", key, joined, proj, reduction))
 
 
 def alternating(blocks: Sequence[str], joined: Joined, proj: str) -> tuple[Rule, ...]:
@@ -68,10 +72,10 @@ def _projections(stage: int, block: str, key: str, joined: Joined, proj: str) ->
     return (*rules, *affine(f"{key}.{proj}", f"{holds}.proj", f"{d} {e}", d))
 
 
-def _global(stage: int, block: str, key: str, joined: Joined, proj: str) -> tuple[Rule, ...]:
+def _global(stage: int, block: str, key: str, joined: Joined, proj: str, reduction: tuple[str, str] = REDUCTION) -> tuple[Rule, ...]:
     rules = _projections(stage, block, key, joined, proj)
     if stage == STAGES[-1][0]:
         return rules
     holds, d, e = f"stages.{stage}.{block}", f"d{stage}", f"e{stage}"
-    reduction = affine(f"{key}.attn.sr", f"{holds}.reduction", f"{e} {d} ry{stage} rx{stage}", e)
-    return (*rules, *reduction, *affine(f"{key}.attn.norm", f"{holds}.reduction.norm", d, d))
+    conv, norm = (f"{key}.{name}" for name in reduction)
+    return (*rules, *affine(conv, f"{holds}.reduction", f"{e} {d} ry{stage} rx{stage}", e), *affine(norm, f"{holds}.reduction.norm", d, d))

@@ -25,6 +25,7 @@ VARIANTS = (
 ASIDE = {
     "mask_token": "used in pre-training only",
     "*.mask_token": "used in pre-training only",
+    "decoder_*": "MAE's decoder, used in pre-training only",
     "head.mlp.*": "DINO's projection head, used in pre-training only",
     "head.last_layer.*": "DINO's projection head, used in pre-training only",
 }

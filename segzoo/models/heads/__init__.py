@@ -1,4 +1,4 @@
-"""Which heads there are: networks from the features of a backbone to class scores."""
+"""Which heads there are: networks from the features of a backbone to class scores, or to masks and what they mean."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,9 @@ from segzoo.models.heads.dpt import dpt_head
 from segzoo.models.heads.fpn import fpn_head
 from segzoo.models.heads.linear import linear_head
 from segzoo.models.heads.mask import mask_head
+from segzoo.models.heads.mask2former import mask2former_head
+from segzoo.models.heads.nvlabs import nvlabs_head
+from segzoo.models.heads.segformer import segformer_head
 from segzoo.models.heads.setr import setr_head
 from segzoo.models.heads.setr_mla import setr_mla_head
 from segzoo.models.heads.uper import uper_head
@@ -20,5 +23,8 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "setr": setr_head,
     "setr-mla": setr_mla_head,
     "dpt": dpt_head,
+    "segformer": segformer_head,
+    "segformer-nvlabs": nvlabs_head,
+    "mask2former": mask2former_head,
 }
 """By kind: a function that makes an empty head from its geometry, the backbone or neck before it, and the eps of its layer norms."""

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
-from transformers.utils import logging
 
-from segzoo.errors import ConversionError
+from segzoo.models.peer import filled, watch
 
 _BESIDE = ("hidden_states_norms.", "classifier.")  # what transformers' plain model has not
+_SPARE = ("layernorm.",)  # what it has although nothing here uses it
 
 
 def intermediates(tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: float, dtype: type) -> dict[str, np.ndarray]:
@@ -29,7 +29,8 @@ def intermediates(tensors: Mapping[str, np.ndarray], image: np.ndarray, *, eps: 
     """
     held = {name.removeprefix("swin."): torch.from_numpy(np.array(array, dtype)) for name, array in tensors.items()}
     sizes = _sizes(held)
-    model = _model({name: one for name, one in held.items() if not name.startswith(_BESIDE)}, sizes).to(held["embeddings.norm.weight"])
+    own = {name: one for name, one in held.items() if not name.startswith(_BESIDE)}
+    model = filled(SwinModel, sizes, own, _SPARE, add_pooling_layer=False).to(held["embeddings.norm.weight"])
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.eps = eps
@@ -70,36 +71,14 @@ def _sizes(held: Mapping[str, Tensor]) -> SwinConfig:
     )
 
 
-def _model(held: Mapping[str, Tensor], config: SwinConfig) -> nn.Module:
-    """transformers' own model with these tensors. Raises ConversionError where it has a place for other ones."""
-    logging.disable_progress_bar()
-    loud = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        model, info = SwinModel.from_pretrained(None, config=config, state_dict=dict(held), add_pooling_layer=False, output_loading_info=True)
-    finally:
-        logging.set_verbosity(loud)
-    lacking = {name for name in info["missing_keys"] if not name.startswith("layernorm.")}  # it has the norm although nothing here uses it
-    if lacking or info["unexpected_keys"] or info["mismatched_keys"]:
-        raise ConversionError(f"transformers' Swin has other tensors: {', '.join(sorted({*lacking, *info['unexpected_keys']}))}")
-    return model.eval()
-
-
 def _watch(model: Any, seen: dict[str, Tensor]) -> None:
     """Have a model put its intermediates aside as it runs."""
-
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, given: object, found: Any) -> None:
-            seen[name] = found[0] if isinstance(found, tuple) else found
-
-        return hook
-
-    model.embeddings.register_forward_hook(keep("patch_embed"))
+    watch(model.embeddings, "patch_embed", seen)
     for stage, layer in enumerate(model.encoder.layers):
         for index, block in enumerate(layer.blocks):
-            block.register_forward_hook(keep(f"stage{stage}.block{index}"))
+            watch(block, f"stage{stage}.block{index}", seen)
         if layer.downsample is not None:
-            layer.downsample.register_forward_hook(keep(f"merged{stage}"))
+            watch(layer.downsample, f"merged{stage}", seen)
 
 
 def _as_maps(seen: Mapping[str, Tensor], image: tuple[int, ...], patch: int) -> dict[str, Tensor]:

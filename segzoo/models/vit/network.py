@@ -31,7 +31,7 @@ _KEEPING = Lock()  # several threads may use one network
 class Attention(nn.Module):
     """Multi-head self-attention with the parameter names of `nn.MultiheadAttention`, perhaps with norms of queries and keys."""
 
-    def __init__(self, width: int, heads: int, eps: float, normed: bool):
+    def __init__(self, width: int, heads: int, eps: float = 1e-6, normed: bool = False):
         super().__init__()
         self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))

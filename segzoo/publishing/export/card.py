@@ -99,8 +99,10 @@ def _use(matched: Matched, made: Made) -> str:
     segmenter = isinstance(matched.entry, Model)
     output, module = "scores" if segmenter else "features", loader_of(matched)
     before, after = _PIXELS if made.pixels else _NO_PIXELS, _labels(matched.entry) if isinstance(matched.entry, Model) else ""
+    if made.only:
+        before = before.replace("any H and W", f"H and W {made.only}")
     shown = {
-        "hf": _TRANSFORMERS if made.classes else _TRANSFORMERS_FEATURES,
+        "hf": _TRANSFORMERS_UPERNET if segmenter else _TRANSFORMERS if made.classes else _TRANSFORMERS_FEATURES,
         "timm": _TIMM,
         "onnx": before + _ONNX.format(output=output) + after,
         "safetensors": before + _TORCH.format(output=output, module=module) + after,
@@ -122,6 +124,7 @@ def _protocol(matched: Matched, entry: Model, dataset: Dataset | None) -> Iterat
     by = {"mmseg": "MMSegmentation", "rstrudel": "rstrudel/segmenter, which enlarges images until a window fits"}[protocol.by]
     crop, stride = protocol.windows
     sized = f"on images resized to fit {protocol.scale[0]} x {protocol.scale[1]}" if protocol.scale else "on images of their own size"
+    sized += f", both sides then brought up to multiples of {protocol.multiple}" if protocol.multiple else ""
     seen = (
         "in one piece"
         if not crop or not stride
@@ -217,6 +220,15 @@ folder = "path/to/this/folder"
 model = AutoModelForImageClassification.from_pretrained(folder).eval()
 inputs = AutoImageProcessor.from_pretrained(folder)(Image.open("image.jpg").convert("RGB"), return_tensors="pt")
 logits = model(**inputs).logits
+"""
+_TRANSFORMERS_UPERNET = """
+from PIL import Image
+from transformers import AutoImageProcessor, UperNetForSemanticSegmentation
+
+folder = "path/to/this/folder"
+model = UperNetForSemanticSegmentation.from_pretrained(folder).eval()
+inputs = AutoImageProcessor.from_pretrained(folder)(Image.open("image.jpg").convert("RGB"), return_tensors="pt")
+scores = model(**inputs).logits  # (b, classes, H, W)
 """
 _TRANSFORMERS_FEATURES = """
 from transformers import AutoModel

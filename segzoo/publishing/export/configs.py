@@ -98,6 +98,57 @@ def of_transformers(facts: ModelFacts) -> dict[str, Any]:
     }
 
 
+UPERNET_EPS = {"swin": 1e-5, "convnext": 1e-6}
+"""By family of backbone: the eps of all layer norms of transformers' UPerNet, or of those that its config does not change."""
+
+
+def of_upernet(family: str, geometry: Any, eps: float, bins: Collection[int], labels: Collection[str], dtype: str) -> dict[str, Any]:
+    """The config.json of a UperNetForSemanticSegmentation on a backbone of a family in `UPERNET_EPS`. `labels` names its outputs.
+
+    Raises ConversionError for another eps than transformers gives the backbone's norms.
+    """
+    if eps != UPERNET_EPS[family]:
+        raise ConversionError(
+            f"its layer norms have eps {eps:g}, those of transformers' UPerNet {UPERNET_EPS[family]:g}, and no config changes all of them"
+        )
+    backbone: dict[str, Any] = {
+        "model_type": family,
+        "depths": list(geometry.depths),
+        "patch_size": geometry.patch,
+        "num_channels": geometry.channels,
+    }
+    if family == "swin":
+        backbone |= {"embed_dim": geometry.width, "num_heads": list(geometry.heads), "window_size": geometry.window, "mlp_ratio": geometry.mlp_ratio}
+        backbone |= {"layer_norm_eps": eps}
+    else:
+        backbone |= {"hidden_sizes": list(geometry.widths)}
+    return {
+        "architectures": ["UperNetForSemanticSegmentation"],
+        "model_type": "upernet",
+        "backbone_config": backbone | {"hidden_act": "gelu", "out_features": [f"stage{stage + 1}" for stage in range(len(geometry.depths))]},
+        "hidden_size": geometry.decoder.channels,
+        "pool_scales": list(bins),
+        "use_auxiliary_head": False,
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "torch_dtype": dtype,
+    }
+
+
+def of_own_size(pixels: Pixels) -> dict[str, Any]:
+    """The preprocessor_config.json of a model that takes images of any size: they are normalised and not resized."""
+    mean, std = pixels
+    return {
+        "image_processor_type": "SegformerImageProcessor",
+        "do_resize": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": _of_one(mean),
+        "image_std": _of_one(std),
+    }
+
+
 def of_images(facts: ModelFacts) -> dict[str, Any] | None:
     """The preprocessor_config.json of transformers; None where the normalisation of images is not known."""
     if facts.mean is None or facts.std is None:

@@ -16,9 +16,11 @@ from segzoo.errors import IntegrityError, NotFoundError, UsageError
 from segzoo.evidence.keeping import changed
 from segzoo.evidence.receipt import command, facts_of
 from segzoo.evidence.recheck import checked
+from segzoo.formats import Weights
+from segzoo.manifest.artifact import joint_sha256
 from segzoo.manifest.entries import Entry, Model
 from segzoo.publishing.export.card import card
-from segzoo.publishing.export.forms import WRITERS
+from segzoo.publishing.export.forms import WRITERS, write
 from segzoo.text import quoted
 from segzoo.zoo.likeness import Matched, match_entry
 from segzoo.zoo.own.propose import name_of
@@ -85,8 +87,8 @@ def publish(
         manifest = _zoo(zoo)
         reproduce = _reproduce(matched, manifest, form, folder)
         verify = _verify(matched, manifest, Path(matched.name).name)
-        made = replace(WRITERS[form](matched, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
-        sha256 = matched.fetched.sha256 if matched.fetched else _sha256(matched.file.weights.path)
+        made = replace(write(form, matched, dataset, part, said), reproduce=reproduce, verify=verify, version=version("segzoo"))
+        sha256 = matched.fetched.sha256 if matched.fetched else _joint(matched.file.weights)
         proved, other = _receipt(zoo, matched, sha256)
         if proved and matched.fetched:
             made = replace(made, verify=command(matched.name, proved, manifest))
@@ -157,6 +159,10 @@ def _verify(matched: Matched, manifest: str, file: str) -> str:
 
 def _like(matched: Matched) -> str:
     return f" --like {matched.like}" if matched.like and not matched.fetched else ""
+
+
+def _joint(weights: Weights) -> str:
+    return joint_sha256({path.name: _sha256(path) for path in (weights.path, *weights.files)})
 
 
 def _sha256(path: Path) -> str:

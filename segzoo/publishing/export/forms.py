@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.conversion.convert import convert
+from segzoo.conversion.fit import refusal, unlike
 from segzoo.conversion.plan import Dropped, Plan, plan
 from segzoo.errors import ConversionError
 from segzoo.extras import require
@@ -14,7 +15,7 @@ from segzoo.formats.arrays import not_finite
 from segzoo.layouts import LAYOUTS, OWN
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.vit.geometry import Geometry
-from segzoo.manifest.entries import THRESHOLD, Dataset, Model
+from segzoo.manifest.entries import THRESHOLD, Dataset, Entry, Model
 from segzoo.publishing.export import configs
 from segzoo.publishing.export.configs import ModelFacts
 from segzoo.text import json_text
@@ -29,8 +30,8 @@ class Made:
     """What was written: the form, the layout of its tensors, how many tensors were read and written, and what was left out.
 
     `classes` is the number of an exported image classifier's classes. `pixels` tells whether the normalisation of images is known.
-    `remarks` are what a user of the folder must know. `reproduce` is the command that makes the folder again, `verify` the one that
-    verifies the model, `version` that of segzoo.
+    `only` is the side in pixels of the images of a model that takes no others. `remarks` are what a user of the folder must know. `reproduce`
+    is the command that makes the folder again, `verify` the one that verifies the model, `version` that of segzoo.
     """
 
     form: str
@@ -41,13 +42,15 @@ class Made:
     classes: int | None = None
     remarks: tuple[str, ...] = ()
     pixels: bool = False
+    only: int | None = None
     reproduce: str = ""
     verify: str = ""
     version: str = ""
 
 
 def _transformers(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
-    _only_backbones(matched, "transformers")
+    if isinstance(matched.entry, Model):
+        return _upernet(matched, matched.entry, folder, said)
     steps = _plan(matched, "hf")
     facts = _facts(matched, steps)
     _json(folder / _CONFIG, configs.of_transformers(facts))
@@ -64,8 +67,17 @@ def _transformers(matched: Matched, dataset: Dataset | None, folder: Path, said:
     return replace(_weights(matched, folder, "hf", said, prefix), form="hf", classes=facts.classes, remarks=tuple(remarks))
 
 
+def _upernet(matched: Matched, entry: Model, folder: Path, said: ByteProgress) -> Made:
+    """A UPerNet as transformers' UperNetForSemanticSegmentation, whose backbone computes as MMSegmentation's."""
+    family, geometry = matched.file.family.name, matched.file.geometry
+    labels = list(matched.classes)[-entry.head.classes :]  # of a single output, the foreground's
+    dtype = min({spec.dtype for spec in _plan(matched, "hf").specs.values() if "float" in spec.dtype})
+    _json(folder / _CONFIG, configs.of_upernet(family, geometry, entry.eps, entry.head.bins, labels, dtype))
+    _json(folder / "preprocessor_config.json", configs.of_own_size((entry.protocol.mean, entry.protocol.std)))
+    return replace(_weights(matched, folder, "hf", said), form="hf", pixels=True)
+
+
 def _timm(matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
-    _only_backbones(matched, "timm")
     facts = _facts(matched, _plan(matched, "timm"))
     _json(folder / _CONFIG, configs.of_timm(facts))
     remarks = () if facts.mean else (_UNKNOWN_PIXELS,)
@@ -77,13 +89,16 @@ def _plain(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePr
     from segzoo.publishing.export.loader import source
     from segzoo.zoo.loading import module
 
-    own = OWN[matched.file.family.name]
-    whole = not _plan(matched, own).filled and "distilled stem" not in matched.file.found.sections
-    to = "mmseg" if whole and "mmseg" in LAYOUTS[matched.file.family.name] else own  # else it has tensors that mmseg has no place for, or lacks some
+    own, mmseg = OWN[matched.file.family.name], LAYOUTS[matched.file.family.name].get("mmseg")
+    holds = mmseg and not refusal(matched.file.found, mmseg) and not unlike(matched.file.found, mmseg)
+    alike = mmseg and holds and _plan(matched, mmseg).specs.keys() == _plan(matched, own).specs.keys()
+    to = "mmseg" if alike else own  # the network has tensors that mmseg's file has not, or does without some that it has
     model = module(matched.file, matched.entry)
     _json(folder / _CONFIG, _loaders(matched, model))
     (folder / f"{loader_of(matched)}.py").write_text(source(model), encoding="utf-8")
-    return replace(_weights(matched, folder, to, said), form="safetensors", **_seen(matched))
+    made, only = _weights(matched, folder, to, said), _only(model)
+    made = replace(made, form="safetensors", **_seen(matched))
+    return replace(made, only=only, remarks=(_ONE_SIZE.format("model", only), *made.remarks)) if only else made
 
 
 def loader_of(matched: Matched) -> str:
@@ -115,15 +130,23 @@ def _onnx(matched: Matched, dataset: Dataset | None, folder: Path, said: BytePro
     traced = for_any_size(module(matched.file, matched.entry, **TRACED.get(family.name, {})))
     backbone: Any = getattr(traced, "backbone", traced)
     side = int(getattr(backbone, "coarsest", backbone.stride))  # a map of one token would be traced as one of always one
-    write_graph(traced, folder / "model.onnx", side, output, channels=channels)
+    only = _only(traced)
+    write_graph(traced, folder / "model.onnx", side, output, channels=channels, only=only)
     smallest = int(getattr(backbone, "least", 0))  # of the sides that the backbone takes, if it does not take all
     patch, least = (smallest, 2) if smallest else (int(backbone.stride), least)
-    checked = compare_with_torch(folder / "model.onnx", model, patch, (channels, height, width), least)
+    checked = compare_with_torch(folder / "model.onnx", model, patch, (channels, height, width), least, only)
     made = Made("onnx", steps.layout.name, len(matched.file.weights), len(steps.steps), steps.dropped, **_seen(matched))
     size = _ANY_SIZE if not smallest else _SOME_SIZE.format(smallest) + ("" if getattr(backbone, "pads", False) else _UNSEEN)
-    return replace(made, remarks=(f"{size} {checked}", *made.remarks))
+    size = _ONE_SIZE.format("graph", only) if only else size
+    return replace(made, only=only, remarks=(f"{size} {checked}", *made.remarks))
 
 
+def _only(model: Any) -> int | None:
+    """The side in pixels of the images that a model takes, if it takes those of one size only."""
+    return getattr(getattr(model, "backbone", model), "only", None)
+
+
+_ONE_SIZE = "The {0} takes images, or windows of them, of {1} x {1} pixels only."
 _ANY_SIZE = "The graph takes images of any size: it pads sides and resizes position embeddings itself."
 _SOME_SIZE = "The graph takes images of any size from {0} x {0} pixels on."
 _UNSEEN = " What is no whole patch at their right and bottom is not seen."
@@ -137,8 +160,31 @@ WRITERS: Mapping[str, Callable[[Matched, Dataset | None, Path, ByteProgress], Ma
 }
 
 
+OF_BACKBONES: Mapping[str, str] = {"hf": "transformers", "timm": "timm"}
+"""The forms for libraries that have no class for most segmentation models, and what they are called."""
+
+
+def takes(form: str, entry: Entry) -> bool:
+    """Whether a form has a place for an entry's head: transformers' UperNetForSemanticSegmentation computes as segzoo does on some backbones."""
+    if not isinstance(entry, Model) or form not in OF_BACKBONES:
+        return True
+    return form == "hf" and entry.head.named == "uper" and entry.neck is None and entry.backbone.named in configs.UPERNET_EPS
+
+
+def write(form: str, matched: Matched, dataset: Dataset | None, folder: Path, said: ByteProgress) -> Made:
+    """Write a model in a form. Raises ConversionError for a segmentation model in one that has no place for its head."""
+    if not takes(form, matched.entry):
+        raise ConversionError(
+            f"{matched.name} is a segmentation model: {OF_BACKBONES[form]} has no class for it, and its head would be lost",
+            hint="--as safetensors (with a loader in plain torch) and --as onnx keep it whole (form= in Python); segzoo convert writes its backbone",
+        )
+    return WRITERS[form](matched, dataset, folder, said)
+
+
 def _seen(matched: Matched) -> dict[str, Any]:
-    """The fields of `Made` that say whether the normalisation of images is known."""
+    """The fields of `Made` that say whether the normalisation of images is known, and how they are padded."""
+    if isinstance(matched.entry, Model) and (pad := matched.entry.protocol.pad):
+        return {"pixels": True, "remarks": (_PADDED.format(pad),)}
     return {"pixels": True} if pixels_of(matched) else {"remarks": (_UNKNOWN_PIXELS,)}
 
 
@@ -151,15 +197,8 @@ def pixels_of(matched: Matched) -> configs.Pixels | None:
     return None
 
 
+_PADDED = "Pad normalised images with zeros, right and bottom, to multiples of {0} pixels, and cut the scores of that padding off."
 _UNKNOWN_PIXELS = "How its images were normalised is not known, and so not in the config."
-
-
-def _only_backbones(matched: Matched, library: str) -> None:
-    if isinstance(matched.entry, Model):
-        raise ConversionError(
-            f"{matched.name} is a segmentation model: {library} has no class for it, and its head would be lost",
-            hint="--as safetensors (with a loader in plain torch) and --as onnx keep it whole (form= in Python); segzoo convert writes its backbone",
-        )
 
 
 def _plan(matched: Matched, to: str | Layout) -> Plan:
@@ -209,7 +248,11 @@ def _more(matched: Matched) -> dict[str, Any]:
     """The protocol and the classes of a Segmenter, for its config."""
     if not isinstance(matched.entry, Model):
         return {}
-    protocol = {name: value for name, value in matched.entry.protocol.plain.items() if name in ("by", "scale", "crop", "stride")}
+    protocol = {
+        name: value
+        for name, value in matched.entry.protocol.plain.items()
+        if name in ("by", "scale", "crop", "stride", "multiple", "pad", "min_size")
+    }
     if matched.entry.head.classes == 1:
         protocol["threshold"] = matched.entry.protocol.threshold or THRESHOLD
     return {"protocol": protocol, "classes": [{"name": name, "colour": list(colour)} for name, colour in matched.classes.items()]}

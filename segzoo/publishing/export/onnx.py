@@ -1,4 +1,4 @@
-"""How a model becomes an ONNX graph that takes images of any size, and how that graph is compared with the model.
+"""How a model becomes an ONNX graph that takes images of all sizes that the model takes, and how that graph is compared with the model.
 
 Nothing in the graph depends on the image size of the export. The graph pads sides to whole patches, resizes position embeddings
 and resizes scores to the image, by the same rules as `models`.
@@ -65,13 +65,16 @@ def for_any_size(model: nn.Module) -> nn.Module:
     return model
 
 
-def write_graph(model: nn.Module, path: Path, patch: int, output: str, *, channels: int = 3, most: int = MOST_IN_ONE_FILE) -> list[Path]:
-    """Write a model, built with `AnySize`, as a graph from `image` (b, channels, H, W) to `output`. Returns the files; weights of more than
-    `most` bytes go into a second one.
+def write_graph(
+    model: nn.Module, path: Path, patch: int, output: str, *, channels: int = 3, only: int | None = None, most: int = MOST_IN_ONE_FILE
+) -> list[Path]:
+    """Write a model, built with `AnySize`, as a graph from `image` (b, channels, H, W) to `output`. `only` is the side of the images of a model
+    that takes no others. Returns the files; weights of more than `most` bytes go into a second one.
 
     Raises EnvironmentFault where the versions of torch and onnxscript do not fit together.
     """
-    image = torch.zeros(2, channels, 3 * patch + 1, 5 * patch + 2)
+    image = torch.zeros(2, channels, *((only, only) if only else (3 * patch + 1, 5 * patch + 2)))
+    free = {0: "batch"} if only else {0: "batch", 2: "height", 3: "width"}
     size = sum(parameter.nbytes for parameter in model.parameters())
     beside = size + (1 << 26) > most  # the graph itself takes some megabytes
     with _quiet():
@@ -82,7 +85,7 @@ def write_graph(model: nn.Module, path: Path, patch: int, output: str, *, channe
                 dynamo=True,
                 input_names=["image"],
                 output_names=[output],
-                dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),
+                dynamic_shapes=(free,),
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -100,21 +103,23 @@ def write_graph(model: nn.Module, path: Path, patch: int, output: str, *, channe
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch's warnings about its own deprecated calls, and about a missing torchvision."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """Silence torch's warnings about its own deprecated calls, and about a missing torchvision, and what onnxscript does not fold."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
-def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[int, int, int], least: int = 1) -> str:
+def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[int, int, int], least: int = 1, only: int | None = None) -> str:
     """Run the graph in ONNX Runtime and the model in torch, at the stored grid's `shape` (channels, height, width) and at other sizes, down to
-    `least` patches.
+    `least` patches. A model that takes images of the side `only` alone sees one and two of them.
 
     Returns the result in words.
 
@@ -126,7 +131,7 @@ def compare_with_torch(path: Path, model: nn.Module, patch: int, shape: tuple[in
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     channels, *stored = shape
-    sizes = [(1, *stored), (2, 2 * patch + 3, 3 * patch), (1, 4 * patch, least * patch - 1)]
+    sizes = [(1, *stored), (2, 2 * patch + 3, 3 * patch), (1, 4 * patch, least * patch - 1)] if not only else [(1, only, only), (2, only, only)]
     random = torch.Generator().manual_seed(0)
     worst = 0.0
     for batch, height, width in sizes:

@@ -14,7 +14,7 @@ from segzoo.evaluation.interval import interval
 from segzoo.evaluation.verdict import tolerance
 from segzoo.evidence.keeping import changed
 from segzoo.evidence.receipt import command
-from segzoo.manifest.entries import Backbone, Entry
+from segzoo.manifest.entries import FIGURES, Backbone, Entry
 from segzoo.vocabulary import RUNGS
 
 _CONFUSIONS = 10
@@ -116,7 +116,7 @@ def gather(
     wrong with an invalid receipt.
     """
     figures = None if isinstance(entry, Backbone) else entry.reported
-    reported = {mode: figure for mode in ("ss", "ms+flip") if figures and (figure := figures.of(mode)) is not None}
+    reported = {mode: figure for mode in FIGURES if figures and (figure := figures.of(mode)) is not None}
     decimals = figures.decimals if figures else 2
     if record is None:
         return Section(name, entry.title, decimals, reported, command=f"segzoo {zoo_option}verify {name}", broken=broken)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from segzoo.evidence.receipt import now
 from segzoo.publishing.markdown import Written, fenced, prose, within
@@ -72,6 +73,12 @@ def render(sections: Sequence[Illustrated], overview: Picture | None, label: str
 
     `themed` gives a plot the colours of the page.
     """
+    facts = {"sections": sections, "overview": overview, "label": label, "rungs": RUNGS}
+    return rendered("report", facts, themed)
+
+
+def rendered(name: str, facts: Mapping[str, Any], themed: Callable[[str], str]) -> tuple[str, str]:
+    """The page of this name in `segzoo/pages`, made of facts: as HTML and as Markdown. Whatever text the facts hold is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -85,12 +92,12 @@ def render(sections: Sequence[Illustrated], overview: Picture | None, label: str
     def markdown(value: object) -> object:
         return prose(brief(value, _LONGEST)) if isinstance(value, str) and not isinstance(value, Written) else value
 
-    facts = {"generator": GENERATOR, "sections": sections, "overview": overview, "label": label, "rungs": RUNGS, "time": now()}
+    facts = {"generator": GENERATOR, "time": now(), **facts}
     pages = []
-    for name, written in (("report.html", html), ("report.md", markdown)):
+    for file, written in ((f"{name}.html", html), (f"{name}.md", markdown)):
         environment = Environment(
             loader=PackageLoader("segzoo", "pages"),
-            autoescape=name.endswith(".html"),
+            autoescape=file.endswith(".html"),
             undefined=StrictUndefined,
             finalize=written,  # whatever stands in {{ }}: no text of a page can be forgotten
             trim_blocks=True,
@@ -106,5 +113,5 @@ def render(sections: Sequence[Illustrated], overview: Picture | None, label: str
             "fenced": lambda line: fenced([line]),
         }
         style = PackageLoader("segzoo", "pages").get_source(environment, "report.css")[0]
-        pages.append(environment.get_template(name).render(facts, style=style, policy=_policy(style)))
+        pages.append(environment.get_template(file).render(facts, style=style, policy=_policy(style)))
     return pages[0], pages[1]

@@ -5,7 +5,7 @@ Plots are drawn in stand-in colours. `themed` replaces them by the colours of th
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -99,6 +99,26 @@ def parity(section: Section) -> str | None:
     axes.set_ylabel("largest difference, relative")
     chart.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(chart, "y")
+
+
+@matplotlib.rc_context(_RC)
+def scattered(groups: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str, logarithmic: bool = True) -> str | None:
+    """The plot of points, in a colour and a sign for each group; None where there is no point."""
+    if not any(groups.values()):
+        return None
+    chart = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = chart.subplots()
+    for place, (name, points) in enumerate(groups.items()):
+        colour, marker = (_ACCENT, _SECOND, _INK, _MUTED)[place % 4], "os^vDPX*<>"[place // 4 % 10]
+        axes.scatter(
+            [x for x, _ in points], [y for _, y in points], s=14, color=colour, marker=marker, label=_drawable(name), linewidths=0, alpha=0.7
+        )
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    chart.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=_INK)
+    return _svg(chart, "both")
 
 
 def _drawable(name: str) -> str:

@@ -258,8 +258,15 @@ def _protocol(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         if value is None and f"protocol.{side}" not in file.said and (model is None or getattr(model.protocol, side) is not None):
             raise _lacks(path, file, f"nothing says the {side} of its protocol", f"say {_way(side, True, wishes)}")
         found[side] = value[0] if side in ("mean", "std") and len(set(value)) == 1 else value
+    if file.said.get("protocol.multiple") or (model and model.protocol.multiple):
+        multiple = facts.take("multiple", model and model.protocol.multiple)
+        found |= {"multiple": multiple} if multiple else {}
     if (threshold := file.said.get("protocol.threshold")) is not None and file.geometry.decoder and file.geometry.decoder.classes == 1:
         found["threshold"] = facts.take("threshold", model and model.protocol.threshold) or threshold
+    if (least := facts.take("min_size", model and model.protocol.min_size)) is not None:
+        found["min_size"] = least
+    if (pad := facts.take("pad", model and model.protocol.pad)) is not None:
+        found["pad"] = pad
     facts.note()
     return found
 

@@ -9,7 +9,7 @@ from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.said import plain
 from segzoo.errors import ConversionError, NotFoundError, UsageError
 from segzoo.layouts.family import Geometry, bare
-from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.artifact import Artifact, joint_sha256
 from segzoo.manifest.document import Manifest
 from segzoo.manifest.entries import Backbone, Entry, Model, family_of, geometry_of
 from segzoo.store.hashing import hashed
@@ -39,13 +39,14 @@ def known_as(file: Checkpoint, among: Mapping[str, E]) -> list[str]:
     """The entries whose own file this is, by its hash. It is hashed only if an entry has its geometry."""
     if not (fitting := alike(file, among)):
         return []
-    sha256 = hashed(file.weights.path)[0]
+    sha256 = joint_sha256({path.name: hashed(path)[0] for path in (file.weights.path, *file.weights.files)})
     return [name for name, entry in fitting.items() if is_file_of(sha256, entry.artifact)]
 
 
 def is_file_of(sha256: str, artifact: Artifact) -> bool:
     """Whether a file with this hash is that artifact. The hash, or its first digits, decide."""
-    return sha256 == artifact.sha256 or (artifact.sha256_prefix is not None and sha256.startswith(artifact.sha256_prefix))
+    prefix = None if artifact.shards else artifact.sha256_prefix
+    return sha256 == artifact.joint_sha256 or (prefix is not None and sha256.startswith(prefix))
 
 
 def hidden_facts(entry: Entry) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pydantic import TypeAdapter
 
@@ -57,7 +56,7 @@ def propose(taken: Taken, manifest: Manifest, wishes: Wishes) -> Proposal:
     """
     with naming(taken.path):
         file = identify(taken.path, heads=wishes.heads, config=wishes.config)
-        name = valid(_IDENTIFIER, wishes.name or name_of(taken.name))
+        name = valid(_IDENTIFIER, wishes.name or name_of(taken.called))
         artifact, summary = _artifact(taken, file), file.family.summary(file.geometry)
         if file.geometry.decoder is None:
             kind, made = "backbones", describe_backbone(file, taken.path, manifest.backbones, wishes, _known(taken, manifest.backbones))
@@ -82,9 +81,7 @@ def _artifact(taken: Taken, file: Checkpoint) -> dict[str, Any]:
         raise ConversionError(f"{taken.path}: tensors in {', '.join(dtypes)}; a manifest can name one dtype for a file", hint)
     facts: dict[str, Any] = {"name": taken.name, "layout": file.found.layout.name}
     facts |= {"dtype": dtypes[0]} if dtypes[0] != "float32" else {}
-    facts |= {"size": taken.size, "sha256": taken.sha256}
-    facts |= {"provenance": taken.provenance} if taken.provenance else {}
-    return facts | {"urls": (taken.url,)}
+    return facts | taken.plain
 
 
 def _known(taken: Taken, among: Mapping[str, Entry]) -> str | None:
@@ -105,10 +102,9 @@ def _reported(taken: Taken, manifest: Manifest, made: Description) -> dict[str, 
     return {}
 
 
-def name_of(source: str) -> str:
-    """A name for a file or an address, made from its file name: without the suffix and the digits of its hash, in letters that a name may have."""
-    file = unquote(urlsplit(source).path if "://" in source else source).rsplit("/", 1)[-1]
-    stem = re.sub(r"\.(npz|pth|pt|safetensors)$", "", file, flags=re.IGNORECASE)
+def name_of(file: str) -> str:
+    """A name made from a file's: without the suffix and the digits of its hash, in letters that a name may have."""
+    stem = re.sub(r"\.(npz|pth|pt|bin|safetensors)(\.index\.json)?$", "", file, flags=re.IGNORECASE)
     stem = re.sub(r"[-_.][0-9a-f]{8}$", "", stem)
     return re.sub(r"^[^a-z0-9]+|[^a-z0-9]+$", "", re.sub(r"[^a-z0-9._]+", "-", stem.lower().replace("_", "-")))[:64] or "model"
 

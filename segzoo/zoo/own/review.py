@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from segzoo.errors import EnvironmentFault
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.document import Complaint, Manifest
-from segzoo.manifest.entries import Dataset, Protocol, Reported
+from segzoo.manifest.entries import FIGURES, Dataset, Protocol, Reported
 from segzoo.manifest.merge import Merged, ZooPart
 from segzoo.manifest.strict_yaml import Where
 from segzoo.store.store import Store
@@ -32,6 +32,8 @@ def placed(manifest: Manifest) -> Iterator[Placed]:
         yield ("models", name, "checkpoint"), model.checkpoint
         for index, equivalent in enumerate(model.equivalents):
             yield ("models", name, "equivalents", index), equivalent
+        if model.witness:
+            yield ("models", name, "witness", "picture"), model.witness.picture
         if model.counts:
             yield ("models", name, "counts", "file"), model.counts.file
 
@@ -96,7 +98,7 @@ def _pixels(part: ZooPart, name: str, protocol: Protocol) -> Iterator[Complaint]
 
 def _figures(part: ZooPart, name: str, reported: Reported) -> Iterator[Complaint]:
     """Figures that look like fractions, and a source that nobody can look up."""
-    for field in ("miou", "miou_ms_flip"):
+    for field in FIGURES.values():
         if (value := getattr(reported, field)) is not None and value <= 1:
             yield part.source.at(("models", name, "reported", field), f"{value}: it looks like a fraction, but figures are in percent")
     source = reported.source

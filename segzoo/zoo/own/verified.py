@@ -9,7 +9,9 @@ from segzoo.conversion.checkpoint import identify
 from segzoo.conversion.said import Said
 from segzoo.errors import UsageError
 from segzoo.formats import naming
-from segzoo.manifest.artifact import Mirror
+from segzoo.formats.shards import standing_for
+from segzoo.formats.weights import INDEX
+from segzoo.manifest.artifact import Artifact, Mirror
 from segzoo.manifest.entries import Dataset, Entry, Model
 from segzoo.store.store import receipts
 from segzoo.zoo.likeness import known_entry
@@ -54,7 +56,8 @@ def chosen(
             raise UsageError("--config and --like are for a file of your own, and no file is named", hint="leave them out")
         return _measured_on(data, Chosen(zoo, resolve(zoo, names, every, among)))
     for name in names:
-        if name in among or not Path(name).is_file() or name.endswith(".json"):  # the error calls a receipt one
+        path = Path(name) if name in among else standing_for(Path(name))
+        if name in among or not path.is_file() or (path.suffix == ".json" and not path.name.endswith(INDEX)):  # the error calls a receipt one
             entries |= resolve(zoo, [name], False, among)
             continue
         taken = take(name, zoo.base, zoo, said)
@@ -75,7 +78,7 @@ def _measured_on(data: Path | None, found: Chosen) -> Chosen:
         classes = found.zoo.manifest.classes_of(entry)
         dataset, told = data_set_in(data, classes, Said())
         there = _on(entry, name, classes)
-        notes = {**found.assumed, str(entry.artifact.sha256): (f"data: {told}",)}
+        notes = {**found.assumed, str(entry.artifact.joint_sha256): (f"data: {told}",)}
         found = Chosen(_with(found.zoo, name, there, dataset), {**found.entries, name: there}, notes)
     return found
 
@@ -96,8 +99,7 @@ def _own(
         known = None if wishes.like or wishes.config else known_entry(file, taken.path, manifest.entries)
     if known is not None:
         entry = manifest.entries[known]
-        here = Mirror(url=taken.path.resolve().as_uri())
-        artifact = entry.artifact.model_copy(update={"urls": (here, *entry.artifact.urls)})
+        artifact = _here(entry.artifact, taken.path)
         there = entry.model_copy(update={"checkpoint" if isinstance(entry, Model) else "source": artifact})
         return known, there, (f"{taken.path.name} is {known} by its sha256",), None
     proposal = propose(taken, manifest, wishes)
@@ -113,6 +115,12 @@ def _own(
         return name, entry, (*notes, f"data: {data} is data set {named}"), None
     dataset, told = data_set_in(data, classes, file.said)
     return name, _on(entry, name, classes), (*notes, f"data: {told}"), dataset
+
+
+def _here(artifact: Artifact, path: Path) -> Artifact:
+    """An artifact whose first address is a file of the caller's own, with its shards beside it."""
+    shards = tuple(_here(one, path.parent / one.name) for one in artifact.shards)
+    return artifact.model_copy(update={"urls": (Mirror(url=path.resolve().as_uri()), *artifact.urls), "shards": shards})
 
 
 def _free(name: str, zoo: Zoo, taken: Taken, free: Callable[[Path, str], bool]) -> str:

@@ -1,4 +1,4 @@
-"""`segzoo bundle`: the store's files in one archive, for machines without a network."""
+"""`segzoo store bundle` and `load`: the store's files in one archive, for machines without a network."""
 
 from pathlib import Path
 
@@ -8,25 +8,22 @@ from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 
 
-@click.group(short_help="Carry files of the store to machines without a network.")
-def bundle() -> None:
-    """Carry files of the store to machines without a network, in one archive that holds their pinned hashes too."""
-
-
-@bundle.command(short_help="Write an archive.")
+@click.command(short_help="Write an archive, for machines without a network.")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("names", nargs=-1, metavar="NAME...", type=ZooName("backbones", "models", "datasets"))
 @click.option("--all", "every", is_flag=True, help="Every backbone and model of the zoo.")
 @click.option("--force", is_flag=True, help="Replace FILE if it is another file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool, as_json: bool) -> None:
-    """Write an archive of the files that the store has for these names. A FILE that is this archive already stays as it is.
+def bundle(choice: Choice, target: Path, names: tuple[str, ...], every: bool, force: bool, as_json: bool) -> None:
+    """Write an archive of the files that the store has for these names, and of their pinned hashes.
+
+    A FILE that is this archive already stays as it is.
 
     \b
     Examples:
-      segzoo bundle create zoo.tar vit-t vit-t-mask
-      segzoo bundle create zoo.tar --all
+      segzoo store bundle zoo.tar vit-t vit-t-mask
+      segzoo store bundle zoo.tar --all
     """
     from segzoo.cli.terminal.answer import show_json
     from segzoo.cli.terminal.progress import byte_progress
@@ -38,7 +35,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
     artifacts = zoo.manifest.artifacts
     chosen = resolve(zoo, names, every, {name: artifacts[name] for name in zoo.manifest.entries} if every else artifacts)
     with byte_progress(target.name) as said:
-        count, already = create_bundle(target, chosen.values(), zoo.store, said, force)
+        count, already = create_bundle(target, [file for one in chosen.values() for file in one.files], zoo.store, said, force)
     if as_json:
         show_json({"bundle": str(target), "files": count, "size": target.stat().st_size, "already": already})
     elif already:
@@ -47,7 +44,7 @@ def create(choice: Choice, target: Path, names: tuple[str, ...], every: bool, fo
         show(f"{target}: {counted(count, 'file')}, {megabytes(target.stat().st_size)}")
 
 
-@bundle.command(short_help="Put an archive's files into the store.")
+@click.command(short_help="Put an archive's files into the store.")
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

@@ -1,4 +1,4 @@
-"""`segzoo cache`: the files in the store, listed, hashed again, removed."""
+"""`segzoo store`: the files in the store, listed, hashed again, removed. `store_add` and `store_bundle` are how files come and go by hand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segzoo.cli.aliased import Aliased
+from segzoo.cli.commands.store_add import add
+from segzoo.cli.commands.store_bundle import bundle, load
 from segzoo.cli.options import Choice
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, SegzooError
 
@@ -16,12 +19,16 @@ if TYPE_CHECKING:
     from segzoo.store.store import Store
 
 
-@click.group(short_help="See, check and empty the store.")
-def cache() -> None:
-    """See, check and empty the store: $SEGZOO_HOME, else $XDG_CACHE_HOME/segzoo, else ~/.cache/segzoo."""
+@click.group(cls=Aliased, earlier={"create": ("bundle",)}, short_help="Fill, carry, see, check and empty the store.")
+def store() -> None:
+    """The store of verified files: $SEGZOO_HOME, else $XDG_CACHE_HOME/segzoo, else ~/.cache/segzoo."""
 
 
-@cache.command("dir", short_help="Print where the store is.")
+for _command in (add, bundle, load):
+    store.add_command(_command)
+
+
+@store.command("dir", short_help="Print where the store is.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def dir_(as_json: bool) -> None:
     """Print where the store is."""
@@ -35,7 +42,7 @@ def dir_(as_json: bool) -> None:
         put(str(home()))
 
 
-@cache.command("ls", short_help="List what is in the store.")
+@store.command("ls", short_help="List what is in the store.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def ls(choice: Choice, as_json: bool) -> None:
@@ -55,21 +62,21 @@ def ls(choice: Choice, as_json: bool) -> None:
     total = sum(row["size"] for row in rows)
     show(f"{counted(len(rows), 'file')}, {megabytes(total)}, in {zoo.store.home}")
     if broken := [size for path, size in parts.items() if path.parent == zoo.store.partials]:
-        show(f"{counted(len(broken), 'unfinished download')}, {megabytes(sum(broken))}: fetch goes on from there, cache prune removes them")
+        show(f"{counted(len(broken), 'unfinished download')}, {megabytes(sum(broken))}: fetch goes on from there, store prune removes them")
     if len(parts) > len(broken):
         left = megabytes(sum(parts.values()) - sum(broken))
-        show(f"{counted(len(parts) - len(broken), 'part')} of what killed runs wrote, {left}: cache prune removes them")
+        show(f"{counted(len(parts) - len(broken), 'part')} of what killed runs wrote, {left}: store prune removes them")
     for path in zoo.store.strangers():
         show(f"{path}: no file of the store")
 
 
-@cache.command("verify", short_help="Hash every file in the store again.")
+@store.command("verify", short_help="Hash every file in the store again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(choice: Choice, as_json: bool) -> None:
     """Hash every file in the store again.
 
-    A file that has changed on disk is named, and stays until cache rm removes it; exit 4 then. A file that you may not read is named too,
+    A file that has changed on disk is named, and stays until store rm removes it; exit 4 then. A file that you may not read is named too,
     and so is what stands among the files and is none, such as a link.
     """
     from segzoo.cli.terminal.answer import show_json
@@ -113,7 +120,7 @@ def _faults(rows: list[dict[str, Any]], strangers: list[Path]) -> list[SegzooErr
 
     errors: list[SegzooError] = []
     if wrong := [row["sha256"][:12] for row in rows if row["right"] is False]:
-        hint = f"segzoo cache rm {' '.join(wrong)} removes {'it' if len(wrong) == 1 else 'them'}; then fetch anew"
+        hint = f"segzoo store rm {' '.join(wrong)} removes {'it' if len(wrong) == 1 else 'them'}; then fetch anew"
         errors.append(IntegrityError(f"{counted(len(wrong), 'file')} of {len(rows)} changed on disk", hint))
     if strangers:
         more = f", and {len(strangers) - 1} more" if len(strangers) > 1 else ""
@@ -123,7 +130,7 @@ def _faults(rows: list[dict[str, Any]], strangers: list[Path]) -> list[SegzooErr
     return errors
 
 
-@cache.command("prune", short_help="Remove unfinished downloads.")
+@store.command("prune", short_help="Remove unfinished downloads.")
 @click.option("--unused", is_flag=True, help="Remove also the files that this zoo does not name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -134,12 +141,11 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
     from segzoo.store.leftovers import remove_leftovers
 
     zoo = choice.open()
-    store = zoo.store
-    gone = remove_leftovers(store)
-    for row in _rows(store, zoo.manifest.artifacts) if unused else ():
+    gone = remove_leftovers(zoo.store)
+    for row in _rows(zoo.store, zoo.manifest.artifacts) if unused else ():
         if not row["names"]:
-            store.remove(row["sha256"])
-            gone[store.blob(row["sha256"])] = row["size"]
+            zoo.store.remove(row["sha256"])
+            gone[zoo.store.blob(row["sha256"])] = row["size"]
     size = sum(gone.values())
     if as_json:
         show_json({"removed": [str(path) for path in gone], "bytes": size})
@@ -147,7 +153,7 @@ def prune(choice: Choice, unused: bool, as_json: bool) -> None:
         show(f"removed {counted(len(gone), 'file')}, {megabytes(size)}")
 
 
-@cache.command("rm", short_help="Remove files from the store.")
+@store.command("rm", short_help="Remove files from the store.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|SHA256...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -162,7 +168,7 @@ def rm(choice: Choice, names: tuple[str, ...], as_json: bool) -> None:
     for name in names:
         found = [row for row in rows if name in row["names"] or (len(name) >= 8 and row["sha256"].startswith(name))]
         if not found:
-            raise NotFoundError(f"nothing in the store goes by '{name}'", hint="segzoo cache ls shows what is there")
+            raise NotFoundError(f"nothing in the store goes by '{name}'", hint="segzoo store ls shows what is there")
         for row in found:
             zoo.store.remove(row["sha256"])
             gone.append(row)

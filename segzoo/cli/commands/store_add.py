@@ -1,4 +1,4 @@
-"""`segzoo adopt`: files that the user still has, put into the store."""
+"""`segzoo store add`: files that the user still has, put into the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--as", "name", metavar="NAME", type=ZooName("backbones", "models", "datasets"), help="Take the one FILE for this entry of the zoo.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was adopted as JSON.")
 @click.pass_obj
-def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
+def add(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
     """Put files that you still have into the store. They are recognised by hash, whatever their names.
 
     If only the eight hex digits of the published file name are known, the hash must begin with them, and
@@ -33,8 +33,8 @@ def adopt(choice: Choice, files: tuple[Path, ...], name: str | None, as_json: bo
 
     \b
     Examples:
-      segzoo adopt old-disk/*.pth
-      segzoo adopt --as seg-b-mask checkpoint.pth
+      segzoo store add old-disk/*.pth
+      segzoo store add --as seg-b-mask checkpoint.pth
     """
     from segzoo.cli.terminal.answer import problem, show_json
     from segzoo.cli.terminal.failure import show_error, show_hint, show_message

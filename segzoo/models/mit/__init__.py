@@ -1,0 +1,1 @@
+"""MiT: the torch network, and an independent reference for the numbers rung."""

@@ -1,0 +1,1 @@
+"""ResNet: the torch network."""

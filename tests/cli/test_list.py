@@ -1,0 +1,90 @@
+"""`segzoo list`: lines of 80 columns, filters and orders; the oracle is the manifest itself, read as plain YAML."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from segzoo.cli import main
+from segzoo.manifest.document import packaged
+
+SHIPPED = yaml.safe_load(packaged("zoo.yaml").read_text())
+MODELS = SHIPPED["models"]
+
+
+def listed(*arguments):
+    done = CliRunner().invoke(main, ["list", *arguments, "--json"])
+    return [row["name"] for row in json.loads(done.stdout)["result"]]
+
+
+def test_every_entry_of_the_shipped_zoo_has_one_line_of_80_columns():
+    lines = CliRunner().invoke(main, ["list"]).stdout.splitlines()
+    assert {line.split()[0] for line in lines} == {"models", "backbones", "data", *MODELS, *SHIPPED["backbones"], *SHIPPED["datasets"]}
+    assert len(lines) == 3 + len(MODELS) + len(SHIPPED["backbones"]) + len(SHIPPED["datasets"])
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["models", "data", "mIoU", "ms+flip", "size", "here"]
+
+
+def test_wide_adds_kind_title_and_licence():
+    lines = CliRunner().invoke(main, ["list", "--wide"]).stdout.splitlines()
+    title = MODELS["swin-b-upernet-384-22k"]["title"]
+    (line,) = [line for line in lines if line.startswith("swin-b-upernet-384-22k ")]
+    assert line.endswith("not known")
+    assert f"  model     {title}  " in line
+
+
+def test_words_and_data_filter():
+    assert set(listed("setr", "--data", "cityscapes")) == {
+        name for name, model in MODELS.items() if name.startswith("setr") and model["protocol"]["dataset"] == "cityscapes"
+    }
+    assert set(listed("SWIN", "uper")) == {
+        name for name, model in MODELS.items() if model["backbone"].get("family") == "swin" and model["head"]["kind"] == "uper"
+    }
+    done = CliRunner().invoke(main, ["list", "--data", "cityscape"])
+    assert (done.exit_code, "did you mean cityscapes?" in done.stderr) == (7, True)
+
+
+def test_a_size_is_a_bound_and_an_unknown_size_is_said():
+    sizes = {name: one["source"]["size"] for name, one in SHIPPED["backbones"].items()}
+    assert listed("--max-size", "347.6MB", "backbone") == [name for name, size in sizes.items() if size <= 347_600_000]
+    assert listed("--max-size", str(sizes["vit-s"]), "backbone") == ["vit-t", "vit-s"]
+    done = CliRunner().invoke(main, ["list", "--max-size", "200MB"])
+    unknown = sum("size" not in one["checkpoint"] for one in MODELS.values()) + sum("archive" not in one for one in SHIPPED["datasets"].values())
+    assert f"{unknown} entries of unknown size left out" in done.stderr
+
+
+@pytest.mark.parametrize("size", ["200", "1.5GB", "20 kB"])
+def test_nothing_that_fits_is_an_error_and_its_hint_works(size):
+    done = CliRunner().invoke(main, ["list", "deit", "--max-size", size])
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (7, "hint: segzoo list shows all that there is")
+    assert CliRunner().invoke(main, ["list"]).exit_code == 0
+
+
+@pytest.mark.parametrize("size", ["big", "-1MB", "1TB", "1e3MB", ""])
+def test_a_size_that_is_none_is_refused(size):
+    done = CliRunner().invoke(main, ["list", "--max-size", size])
+    assert (done.exit_code, "is no size, such as 200MB" in done.stderr) == (2, True)
+
+
+def test_orders():
+    reported = {name: model["reported"]["miou"] for name, model in MODELS.items() if "reported" in model}
+    names = listed("--sort", "miou")
+    assert [reported[name] for name in names[: len(reported)]] == sorted(reported.values(), reverse=True)
+    assert set(names[len(reported) :]).isdisjoint(reported)
+    assert listed("--sort", "name") == sorted([*MODELS, *SHIPPED["backbones"], *SHIPPED["datasets"]])
+    assert listed("--sort", "size", "vit-", "backbone") == ["vit-t", "vit-s", "vit-b", "vit-l"]
+
+
+def test_the_size_of_a_pinned_file_is_known(tmp_path):
+    (tmp_path / "zoo.yaml").write_text(
+        "version: 1\nbackbones:\n  mine:\n    title: Mine\n    file: a.pth\n    source: {name: a.npz, urls: [a.npz]}\n"
+        "    geometry: {width: 64, depth: 3, heads: 4, mlp: 256, patch: 16, grid: 4, classes: 11}\n"
+    )
+    (tmp_path / "a.npz").write_bytes(packaged("mini/mini.tame.npz").read_bytes())
+    zoo = ["--zoo", str(tmp_path / "zoo.yaml")]
+    sizes = []
+    for command in (["list", "--json"], ["fetch", "mine", "--json"], ["list", "--json"]):
+        done = json.loads(CliRunner().invoke(main, [*zoo, *command]).stdout)
+        sizes.append(done["result"][0].get("size"))
+    assert sizes == [None, 823_502, 823_502]
