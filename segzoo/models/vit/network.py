@@ -9,8 +9,7 @@ LayerScale, SwiGLU, registers, norms of queries and keys and a norm before the b
 `timm/models/vision_transformer.py`. QuickGELU is x * sigmoid(1.702 x), as openai/CLIP has.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from itertools import compress
 from threading import Lock
 from typing import Any, cast
@@ -51,11 +50,11 @@ class Attention(nn.Module):
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d))
 
 
-def quick_gelu(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(1.702 * x)
-
-
-_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh"), "quick_gelu": quick_gelu}
+def activated(x: Tensor, activation: str) -> Tensor:
+    """An activation of `layouts.vit.geometry.ACTIVATIONS`."""
+    if activation == "quick_gelu":
+        return x * torch.sigmoid(1.702 * x)
+    return F.gelu(x, approximate="tanh") if activation == "gelu_tanh" else F.gelu(x)
 
 
 class Block(nn.Module):
@@ -67,7 +66,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, mlp: int, eps: float, twists: Collection[str] = (), activation: str = "gelu"):
         super().__init__()
         self.scaled, self.gated = "LayerScale" in twists, "SwiGLU" in twists
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = activation
         self.ln1 = nn.LayerNorm(width, eps)
         self.attn = nn.ModuleDict({"attn": Attention(width, heads, eps if "norms of queries and keys" in twists else None)})
         self.ln2 = nn.LayerNorm(width, eps)
@@ -82,7 +81,7 @@ class Block(nn.Module):
         x = x + (y * self.gamma_1 if self.scaled else y)
         expand, contract = cast(nn.ModuleList, self.ffn["layers"])
         y = self.ln2(x)
-        y = contract(F.silu(self.ffn["gate"](y)) * expand(y) if self.gated else self.activation(expand(y)))
+        y = contract(F.silu(self.ffn["gate"](y)) * expand(y) if self.gated else activated(expand(y), self.activation))
         return x + (y * self.gamma_2 if self.scaled else y)
 
 
