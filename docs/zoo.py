@@ -66,7 +66,7 @@ def table() -> str:
         best = max(on_ade, key=lambda model: model.reported.miou)
         name = next(name for name, model in models.items() if model is best)
         data = ", ".join(dict.fromkeys(map(data_of, models.values())))
-        lines.append(f"| {title} | {backbones} | {data} | {len(models)} | {figures(best).split(' | ')[0]} `{name}` |")
+        lines.append(f"| {title} | {backbones} | {data} | {len(models)} | {figures(best, ['ss'])} `{name}` |")
     return "\n".join(lines) + "\n"
 
 
