@@ -24,7 +24,7 @@ def catalogue(run: str, sql: str | None, as_json: bool) -> None:
 
     \b
     Examples:
-      segzoo catalogue RUN "select name, reason from files where status <> 'passed'"
+      segzoo catalogue RUN "select name, rung from files where status <> 'passed'"
       segzoo catalogue RUN "select rung, avg(seconds) from files group by rung"
       segzoo catalogue RUN "describe files"
     """
