@@ -55,8 +55,7 @@ def facts(home):
     return {check["rung"]: check for check in record["checks"]}["mIoU"]["facts"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.thorough)])
 def test_several_processes_count_what_one_does(processes, tmp_path):
     alone = subprocess.run([sys.executable, "-m", "segzoo", *RUN], capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path / "1"))
     assert alone.returncode == 0, alone.stderr
