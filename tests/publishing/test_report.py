@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -17,6 +18,8 @@ from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, mean_iou
 from segzoo.manifest.document import packaged
 from segzoo.publishing.report.examples import extremes
+from segzoo.publishing.report.facts import Score, Section
+from segzoo.publishing.report.make import overview
 from segzoo.store.store import home
 
 
@@ -106,6 +109,16 @@ def test_the_rules_for_print_come_last():
     style = (packaged("mini/zoo.yaml").parents[1] / "pages" / "report.css").read_text()
     assert style.count("@media print") == 1
     assert not re.search(r"^\S", style.split("@media print {")[1].split("\n}\n")[1], re.MULTILINE)
+
+
+def test_a_caption_tells_only_what_is_drawn():
+    score = Score("ss", {"mIoU": 50.0}, None, 0.1, None, None, None, 2, 2, [], [], {})
+    lone, two = (overview([Section("a", "A", 2, {}, scores=scores)]) for scores in ([score], [score, replace(score, mode="whole")]))
+    assert lone is None
+    assert two.alt == "A dot is the mIoU that was measured."
+    both = overview([Section("a", "A", 2, {}, scores=[replace(score, reported=50.1, low=49.0, high=51.0)])])
+    assert "95 % interval" in both.alt
+    assert "the bar the reported figure" in both.alt
 
 
 @pytest.mark.slow

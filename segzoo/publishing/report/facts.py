@@ -12,6 +12,7 @@ import numpy as np
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.interval import interval
 from segzoo.evaluation.verdict import tolerance
+from segzoo.evidence.check import came_of
 from segzoo.evidence.keeping import changed
 from segzoo.evidence.receipt import command
 from segzoo.manifest.entries import FIGURES, Backbone, Entry
@@ -80,6 +81,11 @@ class Section:
         return next((score for score in self.scores if score.mode == "ss"), None)
 
     @property
+    def shown(self) -> Score | None:
+        """The score that stands for the model: that of single scale, or else the first."""
+        return self.single or next(iter(self.scores), None)
+
+    @property
     def verdict(self) -> str:
         """The result of the whole ladder in a few words, or what is wrong with the receipt."""
         if self.broken:
@@ -90,13 +96,18 @@ class Section:
             return "not verified yet"
         if not self.passed:
             return next(f"failed: {rung}" for rung, check in self.checks.items() if check["status"] == "failed")
-        skipped = [rung for rung, check in self.checks.items() if check["status"] == "skipped"]
-        judged = [score.verdict for score in self.scores if score.verdict]
-        if judged:
+        if judged := [score.verdict for score in self.scores if score.verdict]:
             return judged[0]
-        measured = ["mIoU measured, none reported"] if self.scores and "mIoU" in skipped else []
-        lacking = [rung for rung in skipped if rung != "mIoU" or not measured]
-        return "; ".join([f"passed, but for {', '.join(lacking)}" if lacking else "passed", *measured])
+        came = {rung: self.came_of(rung) for rung in self.checks}
+        lacking = ", ".join(rung for rung, word in came.items() if word == "skipped")
+        if self.shown and came.get("mIoU") == "measured":
+            figure = f"measured {self.shown.measured['mIoU']:.2f}" + (f" {self.shown.mode}" if self.shown.mode != "ss" else "")
+            return figure + (f"; skipped: {lacking}" if lacking else "")
+        return f"passed, but for {lacking}" if lacking else "passed"
+
+    def came_of(self, rung: str) -> str:
+        """What came of a rung, in a word."""
+        return came_of(self.checks[rung]["status"], self.checks[rung]["basis"])
 
     @property
     def kind(self) -> str:

@@ -23,10 +23,6 @@ from segzoo.zoo.data import all_samples, data_set_of
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import Zoo
 
-_OVERVIEW = (
-    "A dot is what was measured, the line through it the 95 % interval for the figure of all images where only some were measured; the bar "
-    "is the reported figure with the points that may lie between the two."
-)
 _PARITY = (
     "The largest difference between the torch model and the JAX reference after each step of the forward pass, relative to the largest value. "
     "Dotted: what the number type resolves; dashed: what the rung allows."
@@ -104,12 +100,23 @@ def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None)
     return examples
 
 
+def overview(sections: Sequence[Section]) -> Picture | None:
+    """The plot of figures. Its caption names what is in it; None where there are no two figures to compare."""
+    drawn = plots.figures(sections)
+    scores = [score for section in sections for score in section.scores]
+    said = ["A dot is the mIoU that was measured"]
+    if any(score.low is not None for score in scores):
+        said.append("the line through it the 95 % interval for the figure of all images where only some were measured")
+    if any(score.reported is not None for score in scores):
+        said.append("the bar the reported figure with the points that may lie between the two")
+    return Picture("miou.svg", "; ".join(said) + ".", drawn) if drawn else None
+
+
 def write_page(illustrated: Sequence[Illustrated], label: str, folder: Path) -> Files:
     """Write the page as HTML and as Markdown, and the pictures for the Markdown into `pictures/`. `label` is the zoo's short name."""
-    drawn = plots.figures([one.section for one in illustrated])
-    overview = Picture("miou.svg", _OVERVIEW, drawn) if drawn else None
-    html, markdown = render(illustrated, overview, label, plots.themed)
-    for picture in [*(picture for one in illustrated for picture in one.pictures), *([overview] if overview else [])]:
+    drawn = overview([one.section for one in illustrated])
+    html, markdown = render(illustrated, drawn, label, plots.themed)
+    for picture in [*(picture for one in illustrated for picture in one.pictures), *([drawn] if drawn else [])]:
         with replacing(folder / "pictures" / picture.file) as part:
             part.write_bytes(picture.jpeg if picture.jpeg is not None else plots.plain(picture.svg or "").encode())
     files = Files(folder / "index.html", folder / "report.md")

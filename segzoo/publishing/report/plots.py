@@ -46,12 +46,12 @@ def plain(svg: str) -> str:
 
 @matplotlib.rc_context(_RC)
 def figures(sections: Sequence[Section]) -> str | None:
-    """The plot of figures; None where nothing was measured. A dot is the measured mIoU, with a 95 % interval for a subset of images.
+    """The plot of figures; None where there are no two to compare. A dot is the measured mIoU, with a 95 % interval for a subset of images.
 
     A bar is the reported figure. Its width is the allowed difference, or more where that would be too narrow to see.
     """
     rows = [(section, score) for section in sections for score in section.scores]
-    if not rows:
+    if not rows or (len(rows) == 1 and rows[0][1].reported is None):
         return None
     chart = Figure(figsize=(7.2, 0.7 + 0.36 * len(rows)), layout="constrained")
     axes = chart.subplots()
