@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from segzoo.evaluation.counts import Counts
 from segzoo.publishing.report import plots
 from segzoo.publishing.report.facts import Confusion, Score, Section
+from segzoo.publishing.report.heading import Heading
 from segzoo.publishing.report.page import Example, Illustrated, Picture, render
 
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
@@ -76,7 +77,7 @@ def page_of(word):
     )
     example = Example("best", word, [Picture(word, word, jpeg=b"x")], {word: (1, 2, 3)})
     shown = Illustrated(section, Picture(f"{word}.svg", word, "<svg></svg>"), [example], word)
-    return render([shown], Picture("a.svg", word, "<svg></svg>"), word, plots.themed)
+    return render([shown], Picture("a.svg", word, "<svg></svg>"), Heading(word, (word, word), word), plots.themed)
 
 
 TAME = page_of("word")

@@ -19,6 +19,7 @@ from segzoo.evaluation.counts import Counts, mean_iou
 from segzoo.manifest.document import packaged
 from segzoo.publishing.report.examples import extremes
 from segzoo.publishing.report.facts import Score, Section
+from segzoo.publishing.report.heading import Heading, heading
 from segzoo.publishing.report.make import overview
 from segzoo.store.store import home
 
@@ -119,6 +120,54 @@ def test_a_caption_tells_only_what_is_drawn():
     both = overview([Section("a", "A", 2, {}, scores=[replace(score, reported=50.1, low=49.0, high=51.0)])])
     assert "95 % interval" in both.alt
     assert "the bar the reported figure" in both.alt
+
+
+def test_findings_come_first_and_the_ladder_is_folded(verified, tmp_path):
+    segzoo("report", "mini-linear", "--device", "cpu", "-o", tmp_path)
+    facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
+    hashes = (facts["bytes"]["facts"]["sha256"], facts["mIoU"]["basis"]["data_digest"])
+    html, markdown = (tmp_path / "index.html").read_text(), (tmp_path / "report.md").read_text()
+    for text, last in ((html, "image/jpeg"), (markdown, "-worst-disagreement.jpg")):
+        places = [text.index(f"{facts['mIoU']['facts']['modes']['ss']['measured']['mIoU']:.2f}"), text.index("IoU of each class"), text.rindex(last)]
+        assert places == sorted(places)
+        assert all(text.index(one) > places[-1] for one in hashes)
+    folded = "".join(re.findall(r"<details>(.*?)</details>", html, re.DOTALL))  # nothing failed, so none is open
+    assert all(one in folded and html.count(one) == folded.count(one) for one in hashes)
+    assert html.count("<details") == html.count("<summary>") == 3
+
+
+def test_a_ladder_that_failed_is_not_folded(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    record = verified["mini-linear"]
+    for check in record["checks"]:
+        status, short, code = ("failed", "failed", 4) if check["rung"] == "bytes" else ("skipped", "-", 0)
+        check |= {"status": status, "short": short, "code": code, "detail": "as it was", "facts": {}, "basis": {}}
+    path.write_text(json.dumps(record | {"passed": False}))
+    done = segzoo("report", "mini-linear", "-o", tmp_path, "--no-images")
+    assert done.stdout.startswith("mini-linear: failed: bytes\n"), done.output
+    assert (tmp_path / "index.html").read_text().count("<details open>") == 1
+
+
+@pytest.mark.parametrize("author", ["A <b>Seer</b>", None])
+def test_a_page_has_a_title_a_note_and_the_author_of_gits_config(author, verified, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    (tmp_path / "gitconfig").write_text(f"[user]\n\tname = {author}\n" if author else "")
+    segzoo("report", "mini-vit", "-o", "page", "--title", "Ours & <i>theirs</i>", "--note", "For Ada.\n\n<script>1</script>")
+    html = (tmp_path / "page" / "index.html").read_text()
+    assert Page(html).open == []
+    assert html.count("Ours &amp; &lt;i&gt;theirs&lt;/i&gt;") == 2
+    assert "<p>For Ada.</p>\n<p>&lt;script&gt;1&lt;/script&gt;</p>" in html
+    byline = re.search(r"</h1>\s*<p class=\"muted\">(.*?)\. From the receipts", html)[1]
+    assert re.fullmatch(r"(A &lt;b&gt;Seer&lt;/b&gt;, )?2[-\d]+T[\d:+]+", byline)
+    assert ("Seer" in byline) is (author is not None)
+    assert segzoo("report", "--catalogue", "RUN", "--title", "x").exit_code == 2
+
+
+def test_without_git_there_is_no_author(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert heading("mini") == Heading("segzoo report: mini", (), "")
 
 
 @pytest.mark.slow
@@ -224,7 +273,7 @@ def test_a_word_that_no_run_wrote_and_a_rung_that_is_gone_stand_on_no_page(verif
     done = segzoo("report", "-o", tmp_path / "page", "--no-images")
     assert done.exit_code == 4
     text = (tmp_path / "page" / "report.md").read_text()
-    assert "| mini-linear | receipt broken | " in text
+    assert "| 86.71 | receipt broken |" in text
     assert text.count("99.99") == 1  # said once, as what is wrong
     path.write_text(json.dumps(record | {"checks": verified["mini-linear"]["checks"][:2] + verified["mini-linear"]["checks"][3:]}))
     done = segzoo("report", "-o", tmp_path / "page", "--no-images")

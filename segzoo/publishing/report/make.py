@@ -17,7 +17,8 @@ from segzoo.evidence.recheck import checked
 from segzoo.manifest.entries import Entry
 from segzoo.publishing.report import plots
 from segzoo.publishing.report.examples import PANELS, extremes, see_again
-from segzoo.publishing.report.facts import Section, gather
+from segzoo.publishing.report.facts import Score, Section, gather
+from segzoo.publishing.report.heading import Heading
 from segzoo.publishing.report.page import GENERATOR, Example, Illustrated, Picture, render
 from segzoo.zoo.data import all_samples, data_set_of
 from segzoo.zoo.loading import loaded
@@ -68,17 +69,17 @@ def illustrate(section: Section, zoo: Zoo, data: Path | None, device: str | None
     curve = Picture(f"{section.name}-parity.svg", _PARITY, drawn) if drawn else None
     if not images:
         return Illustrated(section, curve, [], "left out, as asked")
-    if not section.scores:
+    if section.shown is None:
         return Illustrated(section, curve, [], "no image was evaluated")
     try:
-        return Illustrated(section, curve, _examples(section, zoo, data, device), None)
+        return Illustrated(section, curve, _examples(section, section.shown, zoo, data, device), None)
     except (SegzooError, Skip) as problem:  # no data set or no weights here: the rest of the page needs neither
         return Illustrated(section, curve, [], str(problem))
 
 
-def _examples(section: Section, zoo: Zoo, data: Path | None, device: str | None) -> list[Example]:
-    """The best, the median and the worst image of the section's first mode, predicted again."""
-    entry, score = zoo.manifest.models[section.name], section.scores[0]
+def _examples(section: Section, score: Score, zoo: Zoo, data: Path | None, device: str | None) -> list[Example]:
+    """The best, the median and the worst image of the score that stands for the model, predicted again."""
+    entry = zoo.manifest.models[section.name]
     named, classes = data_set_of(zoo.manifest, entry), zoo.manifest.classes_of(entry)
     folder, everything = all_samples(named, zoo.manifest.datasets[named], zoo.base, zoo.store, data)
     basis = section.checks["mIoU"]["basis"]
@@ -112,10 +113,10 @@ def overview(sections: Sequence[Section]) -> Picture | None:
     return Picture("miou.svg", "; ".join(said) + ".", drawn) if drawn else None
 
 
-def write_page(illustrated: Sequence[Illustrated], label: str, folder: Path) -> Files:
-    """Write the page as HTML and as Markdown, and the pictures for the Markdown into `pictures/`. `label` is the zoo's short name."""
+def write_page(illustrated: Sequence[Illustrated], heading: Heading, folder: Path) -> Files:
+    """Write the page as HTML and as Markdown, and the pictures for the Markdown into `pictures/`."""
     drawn = overview([one.section for one in illustrated])
-    html, markdown = render(illustrated, drawn, label, plots.themed)
+    html, markdown = render(illustrated, drawn, heading, plots.themed)
     for picture in [*(picture for one in illustrated for picture in one.pictures), *([drawn] if drawn else [])]:
         with replacing(folder / "pictures" / picture.file) as part:
             part.write_bytes(picture.jpeg if picture.jpeg is not None else plots.plain(picture.svg or "").encode())

@@ -9,6 +9,7 @@ from typing import Any
 from segzoo.evidence.receipt import now
 from segzoo.publishing.markdown import Written, fenced, prose, within
 from segzoo.publishing.report.facts import Section
+from segzoo.publishing.report.heading import Heading
 from segzoo.text import brief
 from segzoo.vocabulary import RUNGS
 
@@ -68,12 +69,12 @@ def _joined(detail: str) -> str:
     return "; ".join(line.strip() for line in detail.split("\n"))
 
 
-def render(sections: Sequence[Illustrated], overview: Picture | None, label: str, themed: Callable[[str], str]) -> tuple[str, str]:
+def render(sections: Sequence[Illustrated], overview: Picture | None, heading: Heading, themed: Callable[[str], str]) -> tuple[str, str]:
     """The page as HTML and as Markdown. The HTML needs no other file and no network; the Markdown's pictures are in `pictures/`.
 
     `themed` gives a plot the colours of the page.
     """
-    facts = {"sections": sections, "overview": overview, "label": label, "rungs": RUNGS}
+    facts = {"sections": sections, "overview": overview, "heading": heading, "rungs": RUNGS}
     return rendered("report", facts, themed)
 
 
