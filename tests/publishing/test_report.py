@@ -136,6 +136,18 @@ def test_findings_come_first_and_the_ladder_is_folded(verified, tmp_path):
     assert html.count("<details") == html.count("<summary>") == 3
 
 
+def test_on_a_narrow_page_figures_stand_beside_their_names(verified, tmp_path):
+    """The first column of what may be wider than the page stays in sight, and the figures come next to it."""
+    segzoo("report", "--no-images", "-o", tmp_path)
+    html = (tmp_path / "index.html").read_text()
+    heads = [re.findall(r"<th(?: [^>]*)?>(.*?)</th>", table) for table in re.findall(r'<div class="wide">\s*<table>(.*?)</table>', html, re.DOTALL)]
+    assert [head[:3] for head in heads if "mIoU" in head[:3]] == [["name", "mIoU", "reported"], ["mode", "mIoU", "reported"]]
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
+    assert re.search(r"\.wide td:first-child \{[^}]*position: sticky; left: 0; background: var\(--paper\)", style)
+    rows = re.findall(r"<table(?: class=\"(\w+)\")?>", html)
+    assert len(heads) + rows.count("facts") == len(rows)  # every other table may be wider than the page
+
+
 def test_a_ladder_that_failed_is_not_folded(verified, tmp_path):
     path = home() / "receipts" / "mini" / "mini-linear.json"
     record = verified["mini-linear"]
