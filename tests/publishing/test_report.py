@@ -1,5 +1,8 @@
 """The page of a report: what it says is what receipts say, it needs nothing else, and hostile texts stay texts."""
 
+import base64
+import hashlib
+import io
 import json
 import re
 import shlex
@@ -12,16 +15,21 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support import MINI
+from PIL import Image
+from support import GOLDEN, MINI, tensors_of, without
 
 from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, mean_iou
 from segzoo.manifest.document import packaged
+from segzoo.publishing.report import beside, plots
 from segzoo.publishing.report.examples import extremes
 from segzoo.publishing.report.facts import Score, Section
 from segzoo.publishing.report.heading import Heading, heading
 from segzoo.publishing.report.make import overview
+from segzoo.publishing.report.parameters import parameters
 from segzoo.store.store import home
+from segzoo.zoo.loading import loaded
+from segzoo.zoo.zoo import open_zoo
 
 
 def segzoo(*arguments, zoo="mini"):
@@ -43,7 +51,7 @@ class Page(HTMLParser):
             if name in ("src", "srcset", "data", "poster") or (name in ("href", "xlink:href") and tag != "a"):
                 self.loads.append(value)
         assert tag != "script"
-        if tag not in ("meta", "img", "br", "link"):
+        if tag not in ("meta", "img", "br", "link", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -79,7 +87,7 @@ def test_the_page_says_what_the_receipts_say(verified, tmp_path):
     html = (tmp_path / "page" / "index.html").read_text()
     page = Page(html)
     assert page.open == []
-    assert all(source.startswith(("data:image/jpeg;base64,", "#")) for source in page.loads)
+    assert all(source.startswith(("data:image/jpeg;base64,", "data:image/png;base64,", "#")) for source in page.loads)
     assert not re.search(r"@import|url\((?!#)", html)
     said = re.sub(r"\s+", " ", " ".join(page.texts))
     facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
@@ -94,11 +102,11 @@ def test_the_page_says_what_the_receipts_say(verified, tmp_path):
     np.fill_diagonal(matrix, 0)
     assert f"{matrix.max():,}" in said
     # the pictures: best, median and worst of 20, four each, and the same files beside the Markdown
-    assert len([source for source in page.loads if source.startswith("data:")]) == 12
+    assert len([source for source in page.loads if source.startswith("data:image/jpeg")]) == 12
     markdown = (tmp_path / "page" / "report.md").read_text()
     named = re.findall(r"\]\(pictures/([^)]*)\)", markdown)
     assert sorted(named) == sorted(path.name for path in (tmp_path / "page" / "pictures").iterdir())
-    assert len(named) == 12 + 2 + 1
+    assert len(named) == 12 + 2 + 1 + 1  # with the plots of two forward passes, the confusion matrix and the figures
     assert "consistent" in markdown
     assert not re.search(r"seen again, its counts", said)
     tables = [line for line in markdown.splitlines() if line.startswith("|")]
@@ -110,6 +118,89 @@ def test_the_rules_for_print_come_last():
     style = (packaged("mini/zoo.yaml").parents[1] / "pages" / "report.css").read_text()
     assert style.count("@media print") == 1
     assert not re.search(r"^\S", style.split("@media print {")[1].split("\n}\n")[1], re.MULTILINE)
+
+
+CLASSES = ("sky", "sea", "boat")
+MATRIX = np.array([[90, 10, 0], [5, 5, 0], [0, 0, 0]])
+SCORE = Score("ss", {"mIoU": 50.0, "aAcc": 60.0, "mAcc": 55.0}, None, 0.1, None, None, None, 2, 2, [], [], {"a": None, "b": None}, CLASSES, MATRIX)
+
+
+def section(name, score, *, parameters=None, speed=None, hardware="a GPU", digest="d"):
+    basis = {"data_digest": digest, "protocol": {"dataset": "coast"}, "device": "cuda", "precision": "fp32", "modes": ["ss"]}
+    facts = {"hardware": hardware} | ({"speed": {"images_per_second": speed}} if speed else {})
+    checks = {"mIoU": {"status": "skipped", "short": "50.00", "detail": "", "basis": basis, "facts": facts}}
+    return Section(name, name, 2, {}, passed=True, checks=checks, scores=[score], parameters=parameters)
+
+
+def test_a_confusion_matrix_has_each_row_in_percent_of_itself():
+    svg = plots.matrix(SCORE)
+    (picture,) = re.findall(r'xlink:href="data:image/png;base64,([^"]*)"', svg)
+    cells = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")).astype(int)
+    assert cells.shape == (3, 3, 4)
+    strength = cells[..., 3] / 255
+    assert strength == pytest.approx(0.8 * np.sqrt(np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 0, 0]])), abs=0.01)
+    blue = cells[..., 2] > cells[..., 0]
+    assert (blue[0, 0], blue[1, 1], blue[0, 1], blue[1, 0]) == (True, True, False, False)
+    many = replace(SCORE, classes=[f"class {index}" for index in range(30)], matrix=np.eye(30, dtype=np.int64))
+    assert Page(plots.matrix(many)).open == []
+    assert plots.matrix(replace(SCORE, matrix=None)) is None
+
+
+def test_models_stand_side_by_side_if_they_saw_the_same_images():
+    one = replace(SCORE, per_class=[("sea", 80.0, 1.0), ("sky", 70.0, 1.0), ("boat", None, None)])
+    other = replace(one, measured={"mIoU": 49.0, "aAcc": 61.0, "mAcc": 55.0}, per_class=[("sky", 70.0, 1.0), ("sea", 60.0, 1.0), ("boat", 5.0, None)])
+    here, there = section("a", one, parameters=2_500_000), section("b", other, speed=3.5)
+    (group,) = beside.groups([here, section("c", one, digest="another"), there, section("d", replace(one, per_image={"a": None}))])
+    assert (group.names, group.images, group.mode) == (["a", "b"], 2, "ss")
+    rows = {what: (list(figures), best) for what, _, figures, best in [*group.whole, *group.classes]}
+    assert rows == {
+        "mIoU": ([50.0, 49.0], 50.0),
+        "aAcc": ([60.0, 61.0], 61.0),
+        "mAcc": ([55.0, 55.0], None),
+        "parameters, millions": ([2.5, None], None),
+        "images/s": ([None, 3.5], None),
+        "sky": ([70.0, 70.0], None),
+        "sea": ([80.0, 60.0], 80.0),
+        "boat": ([None, 5.0], None),
+    }
+    assert beside.groups([here]) == beside.groups([here, replace(there, changed=["protocol"])]) == []
+
+
+def test_the_cost_is_images_a_second_of_one_machine_or_else_parameters():
+    fast, slow = section("a", SCORE, parameters=4_000_000, speed=20.0), section("b", SCORE, parameters=2_000_000, speed=5.0)
+    found = beside.cost([fast, slow])
+    assert found.kind == "images/s"
+    assert found.groups == {"coast, ss, 2 of 2 images": [("a", 20.0, 50.0), ("b", 5.0, 50.0)]}
+    assert "on a GPU, cuda, fp32" in found.caption
+    found = beside.cost([fast, slow, section("c", SCORE, parameters=1_000_000, speed=9.0, hardware="a CPU"), section("d", SCORE)])
+    assert found.kind == "parameters, millions"
+    assert found.groups == {"coast, ss, 2 of 2 images": [("a", 4.0, 50.0), ("b", 2.0, 50.0), ("c", 1.0, 50.0)]}
+    assert found.caption.endswith("Not in it, since their files are not here, or cannot be read: d.")
+    assert Page(plots.against(found)).open == []
+    assert beside.cost([fast, section("d", SCORE)]) is None  # one dot
+    assert beside.cost([fast, replace(slow, changed=["protocol"])]) is None
+    apart = beside.cost([fast, section("b", SCORE, parameters=1, digest="e" * 64)]).groups
+    assert [*apart] == ["coast d, ss, 2 of 2 images", "coast eeeeeeee, ss, 2 of 2 images"]
+
+
+def test_parameters_are_those_that_torch_counts(verified):
+    checks = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
+    zoo = open_zoo("mini")
+    assert parameters(checks, zoo.store) == sum(one.numel() for one in loaded("mini-linear", zoo).module.parameters())
+    zoo.store.blob(checks["bytes"]["facts"]["sha256"]).unlink()
+    assert parameters(checks, zoo.store) is None
+
+
+def test_parameters_are_neither_statistics_nor_what_was_for_training():
+    path = GOLDEN / "swin" / "hf_upernet" / "model.safetensors"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    store = open_zoo("mini").store
+    store.blob(sha256).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, store.blob(sha256))
+    checks = {"bytes": {"status": "passed", "facts": {"artifact": path.name, "sha256": sha256}}}
+    checks["names"] = {"status": "passed", "facts": {"layout": "hf", "geometry": {"heads": [1, 2, 2, 4]}}}
+    beyond = r"^auxiliary_head|^backbone\.(swin\.)?layernorm\.|running_(mean|var)$|num_batches_tracked$|relative_position_index$"
+    assert parameters(checks, store) == sum(array.size for array in without(tensors_of(path), beyond).values())
 
 
 def test_a_caption_tells_only_what_is_drawn():
@@ -350,7 +441,7 @@ def test_a_page_needs_no_jax(verified, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "mini-linear: consistent\n" in done.stdout
     assert "torch against JAX" in (tmp_path / "page" / "index.html").read_text()  # as the receipt says
-    assert len([*(tmp_path / "page" / "pictures").iterdir()]) == 12 + 2 + 1
+    assert len([*(tmp_path / "page" / "pictures").iterdir()]) == 12 + 2 + 1 + 1
 
 
 def test_best_median_and_worst_are_by_the_images_own_miou(verified):
@@ -361,6 +452,10 @@ def test_best_median_and_worst_are_by_the_images_own_miou(verified):
     assert scored[found["best"]] == max(scored.values())
     assert scored[found["worst"]] == min(scored.values())
     assert sum(score >= scored[found["median"]] for score in scored.values()) == 10
+    worst = extremes(counts, 4)
+    assert [*worst] == ["best", "median", "worst", "worst-2", "worst-3", "worst-4"]
+    assert [scored[name] for which, name in worst.items() if "worst" in which] == sorted(scored.values())[:4]
+    assert len({*extremes(counts, 50).values()}) == len(extremes(counts, 50)) == 20  # each image once
     assert extremes({"dark": Counts(*np.zeros((3, 8), np.int64))}) == {}
 
 
