@@ -335,7 +335,7 @@ def test_a_prefix_and_unrelated_names():
     tensors = {f"opt/target/{key}": array for key, array in regime("tame").items()}
     assert same(remapped(tensors, "mmseg"), remapped(regime("tame"), "mmseg"))
     with pytest.raises(ConversionError, match="in no layout that segzoo knows"):
-        detect(dict.fromkeys(["conv1.weight", "bn1.weight"], Spec((1,), "float32")))
+        detect(dict.fromkeys(["features.0.weight", "features.1.weight"], Spec((1,), "float32")))
 
 
 UNDER = [
