@@ -450,7 +450,14 @@ def test_a_figure_with_nothing_to_hold_it_against_is_called_measured(lab):
     assert f"{ENTRY}: names: passed: " in done.stdout
     assert re.match(rf"{ENTRY}: mIoU: 8[0-9.]+ measured, none reported", done.stdout)
     report = CliRunner().invoke(main, ["--zoo", str(lab), "report", "--no-images", "-o", str(lab.parent / "page")])
-    assert f"{ENTRY}: passed; mIoU measured, none reported\n" in report.stdout
+    figure = re.search(r"mIoU: (\S+) measured", done.stdout)[1]
+    assert f"{ENTRY}: measured {figure}\n" in report.stdout
+    for page in ("index.html", "report.md"):
+        text = (lab.parent / "page" / page).read_text()
+        assert f"measured {figure}" in text
+        assert "skipped" not in text
+        assert "miou.svg" not in text
+        assert "A dot is" not in text  # there is one figure, and nothing to draw beside it
 
 
 def test_zoos_in_folders_of_one_name_have_receipts_of_their_own(tmp_path):
