@@ -157,6 +157,17 @@ def test_a_folder_of_transformers(tmp_path):
     assert open_weights(tmp_path).path.name == "flax_model.msgpack"
 
 
+@pytest.mark.parametrize("file", ["hf_classifier", "hf_pooler"])
+def test_transformers_flax_model(file, tmp_path):
+    """What transformers 4.57.1's own loader makes of its FlaxViT in torch, bit for bit."""
+    source = FLAX / f"{file}.msgpack"
+    assert inspect(source).layout == "hf"
+    convert(source, tmp_path / "a.safetensors", to="hf", heads=2)
+    theirs = arrays(FLAX / f"{file}.npz")
+    found = tensors_of(tmp_path / "a.safetensors")
+    assert same({name.removeprefix("vit."): one for name, one in found.items()}, {name.removeprefix("vit."): one for name, one in theirs.items()})
+
+
 def packed(value):
     """The value in msgpack, each length in the widest form. Bytes stand for themselves."""
     match value:
