@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -150,10 +151,10 @@ def test_a_file_that_only_one_process_finds_damaged_leaves_no_receipt(tmp_path):
 @pytest.mark.slow
 def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
     first, second = members(2, tmp_path, {})
-    for line in first.stderr:
-        if "names: passed" in line:
-            second.send_signal(signal.SIGKILL)
-            break
+    found, until = tmp_path / "receipts" / "mini" / "mini-linear.unfinished", time.monotonic() + 60
+    while not (found.exists() and '"names"' in found.read_text()) and time.monotonic() < until:
+        time.sleep(0.02)
+    second.send_signal(signal.SIGKILL)
     second.communicate(timeout=120)
     _, said = first.communicate(timeout=120)
     assert first.returncode == 8
