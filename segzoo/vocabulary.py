@@ -18,7 +18,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 DTYPES = ("float32", "float16", "bfloat16")
 """What the tensors of a file that a manifest names may be in."""
 
-WEIGHTS = (".npz", ".pth", ".pt", ".safetensors")
+WEIGHTS = (".npz", ".pth", ".pt", ".safetensors", ".msgpack")
 """How the names of files of weights end."""
 
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".avif", ".heic", ".heif")

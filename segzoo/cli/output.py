@@ -10,7 +10,7 @@ import click
 
 from segzoo.atomic import in_the_way
 
-_OF_FILES = (".npz", ".pth", ".pt", ".safetensors", ".onnx", ".png", ".jpg", ".html", ".md", ".json")
+_OF_FILES = (".npz", ".pth", ".pt", ".safetensors", ".msgpack", ".onnx", ".png", ".jpg", ".html", ".md", ".json")
 
 
 class OutputFolder(click.Path):

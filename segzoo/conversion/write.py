@@ -10,7 +10,7 @@ from segzoo.atomic import replacing
 from segzoo.conversion.plan import Plan
 from segzoo.conversion.run import run
 from segzoo.errors import EnvironmentFault, IntegrityError, SegzooError
-from segzoo.formats import Weights, open_weights, writer
+from segzoo.formats import Weights, format_of, open_weights, writer
 from segzoo.formats.arrays import copy, finite, identical, raw_bytes, tensor_digest
 from segzoo.formats.source import crc_of
 from segzoo.spec import Spec
@@ -64,7 +64,7 @@ def written_before(target: Path, steps: Plan, source: Weights, metadata: Mapping
         there = open_weights(target)
     except (SegzooError, OSError):
         return None
-    if writer(there.path.with_suffix(f".{there.format}")) is not writer(target):  # its suffix says another format than its content
+    if there.format != format_of(target):  # its suffix says another format than its content
         return None
     recorded = metadata if there.format == "safetensors" else {}  # the other formats have no place for it
     if dict(there.specs) != steps.specs or there.metadata != recorded or there.notes or there.meta or there.place:

@@ -13,7 +13,8 @@ from typing import IO
 import numpy as np
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NotFoundError, UsageError
-from segzoo.formats import npz, pth, safetensors
+from segzoo.formats import flax, npz, pth, safetensors
+from segzoo.formats.runs import model_of
 from segzoo.formats.several import chosen
 from segzoo.formats.shards import open_index, standing_for
 from segzoo.formats.source import Source, source
@@ -22,27 +23,29 @@ from segzoo.formats.wrappers import unwrapped
 from segzoo.regular import no_file
 from segzoo.spec import Spec
 
-__all__ = ["Weights", "kind_of", "naming", "open_weights", "suffixes", "writer"]
+__all__ = ["Weights", "format_of", "kind_of", "naming", "open_weights", "suffixes", "writer"]
 
 Writer = Callable[[IO[bytes], Mapping[str, Spec], Iterable[tuple[str, np.ndarray]], Mapping[str, str]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One file format: its suffixes, its reader and its writer."""
+    """One file format: its suffixes, its reader, and its writer if segzoo writes it."""
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Source, str | None], Weights]
-    write: Writer
+    write: Writer | None
 
 
 FORMATS = (
     Format("npz", (".npz",), lambda source, at: npz.open_npz(source), npz.write),
     Format("pth", (".pth", ".pt"), pth.open_pth, pth.write),
     Format("safetensors", (".safetensors",), lambda source, at: safetensors.open_safetensors(source), safetensors.write),
+    Format("msgpack", (".msgpack",), lambda source, at: flax.open_flax(source), None),
 )
-suffixes = tuple(suffix for known in FORMATS for suffix in known.suffixes)
+suffixes = tuple(suffix for known in FORMATS if known.write for suffix in known.suffixes)
+"""How the names of files end that `writer` knows."""
 _PAGE = "the download delivered a page instead of the file; fetch it again"
 _NEXT = {  # what to do with a file of another kind
     "an empty file": ANEW,
@@ -78,6 +81,8 @@ def kind_of(path: Path) -> str:
         return "a gzip archive"
     if head[:1] == b"\x80":
         return "a pickle of another kind than torch's"
+    if flax.is_flax(head):
+        return "msgpack"
     return "no weights file"
 
 
@@ -99,7 +104,7 @@ def open_weights(path: str | Path, at: str | None = None) -> Weights:
 
 def _plain(opened: Weights, at: str | None) -> Weights:
     """One model, under names of its own. Words of wrappers go first, so that its name is plain, and where two models had them in common, last."""
-    return unwrapped(chosen(unwrapped(opened), at))
+    return unwrapped(chosen(unwrapped(model_of(opened, at)), at))
 
 
 def _opened(path: Path, at: str | None) -> Weights:
@@ -115,7 +120,7 @@ def _opened(path: Path, at: str | None) -> Weights:
             refuse_long_names(path, opened.specs)
             file.check()
             return opened
-    raise IntegrityError(f"{path}: expected npz, pth or safetensors, found {kind}", _NEXT.get(kind))
+    raise IntegrityError(f"{path}: expected npz, pth, safetensors or flax's msgpack, found {kind}", _NEXT.get(kind))
 
 
 @contextmanager
@@ -142,9 +147,15 @@ def _collector_at_rest() -> Iterator[None]:
             gc.enable()
 
 
+def format_of(path: Path) -> str | None:
+    """The name of the format that a file name's suffix says; None if it says none."""
+    return next((known.name for known in FORMATS if path.suffix.lower() in known.suffixes), None)
+
+
 def writer(path: Path) -> Writer:
     """The function that writes the format of this file name's suffix. Raises UsageError."""
-    for known in FORMATS:
-        if path.suffix.lower() in known.suffixes:
-            return known.write
-    raise UsageError(f"{path}: unknown suffix '{path.suffix}'", hint=f"name the target with one of {', '.join(suffixes)}")
+    write = next((known.write for known in FORMATS if known.name == format_of(path)), None)
+    if write is None:
+        what = f"unknown suffix '{path.suffix}'" if format_of(path) is None else "flax's msgpack is read, and not written"
+        raise UsageError(f"{path}: {what}", hint=f"name the target with one of {', '.join(suffixes)}")
+    return write

@@ -12,7 +12,10 @@ from segzoo.json_in import read_json
 from segzoo.text import quoted
 from segzoo.vocabulary import WEIGHTS
 
-_USUAL = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model_fsdp.bin")
+_USUAL = (
+    *("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model_fsdp.bin"),
+    *("flax_model.msgpack", "flax_model.msgpack.index.json"),
+)
 _SECOND = re.compile(r"(model|pytorch_model)_\d+\.(safetensors|bin)")  # Accelerate's names of a run's other models
 _STATE = re.compile(r".*optim_states\.pt|(optimizer|scheduler|scaler|rng_state)\b.*")  # of a training run, beside its model
 _LARGEST = 1 << 25  # bytes of an index

@@ -8,6 +8,7 @@ from pathlib import Path
 from segzoo.errors import ConversionError, IntegrityError
 from segzoo.manifest.artifact import Artifact
 from segzoo.store.http import Client, Patience
+from segzoo.vocabulary import WEIGHTS
 
 Look = Callable[[Artifact, Path], None]
 UNSEEN = (
@@ -21,9 +22,9 @@ def opens(artifact: Artifact, path: Path) -> None:
 
     Raises IntegrityError where it is something else, or not whole.
     """
-    from segzoo.formats import kind_of, open_weights, suffixes  # numpy, which a file with a hash does not need
+    from segzoo.formats import kind_of, open_weights  # numpy, which a file with a hash does not need
 
-    if artifact.layout or artifact.name.lower().endswith(suffixes):
+    if artifact.layout or artifact.name.lower().endswith(WEIGHTS):
         try:
             open_weights(path)
         except ConversionError as error:

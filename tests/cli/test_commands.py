@@ -144,9 +144,10 @@ def test_an_empty_name(tmp_path):
 
 def test_what_the_command_knows_without_numpy_is_what_there_is():
     from segzoo.conversion.positions import METHODS
-    from segzoo.formats import suffixes
+    from segzoo.formats import FORMATS
     from segzoo.vocabulary import RESAMPLINGS, WEIGHTS
 
+    suffixes = tuple(suffix for known in FORMATS for suffix in known.suffixes)
     assert (suffixes, tuple(METHODS)) == (WEIGHTS, RESAMPLINGS)
 
 

@@ -117,7 +117,7 @@ def zipped(path, **members):
 def test_what_else_it_may_be(content, found, suffix, tmp_path):
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(content)
-    with pytest.raises(IntegrityError, match=f"weights{suffix}: expected npz, pth or safetensors, found {found}") as caught:
+    with pytest.raises(IntegrityError, match=f"weights{suffix}: expected npz, pth, safetensors or flax's msgpack, found {found}") as caught:
         open_weights(path)
     assert bool(caught.value.hint) == (found != "no weights file")
 
@@ -141,7 +141,7 @@ def test_a_suffix_that_no_format_has(tmp_path):
     assert caught.value.hint == "name the target with one of .npz, .pth, .pt, .safetensors"
 
 
-GOLDEN_FILES = ["tensors.npz", "v0_zip_numpy_meta.pth", "v0_legacy_numpy_meta.pth", "bfloat16.pth", "views_legacy.pth"]
+GOLDEN_FILES = ["../flax/bfloat16.msgpack", "tensors.npz", "v0_zip_numpy_meta.pth", "v0_legacy_numpy_meta.pth", "bfloat16.pth", "views_legacy.pth"]
 
 
 @pytest.fixture(scope="module", params=[*GOLDEN_FILES, "compressed.npz", "ours.npz", "ours.pth", "ours.safetensors"])

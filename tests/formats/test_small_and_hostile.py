@@ -303,6 +303,42 @@ def tensors():
     }
 
 
+def flax(*entries, number=None):
+    """A tree of flax: a map of these entries."""
+    return b"\xdf" + struct.pack(">I", len(entries) if number is None else number) + b"".join(entries)
+
+
+def key(name):
+    return b"\xda" + struct.pack(">H", len(name)) + name.encode()
+
+
+def small(names):
+    """Entries of a tree: an array of one byte under each name."""
+    content = b"\x93\x91\x01\xa5uint8\xc4\x01\x00"
+    return [key(name) + b"\xc7" + struct.pack(">Bb", len(content), 1) + content for name in names]
+
+
+def trees():
+    many = small(f"{number:x}" for number in range(38_000))
+    chunks = flax(*small(map(str, range(36_000))))
+    models = [key(f"m{number:x}x") + flax(*small("abcdefgh")) for number in range(5000)]
+    return {
+        "maps within one another": flax(b"\xa1a" + b"\x81\xa1a" * 300_000, number=1),
+        "lists within one another": flax(b"\xa1a" + b"\x91" * 900_000, number=1),
+        "nothing again and again": flax(b"\xa1a\xdd" + struct.pack(">I", 900_000) + b"\xc0" * 900_000, number=1),
+        "empty maps": flax(b"\xa1a\xdd" + struct.pack(">I", 900_000) + b"\x80" * 900_000, number=1),
+        "a map that claims four thousand million": flax(*small("a"), number=(1 << 32) - 1),
+        "many tensors": flax(*many),
+        "many tensors under a long name": flax(key("x" * 900) + flax(*many)),
+        "many tensors deep in a tree": flax(b"\xa1d\xdf\x00\x00\x00\x01" * 60 + b"\xa1d" + flax(*many), number=1),
+        "many models": flax(*models),
+        "a tensor of many chunks": flax(b"\xa1c\x83\xb9__msgpack_chunked_array__\xc3\xa5shape\x81\xa10\xcd\x8c\xa0\xa6chunks" + chunks, number=1),
+        "a name of many letters": flax(b"\xdb" + struct.pack(">I", 900_000) + b"x" * 900_000 + b"\xc0", number=1),
+        "many axes": flax(b"\xa1a\xc9" + struct.pack(">Ib", 900_006, 1) + b"\x93\xdd" + struct.pack(">I", 900_000) + bytes(900_000), number=1),
+        "foreign blocks": flax(*small(f"Transformer/encoderblock_{number}/LayerNorm_0/bias" for number in range(14_000))),
+    }
+
+
 def deep_model(room):
     """A model that is sound: as many blocks as fit, each of width 1. Beyond 512 they are not looked for."""
     shapes = {(1,): b"h\x01", (3, 1): b"h\x02", (3,): b"h\x03", (1, 1): b"h\x04"}
@@ -325,6 +361,7 @@ def rows():
     """All files, by what is hostile in them."""
     tables = [("pickle", "a.pth", pickles()), ("names", "a.pth", names_of()), ("npy", "a.npz", headers())]
     tables += [("safetensors", "a.safetensors", {what: safetensors(header) for what, header in tensors().items()})]
+    tables += [("flax", "a.msgpack", trees())]
     tables += [("config", "a.pth", {what: meta(cfg=config, config=config) for what, config in configs().items()})]
     made = [Small(f"{kind}: {what}", file, lambda data=data: data) for kind, file, table in tables for what, data in table.items()]
     made.append(Small("names: a sound model of too many blocks", "a.pth", lambda: deep_model(ROOM)))
@@ -333,7 +370,14 @@ def rows():
     return [*made, *zips(), Small("legacy: dicts, all remembered", "a.pth", lambda: legacy(fill(b"}\x94")))]
 
 
-QUICK = ("OrderedDict of the same pairs", "integers of one hash", "blocks of one tensor under", "zip: bzip2", "spread again and again")
+QUICK = (
+    "many tensors under a long name",
+    "OrderedDict of the same pairs",
+    "integers of one hash",
+    "blocks of one tensor under",
+    "zip: bzip2",
+    "spread again and again",
+)
 
 
 def test_none_costs_much(tmp_path):

@@ -27,7 +27,7 @@ from segzoo.json_in import read_json
 from segzoo.layouts import LAYOUTS
 from segzoo.spec import Spec
 
-PTH = GOLDEN / "pth"
+PTH, FLAX = GOLDEN / "pth", GOLDEN / "flax"
 ARRAYS = {"a.b": np.arange(6, dtype="f4").reshape(2, 3), "c": np.arange(3, dtype="i8"), "d": np.asfortranarray(np.ones((2, 2), "f2"))}
 CONFIG = """
 _base_ = ['../base.py']
@@ -150,6 +150,7 @@ TARGETS = [
     Target("meta", lambda: [pickle.dumps(META, protocol)[:-1] + b"s." for protocol in (0, 2, 4)], read_meta, name="meta.pkl", share=0.5),
     Target("legacy", lambda: [(PTH / f"{form}.pth").read_bytes() for form in ("half_legacy", "views_legacy")], read_all, name="a.pth"),
     Target("safetensors", lambda: [of_suffix(".safetensors", {"segzoo": '{"heads": 3}'})], read_all, name="a.safetensors"),
+    Target("msgpack", lambda: [(FLAX / f"{form}.msgpack").read_bytes() for form in ("bfloat16", "optimizer", "chunked")], read_all, name="a.msgpack"),
     Target("config.py", lambda: [CONFIG.encode()], read_config, name="config.py", share=0.25),
     Target("config.json", lambda: [json.dumps(one).encode() for one in (CONFIG_JSON, TIMM_JSON)], read_config, name="config.json", share=0.25),
     Target("names", lambda: [names_of(TAME)], read_names, name="names.json", share=0.5),

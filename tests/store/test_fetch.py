@@ -409,7 +409,7 @@ def images():
 @pytest.mark.parametrize(
     ("name", "right", "wrong", "said"),
     [
-        ("vit.npz", GOOD, GOOD[:-100_000], "expected npz, pth or safetensors, found a zip file that is cut short or damaged"),
+        ("vit.npz", GOOD, GOOD[:-100_000], "expected npz, pth, safetensors or flax's msgpack, found a zip file that is cut short or damaged"),
         ("vit.pth", LINEAR.read_bytes(), LINEAR.read_bytes()[:-1], "cut short: "),
         ("vit.safetensors", SAFE, SAFE[:-1], "its tensors are 8 bytes, in the file are 7"),
         ("vit.pth", LINEAR.read_bytes(), images(), "found a zip of something else (images/1.jpg)"),

@@ -203,7 +203,7 @@ def test_bfloat16_is_said_and_a_mixture_refused(lab):
         (7, "nowhere.pth: no such file", ("nowhere.pth",)),
         (2, "files of weights; which is meant cannot be known", (".",)),
         (7, "ade_mini: a folder, not a file", (MINI / "ade_mini",)),
-        (4, "expected npz, pth or safetensors", ("zoo.yaml",)),
+        (4, "expected npz, pth, safetensors or flax's msgpack", ("zoo.yaml",)),
         (2, "must be a file, or an address by http or https", ("ftp://host/vit.npz",)),
         (2, "go with one file", (TAME.name, MASK.name, "--name", "one")),
         (2, "no manifest can name it", (TAME.name, "--name", "Upper Case")),

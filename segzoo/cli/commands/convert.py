@@ -84,7 +84,7 @@ def number_or_grid(context: click.Context, parameter: click.Parameter, value: st
 def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int | None, as_json: bool, **options: Any) -> None:
     """Convert the weights in SRC, a file or a name in the zoo, and write them to DST.
 
-    The format and the layout of SRC are read from its content. The suffix of DST says its format: .pth
+    The format and the layout of SRC are read from its content; flax's msgpack is read too. The suffix of DST says its format: .pth
     (a bare state dict, as MMSegmentation reads it), .safetensors or .npz. If DST is a folder, each SRC
     gets a file in it. Tensors that the target layout has no place for are dropped, and counted; -v names them. DST is read
     back and compared before it appears. A DST that holds just what would be written stays as it is.

@@ -63,4 +63,4 @@ AUGREG = Layout(
 )
 LINEN = (("MultiHeadDotProductAttention_1", "MultiHeadDotProductAttention_0"), ("LayerNorm_2", "LayerNorm_1"), ("MlpBlock_3", "MlpBlock_0"))
 """flax linen numbers the modules of a block by kind: its second LayerNorm is `LayerNorm_1`, where older flax says `LayerNorm_2`."""
-AUGREG = replace(AUGREG, spellings=(replace(AUGREG.spelt(*LINEN), prefixes=("", "params/")),))
+AUGREG = replace(AUGREG, spellings=(replace(AUGREG.spelt(*LINEN), prefixes=("", "params/", "opt/target/")),))

@@ -4,6 +4,7 @@ transformers 5 renames them in memory only; `torch.save(model.state_dict())` has
 or registers as a Dinov2, one with a distillation token as a DeiT.
 The pooler of a ViT is the pre-logits layer of the older ImageNet-21k files. The classifier does not take its input from the pooler. That of a
 Dinov2 takes the class token and the average of the patches, side by side.
+A ViT's `flax_model.msgpack` (transformers 4.57.1, the last with flax) is read too: `/` between the words, matrices (in, out).
 """
 
 from dataclasses import replace
@@ -95,7 +96,21 @@ _APART = (
     *affine(f"{_LAYER}.mlp.down_proj", "blocks.{i}.fc2", "d m"),
 )
 _IN_MEMORY = replace(_IN_MEMORY, sections={**_IN_MEMORY.sections, "gated MLP": _APART})
+
+
+def _of_flax(rule: Rule) -> Rule:
+    """The rule for the same tensor in transformers' FlaxViT."""
+    key, native = rule.key.replace(".", "/"), {"d chan y x": "y x chan d"}.get(rule.native, " ".join(reversed(rule.native.split())))
+    weight = "scale" if native == "d" else "kernel"
+    return (
+        Rule(f"{key.removesuffix('/weight')}/{weight}", rule.holds, f"{native} -> {rule.canonical}")
+        if key.endswith("/weight")
+        else replace(rule, key=key)
+    )
+
+
+_FLAX = replace(HF, prefixes=("vit/", ""), beside=(), sections={name: tuple(map(_of_flax, rules)) for name, rules in HF.sections.items()})
 HF = replace(
     HF,
-    spellings=(HF.spelt(*_OF_VIT), _DINOV2, _IN_MEMORY, _DEIT, _DEIT_ALONE, _DEIT.spelt(*_OF_VIT), _DEIT_ALONE.spelt(*_OF_VIT)),
+    spellings=(HF.spelt(*_OF_VIT), _DINOV2, _IN_MEMORY, _DEIT, _DEIT_ALONE, _DEIT.spelt(*_OF_VIT), _DEIT_ALONE.spelt(*_OF_VIT), _FLAX),
 )

@@ -104,7 +104,7 @@ def _reported(taken: Taken, manifest: Manifest, made: Description) -> dict[str, 
 
 def name_of(file: str) -> str:
     """A name made from a file's: without the suffix and the digits of its hash, in letters that a name may have."""
-    stem = re.sub(r"\.(npz|pth|pt|bin|safetensors)(\.index\.json)?$", "", file, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(npz|pth|pt|bin|safetensors|msgpack)(\.index\.json)?$", "", file, flags=re.IGNORECASE)
     stem = re.sub(r"[-_.][0-9a-f]{8}$", "", stem)
     return re.sub(r"^[^a-z0-9]+|[^a-z0-9]+$", "", re.sub(r"[^a-z0-9._]+", "-", stem.lower().replace("_", "-")))[:64] or "model"
 
