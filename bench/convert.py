@@ -24,8 +24,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from segzoo.conversion.axes import shape_of
 from segzoo.layouts import FAMILIES, LAYOUTS
+from segzoo.layouts.dimensions import shape_of
 from segzoo.layouts.mit.geometry import MitSizes
 from segzoo.layouts.rule import Depths
 from segzoo.layouts.swin.geometry import SwinSizes

@@ -33,7 +33,7 @@ SHORT = {letter: f"vit-{letter.lower()}-mask" for letter in "TSBL"}
 SIZES = Path(__file__).with_name("ade20k_val_sizes.json")
 
 
-def made(folder: Path, images: int, sizes: str) -> None:
+def made(folder: Path, images: int, sizes: str, classes: int) -> None:
     """A data set in ADE20K's layout, of smooth noise and labels in blobs."""
     from PIL import Image
 
@@ -50,20 +50,20 @@ def made(folder: Path, images: int, sizes: str) -> None:
         coarse = random.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
         noise = random.integers(-12, 13, (height, width, 3))
         pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)) + noise
-        blobs = Image.fromarray(random.integers(0, 151, (height // 64 + 1, width // 64 + 1), np.uint8))
+        blobs = Image.fromarray(random.integers(0, classes + 1, (height // 64 + 1, width // 64 + 1), np.uint8))
         stem = f"ADE_val_{index:08}"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / "validation" / f"{stem}.jpg", quality=90)
         blobs.resize((width, height), Image.Resampling.NEAREST).save(folder / "annotations" / "validation" / f"{stem}.png")
 
 
-def entry_of(model: str) -> "Model":
-    """The zoo's model of this name. Raises KeyError for another."""
+def entry_of(model: str, zoo: str | None) -> "Model":
+    """The model of this name in a manifest, by default the shipped one. Raises KeyError for another."""
     from segzoo.manifest.document import load_manifest, packaged
 
-    return load_manifest(packaged("zoo.yaml")).models[SHORT.get(model, model)]
+    return load_manifest(Path(zoo) if zoo else packaged("zoo.yaml")).models[SHORT.get(model, model)]
 
 
-def checkpoint(folder: Path, model: str) -> None:
+def checkpoint(folder: Path, model: str, zoo: str | None) -> None:
     """Random weights of the published geometry, under mmseg's names."""
     import torch
 
@@ -71,7 +71,7 @@ def checkpoint(folder: Path, model: str) -> None:
     from segzoo.manifest.entries import geometry_of
     from segzoo.models.segmentor import empty
 
-    entry = entry_of(model)
+    entry = entry_of(model, zoo)
     module = empty(FAMILIES[entry.backbone.named], geometry_of(entry), (), head_eps=entry.head_eps, eps=entry.eps, resample=entry.resample)
     torch.manual_seed(0)
     state = {name: tensor for name, tensor in module.to_empty(device="cpu").state_dict().items() if not name.endswith("_index")}
@@ -193,7 +193,7 @@ def segzoo_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     from segzoo.zoo.opened import open_entry
 
     torch.set_num_threads(options.threads)
-    entry = entry_of(options.model)
+    entry = entry_of(options.model, options.zoo)
     model = module(open_entry(entry, folder / f"{options.model}.pth"), entry)
     device = torch.device(options.device)
     evaluator = Evaluator(model, entry.protocol, entry.head.classes, device, options.precision)
@@ -264,13 +264,14 @@ def run(
         "--images",
         options.images,
         "--config",
-        Path(str(entry_of(model).config)).name,
+        Path(str(entry_of(model, options.zoo).config)).name,
         "--device",
         options.device,
         "--precision",
         options.precision,
         "--workers",
         options.workers,
+        *(["--zoo", options.zoo] if options.zoo else []),
     ]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if options.device == "cpu" else {}
     environment = {**os.environ, **hidden, "OMP_NUM_THREADS": str(threads)}
@@ -284,6 +285,7 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", metavar="PYTHON")
+    parser.add_argument("--zoo", help="the manifest that has the models; by default the shipped one")
     parser.add_argument("--models", nargs="+", default=["T"])
     parser.add_argument("--modes", nargs="+", default=["ss", "ms+flip-1.x"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
@@ -301,9 +303,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made(folder / "data", options.images, options.sizes)
+        made(folder / "data", options.images, options.sizes, min(entry_of(model, options.zoo).head.classes for model in options.models))
         for model in options.models:
-            checkpoint(folder, model)
+            checkpoint(folder, model, options.zoo)
             for mode in options.modes:
                 for threads in options.threads:
                     report(folder, model, mode, threads, options)
@@ -341,7 +343,7 @@ def shares(parts: dict[str, float]) -> str:
 
 def side() -> None:
     parser = argparse.ArgumentParser()
-    for flag in ("--side", "--model", "--config", "--mode", "--device", "--precision"):
+    for flag in ("--side", "--model", "--config", "--mode", "--device", "--precision", "--zoo"):
         parser.add_argument(flag)
     for flag in ("--threads", "--images", "--workers", "--batch"):
         parser.add_argument(flag, type=int)

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 import segzoo
-from segzoo.conversion.axes import shape_of
 from segzoo.layouts import LAYOUTS
+from segzoo.layouts.dimensions import shape_of
 from segzoo.layouts.rule import Depths
 from segzoo.zoo.likeness import match_entry
 from segzoo.zoo.loading import module

@@ -3,10 +3,11 @@
     python bench/prove_zoo.py --max-size 400MB -o proved/
     python bench/prove_zoo.py --zoo zoo.yaml --data ADEChallengeData2016 --images 50 -o proved/
 
-A size that the manifest lacks is asked of the addresses, without a download. Two connections a host are the most. Each file that came
-is removed once its entry is done, unless --keep has room for it. mIoU is measured where the data set is here. The folder gets `receipts/`,
-`proved.json` (one record an entry), `summary.md`, and `failed/NAME.md` for each entry whose rung failed, with its receipt. An entry
-that no network reached, or whose run this machine cut short, is `not proved`: that says nothing of the file.
+A size that the manifest lacks is asked of the addresses, without a download, unless the entry's tensors alone are too large. Two
+connections a host are the most. Each file that came is removed once its entry is done, unless --keep has room for it. mIoU is measured
+where the data set is here. The folder gets `receipts/`, `proved.json` (one record an entry), `summary.md`, and `failed/NAME.md` for each
+entry whose rung failed, with its receipt. An entry that no network reached, or whose run this machine cut short, is `not proved`: that
+says nothing of the file.
 
 Exit 0 when entries passed and no rung failed, 4 when one failed, 3 when nothing was proved.
 """
@@ -30,6 +31,7 @@ from segzoo.store.arrival import remote
 from segzoo.store.http import Client, Patience
 from segzoo.store.trouble import Trouble
 from segzoo.vocabulary import RUNGS
+from segzoo.zoo.likely_size import likely_size
 from segzoo.zoo.zoo import Zoo, open_zoo
 
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -44,9 +46,7 @@ def in_bytes(text: str) -> int:
 
 
 def size_of(artifact: Artifact, client: Client, base: Path) -> int | None:
-    """The size that the manifest names, else the one that the first address names that answers; None where none does."""
-    if artifact.size is not None:
-        return artifact.size
+    """The size that the first address names that answers; None where none does."""
     for mirror in artifact.urls:
         if not remote(mirror.url):
             if (base / mirror.url).is_file():
@@ -82,7 +82,8 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
     lines = [f"| entry | MB | {' | '.join(RUNGS)} | outcome |", "|---" * (len(RUNGS) + 3) + "|"]
     for record in records:
         marks = [record.get("rungs", {}).get(rung, {"status": ""})["status"] for rung in RUNGS]
-        size = "?" if record["size"] is None else f"{record['size'] / 1e6:.1f}"
+        size, about = record["size"], record["estimated_size"]
+        size = f"{size / 1e6:.1f}" if size is not None else f"~{about / 1e6:.1f}" if about is not None else "?"
         lines.append(f"| `{record['name']}` | {size} | {' | '.join(marks)} | {record['status']} |")
     counts = Counter(record["status"] for record in records)
     why = [f"\n`{record['name']}`:\n\n```text\n{record['error']}\n```\n" for record in records if record.get("error")]
@@ -129,10 +130,12 @@ def main() -> int:
     records: list[dict[str, Any]] = []
     for name in given.names or zoo.manifest.entries:
         entry = zoo.manifest.entries[name]
-        record: dict[str, Any] = {"name": name, "file": entry.artifact.name, "size": size_of(entry.artifact, client, zoo.base), "status": "too large"}
-        if record["size"] is None:
-            record["status"] = "size unknown"
-        elif record["size"] <= given.max_size:
+        record: dict[str, Any] = {"name": name, "file": entry.artifact.name, "size": entry.artifact.size, "estimated_size": likely_size(entry)}
+        if record["size"] is None and (record["estimated_size"] or 0) <= given.max_size:
+            record["size"] = size_of(entry.artifact, client, zoo.base)
+        bound = record["estimated_size"] if record["size"] is None else record["size"]
+        record["status"] = "size unknown" if bound is None else "too large"
+        if bound is not None and bound <= given.max_size:
             record |= prove(name, option, verify, given.output / "receipts")
         records.append(record)
         print(f"{name:<28} {record['status']}", flush=True)

@@ -47,8 +47,8 @@ def made(folder: Path) -> None:
     """The two sources, and what `segzoo convert` makes of them."""
     import torch
 
-    from segzoo.conversion.axes import shape_of
     from segzoo.layouts import LAYOUTS
+    from segzoo.layouts.dimensions import shape_of
     from segzoo.layouts.rule import Depths
 
     random = np.random.default_rng(0)

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from server import body, serve, status
 
+from segzoo.manifest.document import packaged
+
 ROOT = Path(__file__).parent.parent
 MINI = ROOT / "segzoo" / "mini"
 NAMES = {
@@ -40,6 +42,8 @@ def test_each_entry_ends_as_it_must(tmp_path, monkeypatch):
         models["good"]["checkpoint"]["urls"].insert(0, f"{dead}/{NAMES['good']}")
         models["dead"]["checkpoint"] |= {"urls": [f"{dead}/{NAMES['dead']}"], "size": 4_000_000}
         models["gone"]["checkpoint"] |= {"size": 4_000_000}
+        shipped = yaml.safe_load(packaged("zoo.yaml").read_text())["models"]["vit-t-mask"]
+        models["beyond"] = entry({**shipped, "protocol": mask["protocol"]}, NAMES["large"], f"{server.base}/beyond")
         data = {"ade-mini": {key: value for key, value in mini["datasets"]["ade-mini"].items() if key != "path"}}
         copied = json.loads(json.dumps({"version": 1, "datasets": data, "models": models}))  # else YAML writes anchors
         (tmp_path / "zoo.yaml").write_text(yaml.safe_dump(copied))
@@ -53,7 +57,9 @@ def test_each_entry_ends_as_it_must(tmp_path, monkeypatch):
         "gone": "not proved",
         "large": "too large",
         "dead": "not proved",
+        "beyond": "too large",
     }
+    assert "/beyond" not in server.seen, "its tensors alone are too large, so no server need be asked"
     assert {rung for rung, one in found["good"]["rungs"].items() if one["status"] == "passed"} == {"bytes", "names", "round trip", "numbers"}
     assert found["wrong"]["exit_code"] == 4
     assert "511bb103" in (tmp_path / "proved" / "failed" / "wrong.md").read_text()
@@ -63,6 +69,7 @@ def test_each_entry_ends_as_it_must(tmp_path, monkeypatch):
     line = r"^\| `good` \| 3\.5 \| passed \| passed \| passed \| passed \| skipped \| passed \|$"
     summary = (tmp_path / "proved" / "summary.md").read_text()
     assert re.search(line, summary, re.M)
+    assert re.search(r"^\| `beyond` \| ~26\.9 \| ", summary, re.M)
     assert "HTTP 404" in summary
     assert "Connection refused" in summary
 

@@ -1,26 +1,16 @@
 """How large each axis of a file is, by the shapes of all its tensors, and what geometry that makes."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from segzoo.conversion.detect import Found
 from segzoo.errors import ConversionError
 from segzoo.layouts import head_of, neck_of
+from segzoo.layouts.dimensions import Dimension, dimensions
 from segzoo.layouts.family import Geometry, Measured
 from segzoo.layouts.rule import Rule
 from segzoo.spec import Spec
-
-Dimension = tuple[tuple[str, ...], ...]
-
-
-def dimensions(side: str) -> list[Dimension]:
-    """One side of a pattern as its dimensions. A dimension is a sum of terms, and a term a product of axes.
-
-    `"(s e) d"` gives `[(("s", "e"),), (("d",),)]`, and `"1+n"` gives `[(("1",), ("n",))]`.
-    """
-    return [tuple(tuple(term.strip("()").split()) for term in found.split("+")) for found in re.findall(r"\([^)]*\)|\S+", side)]
 
 
 def joint(rule: Rule) -> tuple[int, Dimension] | None:
@@ -92,12 +82,6 @@ class Axes:
             raise ConversionError(f"{rule.key}: {size} does not divide into the {len(rule.holds)} tensors it should hold")
         self.bind(unknown.pop(), each, rule.key)
         return True
-
-
-def shape_of(side: str, sizes: Mapping[str, int], stacked: int = 1) -> tuple[int, ...]:
-    """The shape that one side of a pattern has at these sizes. `stacked` is the length of the axis `s`."""
-    known = {**sizes, "s": stacked, "1": 1}
-    return tuple(sum(math.prod(known[axis] for axis in term) for term in terms) for terms in dimensions(side))
 
 
 def measure(found: Found, specs: Mapping[str, Spec], heads: int | tuple[int, ...] | None = None) -> tuple[Geometry, dict[str, int]]:

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from segzoo.conversion.axes import joint, lengths, measure, shape_of
+from segzoo.conversion.axes import joint, lengths, measure
 from segzoo.conversion.detect import Found, detect
 from segzoo.conversion.fit import layout_of, left_out, refusal, unlike
 from segzoo.errors import ConversionError
 from segzoo.layouts import head_of, neck_of
+from segzoo.layouts.dimensions import shape_of
 from segzoo.layouts.family import Geometry
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Buffer, Nested, Rule, axes_of

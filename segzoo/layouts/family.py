@@ -14,6 +14,8 @@ from segzoo.spec import Spec
 
 Axes = Mapping[str, int]
 Alternatives = tuple[tuple[str, ...], ...]
+Shown = tuple[dict[str, int], dict[str, int]]
+"""What a neck or head shows: the size of each axis, and how many blocks each index counts."""
 
 
 def refuse_other_sizes(part: str, axes: Axes, expected: Iterable[tuple[str, int, str]]) -> None:
@@ -178,6 +180,7 @@ class Family:
 
     Sizes:
     `measure` makes a geometry of the axes' sizes, checks it, and takes the caller's number of attention heads.
+    `shown` is its inverse: what a file of this geometry shows, with all sections that other layouts may have no place for.
     `plausible` decides by shapes where names allow several readings.
     `unsure` says in words what names and shapes leave open, and how it was read; None if nothing is open.
     `lookalike` names, in words, other models whose files have the same sections; None if none is known.
@@ -197,6 +200,7 @@ class Family:
     title: str
     always: str
     measure: Callable[["Measured", Any], Geometry]
+    shown: Callable[[Any], "Measured"]
     sizes: type
     backbone: type
     describe: Callable[[Any], dict[str, Any]]
@@ -244,7 +248,8 @@ class Head:
 
     `section` is the name of the section with its tensors. `rules` maps each library to the rules of that section; a layout names its
     library in `Layout.heads`. Under `own` are the names in segzoo's network, if no layout with the network's names has a place for it.
-    `measure` makes its geometry of the axes' sizes.
+    `measure` makes its geometry of the axes' sizes. `shown` is its inverse: the axes' sizes and how many blocks there are of each index, by its
+    geometry and the widths of the maps that it takes.
     `record` is the head or neck in a manifest: a dataclass of plain fields with a method `geometry(backbone)`, which is given the backbone's record.
     `describe` fills the record's fields from a measured geometry; None stands for what no tensor shows.
     `eps` is what its layer norms have; None where it has none. `usual` has the fields that no tensor shows and that are the same in all
@@ -256,6 +261,7 @@ class Head:
     section: str
     rules: Mapping[str, tuple[Rule, ...]] = field(repr=False)
     measure: Callable[[Axes, Depths], Any]
+    shown: Callable[[Any, tuple[int, ...]], Shown]
     record: type
     describe: Callable[[Any], dict[str, Any]]
     eps: float | None = None
@@ -274,3 +280,10 @@ class Measured:
     depths: Depths
     sections: tuple[str, ...]
     absent: tuple[str, ...] = ()
+
+
+def classified(found: Measured, geometry: Geometry) -> Measured:
+    """What a geometry shows, with the classifier that it says."""
+    if geometry.classes is None:
+        return found
+    return replace(found, axes={**found.axes, "classes": geometry.classes}, sections=(*found.sections, "classifier"))

@@ -1,10 +1,12 @@
 """What a layout is: the names of one library for one family of backbones, as a table of rules in sections."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 
 from segzoo.layouts.family import Family
-from segzoo.layouts.rule import Buffer, Depths, Rule, fill, indices
+from segzoo.layouts.rule import Buffer, Depths, Rule, fill, indices, placeholders
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,16 @@ class Beside:
 
 AUXILIARY = Beside(("auxiliary_head.",), "auxiliary head", "used in training only", prefix="backbone.")
 """What MMSegmentation trains beside a model's own head."""
+
+
+Extent = tuple[str, str, str | int]
+"""Axes of a tensor, the placeholders in its key, and how many tensors it stacks; the name of one of them where an index counts them."""
+
+
+@cache  # heads are in the tables of all families
+def _extent(rule: Rule) -> Extent:
+    counted = indices(rule.holds[0]) - indices(rule.key)
+    return rule.native, "".join(sorted(placeholders(rule.key))), rule.holds[0] if counted else len(rule.holds)
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,11 @@ class Layout:
     def indices(self) -> set[str]:
         """The letters of all placeholders in its rules."""
         return {letter for rule in self.rules for letter in indices(rule.template)}
+
+    @cached_property
+    def extents(self) -> Mapping[str, Mapping[Extent, int]]:
+        """How many rules of each extent there are in each section."""
+        return {name: Counter(map(_extent, rules)) for name, rules in self.sections.items()}
 
     def expand(self, prefix: str, depths: Depths, sections: Collection[str]) -> dict[str, Rule]:
         """The rules of these sections, written out for these depths, by key."""

@@ -21,6 +21,11 @@ _INDEX = re.compile(r"\{([a-oq-z])(?:\+1|:even|:odd)?\}")  # {p} stands for the 
 _EVERY_SECOND = re.compile(r"\{([a-oq-z]):(even|odd)\}")
 
 
+def placeholders(template: str) -> set[str]:
+    """The placeholders in a template, without the `{p}` of the prefix."""
+    return {found[0] for found in _INDEX.finditer(template)}
+
+
 def indices(template: str) -> set[str]:
     """The letters of the placeholders in a template, without the `p` of the prefix."""
     return set(_INDEX.findall(template))
@@ -154,10 +159,11 @@ class Buffer:
     """An int64 tensor that follows from the sizes, such as an index into a table of relative positions.
 
     It is no weight and is never converted: a file's own is compared with `value`, and the target's is made by `value`.
-    `value` takes the sizes of the axes and the indices of the block, and gives nested lists, or a view of int64.
-    If `written`, files of the layout have it.
+    `value` takes the sizes of the axes and the indices of the block, and gives nested lists, or a view of int64. `length` is how many numbers
+    these are. If `written`, files of the layout have it.
     """
 
     key: str
     value: Callable[[Mapping[str, int], Mapping[str, int]], Nested]
+    length: Callable[[Mapping[str, int]], int]
     written: bool = True

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import GOLDEN, MINI, TAME, remapped, same, specs_of
 
-from segzoo.conversion.axes import shape_of
 from segzoo.conversion.detect import detect
 from segzoo.conversion.fit import layout_of, refusal
 from segzoo.conversion.plan import plan, steps_for
@@ -21,6 +20,7 @@ from segzoo.errors import ConversionError
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import tensor_digest
 from segzoo.layouts import LAYOUTS
+from segzoo.layouts.dimensions import shape_of
 from segzoo.layouts.rule import Depths, axes_of
 from segzoo.layouts.vit.family import APART, MLPS, NORMS, ROOTS, STEMS, VIT
 from segzoo.spec import Spec

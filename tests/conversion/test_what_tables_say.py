@@ -17,9 +17,9 @@ from segzoo.conversion.run import check_buffers, run
 from segzoo.errors import ConversionError
 from segzoo.formats import Weights
 from segzoo.layouts import FAMILIES, LAYOUTS
-from segzoo.layouts.family import Family
+from segzoo.layouts.family import Family, Measured
 from segzoo.layouts.layout import Beside, Layout
-from segzoo.layouts.rule import Buffer, Rule, batch_norm
+from segzoo.layouts.rule import Buffer, Depths, Rule, batch_norm
 
 SIDES = st.integers(1, 5)
 
@@ -44,6 +44,7 @@ MADE = Family(
     title="Made",
     always="all",
     measure=lambda found, heads: Sizes(found.axes["d"]),
+    shown=lambda sizes: Measured({"d": sizes.width}, {}, Depths(), ("all",)),
     sizes=Sizes,
     backbone=Sizes,
     describe=vars,
@@ -239,7 +240,11 @@ def test_the_five_tensors_of_a_batch_norm(width):
 @settings(max_examples=20, deadline=None)
 def test_a_buffer_follows_from_the_sizes(width, there_too):
     """It is checked, never converted, and written where files of the target have it."""
-    index = Buffer("index", lambda sizes, places: [[row * sizes["d"] + column for column in range(sizes["d"])] for row in range(sizes["y"])])
+
+    def made(sizes, places):
+        return [[row * sizes["d"] + column for column in range(sizes["d"])] for row in range(sizes["y"])]
+
+    index = Buffer("index", made, lambda sizes: sizes["y"] * sizes["d"])
     here, there = table("here", Rule("w", ("w",), "d c"), buffers=(index,)), table("there", Rule("m", ("w",), "c d -> d c"))
     with registered(here, there):
         expected = np.arange(3 * width).reshape(3, width)

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from segzoo.conversion.axes import dimensions, shape_of
 from segzoo.conversion.run import pack, unpack
 from segzoo.layouts import HEADS, LAYOUTS, NECKS, OWN, all_layouts, choices_of
+from segzoo.layouts.dimensions import dimensions, shape_of
 from segzoo.layouts.rule import Depths, axes_of
 
 TABLES = [

@@ -25,6 +25,7 @@ from segzoo.conversion.run import run
 from segzoo.errors import ConversionError
 from segzoo.evidence.rungs.parity import differences
 from segzoo.layouts import FAMILIES, LAYOUTS, OWN
+from segzoo.layouts.extent import nbytes, shown
 from segzoo.layouts.vit import VIT
 from segzoo.models.segmentor import build_backbone
 from segzoo.models.vit.reference import intermediates
@@ -209,6 +210,19 @@ def test_dinov2_and_transformers_have_the_same_tensors():
         assert {name: shape for name, shape in made.items() if "position" not in name} == {
             name: shape for name, shape in wanted.items() if "position" not in name
         }
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_a_geometry_says_how_large_the_file_is(name, case):
+    """All but what the geometry does not say: heads of classifiers, projections, and what only pre-training used."""
+    tensors, found, geometry = read(name, case)
+    layout = LAYOUTS["vit"][found.layout.name]
+    if "distilled stem" in found.sections or found.beside:
+        pytest.skip("a geometry does not tell a second token from a class token")
+    unsaid = set(found.sections) - set(shown(layout, geometry).sections)
+    assert unsaid <= {"pooled norm", "pre_logits", "projection", "pooling head", "classifier of token and average"}
+    left_out = sum(Spec(tensors[key].shape, "float32").nbytes for section in unsaid for key in found.keys(section))
+    assert nbytes(layout, geometry, "float32") == sum(spec.nbytes for spec in specs_of(tensors).values()) - left_out
 
 
 NAMES = json.loads(gzip.decompress((GOLDEN / "vit_twists" / "names.json.gz").read_bytes()))

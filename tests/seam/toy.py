@@ -87,6 +87,15 @@ def measured_head(axes: Axes, depths: Depths) -> JoinGeometry:
     return JoinGeometry("join", axes["c"], axes["f"])
 
 
+def shown(geometry: ToyGeometry) -> Measured:
+    axes = {f"{axis}{stage}": width for axis in "wv" for stage, width in enumerate(geometry.widths)}
+    return Measured(axes | {"t": 7}, {}, Depths(units=geometry.units), ("stages", "mix bias", "scale", "offsets"))
+
+
+def shown_head(head: JoinGeometry, maps: tuple[int, ...]) -> tuple[dict[str, int], dict[str, int]]:
+    return {"c": head.classes, "f": head.width}, {}
+
+
 def described(geometry: ToyGeometry) -> dict[str, Any]:
     return {"widths": geometry.widths, "units": geometry.units, "patch": geometry.patch, "heads": geometry.heads}
 
@@ -117,6 +126,7 @@ JOIN = Head(
         ),
     },
     measure=measured_head,
+    shown=shown_head,
     record=JoinHead,
     describe=lambda head: {"width": head.width, "classes": head.classes, "groups": head.groups},
 )
@@ -125,6 +135,7 @@ TOY = Family(
     title="Toy",
     always="stages",
     measure=measured,
+    shown=shown,
     sizes=ToySizes,
     backbone=ToySizes,
     describe=lambda geometry: {**described(geometry), "eps": None},
@@ -158,7 +169,7 @@ OWN = Layout(
         "scale": (Rule(f"{_STAGE}.scale", ("stages.{g}.scale",), "w{g}"),),
         "offsets": (Rule("{p}stage2.offsets", ("offsets",), "t"),),
     },
-    buffers=(Buffer("{p}stage2.index", offsets),),
+    buffers=(Buffer("{p}stage2.index", offsets, lambda sizes: 16),),
     beside=(Beside(("auxiliary.",), "auxiliary head", "inference does not use it"),),
 )
 UPSTREAM = Layout(

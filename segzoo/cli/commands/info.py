@@ -18,7 +18,8 @@ _NO_WEIGHTS = {"archive": {"dtype"}, "counts": {"file": {"dtype"}}, "witness": {
 def info(choice: Choice, name: str, as_json: bool) -> None:
     """Show everything the zoo says about one backbone, model or data set: licence, files, hashes, geometry, protocol, figures."""
     from segzoo.cli.terminal.answer import show_json
-    from segzoo.cli.terminal.show import show
+    from segzoo.cli.terminal.show import megabytes, show
+    from segzoo.zoo.likely_size import likely_size
     from segzoo.zoo.names import resolve_one
 
     zoo = choice.open()
@@ -26,8 +27,11 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     among: dict[str, Any] = {**manifest.entries, **manifest.datasets}
     entry = resolve_one(zoo, name, among)
     facts = entry.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_NO_WEIGHTS)
+    pin = zoo.store.pinned(entry.artifact.name) if entry.artifact else None
+    unknown = name in manifest.entries and entry.artifact.joint_size is None and not (pin and pin.get("size"))
+    estimate = likely_size(manifest.entries[name]) if unknown else None
     if as_json:
-        show_json({"name": name, **facts})
+        show_json({"name": name, **facts, "estimated_size": estimate})
         return
     if "classes" in facts and isinstance(facts["classes"], Mapping):
         facts["classes"] = ", ".join(facts["classes"])
@@ -36,7 +40,9 @@ def info(choice: Choice, name: str, as_json: bool) -> None:
     show(name, style="bold")
     for key, value in rows:
         show(f"{key:<{width}}  {value}")
-    if entry.artifact and (pin := zoo.store.pinned(entry.artifact.name)):
+    if estimate is not None:
+        show(f"{'size':<{width}}  about {megabytes(estimate)}: its tensors, by the sizes above; the file is a little larger")
+    if pin:
         show(f"{'pinned':<{width}}  {pin['sha256']}, in {zoo.store.lock}")
     where = zoo.store.find(entry.artifact) if entry.artifact else None
     show(f"{'in the store':<{width}}  {where or 'no'}")

@@ -21,12 +21,18 @@ Row = dict[str, Any]
 KINDS = {"model": "models", "backbone": "backbones", "data set": "data sets"}
 ORDERS: Mapping[str, Callable[[Row], tuple[bool, Any]]] = {
     "miou": lambda row: (row["miou"] is None, -(row["miou"] or 0)),
-    "size": lambda row: (row["size"] is None, row["size"] or 0),
+    "size": lambda row: (_bound(row) is None, _bound(row) or 0),
     "name": lambda row: (False, row["name"]),
 }
 _UNITS = {"": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _LINE = 80  # characters
 _LEAST = 6  # characters of a data set's name
+_GAPS = "  {} {}  {}  {}"  # between the columns of figures
+
+
+def _bound(row: Row) -> int | None:
+    """Bytes of a file, or of its tensors where only these are known."""
+    return row["size"] if row["size"] is not None else row["estimated_size"]
 
 
 def _bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -51,8 +57,9 @@ def list_(choice: Choice, words: tuple[str, ...], data: str | None, max_size: in
     """List the models, backbones and data sets of the zoo, with their reported figures.
 
     With a WORD only those that have it in their name, title, family, head or data set; with several, all of them. A size is
-    that of the manifest or of a pinned file. The last column says which files are in the store, with a question mark where you
-    may not look into it. A name that an earlier manifest has too is shown for the earlier one only.
+    that of the manifest or of a pinned file. With a ~ it is that of the tensors, by the sizes that the manifest names, and the
+    file is a little larger. The last column says which files are in the store, with a question mark where you may not look into
+    it. A name that an earlier manifest has too is shown for the earlier one only.
 
     \b
     Examples:
@@ -73,8 +80,8 @@ def list_(choice: Choice, words: tuple[str, ...], data: str | None, max_size: in
         show_error(fault)
     rows = [row for row in rows if all(word.casefold() in row["said"] for word in words) and (not data or row["data"] == data)]
     if max_size is not None:
-        unknown = sum(row["size"] is None for row in rows)
-        rows = [row for row in rows if row["size"] is not None and row["size"] <= max_size]
+        unknown = sum(_bound(row) is None for row in rows)
+        rows = [row for row in rows if (bound := _bound(row)) is not None and bound <= max_size]
         if unknown:
             tell(f"{counted(unknown, 'entry', 'entries')} of unknown size left out: a size is known once a file is fetched")
     if not rows and (words or data or max_size is not None):
@@ -94,6 +101,7 @@ def list_(choice: Choice, words: tuple[str, ...], data: str | None, max_size: in
 def _rows(zoo: Zoo) -> tuple[list[Row], EnvironmentFault | None]:
     """A row for each entry; `said` is what words are looked for in. Where the store may not be read, the error that says why."""
     from segzoo.manifest.entries import Model, family_of
+    from segzoo.zoo.likely_size import likely_size
 
     manifest = zoo.manifest
     kinds: list[tuple[str, Mapping[str, Any]]] = [("model", manifest.models), ("backbone", manifest.backbones), ("data set", manifest.datasets)]
@@ -107,6 +115,7 @@ def _rows(zoo: Zoo) -> tuple[list[Row], EnvironmentFault | None]:
             said += [family_of(entry).name, family_of(entry).title] if kind != "data set" else []
             said += [entry.head.kind, *([entry.neck.kind] if entry.neck else [])] if isinstance(entry, Model) else []
             row: Row = {"name": name, "kind": kind, "title": entry.title, "file": artifact and artifact.name, "size": sizes[len(rows)]}
+            row["estimated_size"] = likely_size(entry) if row["size"] is None and kind != "data set" else None
             row |= {"miou": reported and reported.miou, "miou_ms_flip": reported and reported.miou_ms_flip}
             row |= {"decimals": reported and reported.decimals, "in_store": here[len(rows)], "manifest": zoo.origins[name].given}
             rows.append(row | {"data": data, "licence": entry.licence, "said": " ".join(said).casefold()})
@@ -140,12 +149,21 @@ def _show(rows: list[Row], wide: bool) -> None:
     tables = [[head, *(_cells(row) for row in rows if row["kind"] == kind)] for head, kind in lines]
     tables = [table for table in tables if len(table) > 1]
     widths = [max((len(line[column]) for table in tables for line in table), default=0) for column in range(9)]
-    if not wide:  # the names of data sets make room
-        widths[1] = max(_LEAST, min(widths[1], _LINE - sum(widths[:6]) + widths[1] - 10))
+    shown = 9 if wide else 6
+    close = not wide and sum(widths[:6]) + 5 * len("  ") > _LINE
+    longest = max((len(f"{name} {data}") for table in tables for name, data, *_ in table), default=0)
+    named = min(longest, _LINE - sum(widths[2:6]) - len(_GAPS.replace("{}", "")))
     for table in tables:
         for line in table:
-            cells = [f"{_cut(cell, width):{side}{width}}" for cell, side, width in zip(line, "<<>>><<<<", widths, strict=True)]
-            show("  ".join(cells if wide else cells[:6]).rstrip(), style="bold" if line is table[0] else "")
+            padded = [f"{cell:{side}{width}}" for cell, side, width in zip(line, "<<>>><<<<", widths, strict=True)]
+            text = _named(line[0], line[1], named) + _GAPS.format(*padded[2:6]) if close else "  ".join(padded[:shown])
+            show(text.rstrip(), style="bold" if line is table[0] else "")
+
+
+def _named(name: str, data: str, width: int) -> str:
+    """A name and, at the end of this width, its data set, which is cut where there is no room for it."""
+    room = max(width - len(name) - 1, _LEAST)
+    return f"{name} {_cut(data, room):>{room}}"
 
 
 def _cut(text: str, most: int) -> str:
@@ -157,6 +175,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     from segzoo.text import brief
 
     miou, flip = ("" if row[figure] is None else f"{row[figure]:.{row['decimals']}f}" for figure in ("miou", "miou_ms_flip"))
-    data, size = row["data"] or "", "" if row["size"] is None else megabytes(row["size"])
+    data, size = row["data"] or "", "" if (bound := _bound(row)) is None else megabytes(bound)
+    size = f"~{size}" if row["size"] is None and size else size
     here = "?" if row["in_store"] is None else "yes" if row["in_store"] else ""
     return row["name"], data, miou, flip, size, here, row["kind"], brief(row["title"]), brief(row["licence"] or "not known")

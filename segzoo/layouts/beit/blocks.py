@@ -73,9 +73,19 @@ def index(sizes: Mapping[str, int], places: Mapping[str, int]) -> Nested:
     return _index(sizes["table"])
 
 
+def pairs(sizes: Mapping[str, int]) -> int:
+    """How many numbers the index has: one for each pair of tokens, the class token among them."""
+    return (_side(sizes["table"]) ** 2 + 1) ** 2
+
+
+def _side(table: int) -> int:
+    """The side of the window that a table of relative positions is for."""
+    return (isqrt(table - 3) + 1) // 2
+
+
 @lru_cache(1)  # 20 MB at 640 pixels, the same in each of 24 blocks
 def _index(table: int) -> memoryview:
-    side = (isqrt(table - 3) + 1) // 2
+    side = _side(table)
     across = 2 * side - 1
     values = array("q", [table - 1, *[table - 3] * side**2])
     columns = [  # for a token of each column: the rows of the table for all tokens up to side - 1 rows below and above it

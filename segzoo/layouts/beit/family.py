@@ -3,7 +3,7 @@
 MMSegmentation's MAE is one of them: its class is made of BEiT's, and the models differ in biases and absolute positions only.
 """
 
-from segzoo.layouts.beit.geometry import MAE, BeitBackbone, BeitSizes, Geometry, described, described_model, measured
+from segzoo.layouts.beit.geometry import MAE, BeitBackbone, BeitSizes, Geometry, described, described_model, measured, shown
 from segzoo.layouts.family import Family, Reference, Variant
 from segzoo.layouts.layout import Beside
 
@@ -38,6 +38,7 @@ BEIT = Family(
     title="BEiT",
     always="encoder",
     measure=measured,
+    shown=shown,
     sizes=BeitSizes,
     backbone=BeitBackbone,
     describe=described,

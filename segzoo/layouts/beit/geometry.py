@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, common_parts
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, classified, common_parts
+from segzoo.layouts.rule import Depths
 
 VARIANTS = BEIT, MAE = "beit", "mae"
 """A BEiT has biases of queries and values, and none of keys. A MAE has biases of all three, and absolute positions beside the relative ones."""
@@ -188,3 +189,12 @@ def _root(number: int) -> tuple[int, bool]:
     """The whole part of a square root, and whether it is the root of a positive square."""
     root = math.isqrt(max(number, 0))
     return root, root > 0 and root**2 == number
+
+
+def shown(geometry: Geometry) -> Measured:
+    """The inverse of `measured`. Relative positions and scales are there, though a file may lack them and mean zeros and ones."""
+    axes = {"d": geometry.width, "e": geometry.width, "m": geometry.mlp, "chan": geometry.channels, "y": geometry.patch, "x": geometry.patch}
+    axes |= {"n": geometry.window**2, "table": (2 * geometry.window - 1) ** 2 + 3, "heads": geometry.heads or 0}
+    kind = ("qkv bias", "positions") if geometry.variant == MAE else ("qv bias",)
+    sections = ("stem", *kind, "encoder", "relative positions", "scales", *(("final norm",) if geometry.final_norm else ()))
+    return classified(Measured(axes, {}, Depths({"i": geometry.depth}), sections), geometry)

@@ -7,7 +7,7 @@ read, and not written.
 
 from dataclasses import replace
 
-from segzoo.layouts.beit.blocks import encoder, index, scales, stem, tables, two_biases
+from segzoo.layouts.beit.blocks import encoder, index, pairs, scales, stem, tables, two_biases
 from segzoo.layouts.beit.family import BEIT
 from segzoo.layouts.layout import AUXILIARY, Layout
 from segzoo.layouts.rule import Buffer, affine
@@ -40,7 +40,7 @@ HF = Layout(
         "classifier": affine("classifier", "head", "classes d", "classes"),
     },
     optional=frozenset({"scales"}),
-    buffers=(Buffer(f"{_RELATIVE}.relative_position_index", index, written=False),),
+    buffers=(Buffer(f"{_RELATIVE}.relative_position_index", index, pairs, written=False),),
     reasons=dict.fromkeys(("feature pyramid neck", "uper decoder"), "transformers' segmentation model cannot take the last block's output"),
 )
 HF = replace(HF, spellings=(replace(HF, heads="hf beit", beside=(replace(AUXILIARY, prefix="beit."),)),))

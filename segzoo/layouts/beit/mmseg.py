@@ -5,7 +5,7 @@ Its BEiT has biases of queries and values. Its MAE has one of queries, keys and 
 
 from dataclasses import replace
 
-from segzoo.layouts.beit.blocks import encoder, index, joined_biases, positions, scales, stem, tables, two_biases
+from segzoo.layouts.beit.blocks import encoder, index, joined_biases, pairs, positions, scales, stem, tables, two_biases
 from segzoo.layouts.beit.family import BEIT, DECODER
 from segzoo.layouts.layout import AUXILIARY, Beside, Layout
 from segzoo.layouts.rule import Buffer, affine
@@ -29,7 +29,7 @@ MMSEG = Layout(
         "scales": scales(f"{_LAYER}.gamma_1", f"{_LAYER}.gamma_2"),
         "final norm": affine("{p}ln1", "norm", "d"),
     },
-    buffers=(Buffer(f"{_LAYER}.attn.relative_position_index", index),),
+    buffers=(Buffer(f"{_LAYER}.attn.relative_position_index", index, pairs),),
     beside=(AUXILIARY,),
     reasons={
         "classifier": "MMSegmentation's backbone has no classifier",

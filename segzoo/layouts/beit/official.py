@@ -3,7 +3,7 @@
 Source: `beit/modeling_finetune.py` and `beit/semantic_segmentation/backbone/beit.py` of microsoft/unilm. The latter has the pyramid in the backbone.
 """
 
-from segzoo.layouts.beit.blocks import encoder, index, scales, stem, tables, two_biases
+from segzoo.layouts.beit.blocks import encoder, index, pairs, scales, stem, tables, two_biases
 from segzoo.layouts.beit.family import BEIT
 from segzoo.layouts.layout import AUXILIARY, Layout
 from segzoo.layouts.rule import Buffer, affine
@@ -30,6 +30,6 @@ OFFICIAL = Layout(
     heads="unilm",
     sections=SECTIONS,
     optional=frozenset({"scales"}),
-    buffers=(Buffer(INDEX, index),),
+    buffers=(Buffer(INDEX, index, pairs),),
     beside=(AUXILIARY,),
 )

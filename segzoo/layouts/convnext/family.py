@@ -1,6 +1,6 @@
 """ConvNeXt as a family: which of its sections are alternatives, and which other ConvNeXts no layout has a place for."""
 
-from segzoo.layouts.convnext.geometry import ConvNeXtBackbone, ConvNeXtSizes, described, described_model, measured
+from segzoo.layouts.convnext.geometry import ConvNeXtBackbone, ConvNeXtSizes, described, described_model, measured, shown
 from segzoo.layouts.family import Family, Variant
 
 NORMS = (("final norm",), ("output norms",))
@@ -22,6 +22,7 @@ CONVNEXT = Family(
     title="ConvNeXt",
     always="encoder",
     measure=measured,
+    shown=shown,
     sizes=ConvNeXtSizes,
     backbone=ConvNeXtBackbone,
     describe=described,

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.convnext.stages import STAGES
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts
+from segzoo.layouts.rule import Depths
 
 RATIO = 4
 """How many times wider than its stage an MLP is, in all published ConvNeXts."""
@@ -125,3 +126,13 @@ def measured(found: Measured, heads: Any) -> Geometry:
         raise ConversionError(f"{origin['y']}: patches must be square: {axes['y']} is not {axes['x']}")
     widths = tuple(axes[f"d{stage}"] for stage, _ in STAGES)
     return Geometry(widths, depths, axes["x"], axes["chan"], "output norms" in found.sections, axes.get("classes"))
+
+
+def shown(geometry: Geometry) -> Measured:
+    """The inverse of `measured`."""
+    axes = {"chan": geometry.channels, "y": geometry.patch, "x": geometry.patch}
+    for stage, width in enumerate(geometry.widths):
+        axes |= {f"d{stage}": width, f"m{stage}": RATIO * width}
+    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    sections = ("encoder", "output norms" if geometry.output_norms else "final norm")
+    return classified(Measured(axes, {}, depths, sections), geometry)

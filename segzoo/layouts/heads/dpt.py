@@ -10,7 +10,7 @@ aligned corners, resizes positions bilinearly, takes square grids only, and its 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, Rule, affine, conv_module
 
 LEVELS = 4
@@ -64,6 +64,15 @@ def measured(axes: Axes, depths: Depths) -> DptDecoder:
     return DptDecoder("dpt", axes["c"], channels, widths)
 
 
+def shown(decoder: DptDecoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`. The backbone's maps are all of one width."""
+    axes = {"c": decoder.classes, "fuse": decoder.channels, "fused": decoder.channels, "fusey": 3, "fusex": 3, "pair": 2 * maps[0]}
+    axes |= {f"part{level}": width for level, width in enumerate(decoder.widths)}
+    for level, kernel in _RESIZED.items():
+        axes |= {f"grown{level}": decoder.widths[level], f"growy{level}": kernel, f"growx{level}": kernel}
+    return axes, {}
+
+
 def described(decoder: DptDecoder) -> dict[str, Any]:
     return {"classes": decoder.classes, "widths": decoder.widths, "channels": decoder.channels}
 
@@ -108,6 +117,7 @@ DPT = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=DptHead,
     describe=described,
 )

@@ -6,7 +6,7 @@ The axes of its tables: `level{l}` channels of level l, `fpn` its own channels, 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, Rule, affine, conv_module
 
 CONVOLUTIONS = (1, 1, 2, 3)
@@ -45,6 +45,12 @@ def measured(axes: Axes, depths: Depths) -> FPNDecoder:
     return FPNDecoder("fpn", axes["c"], axes["fpn"])
 
 
+def shown(decoder: FPNDecoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    axes = {"c": decoder.classes, "fpn": decoder.channels, "inner": decoder.channels, "threey": 3, "threex": 3}
+    return axes | {f"level{level}": width for level, width in enumerate(maps)}, {}
+
+
 def described(decoder: FPNDecoder) -> dict[str, Any]:
     return {"classes": decoder.classes, "channels": decoder.channels}
 
@@ -66,6 +72,7 @@ FPN_HEAD = Head(
     section="FPN decoder",
     rules={"mmseg": rules()},
     measure=measured,
+    shown=shown,
     record=FPNHead,
     describe=described,
 )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from segzoo.layouts.family import Axes, Head
+from segzoo.layouts.family import Axes, Head, Shown
 from segzoo.layouts.heads.mask import Decoder
 from segzoo.layouts.rule import Depths, affine
 
@@ -22,6 +22,11 @@ def measured(axes: Axes, depths: Depths) -> Decoder:
     return Decoder("linear", axes["c"])
 
 
+def shown(decoder: Decoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    return {"c": decoder.classes}, {}
+
+
 def described(decoder: Decoder) -> dict[str, Any]:
     return {"classes": decoder.classes}
 
@@ -35,6 +40,7 @@ LINEAR = Head(
         "segmenter": affine("decoder.head", "decoder.conv", "c d", "c"),
     },
     measure=measured,
+    shown=shown,
     record=LinearHead,
     describe=described,
 )

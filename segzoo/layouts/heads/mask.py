@@ -6,7 +6,7 @@ In rstrudel/segmenter `proj_patch` and `proj_classes` are bare parameters, used 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head
+from segzoo.layouts.family import Axes, Head, Shown
 from segzoo.layouts.rule import Depths, Rule, affine
 from segzoo.layouts.vit.mmseg import attention_bias
 from segzoo.layouts.vit.mmseg import block as mmseg_block
@@ -49,6 +49,12 @@ def measured(axes: Axes, depths: Depths) -> Decoder:
     return Decoder("mask", axes["c"], depths["j"], axes["f"], axes.get("o"))
 
 
+def shown(decoder: Decoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    width = decoder.width or maps[-1]
+    return {"c": decoder.classes, "f": width, "g": width, "o": decoder.mlp or 0}, {"j": decoder.depth}
+
+
 def described(decoder: Decoder) -> dict[str, Any]:
     return {"depth": decoder.depth, "heads": decoder.heads, "mlp": decoder.mlp, "classes": decoder.classes, "eps": None}
 
@@ -79,6 +85,7 @@ MASK = Head(
     section="mask decoder",
     rules={"mmseg": _MMSEG, "segmenter": _SEGMENTER},
     measure=measured,
+    shown=shown,
     record=MaskHead,
     describe=described,
     eps=1e-5,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, Rule, affine
 
 LEVELS = 4
@@ -105,6 +105,14 @@ def measured(axes: Axes, depths: Depths) -> Mask2FormerDecoder:
     return Mask2FormerDecoder("mask2former", axes["said"] - 1, channels, axes["queries"], depths["j"], **sizes)
 
 
+def shown(decoder: Mask2FormerDecoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    channels, points = decoder.channels, SCALES * decoder.samples
+    axes = {"f": channels, "g": channels, "fy": 3, "fx": 3, "o": decoder.mlp, "pixmlp": decoder.pixel_mlp, "said": decoder.classes + 1}
+    axes |= {"queries": decoder.queries, "scales": SCALES, "points": points, "offsets": 2 * points}
+    return axes | {f"level{level}": width for level, width in enumerate(maps)}, {"l": decoder.pixel_layers, "j": decoder.layers}
+
+
 def described(decoder: Mask2FormerDecoder) -> dict[str, Any]:
     return {name: getattr(decoder, name) for name in ("classes", *_SHOWN)} | {"heads": None, "groups": None}
 
@@ -176,6 +184,7 @@ MASK2FORMER = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=Mask2FormerHead,
     describe=described,
     usual={"heads": HEADS, "groups": GROUPS},

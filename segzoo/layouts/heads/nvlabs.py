@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from segzoo.layouts.family import Axes, Head
-from segzoo.layouts.heads.segformer import SegformerDecoder
+from segzoo.layouts.heads.segformer import SegformerDecoder, shown
 from segzoo.layouts.heads.segformer import measured as measured_alike
 from segzoo.layouts.rule import Depths, Rule, affine, batch_norm
 
@@ -53,6 +53,7 @@ NVLABS = Head(
     section="NVlabs SegFormer decoder",
     rules={"hf": _HF, "nvlabs": rules("linear_c{l+1}", "linear_fuse.conv", "linear_fuse.bn", "linear_pred"), "own": _HF},
     measure=measured,
+    shown=shown,
     record=NvlabsHead,
     describe=described,
 )

@@ -7,7 +7,7 @@ the finest level. NVlabs' own head is another network: see `nvlabs`.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, affine, conv_module
 
 
@@ -46,6 +46,12 @@ def measured(axes: Axes, depths: Depths) -> SegformerDecoder:
     return SegformerDecoder("segformer", axes["c"], channels, levels)
 
 
+def shown(decoder: SegformerDecoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    axes = {"c": decoder.classes, "mix": decoder.channels, "joined": decoder.levels * decoder.channels}
+    return axes | {f"level{level}": width for level, width in enumerate(maps)}, {"l": decoder.levels}
+
+
 def described(decoder: SegformerDecoder) -> dict[str, Any]:
     return {"classes": decoder.classes, "channels": decoder.channels, "levels": decoder.levels}
 
@@ -62,6 +68,7 @@ SEGFORMER = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=SegformerHead,
     describe=described,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import Axes, Head
+from segzoo.layouts.family import Axes, Head, Shown
 from segzoo.layouts.rule import Depths, affine, conv_module
 
 
@@ -62,6 +62,13 @@ def measured(axes: Axes, depths: Depths) -> SetrDecoder:
     return SetrDecoder("setr", axes["c"], axes["up"], depths["l"], axes["upx"])
 
 
+def shown(decoder: SetrDecoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    axes = {"c": decoder.classes, "up": decoder.channels, "upy": decoder.kernel, "upx": decoder.kernel}
+    axes |= {f"upin{place}": decoder.channels if place else maps[0] for place in range(decoder.convs)}
+    return axes, {"l": decoder.convs}
+
+
 def described(decoder: SetrDecoder) -> dict[str, Any]:
     sizes = {"classes": decoder.classes, "convs": decoder.convs, "kernel": decoder.kernel}
     return sizes | {"scale": None, "channels": decoder.channels, "eps": None}
@@ -79,6 +86,7 @@ SETR = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=SetrHead,
     describe=described,
     eps=1e-6,

@@ -6,7 +6,7 @@ The axes of its table: `branchin{l}` channels into branch l, `branch` a branch's
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, affine, conv_module
 
 
@@ -51,6 +51,13 @@ def measured(axes: Axes, depths: Depths) -> SetrMlaDecoder:
     return SetrMlaDecoder("setr-mla", axes["c"], channels, levels)
 
 
+def shown(decoder: SetrMlaDecoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    axes = {"c": decoder.classes, "branch": decoder.channels, "inner": decoder.channels, "joined": decoder.levels * decoder.channels}
+    axes |= dict.fromkeys(("firsty", "firstx", "secondy", "secondx"), 3)
+    return axes | {f"branchin{level}": width for level, width in enumerate(maps)}, {"l": decoder.levels}
+
+
 def described(decoder: SetrMlaDecoder) -> dict[str, Any]:
     return {"classes": decoder.classes, "channels": decoder.channels, "levels": decoder.levels, "scale": None}
 
@@ -67,6 +74,7 @@ SETR_MLA = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=SetrMlaHead,
     describe=described,
     usual={"scale": 4},

@@ -8,7 +8,7 @@ The axes of its tables: `level{l}` channels into the lateral convolution of leve
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, Rule, affine, conv_module
 
 BINS = (1, 2, 3, 6)
@@ -58,6 +58,14 @@ def measured(axes: Axes, depths: Depths) -> UPerDecoder:
     return UPerDecoder("uper", axes["c"], channels, levels)
 
 
+def shown(decoder: UPerDecoder, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    channels, bins = decoder.channels, len(decoder.bins or BINS)
+    axes = {"c": decoder.classes, "uper": channels, "inner": channels, "threey": 3, "threex": 3, "joined": decoder.levels * channels}
+    axes |= {"deepest": maps[-1], "pyramid": maps[-1] + bins * channels}
+    return axes | {f"level{level}": width for level, width in enumerate(maps)}, {"l": decoder.levels - 1, "b": bins}
+
+
 def described(decoder: UPerDecoder) -> dict[str, Any]:
     return {"classes": decoder.classes, "channels": decoder.channels, "levels": decoder.levels, "bins": None}
 
@@ -85,6 +93,7 @@ UPER = Head(
         "hf beit": rules("classifier", "bn"),
     },
     measure=measured,
+    shown=shown,
     record=UPerHead,
     describe=described,
     usual={"bins": BINS},

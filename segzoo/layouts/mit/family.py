@@ -1,7 +1,7 @@
 """MiT as a family: what a manifest says of it, and which other backbones of its kind no layout has a place for."""
 
 from segzoo.layouts.family import Family, Reference, Variant
-from segzoo.layouts.mit.geometry import MitBackbone, MitSizes, described, described_model, measured
+from segzoo.layouts.mit.geometry import MitBackbone, MitSizes, described, described_model, measured, shown
 
 _LAST = ("*block4.*.attn.sr.*", "*layers.3.1.*.attn.sr.*", "*encoder.block.3.*.self.sr.*")
 UNLIKE = "MMSegmentation's has BatchNorm and ReLU after the matrix of each level, that of NVlabs and transformers has neither"
@@ -22,6 +22,7 @@ MIT = Family(
     title="MiT",
     always="encoder",
     measure=measured,
+    shown=shown,
     sizes=MitSizes,
     backbone=MitBackbone,
     describe=described,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts, heads_by_stage
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts, heads_by_stage
+from segzoo.layouts.rule import Depths
 from segzoo.layouts.twins.stages import REDUCING, STAGES
 
 PATCHES = (7, 3, 3, 3)
@@ -152,3 +153,13 @@ def measured(found: Measured, heads: Any) -> Geometry:
         None,
         axes.get("classes"),
     )
+
+
+def shown(geometry: Geometry) -> Measured:
+    """The inverse of `measured`."""
+    axes = {"chan": geometry.channels}
+    for stage, width in enumerate(geometry.widths):
+        axes |= {f"d{stage}": width, f"e{stage}": width, f"m{stage}": geometry.mlp_ratio * width}
+        axes |= {f"{side}{stage}": geometry.patches[stage] for side in "yx"} | {f"r{side}{stage}": geometry.reductions[stage] for side in "yx"}
+    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    return classified(Measured(axes, {}, depths, ("encoder",)), geometry)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, affine
 
 
@@ -39,6 +39,12 @@ def measured(axes: Axes, depths: Depths) -> Pyramid:
     return Pyramid("fpn", axes["neck"], depths["n"])
 
 
+def shown(neck: Pyramid, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    axes = {"neck": neck.width, "neckin": neck.width, "necky": 3, "neckx": 3}
+    return axes | {f"map{level}": width for level, width in enumerate(maps)}, {"n": neck.levels}
+
+
 def described(neck: Pyramid) -> dict[str, Any]:
     return {"width": neck.width, "levels": neck.levels}
 
@@ -54,6 +60,7 @@ FPN = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=FPNNeck,
     describe=described,
 )

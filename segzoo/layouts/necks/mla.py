@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, affine, conv_module
 
 
@@ -42,6 +42,11 @@ def measured(axes: Axes, depths: Depths) -> Mla:
     return Mla("mla", axes["neck"], depths["n"])
 
 
+def shown(neck: Mla, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    return {"neck": neck.width, "neckin": neck.width, "necky": 3, "neckx": 3}, {"n": neck.levels}
+
+
 def described(neck: Mla) -> dict[str, Any]:
     return {"width": neck.width, "levels": neck.levels, "eps": None}
 
@@ -58,6 +63,7 @@ MLA = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=MlaNeck,
     describe=described,
     eps=1e-6,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, affine
 
 
@@ -40,6 +40,12 @@ def measured(axes: Axes, depths: Depths) -> MultiLevel:
     return MultiLevel("multilevel", axes["neck"], depths["n"])
 
 
+def shown(neck: MultiLevel, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    axes = {"neck": neck.width, "neckin": neck.width, "necky": 3, "neckx": 3}
+    return axes | {f"map{level}": width for level, width in enumerate(maps)}, {"n": neck.levels}
+
+
 def described(neck: MultiLevel) -> dict[str, Any]:
     return {"width": neck.width, "scales": None}
 
@@ -55,6 +61,7 @@ MULTILEVEL = Head(
         )
     },
     measure=measured,
+    shown=shown,
     record=MultiLevelNeck,
     describe=described,
 )

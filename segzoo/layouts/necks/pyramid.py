@@ -6,7 +6,7 @@ It makes maps of four sizes of a plain ViT's or BEiT's, which all have one size:
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from segzoo.layouts.family import Axes, Head, refuse_other_sizes
+from segzoo.layouts.family import Axes, Head, Shown, refuse_other_sizes
 from segzoo.layouts.rule import Depths, Rule, affine, batch_norm
 
 
@@ -42,6 +42,11 @@ def measured(axes: Axes, depths: Depths) -> FeaturePyramid:
     return FeaturePyramid("pyramid", width)
 
 
+def shown(neck: FeaturePyramid, maps: tuple[int, ...]) -> Shown:
+    """See `Head.shown`."""
+    return {"lift": neck.width, "liftin": neck.width, "lifty": 2, "liftx": 2}, {}
+
+
 def described(neck: FeaturePyramid) -> dict[str, Any]:
     return {"width": neck.width}
 
@@ -67,6 +72,7 @@ PYRAMID = Head(
         "hf beit": rules("fpn1", "fpn2"),
     },
     measure=measured,
+    shown=shown,
     record=FeaturePyramidNeck,
     describe=described,
 )

@@ -1,7 +1,7 @@
 """ResNet as a family: those of bottlenecks, 50, 101 and 152, and which other ResNets no layout has a place for."""
 
 from segzoo.layouts.family import Family, Variant
-from segzoo.layouts.resnet.geometry import Geometry, ResNetBackbone, ResNetSizes, described, described_model, measured
+from segzoo.layouts.resnet.geometry import Geometry, ResNetBackbone, ResNetSizes, described, described_model, measured, shown
 
 VARIANTS = (
     Variant("a stem of three convolutions (ResNet-C, -D, MMSegmentation's ResNetV1c)", names=("stem.*", "*backbone.stem.*", "conv1.[0-9].*")),
@@ -21,6 +21,7 @@ RESNET = Family(
     title="ResNet",
     always="encoder",
     measure=measured,
+    shown=shown,
     sizes=ResNetSizes,
     backbone=ResNetBackbone,
     describe=described,

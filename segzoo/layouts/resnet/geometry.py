@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts
 from segzoo.layouts.resnet.stages import STAGES
+from segzoo.layouts.rule import Depths
 
 WIDER = 4
 """How many times wider than a bottleneck its output is."""
@@ -108,3 +109,14 @@ def measured(found: Measured, heads: Any) -> Geometry:
                 raise ConversionError(f"{origin[axis]}: {why}: {axes[axis]} is not {must}")
         into = WIDER * inner
     return Geometry(depths, width, axes["chan"], axes.get("classes"))
+
+
+def shown(geometry: Geometry) -> Measured:
+    """The inverse of `measured`."""
+    axes, into = {"stem": geometry.width, "chan": geometry.channels}, geometry.width
+    for stage, (width, depth) in enumerate(zip(geometry.widths, geometry.depths, strict=True)):
+        axes |= {f"d{stage}": width, f"m{stage}": width // WIDER, f"g{stage}": width // WIDER}
+        axes |= {f"in{stage}x{block}": width if block else into for block in range(depth)}
+        into = width
+    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    return classified(Measured(axes, {}, depths, ("encoder", "batch counts")), geometry)

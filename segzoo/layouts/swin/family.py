@@ -2,7 +2,7 @@
 
 from segzoo.layouts.family import Family, Reference, Variant
 from segzoo.layouts.layout import Beside
-from segzoo.layouts.swin.geometry import Geometry, SwinBackbone, SwinSizes, described, described_model, measured
+from segzoo.layouts.swin.geometry import Geometry, SwinBackbone, SwinSizes, described, described_model, measured, shown
 
 MASKS = Beside((), "attention masks", "they follow from the size of an image", ends=(".attn_mask",))
 
@@ -35,6 +35,7 @@ SWIN = Family(
     title="Swin",
     always="encoder",
     measure=measured,
+    shown=shown,
     sizes=SwinSizes,
     backbone=SwinBackbone,
     describe=described,

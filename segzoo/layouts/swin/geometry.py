@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts
+from segzoo.layouts.rule import Depths
 from segzoo.layouts.swin.stages import STAGES
 
 LARGEST = 32
@@ -157,3 +158,13 @@ def measured(found: Measured, heads: Any) -> Geometry:
         raise ConversionError(f"{origin['y']}: patches must be square: {axes['y']} is not {axes['x']}")
     norms = "output norms" in found.sections
     return Geometry(axes["d0"], depths, shown, window, axes["x"], ratio, axes["chan"], norms, axes.get("classes"))
+
+
+def shown(geometry: Geometry) -> Measured:
+    """The inverse of `measured`."""
+    axes = {"table": (2 * geometry.window - 1) ** 2, "chan": geometry.channels, "y": geometry.patch, "x": geometry.patch}
+    for stage, (width, heads) in enumerate(zip(geometry.widths, geometry.heads, strict=True)):
+        axes |= {f"d{stage}": width, f"e{stage}": width, f"m{stage}": geometry.mlp_ratio * width, f"heads{stage}": heads}
+    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    sections = ("encoder", "output norms" if geometry.output_norms else "final norm")
+    return classified(Measured(axes, {}, depths, sections), geometry)

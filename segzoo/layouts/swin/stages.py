@@ -6,6 +6,7 @@ The axes, with the number of the stage behind: `d` width, `e` attention width (e
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from math import isqrt
 from typing import Any
 
 from segzoo.layouts.rule import Buffer, Nested, Rule, affine
@@ -92,9 +93,19 @@ def flat_index(sizes: Mapping[str, int], places: Any) -> Nested:
     return _flat(sizes["table"])
 
 
+def pairs(sizes: Mapping[str, int]) -> int:
+    """How many numbers an index has: one for each pair of tokens."""
+    return _side(sizes["table"]) ** 4
+
+
+def _side(table: int) -> int:
+    """The side of the window that a table of relative positions is for."""
+    return (isqrt(table) + 1) // 2
+
+
 @cache
 def _index(table: int) -> list[Nested]:
-    side = (int(table**0.5) + 1) // 2
+    side = _side(table)
     tokens = [(row, column) for row in range(side) for column in range(side)]
     return [[(row - other + side - 1) * (2 * side - 1) + column - across + side - 1 for other, across in tokens] for row, column in tokens]
 
@@ -106,4 +117,4 @@ def _flat(table: int) -> list[Nested]:
 
 def indices(keys: Sequence[str], name: str, *, written: bool = True, flat: bool = False) -> tuple[Buffer, ...]:
     """The buffers of all blocks that look up relative positions. `keys` are the templates of the blocks, `name` is relative to them."""
-    return tuple(Buffer(f"{key}.{name}", flat_index if flat else index, written) for key in keys)
+    return tuple(Buffer(f"{key}.{name}", flat_index if flat else index, pairs, written) for key in keys)

@@ -1,7 +1,7 @@
 """Twins as a family: which of its sections are alternatives, and which other Twins no layout has a place for."""
 
 from segzoo.layouts.family import Family, Variant
-from segzoo.layouts.twins.geometry import Geometry, TwinsBackbone, TwinsSizes, described, described_model, measured
+from segzoo.layouts.twins.geometry import Geometry, TwinsBackbone, TwinsSizes, described, described_model, measured, shown
 
 ATTENTION = (("global attention",), ("alternating attention",))
 """All blocks of a PCPVT attend to the whole map. Of an SVT's, every second one does, and the others attend within windows."""
@@ -24,6 +24,7 @@ TWINS = Family(
     title="Twins",
     always="encoder",
     measure=measured,
+    shown=shown,
     sizes=TwinsSizes,
     backbone=TwinsBackbone,
     describe=described,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, common_parts, heads_by_stage
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts, heads_by_stage
+from segzoo.layouts.rule import Depths
 from segzoo.layouts.twins.stages import REDUCING, STAGES
 
 PCPVT, SVT = "pcpvt", "svt"
@@ -166,3 +167,15 @@ def measured(found: Measured, heads: Any) -> Geometry:
         axes["chan"],
         axes.get("classes"),
     )
+
+
+def shown(geometry: Geometry) -> Measured:
+    """The inverse of `measured`."""
+    axes = {"chan": geometry.channels, "y": geometry.patch, "x": geometry.patch}
+    for stage, width in enumerate(geometry.widths):
+        axes |= {f"d{stage}": width, f"e{stage}": width, f"m{stage}": geometry.mlp_ratios[stage] * width}
+        axes |= {f"r{side}{stage}": geometry.reductions[stage] for side in "yx"}
+    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    attention = "alternating attention" if geometry.variant == SVT else "global attention"
+    norms = ("output norms",) if geometry.output_norms else ()
+    return classified(Measured(axes, {}, depths, ("encoder", attention, *norms)), geometry)

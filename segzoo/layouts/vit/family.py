@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from segzoo.layouts.family import Family, Reference
 from segzoo.layouts.rule import Rule
-from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, described, described_model, grid_of, lying, measured
+from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, described, described_model, grid_of, lying, measured, shown
 from segzoo.layouts.vit.variants import ASIDE, VARIANTS
 from segzoo.spec import Spec
 
@@ -125,6 +125,7 @@ VIT = Family(
     title="ViT",
     always="encoder",
     measure=measured,
+    shown=shown,
     sizes=Sizes,
     backbone=ModelBackbone,
     describe=described,

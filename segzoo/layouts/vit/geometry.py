@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, classified
+from segzoo.layouts.rule import Depths
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,3 +322,30 @@ def _twists(sections: tuple[str, ...]) -> tuple[str, ...]:
     if "stem with register positions and no class token" in sections:
         there |= {"register positions", "no class token"}
     return tuple(word for word in TWISTS if word in there)
+
+
+def shown(geometry: Geometry) -> Measured:
+    """The inverse of `measured`. Biases of value zero are there unless the geometry says that they are absent.
+
+    Raises ConversionError for a hybrid.
+    """
+    if geometry.residual is not None:
+        raise ConversionError(f"{geometry}: what a hybrid's tensors are does not follow from these sizes")
+    width, heads, twists = geometry.width, geometry.heads or 1, set(geometry.twists)
+    axes = {"d": width, "e": width, "r": width, "m": geometry.mlp, "h": heads, "k": width // heads, "n": geometry.positions}
+    axes |= {"chan": geometry.channels, "y": geometry.patch, "x": geometry.patch, "reg": geometry.registers}
+    shown = [section for section, word in _SHOWN.items() if word in twists]
+    ends = ["final norm" if geometry.final_norm else "no final norm", *(() if "SwiGLU" in twists else ("MLP",))]
+    found = Measured(axes, {}, Depths({"i": geometry.depth}), (*_stem(twists, geometry.registers), "encoder", *shown, *ends))
+    return classified(found, geometry)
+
+
+def _stem(twists: set[str], registers: int) -> tuple[str, ...]:
+    """The sections of class token, registers and positions: the inverse of `_twists` for them."""
+    if "register positions" in twists:
+        placed = "stem with register positions"
+        return (f"{placed} and no class token" if "no class token" in twists else placed, "register tokens")
+    token = {"no class token": ("stem without class position",), "no class position": ("stem without class position", "class token")}
+    stem = next((sections for word, sections in token.items() if word in twists), ("stem",))
+    beside = "registers beside a placed class token" if stem == ("stem",) else "register tokens"
+    return (*stem, beside) if registers else stem
