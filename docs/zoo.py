@@ -62,9 +62,11 @@ def table() -> str:
     lines = ["| method | backbones | data | models | best mIoU on ADE20K |", "|---|---|---|---|---|"]
     for title, models in methods().items():
         backbones = ", ".join(dict.fromkeys(FAMILIES[model.backbone.named].title for model in models.values()))
-        best = max((model.reported.miou, name) for name, model in models.items() if model.reported and model.protocol.dataset == "ade20k")
+        on_ade = [model for model in models.values() if model.reported and model.protocol.dataset == "ade20k"]
+        best = max(on_ade, key=lambda model: model.reported.miou)
+        name = next(name for name, model in models.items() if model is best)
         data = ", ".join(dict.fromkeys(map(data_of, models.values())))
-        lines.append(f"| {title} | {backbones} | {data} | {len(models)} | {best[0]:g} `{best[1]}` |")
+        lines.append(f"| {title} | {backbones} | {data} | {len(models)} | {figures(best, ['ss'])} `{name}` |")
     return "\n".join(lines) + "\n"
 
 

@@ -9,8 +9,10 @@ from markdown_it import MarkdownIt
 
 from segzoo.evaluation.counts import Counts
 from segzoo.publishing.report import plots
+from segzoo.publishing.report.beside import Group
 from segzoo.publishing.report.facts import Confusion, Score, Section
-from segzoo.publishing.report.page import Example, Illustrated, Picture, render
+from segzoo.publishing.report.heading import Heading
+from segzoo.publishing.report.page import Example, Illustrated, Picture, Together, render
 
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
@@ -60,7 +62,9 @@ def page_of(word):
     check = {"status": "passed", "short": word, "detail": word, "basis": {}}
     confusion = Confusion(word, word, 5, 50.0)
     counts = {word: Counts(*np.ones((3, 2), np.int64))}
-    score = Score(word, {"mIoU": 50.0, "aAcc": 1.0, "mAcc": 2.0}, 50.1, 0.1, word, 40.0, 60.0, 1, 2, [(word, 50.0, None)], [confusion], counts)
+    score = Score(
+        word, {"mIoU": 50.0, "aAcc": 1.0, "mAcc": 2.0}, 50.1, 0.1, word, 40.0, 60.0, 1, 2, [(word, 50.0, None)], [confusion], counts, [word]
+    )
     section = Section(
         "one",
         word,
@@ -75,8 +79,10 @@ def page_of(word):
         changed=[word],
     )
     example = Example("best", word, [Picture(word, word, jpeg=b"x")], {word: (1, 2, 3)})
-    shown = Illustrated(section, Picture(f"{word}.svg", word, "<svg></svg>"), [example], word)
-    return render([shown], Picture("a.svg", word, "<svg></svg>"), word, plots.themed)
+    shown = Illustrated(section, Picture(f"{word}.svg", word, "<svg></svg>"), [example], word, Picture(f"{word}-m.svg", word, "<svg></svg>"))
+    drawn = Picture("a.svg", word, "<svg></svg>")
+    together = Together(drawn, drawn, [Group(word, 2, ["one", "two"], [(word, 1, [1.0, None], None)], [(word, 2, [1.0, 2.0], 2.0)])])
+    return render([shown], together, Heading(word, (word, word), word), plots.themed)
 
 
 TAME = page_of("word")

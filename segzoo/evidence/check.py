@@ -32,6 +32,11 @@ class Check:
         return json.loads(json.dumps(asdict(self), allow_nan=False))
 
 
+def came_of(status: str, basis: Mapping[str, Any]) -> str:
+    """What came of a rung, in a word. A figure that nothing can be compared with is measured, not skipped."""
+    return "measured" if status == "skipped" and "modes" in basis else status
+
+
 NOT_TRIED = "-"  # the word for a rung above one that failed
 FAILED = {NetworkError.exit_code: "not fetched", NotFoundError.exit_code: "not found"}  # for other codes 'failed'
 LACKS = "a library lacks"  # the word where a library does not load, or needs another one

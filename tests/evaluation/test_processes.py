@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -54,8 +55,7 @@ def facts(home):
     return {check["rung"]: check for check in record["checks"]}["mIoU"]["facts"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.thorough)])
 def test_several_processes_count_what_one_does(processes, tmp_path):
     alone = subprocess.run([sys.executable, "-m", "segzoo", *RUN], capture_output=True, text=True, env=environment(SEGZOO_HOME=tmp_path / "1"))
     assert alone.returncode == 0, alone.stderr
@@ -150,10 +150,10 @@ def test_a_file_that_only_one_process_finds_damaged_leaves_no_receipt(tmp_path):
 @pytest.mark.slow
 def test_a_process_that_dies_is_an_error_and_leaves_no_receipt(tmp_path):
     first, second = members(2, tmp_path, {})
-    for line in first.stderr:
-        if "names: passed" in line:
-            second.send_signal(signal.SIGKILL)
-            break
+    found, until = tmp_path / "receipts" / "mini" / "mini-linear.unfinished", time.monotonic() + 60
+    while not (found.exists() and '"names"' in found.read_text()) and time.monotonic() < until:
+        time.sleep(0.02)
+    second.send_signal(signal.SIGKILL)
     second.communicate(timeout=120)
     _, said = first.communicate(timeout=120)
     assert first.returncode == 8

@@ -166,7 +166,7 @@ def test_a_receipt_of_other_data_is_replaced_but_not_in_silence(lab):
 def test_what_all_images_refute_stays_refuted(lab):
     change(lab, "miou: 86.71", "miou: 60.00")
     refuted = verify("--images", "all", zoo=lab)
-    assert (refuted.exit_code, "\u2717 86.71" in refuted.stdout) == (6, True)
+    assert (refuted.exit_code, "mIoU: failed: 86.71" in refuted.stdout) == (6, True)
     assert "refuted, more than 0.055 apart" in refuted.stdout
     assert "40 of 40 images on cpu" in refuted.stdout
     before = path(label_of(lab)).read_bytes()
@@ -176,7 +176,7 @@ def test_what_all_images_refute_stays_refuted(lab):
         assert "the receipt stays as it was, failed, since it has the mIoU of 40 images, not 10" in done.stdout
         assert path(label_of(lab)).read_bytes() == before
     first = verify("--images", "all", "--mode", "ss", "--mode", "whole", zoo=lab)
-    assert (first.exit_code, "\u2717 86.71" in first.stdout) == (6, True)  # and the other mode is not tried
+    assert (first.exit_code, "mIoU: failed: 86.71" in first.stdout) == (6, True)  # and the other mode is not tried
     beside = verify("--images", "all", "--mode", "whole", zoo=lab)
     assert beside.exit_code == 6
     check = checks(label_of(lab))["mIoU"]
@@ -450,7 +450,14 @@ def test_a_figure_with_nothing_to_hold_it_against_is_called_measured(lab):
     assert f"{ENTRY}: names: passed: " in done.stdout
     assert re.match(rf"{ENTRY}: mIoU: 8[0-9.]+ measured, none reported", done.stdout)
     report = CliRunner().invoke(main, ["--zoo", str(lab), "report", "--no-images", "-o", str(lab.parent / "page")])
-    assert f"{ENTRY}: passed; mIoU measured, none reported\n" in report.stdout
+    figure = re.search(r"mIoU: (\S+) measured", done.stdout)[1]
+    assert f"{ENTRY}: measured {figure}\n" in report.stdout
+    for page in ("index.html", "report.md"):
+        text = (lab.parent / "page" / page).read_text()
+        assert f"measured {figure}" in text
+        assert "skipped" not in text
+        assert "miou.svg" not in text
+        assert "A dot is" not in text  # there is one figure, and nothing to draw beside it
 
 
 def test_zoos_in_folders_of_one_name_have_receipts_of_their_own(tmp_path):
@@ -550,7 +557,7 @@ EDITS = {
         lambda record, rungs: rungs["numbers"].update(status="skipped", short="-"),
         "numbers was not tried, and none before",
     ),
-    "a rung that never applies": (lambda record, rungs: rungs["round trip"].update(status="n/a", short="n/a"), "it is what no run writes"),
+    "a rung that never applies": (lambda record, rungs: rungs["names"].update(status="n/a", short="n/a"), "it is what no run writes"),
     "no mIoU of a model": (
         lambda record, rungs: rungs["mIoU"].update(status="n/a", short="n/a", facts={}, basis={}),
         "mIoU is n/a, of a model with a decoder",

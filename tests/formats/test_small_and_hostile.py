@@ -337,11 +337,11 @@ QUICK = ("OrderedDict of the same pairs", "integers of one hash", "blocks of one
 
 
 def test_none_costs_much(tmp_path):
-    """One of each kind; the others by `-m slow`."""
+    """One of each kind; the others by `-m thorough`."""
     refuse_costly([row for row in rows() if any(word in row.what for word in QUICK)], tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_none_of_all_costs_much(tmp_path):
     refuse_costly(rows(), tmp_path)
 

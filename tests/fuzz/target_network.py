@@ -14,7 +14,7 @@ from harness import Target
 from segzoo.errors import NetworkError
 from segzoo.store.checksums import promised
 from segzoo.store.http import Client, Patience, judged
-from segzoo.store.lock import read_pins
+from segzoo.store.lock import read_lock
 from segzoo.store.proxy import fault_of
 from segzoo.store.trouble import Trouble
 from segzoo.zoo.zoo import open_zoo
@@ -86,7 +86,7 @@ def said(path: Path) -> str:
 TARGETS = [
     Target("answer of a server", lambda: ANSWERS, answered, share=0.5, loopback=True),
     Target("redirect", lambda: [b"/y?a=%2F", b"https://user:pw@127.0.0.1:8/\xc3\xbc", b"//a.test:443/x#y"], redirected),
-    Target("lock file", lambda: [lock()], read_pins),
+    Target("lock file", lambda: [lock()], lambda path: read_lock(path).every()),
     Target("mirror", lambda: [b"https://a.test/zoo/ http://127.0.0.1:8080"], lambda path: open_zoo("mini", mirrors=said(path).split()), share=0.1),
     Target("proxy", lambda: [b"http://user:pw@proxy.test:3128", b"socks5h://proxy.test"], lambda path: fault_of(said(path))),
 ]

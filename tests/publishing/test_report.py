@@ -1,23 +1,35 @@
 """The page of a report: what it says is what receipts say, it needs nothing else, and hostile texts stay texts."""
 
+import base64
+import hashlib
+import io
 import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support import MINI
+from PIL import Image
+from support import GOLDEN, MINI, tensors_of, without
 
 from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, mean_iou
 from segzoo.manifest.document import packaged
+from segzoo.publishing.report import beside, plots
 from segzoo.publishing.report.examples import extremes
+from segzoo.publishing.report.facts import Score, Section
+from segzoo.publishing.report.heading import Heading, heading
+from segzoo.publishing.report.make import overview
+from segzoo.publishing.report.parameters import parameters
 from segzoo.store.store import home
+from segzoo.zoo.loading import loaded
+from segzoo.zoo.zoo import open_zoo
 
 
 def segzoo(*arguments, zoo="mini"):
@@ -39,7 +51,7 @@ class Page(HTMLParser):
             if name in ("src", "srcset", "data", "poster") or (name in ("href", "xlink:href") and tag != "a"):
                 self.loads.append(value)
         assert tag != "script"
-        if tag not in ("meta", "img", "br", "link"):
+        if tag not in ("meta", "img", "br", "link", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -75,7 +87,7 @@ def test_the_page_says_what_the_receipts_say(verified, tmp_path):
     html = (tmp_path / "page" / "index.html").read_text()
     page = Page(html)
     assert page.open == []
-    assert all(source.startswith(("data:image/jpeg;base64,", "#")) for source in page.loads)
+    assert all(source.startswith(("data:image/jpeg;base64,", "data:image/png;base64,", "#")) for source in page.loads)
     assert not re.search(r"@import|url\((?!#)", html)
     said = re.sub(r"\s+", " ", " ".join(page.texts))
     facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
@@ -90,11 +102,11 @@ def test_the_page_says_what_the_receipts_say(verified, tmp_path):
     np.fill_diagonal(matrix, 0)
     assert f"{matrix.max():,}" in said
     # the pictures: best, median and worst of 20, four each, and the same files beside the Markdown
-    assert len([source for source in page.loads if source.startswith("data:")]) == 12
+    assert len([source for source in page.loads if source.startswith("data:image/jpeg")]) == 12
     markdown = (tmp_path / "page" / "report.md").read_text()
     named = re.findall(r"\]\(pictures/([^)]*)\)", markdown)
     assert sorted(named) == sorted(path.name for path in (tmp_path / "page" / "pictures").iterdir())
-    assert len(named) == 12 + 2 + 1
+    assert len(named) == 12 + 2 + 1 + 1  # with the plots of two forward passes, the confusion matrix and the figures
     assert "consistent" in markdown
     assert not re.search(r"seen again, its counts", said)
     tables = [line for line in markdown.splitlines() if line.startswith("|")]
@@ -106,6 +118,159 @@ def test_the_rules_for_print_come_last():
     style = (packaged("mini/zoo.yaml").parents[1] / "pages" / "report.css").read_text()
     assert style.count("@media print") == 1
     assert not re.search(r"^\S", style.split("@media print {")[1].split("\n}\n")[1], re.MULTILINE)
+
+
+CLASSES = ("sky", "sea", "boat")
+MATRIX = np.array([[90, 10, 0], [5, 5, 0], [0, 0, 0]])
+SCORE = Score("ss", {"mIoU": 50.0, "aAcc": 60.0, "mAcc": 55.0}, None, 0.1, None, None, None, 2, 2, [], [], {"a": None, "b": None}, CLASSES, MATRIX)
+
+
+def section(name, score, *, parameters=None, speed=None, hardware="a GPU", digest="d"):
+    basis = {"data_digest": digest, "protocol": {"dataset": "coast"}, "device": "cuda", "precision": "fp32", "modes": ["ss"]}
+    facts = {"hardware": hardware} | ({"speed": {"images_per_second": speed}} if speed else {})
+    checks = {"mIoU": {"status": "skipped", "short": "50.00", "detail": "", "basis": basis, "facts": facts}}
+    return Section(name, name, 2, {}, passed=True, checks=checks, scores=[score], parameters=parameters)
+
+
+def test_a_confusion_matrix_has_each_row_in_percent_of_itself():
+    svg = plots.matrix(SCORE)
+    (picture,) = re.findall(r'xlink:href="data:image/png;base64,([^"]*)"', svg)
+    cells = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")).astype(int)
+    assert cells.shape == (3, 3, 4)
+    strength = cells[..., 3] / 255
+    assert strength == pytest.approx(0.8 * np.sqrt(np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 0, 0]])), abs=0.01)
+    blue = cells[..., 2] > cells[..., 0]
+    assert (blue[0, 0], blue[1, 1], blue[0, 1], blue[1, 0]) == (True, True, False, False)
+    many = replace(SCORE, classes=[f"class {index}" for index in range(30)], matrix=np.eye(30, dtype=np.int64))
+    assert Page(plots.matrix(many)).open == []
+    assert plots.matrix(replace(SCORE, matrix=None)) is None
+
+
+def test_models_stand_side_by_side_if_they_saw_the_same_images():
+    one = replace(SCORE, per_class=[("sea", 80.0, 1.0), ("sky", 70.0, 1.0), ("boat", None, None)])
+    other = replace(one, measured={"mIoU": 49.0, "aAcc": 61.0, "mAcc": 55.0}, per_class=[("sky", 70.0, 1.0), ("sea", 60.0, 1.0), ("boat", 5.0, None)])
+    here, there = section("a", one, parameters=2_500_000), section("b", other, speed=3.5)
+    (group,) = beside.groups([here, section("c", one, digest="another"), there, section("d", replace(one, per_image={"a": None}))])
+    assert (group.names, group.images, group.mode) == (["a", "b"], 2, "ss")
+    rows = {what: (list(figures), best) for what, _, figures, best in [*group.whole, *group.classes]}
+    assert rows == {
+        "mIoU": ([50.0, 49.0], 50.0),
+        "aAcc": ([60.0, 61.0], 61.0),
+        "mAcc": ([55.0, 55.0], None),
+        "parameters, millions": ([2.5, None], None),
+        "images/s": ([None, 3.5], None),
+        "sky": ([70.0, 70.0], None),
+        "sea": ([80.0, 60.0], 80.0),
+        "boat": ([None, 5.0], None),
+    }
+    assert beside.groups([here]) == beside.groups([here, replace(there, changed=["protocol"])]) == []
+
+
+def test_the_cost_is_images_a_second_of_one_machine_or_else_parameters():
+    fast, slow = section("a", SCORE, parameters=4_000_000, speed=20.0), section("b", SCORE, parameters=2_000_000, speed=5.0)
+    found = beside.cost([fast, slow])
+    assert found.kind == "images/s"
+    assert found.groups == {"coast, ss, 2 of 2 images": [("a", 20.0, 50.0), ("b", 5.0, 50.0)]}
+    assert "on a GPU, cuda, fp32" in found.caption
+    found = beside.cost([fast, slow, section("c", SCORE, parameters=1_000_000, speed=9.0, hardware="a CPU"), section("d", SCORE)])
+    assert found.kind == "parameters, millions"
+    assert found.groups == {"coast, ss, 2 of 2 images": [("a", 4.0, 50.0), ("b", 2.0, 50.0), ("c", 1.0, 50.0)]}
+    assert found.caption.endswith("Not in it, since their files are not here, or cannot be read: d.")
+    assert Page(plots.against(found)).open == []
+    assert beside.cost([fast, section("d", SCORE)]) is None  # one dot
+    assert beside.cost([fast, replace(slow, changed=["protocol"])]) is None
+    apart = beside.cost([fast, section("b", SCORE, parameters=1, digest="e" * 64)]).groups
+    assert [*apart] == ["coast d, ss, 2 of 2 images", "coast eeeeeeee, ss, 2 of 2 images"]
+
+
+def test_parameters_are_those_that_torch_counts(verified):
+    checks = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
+    zoo = open_zoo("mini")
+    assert parameters(checks, zoo.store) == sum(one.numel() for one in loaded("mini-linear", zoo).module.parameters())
+    zoo.store.blob(checks["bytes"]["facts"]["sha256"]).unlink()
+    assert parameters(checks, zoo.store) is None
+
+
+def test_parameters_are_neither_statistics_nor_what_was_for_training():
+    path = GOLDEN / "swin" / "hf_upernet" / "model.safetensors"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    store = open_zoo("mini").store
+    store.blob(sha256).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, store.blob(sha256))
+    checks = {"bytes": {"status": "passed", "facts": {"artifact": path.name, "sha256": sha256}}}
+    checks["names"] = {"status": "passed", "facts": {"layout": "hf", "geometry": {"heads": [1, 2, 2, 4]}}}
+    beyond = r"^auxiliary_head|^backbone\.(swin\.)?layernorm\.|running_(mean|var)$|num_batches_tracked$|relative_position_index$"
+    assert parameters(checks, store) == sum(array.size for array in without(tensors_of(path), beyond).values())
+
+
+def test_a_caption_tells_only_what_is_drawn():
+    score = Score("ss", {"mIoU": 50.0}, None, 0.1, None, None, None, 2, 2, [], [], {})
+    lone, two = (overview([Section("a", "A", 2, {}, scores=scores)]) for scores in ([score], [score, replace(score, mode="whole")]))
+    assert lone is None
+    assert two.alt == "A dot is the mIoU that was measured."
+    both = overview([Section("a", "A", 2, {}, scores=[replace(score, reported=50.1, low=49.0, high=51.0)])])
+    assert "95 % interval" in both.alt
+    assert "the bar the reported figure" in both.alt
+
+
+def test_findings_come_first_and_the_ladder_is_folded(verified, tmp_path):
+    segzoo("report", "mini-linear", "--device", "cpu", "-o", tmp_path)
+    facts = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
+    hashes = (facts["bytes"]["facts"]["sha256"], facts["mIoU"]["basis"]["data_digest"])
+    html, markdown = (tmp_path / "index.html").read_text(), (tmp_path / "report.md").read_text()
+    for text, last in ((html, "image/jpeg"), (markdown, "-worst-disagreement.jpg")):
+        places = [text.index(f"{facts['mIoU']['facts']['modes']['ss']['measured']['mIoU']:.2f}"), text.index("IoU of each class"), text.rindex(last)]
+        assert places == sorted(places)
+        assert all(text.index(one) > places[-1] for one in hashes)
+    folded = "".join(re.findall(r"<details>(.*?)</details>", html, re.DOTALL))  # nothing failed, so none is open
+    assert all(one in folded and html.count(one) == folded.count(one) for one in hashes)
+    assert html.count("<details") == html.count("<summary>") == 3
+
+
+def test_on_a_narrow_page_figures_stand_beside_their_names(verified, tmp_path):
+    """The first column of what may be wider than the page stays in sight, and the figures come next to it."""
+    segzoo("report", "--no-images", "-o", tmp_path)
+    html = (tmp_path / "index.html").read_text()
+    heads = [re.findall(r"<th(?: [^>]*)?>(.*?)</th>", table) for table in re.findall(r'<div class="wide">\s*<table>(.*?)</table>', html, re.DOTALL)]
+    assert [head[:3] for head in heads if "mIoU" in head[:3]] == [["name", "mIoU", "reported"], ["mode", "mIoU", "reported"]]
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
+    assert re.search(r"\.wide td:first-child \{[^}]*position: sticky; left: 0; background: var\(--paper\)", style)
+    rows = re.findall(r"<table(?: class=\"(\w+)\")?>", html)
+    assert len(heads) + rows.count("facts") == len(rows)  # every other table may be wider than the page
+
+
+def test_a_ladder_that_failed_is_not_folded(verified, tmp_path):
+    path = home() / "receipts" / "mini" / "mini-linear.json"
+    record = verified["mini-linear"]
+    for check in record["checks"]:
+        status, short, code = ("failed", "failed", 4) if check["rung"] == "bytes" else ("skipped", "-", 0)
+        check |= {"status": status, "short": short, "code": code, "detail": "as it was", "facts": {}, "basis": {}}
+    path.write_text(json.dumps(record | {"passed": False}))
+    done = segzoo("report", "mini-linear", "-o", tmp_path, "--no-images")
+    assert done.stdout.startswith("mini-linear: failed: bytes\n"), done.output
+    assert (tmp_path / "index.html").read_text().count("<details open>") == 1
+
+
+@pytest.mark.parametrize("author", ["A <b>Seer</b>", None])
+def test_a_page_has_a_title_a_note_and_the_author_of_gits_config(author, verified, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    (tmp_path / "gitconfig").write_text(f"[user]\n\tname = {author}\n" if author else "")
+    segzoo("report", "mini-vit", "-o", "page", "--title", "Ours & <i>theirs</i>", "--note", "For Ada.\n\n<script>1</script>")
+    html = (tmp_path / "page" / "index.html").read_text()
+    assert Page(html).open == []
+    assert html.count("Ours &amp; &lt;i&gt;theirs&lt;/i&gt;") == 2
+    assert "<p>For Ada.</p>\n<p>&lt;script&gt;1&lt;/script&gt;</p>" in html
+    byline = re.search(r"</h1>\s*<p class=\"muted\">(.*?)\. From the receipts", html)[1]
+    assert re.fullmatch(r"(A &lt;b&gt;Seer&lt;/b&gt;, )?2[-\d]+T[\d:+]+", byline)
+    assert ("Seer" in byline) is (author is not None)
+    assert segzoo("report", "--catalogue", "RUN", "--title", "x").exit_code == 2
+
+
+def test_without_git_there_is_no_author(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert heading("mini") == Heading("segzoo report: mini", (), "")
 
 
 @pytest.mark.slow
@@ -211,7 +376,7 @@ def test_a_word_that_no_run_wrote_and_a_rung_that_is_gone_stand_on_no_page(verif
     done = segzoo("report", "-o", tmp_path / "page", "--no-images")
     assert done.exit_code == 4
     text = (tmp_path / "page" / "report.md").read_text()
-    assert "| mini-linear | receipt broken | " in text
+    assert "| 86.71 | receipt broken |" in text
     assert text.count("99.99") == 1  # said once, as what is wrong
     path.write_text(json.dumps(record | {"checks": verified["mini-linear"]["checks"][:2] + verified["mini-linear"]["checks"][3:]}))
     done = segzoo("report", "-o", tmp_path / "page", "--no-images")
@@ -276,7 +441,7 @@ def test_a_page_needs_no_jax(verified, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "mini-linear: consistent\n" in done.stdout
     assert "torch against JAX" in (tmp_path / "page" / "index.html").read_text()  # as the receipt says
-    assert len([*(tmp_path / "page" / "pictures").iterdir()]) == 12 + 2 + 1
+    assert len([*(tmp_path / "page" / "pictures").iterdir()]) == 12 + 2 + 1 + 1
 
 
 def test_best_median_and_worst_are_by_the_images_own_miou(verified):
@@ -287,6 +452,10 @@ def test_best_median_and_worst_are_by_the_images_own_miou(verified):
     assert scored[found["best"]] == max(scored.values())
     assert scored[found["worst"]] == min(scored.values())
     assert sum(score >= scored[found["median"]] for score in scored.values()) == 10
+    worst = extremes(counts, 4)
+    assert [*worst] == ["best", "median", "worst", "worst-2", "worst-3", "worst-4"]
+    assert [scored[name] for which, name in worst.items() if "worst" in which] == sorted(scored.values())[:4]
+    assert len({*extremes(counts, 50).values()}) == len(extremes(counts, 50)) == 20  # each image once
     assert extremes({"dark": Counts(*np.zeros((3, 8), np.int64))}) == {}
 
 

@@ -34,6 +34,7 @@ from segzoo.publishing.legend import shortened
 from segzoo.publishing.markdown import code, fenced, prose
 from segzoo.publishing.overlay import overlay
 from segzoo.publishing.report import plots
+from segzoo.publishing.report.beside import Cost
 from segzoo.publishing.report.facts import Score, Section
 from segzoo.publishing.totals import as_csv
 from segzoo.zoo.likeness import match_entry
@@ -71,9 +72,11 @@ def test_plots_read_no_formula_and_lack_no_letter():
     sections = [Section(word, word, 2, {}, scores=[replace(score, mode=word)]) for word in TEXTS.values()]
     names = [(word, 1e-12) for word in TEXTS.values()]
     parity = Section("one", "one", 2, {}, parity=dict.fromkeys(TOLERANCE, names))
+    matrix = replace(score, classes=[*TEXTS.values()], matrix=np.eye(len(TEXTS), dtype=np.int64))
+    cost = Cost("images/s", {word: [(word, 1.0, 50.0)] for word in TEXTS.values()}, "")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for drawn in (plots.figures(sections), plots.parity(parity)):
+        for drawn in (plots.figures(sections), plots.parity(parity), plots.matrix(matrix), plots.against(cost)):
             assert xml.dom.minidom.parseString(plots.plain(drawn)).documentElement.tagName == "svg"
 
 

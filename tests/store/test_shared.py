@@ -366,7 +366,7 @@ print(json.dumps([counts, wrong]))
 """
 
 
-@pytest.mark.parametrize(("processes", "seconds"), [(4, 4), pytest.param(8, 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("processes", "seconds"), [(4, 4), pytest.param(8, 60, marks=pytest.mark.thorough)])
 def test_many_processes_in_one_store(processes, seconds, tmp_path):
     """Gone is no error, and what is there is right."""
     files = {f"n{number}": random.Random(number).randbytes(50_000 * (number + 1)) for number in range(4)}

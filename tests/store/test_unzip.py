@@ -197,7 +197,7 @@ def test_a_disk_that_fills(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]
 
 
-@pytest.mark.parametrize(("members", "turns"), [(600, 3), pytest.param(10_000, 30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("members", "turns"), [(600, 3), pytest.param(10_000, 30, marks=pytest.mark.thorough)])
 def test_a_kill_leaves_nothing_that_the_next_run_does_not_remove(members, turns, tmp_path):
     (tmp_path / "a.zip").write_bytes(packed(*((f"set/{number}", random.randbytes(3000)) for number in range(members))))
     left = 0

@@ -131,7 +131,7 @@ def test_verify_climbs_it(name, tmp_path):
     said = segzoo(*alone(tmp_path, name), "-v", "verify", name, "--device", "cpu", "--again")
     assert f"by way of {'mae' if name == 'upernet-mae' else 'official, timm, hf'}: " in said
     assert ("MAE" if name == "upernet-mae" else "BEiT") in said
-    numbers = "torch against transformers, 6 intermediates" if importlib.util.find_spec("transformers") else "no transformers"
+    numbers = "torch against transformers, 6 intermediates" if importlib.util.find_spec("transformers") else "transformers is not installed"
     assert ("no library but mmseg has a MAE with relative positions" if name == "upernet-mae" else numbers) in said
 
 

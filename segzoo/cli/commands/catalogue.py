@@ -24,8 +24,8 @@ def catalogue(run: str, sql: str | None, as_json: bool) -> None:
 
     \b
     Examples:
-      segzoo catalogue RUN "select name, count(*) from files where status <> 'passed' group by name"
-      segzoo catalogue RUN "select rung, avg(seconds), sum(size) from files group by rung"
+      segzoo catalogue RUN "select name, rung from files where status <> 'passed'"
+      segzoo catalogue RUN "select rung, avg(seconds) from files group by rung"
       segzoo catalogue RUN "describe files"
     """
     from segzoo.cli.terminal.answer import show_json

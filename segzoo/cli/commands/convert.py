@@ -55,8 +55,10 @@ def number_or_grid(context: click.Context, parameter: click.Parameter, value: st
 
 @click.command(short_help="Convert weights to another layout or file format.")
 @click.argument("paths", nargs=-1, metavar="SRC... DST", type=ZooName("backbones", "models", or_file=True))
-@click.option("--to", type=click.Choice(list(NAMES)), default="mmseg", show_default=True, help="Layout to write.")
-@click.option("--from", "source_layout", type=click.Choice(list(NAMES)), help="Layout of SRC.  [default: detected]")
+@click.option(
+    "--to", metavar="LAYOUT", type=click.Choice(list(NAMES)), default="mmseg", show_default=True, help=f"Layout to write: {', '.join(NAMES)}."
+)
+@click.option("--from", "source_layout", metavar="LAYOUT", type=click.Choice(list(NAMES)), help="Layout of SRC.  [default: detected]")
 @click.option("--at", metavar="NAME", help="Model to take from a SRC that holds several, such as teacher or model_ema.")
 @click.option("--merge-lora", metavar="ADAPTER", type=click.Path(path_type=Path), help="Merge this LoRA adapter of peft's into SRC, its base.")
 @click.option("--all", "every", is_flag=True, help="Every backbone of the zoo; DST is a folder.")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set, if it is not beside the manifest.")
 @click.option("--device", help="cpu, cuda, cuda:N or mps, for the pictures of images.  [default: a GPU if there is one]")
 @click.option("--catalogue", metavar="RUN", help="The page of a run of many files instead.")
+@click.option("--worst", type=click.IntRange(1, 200), default=1, show_default=True, help="How many of the worst images to show.")
+@click.option("--title", metavar="TEXT", help="Title of the page.  [default: the zoo's name]")
+@click.option("--note", metavar="TEXT", help="A note below the title; each line is a paragraph.")
 @click.option("--no-images", is_flag=True, help="Leave out the pictures of images; then no model runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @click.pass_obj
@@ -37,16 +40,22 @@ def report(
     data: Path | None,
     device: str | None,
     catalogue: str | None,
+    worst: int,
+    title: str | None,
+    note: str | None,
     no_images: bool,
     as_json: bool,
 ) -> None:
     """Make a page of what `segzoo verify` proved: by default of all entries that have a receipt.
 
     DIR/index.html needs no other file and no network; it follows light or dark, and can be printed. DIR/report.md is
-    the same as Markdown, with its pictures in DIR/pictures. The page shows verdicts, reported and measured mIoU with
-    intervals, the IoU of each class, the worst confusions, torch against JAX layer by layer, provenance, and the
-    command that reproduces each receipt. It also shows the best, the median and the worst image: for these three the
-    model runs again.
+    the same as Markdown, with its pictures in DIR/pictures.
+
+    Findings come first: reported and measured mIoU with intervals; mIoU against images/s where every receipt has them of one
+    machine, or else against parameters; models that saw the same images side by side; then for each model the IoU of each
+    class, the confusion matrix, and the best, the median and the --worst N images, for which the model runs again. Folded
+    below them are what was proved, torch against JAX layer by layer, and provenance; last comes the command that reproduces
+    each receipt. The author is the user.name of git's config, if there is one.
 
     --catalogue RUN makes the page of a run of `segzoo augreg` or `segzoo batch`: files by family and status, seconds against size, the index's
     accuracies, what stands out, and where index and tensors disagree.
@@ -58,6 +67,8 @@ def report(
       segzoo verify own.pth --data scenes/ && segzoo report own.pth --data scenes/
     """
     if catalogue is not None:
+        if title or note:
+            raise UsageError("--catalogue RUN is a page of its own: it has no --title and no --note")
         _catalogue(catalogue, names, every, output, as_json)
         return
     from segzoo.cli.commands.receipt import none_yet
@@ -66,6 +77,7 @@ def report(
 
     require("matplotlib", "jinja2", "torch", "PIL")  # before anything is read; jinja2 is needed at the very end
     from segzoo.evidence.known import free_for
+    from segzoo.publishing.report.heading import heading
     from segzoo.publishing.report.make import illustrate, refuse_other_page, section_of, write_page
     from segzoo.zoo.own.entry import Wishes
     from segzoo.zoo.own.verified import chosen
@@ -82,9 +94,9 @@ def report(
     illustrated = []
     with work_progress("entries", len(sections)) as done:
         for section in sections:
-            illustrated.append(illustrate(section, zoo, data, device, images=not no_images))
+            illustrated.append(illustrate(section, zoo, data, device, images=not no_images, worst=worst))
             done()
-    files = write_page(illustrated, zoo.label, output)
+    files = write_page(illustrated, heading(zoo.label, title, note), output)
     errors = [IntegrityError(f"{section.name}: {sentence}") for section in sections for sentence in section.broken]
     if as_json:
         verdicts = {section.name: section.verdict for section in sections}

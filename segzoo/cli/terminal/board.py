@@ -16,7 +16,7 @@ from rich.live import Live
 from segzoo.cli.terminal.console import Grid, console
 from segzoo.cli.terminal.loudness import verbosity
 from segzoo.cli.terminal.show import redraws, show, tell
-from segzoo.evidence.check import NOT_TRIED
+from segzoo.evidence.check import NOT_TRIED, came_of
 from segzoo.evidence.run import Broken, Climbed, Ended
 from segzoo.vocabulary import RUNGS
 
@@ -102,8 +102,8 @@ class Board:
 
     @staticmethod
     def word(check: Check) -> str:
-        """The outcome of a rung in a word. A figure that nothing can be compared with is measured, not passed."""
-        return "measured" if check.status == "skipped" and "modes" in check.facts else check.status
+        """The outcome of a rung in a word."""
+        return came_of(check.status, check.basis)
 
     @staticmethod
     def _figure(check: Check) -> bool:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from segzoo.evidence.check import came_of
 from segzoo.evidence.receipt import check_of, facts_of
 from segzoo.layouts import HEADS, OWN
 from segzoo.manifest.entries import THRESHOLD, Backbone, Dataset, Model
@@ -182,7 +183,7 @@ def _verification(made: Made, proved: Mapping[str, Any] | None, other: str | Non
         yield f"**Verification failed**, at: {prose(failed)}."
     rows = ["| rung | status | |", "|---|---|---|"]
     for check in proved["checks"]:  # the detail of a failed or skipped check may name folders of this machine
-        status = "measured" if check["status"] == "skipped" and check["basis"] else check["status"]
+        status = came_of(check["status"], check["basis"])
         rows.append(f"| {prose(check['rung'])} | {prose(status)} | {prose(check['detail'] if status == 'passed' else check['short'])} |")
     yield "\n".join(rows)
     if modes := _modes(proved):

@@ -1,4 +1,4 @@
-"""Which images of an evaluation are the best, the median and the worst, and pictures of them.
+"""Which images of an evaluation are the best, the median and the worst ones, and pictures of them.
 
 The model sees each of these images again. The pictures are image, label, prediction, and the pixels where the two disagree.
 """
@@ -41,12 +41,17 @@ class SeenAgain:
     classes: Mapping[str, tuple[int, int, int]]
 
 
-def extremes(per_image: Mapping[str, Counts]) -> dict[str, str]:
-    """The names of the best, the median and the worst image, by their own mIoU. Images without labels are left out."""
+def extremes(per_image: Mapping[str, Counts], worst: int = 1) -> dict[str, str]:
+    """The names of the best, the median and the `worst` worst images, by their own mIoU. Images without labels are left out.
+
+    After the worst come "worst-2" and so on, as far as there are more images than those that stand here already.
+    """
     scored = sorted((-mean_iou(one), name) for name, one in per_image.items() if one.label.sum())
     if not scored:
         return {}
     places = {"best": 0, "median": (len(scored) - 1) // 2, "worst": len(scored) - 1}
+    further = [place for place in range(len(scored) - 2, -1, -1) if place not in places.values()][: worst - 1]
+    places |= {f"worst-{rank}": place for rank, place in enumerate(further, 2)}
     return {which: scored[place][1] for which, place in places.items()}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from segzoo.evaluation.counts import Counts
 from segzoo.evaluation.interval import interval
 from segzoo.evaluation.verdict import tolerance
+from segzoo.evidence.check import came_of
 from segzoo.evidence.keeping import changed
 from segzoo.evidence.receipt import command
 from segzoo.manifest.entries import FIGURES, Backbone, Entry
@@ -33,7 +34,8 @@ class Confusion:
 @dataclass(frozen=True)
 class Score:
     """One mode of the evaluation, with figures in percent. `low` and `high` are the 95 % interval of a subset. `allowed` is the
-    difference in points that a figure may have from the reported one.
+    difference in points that a figure may have from the reported one. `matrix` (classes, classes) has the pixels of each label, a row,
+    by prediction; its order is that of `classes`, while `per_class` begins with the best.
     """
 
     mode: str
@@ -48,6 +50,8 @@ class Score:
     per_class: Sequence[tuple[str, float | None, float | None]]
     confusions: Sequence[Confusion]
     per_image: Mapping[str, Counts]
+    classes: Sequence[str] = ()
+    matrix: np.ndarray | None = None
 
     @property
     def said(self) -> str:
@@ -73,11 +77,40 @@ class Section:
     command: str = ""
     broken: Sequence[str] = ()
     changed: Sequence[str] = ()
+    parameters: int | None = None
+
+    @property
+    def _basis(self) -> Mapping[str, Any]:
+        """What the mIoU depends on."""
+        return self.checks.get("mIoU", {}).get("basis", {})
+
+    @property
+    def data(self) -> str | None:
+        """The digest of the data set that the mIoU was measured on."""
+        return self._basis.get("data_digest")
+
+    @property
+    def dataset(self) -> str | None:
+        """The name of that data set; None for a folder that no manifest names."""
+        return self._basis.get("protocol", {}).get("dataset")
+
+    @property
+    def speed(self) -> tuple[float, str, str, str] | None:
+        """Images a second, and what they depend on: hardware, device, precision. None where they were not measured."""
+        facts = self.checks.get("mIoU", {}).get("facts", {})
+        if "speed" not in facts:
+            return None
+        return facts["speed"]["images_per_second"], facts.get("hardware", "an unknown machine"), self._basis["device"], self._basis["precision"]
 
     @property
     def single(self) -> Score | None:
         """The single-scale score, which a table shows beside the reported figure."""
         return next((score for score in self.scores if score.mode == "ss"), None)
+
+    @property
+    def shown(self) -> Score | None:
+        """The score that stands for the model: that of single scale, or else the first."""
+        return self.single or next(iter(self.scores), None)
 
     @property
     def verdict(self) -> str:
@@ -90,13 +123,18 @@ class Section:
             return "not verified yet"
         if not self.passed:
             return next(f"failed: {rung}" for rung, check in self.checks.items() if check["status"] == "failed")
-        skipped = [rung for rung, check in self.checks.items() if check["status"] == "skipped"]
-        judged = [score.verdict for score in self.scores if score.verdict]
-        if judged:
+        if judged := [score.verdict for score in self.scores if score.verdict]:
             return judged[0]
-        measured = ["mIoU measured, none reported"] if self.scores and "mIoU" in skipped else []
-        lacking = [rung for rung in skipped if rung != "mIoU" or not measured]
-        return "; ".join([f"passed, but for {', '.join(lacking)}" if lacking else "passed", *measured])
+        came = {rung: self.came_of(rung) for rung in self.checks}
+        lacking = ", ".join(rung for rung, word in came.items() if word == "skipped")
+        if self.shown and came.get("mIoU") == "measured":
+            figure = f"measured {self.shown.measured['mIoU']:.2f}" + (f" {self.shown.mode}" if self.shown.mode != "ss" else "")
+            return figure + (f"; skipped: {lacking}" if lacking else "")
+        return f"passed, but for {lacking}" if lacking else "passed"
+
+    def came_of(self, rung: str) -> str:
+        """What came of a rung, in a word."""
+        return came_of(self.checks[rung]["status"], self.checks[rung]["basis"])
 
     @property
     def kind(self) -> str:
@@ -150,14 +188,27 @@ def _score(mode: str, facts: Mapping[str, Any], of: int, decimals: int, classes:
     low, high = (interval(list(counts.values()), of) if len(counts) < of else None) or (None, None)
     per_class = [(name, values["IoU"], values["Acc"]) for name, values in facts["per_class"].items()]
     per_class.sort(key=lambda row: -1.0 if row[1] is None else row[1], reverse=True)
-    confusions = _confusions(np.array(facts["confusion"], np.int64), classes)
-    allowed = tolerance(decimals)
-    return Score(mode, facts["measured"], facts["reported"], allowed, facts.get("verdict"), low, high, len(counts), of, per_class, confusions, counts)
+    matrix = np.array(facts["confusion"], np.int64)[:-1]  # its last row has labels beyond the classes
+    return Score(
+        mode,
+        facts["measured"],
+        facts["reported"],
+        tolerance(decimals),
+        facts.get("verdict"),
+        low,
+        high,
+        len(counts),
+        of,
+        per_class,
+        _confusions(matrix, classes),
+        counts,
+        classes,
+        matrix,
+    )
 
 
-def _confusions(matrix: np.ndarray, classes: Sequence[str]) -> list[Confusion]:
-    """The most frequent mistakes, by pixels."""
-    labelled = matrix[:-1]
+def _confusions(labelled: np.ndarray, classes: Sequence[str]) -> list[Confusion]:
+    """The most frequent mistakes, by pixels, in a matrix (classes, classes)."""
     wrong = labelled - np.diag(labelled.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     places = zip(*np.unravel_index(order, wrong.shape), strict=True)

@@ -8,7 +8,9 @@ from typing import Any
 
 from segzoo.evidence.receipt import now
 from segzoo.publishing.markdown import Written, fenced, prose, within
+from segzoo.publishing.report.beside import Group
 from segzoo.publishing.report.facts import Section
+from segzoo.publishing.report.heading import Heading
 from segzoo.text import brief
 from segzoo.vocabulary import RUNGS
 
@@ -33,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    """One image. `which` is best, median or worst; `caption` has its figures in words. The four pictures go from left to right;
+    """One image. `which` is best, median, worst, worst-2 and so on; `caption` has its figures in words. The four pictures go from left to right;
     `legend` has the classes in them with their colours.
     """
 
@@ -45,16 +47,30 @@ class Example:
 
 @dataclass(frozen=True)
 class Illustrated:
-    """A section with its pictures. `missing` says why there are no examples."""
+    """A section with its pictures: torch against JAX, examples, the confusion matrix. `missing` says why there are no examples."""
 
     section: Section
     parity: Picture | None
     examples: Sequence[Example]
     missing: str | None
+    matrix: Picture | None = None
 
     @property
     def pictures(self) -> list[Picture]:
-        return [*([self.parity] if self.parity else []), *(picture for example in self.examples for picture in example.pictures)]
+        return [*filter(None, (self.matrix, self.parity)), *(picture for example in self.examples for picture in example.pictures)]
+
+
+@dataclass(frozen=True)
+class Together:
+    """What the page shows of all sections: reported against measured mIoU, mIoU against cost, and models side by side."""
+
+    overview: Picture | None = None
+    cost: Picture | None = None
+    groups: Sequence[Group] = ()
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return [*filter(None, (self.overview, self.cost))]
 
 
 def _policy(style: str) -> str:
@@ -68,12 +84,12 @@ def _joined(detail: str) -> str:
     return "; ".join(line.strip() for line in detail.split("\n"))
 
 
-def render(sections: Sequence[Illustrated], overview: Picture | None, label: str, themed: Callable[[str], str]) -> tuple[str, str]:
+def render(sections: Sequence[Illustrated], together: Together, heading: Heading, themed: Callable[[str], str]) -> tuple[str, str]:
     """The page as HTML and as Markdown. The HTML needs no other file and no network; the Markdown's pictures are in `pictures/`.
 
     `themed` gives a plot the colours of the page.
     """
-    facts = {"sections": sections, "overview": overview, "label": label, "rungs": RUNGS}
+    facts = {"sections": sections, "together": together, "heading": heading, "rungs": RUNGS}
     return rendered("report", facts, themed)
 
 

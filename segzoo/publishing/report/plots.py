@@ -1,4 +1,4 @@
-"""What the plots of a report show, as SVG: reported against measured mIoU, and torch against JAX layer by layer.
+"""What the plots of a report show, as SVG: reported against measured mIoU, mIoU against cost, confusion matrices, torch against JAX by layer.
 
 Plots are drawn in stand-in colours. `themed` replaces them by the colours of the page, light or dark; `plain` by fixed colours.
 """
@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
 from segzoo.evidence.rungs.difference import TOLERANCE
-from segzoo.publishing.report.facts import Section
+from segzoo.publishing.report.beside import Cost
+from segzoo.publishing.report.facts import Score, Section
 from segzoo.text import brief, legible
 
 # stand-in: (variable of the page, colour on white paper)
@@ -26,6 +27,8 @@ _COLOURS = {
     "#0d0e0f": ("--second", "#bc4c00"),
     "#101112": ("--band", "#b6d4fb"),
 }
+_RIGHT, _WRONG = (0.122, 0.435, 0.922), (0.737, 0.298, 0.0)  # of a confusion matrix; they stand on light and on dark, more or less transparent
+_IN_CELLS = 20  # classes of a matrix that has its percents in it
 _RC: Any = {"svg.hashsalt": "segzoo", "svg.fonttype": "path", "font.family": ["DejaVu Sans"], "text.usetex": False}
 _INK, _MUTED, _LINE, _ACCENT, _SECOND, _BAND = _COLOURS
 
@@ -46,12 +49,12 @@ def plain(svg: str) -> str:
 
 @matplotlib.rc_context(_RC)
 def figures(sections: Sequence[Section]) -> str | None:
-    """The plot of figures; None where nothing was measured. A dot is the measured mIoU, with a 95 % interval for a subset of images.
+    """The plot of figures; None where there are no two to compare. A dot is the measured mIoU, with a 95 % interval for a subset of images.
 
     A bar is the reported figure. Its width is the allowed difference, or more where that would be too narrow to see.
     """
     rows = [(section, score) for section in sections for score in section.scores]
-    if not rows:
+    if not rows or (len(rows) == 1 and rows[0][1].reported is None):
         return None
     chart = Figure(figsize=(7.2, 0.7 + 0.36 * len(rows)), layout="constrained")
     axes = chart.subplots()
@@ -102,6 +105,57 @@ def parity(section: Section) -> str | None:
 
 
 @matplotlib.rc_context(_RC)
+def matrix(score: Score) -> str | None:
+    """The confusion matrix, each row divided by its sum; None where there is none. Right is blue, wrong is orange, and the square root of the
+    share is how strong a colour is, so that small shares are seen. Rows without a labelled pixel are empty. Few classes have the percents in them.
+    """
+    if score.matrix is None:
+        return None
+    count = len(score.classes)
+    shares = score.matrix / np.maximum(score.matrix.sum(1, keepdims=True), 1)
+    cells = np.empty((count, count, 4))
+    cells[..., :3], cells[..., 3] = _WRONG, 0.8 * np.sqrt(shares)
+    cells[np.diag_indices(count)] = np.column_stack([np.tile(_RIGHT, (count, 1)), 0.8 * np.sqrt(shares.diagonal())])
+    side = max(7.2, 1.8 + 0.17 * count)
+    chart = Figure(figsize=(side, side), layout="constrained")
+    axes = chart.subplots()
+    axes.imshow(cells, interpolation="none")
+    names = [_drawable(name) for name in score.classes]
+    axes.set_xticks(range(count), names, rotation=90, parse_math=False)
+    axes.set_yticks(range(count), names, parse_math=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("labelled")
+    if count <= _IN_CELLS:
+        for row, column in zip(*np.nonzero(shares >= 0.0005), strict=True):
+            axes.text(column, row, f"{100 * shares[row, column]:.1f}", ha="center", va="center", color=_INK, fontsize=9 if count <= 10 else 6)
+    return _svg(chart, None, 9 if count <= _IN_CELLS else 7)
+
+
+@matplotlib.rc_context(_RC)
+def against(cost: Cost) -> str | None:
+    """The plot of mIoU against cost, a dot for each model with its name, and a colour and a sign for each group; None without a point."""
+    if not any(cost.groups.values()):
+        return None
+    chart = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = chart.subplots()
+    for place, (name, points) in enumerate(cost.groups.items()):
+        colour, marker = _distinct(place)
+        axes.plot([x for _, x, _ in points], [y for _, _, y in points], marker, color=colour, markersize=6, linestyle="none", label=_drawable(name))
+        for model, x, y in points:
+            axes.annotate(_drawable(model), (x, y), (6, 4), textcoords="offset points", color=_INK, fontsize=8, parse_math=False)
+    axes.margins(0.15)
+    axes.set_xlabel(cost.kind)
+    axes.set_ylabel("mIoU, percent")
+    chart.legend(loc="outside upper right", frameon=False, fontsize=8, labelcolor=_INK)
+    return _svg(chart, "both")
+
+
+def _distinct(place: int) -> tuple[str, str]:
+    """The colour and the sign of a group, by its place among the others."""
+    return (_ACCENT, _SECOND, _INK, _MUTED)[place % 4], "os^vDPX*<>"[place // 4 % 10]
+
+
+@matplotlib.rc_context(_RC)
 def scattered(groups: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str, logarithmic: bool = True) -> str | None:
     """The plot of points, in a colour and a sign for each group; None where there is no point."""
     if not any(groups.values()):
@@ -109,7 +163,7 @@ def scattered(groups: Mapping[str, Sequence[tuple[float, float]]], across: str, 
     chart = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = chart.subplots()
     for place, (name, points) in enumerate(groups.items()):
-        colour, marker = (_ACCENT, _SECOND, _INK, _MUTED)[place % 4], "os^vDPX*<>"[place // 4 % 10]
+        colour, marker = _distinct(place)
         axes.scatter(
             [x for x, _ in points], [y for _, y in points], s=14, color=colour, marker=marker, label=_drawable(name), linewidths=0, alpha=0.7
         )
@@ -129,17 +183,19 @@ def _drawable(name: str) -> str:
 
 
 def _attributes(style: str) -> str:
-    """A style as attributes of SVG: the page allows no style but its own sheet."""
-    return " ".join(f'{name.strip()}="{value.strip()}"' for name, _, value in (one.partition(":") for one in style.split(";")) if value)
+    """A style as attributes of SVG: the page allows no style but its own sheet. Of two values the later counts, as in a style."""
+    found = {name.strip(): value.strip() for name, _, value in (one.partition(":") for one in style.split(";")) if value}
+    return " ".join(f'{name}="{value}"' for name, value in found.items())
 
 
-def _svg(chart: Figure, grid: str) -> str:
-    """The chart as SVG in stand-in colours, the same bytes for the same figures."""
+def _svg(chart: Figure, grid: str | None, size: int = 9) -> str:
+    """The chart as SVG in stand-in colours, the same bytes for the same figures. `size` is that of the names at its axes."""
     for axes in chart.axes:
         axes.set_facecolor("none")
-        axes.grid(axis=grid, color=_LINE, linewidth=0.8)  # type: ignore[arg-type]
+        if grid:
+            axes.grid(axis=grid, color=_LINE, linewidth=0.8)  # type: ignore[arg-type]
         axes.set_axisbelow(True)
-        axes.tick_params(colors=_MUTED, labelsize=9)
+        axes.tick_params(colors=_MUTED, labelsize=size)
         axes.xaxis.label.set_color(_INK)
         axes.yaxis.label.set_color(_INK)
         for side, spine in axes.spines.items():
