@@ -70,10 +70,7 @@ def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpec
     """The likely cause, and what to do about it. A `--drop` is tried before it is named."""
     asides = set(unexpected) - needed(unexpected, nearest)
     if asides and not missing and len(asides) == len(unexpected) and fits([name for name in names if name not in asides]):
-        patterns = _patterns(sorted(asides), names)
-        drop = " ".join(f"--drop {quoted(pattern)}" for pattern in patterns[:_MOST_DROPS])
-        more = f", and so on for {len(patterns) - _MOST_DROPS} more names," if len(patterns) > _MOST_DROPS else ""
-        return f"these belong to training, not to the model: convert {drop}{more} leaves them out"
+        return f"these belong to training, not to the model: convert {_drops(asides, names)} leaves them out"
     rest = [name for name in unexpected if name not in asides]
     there = _canonical(nearest.rules.keys() - set(missing), nearest)
     if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(_canonical(missing, nearest), there, rest)]:
@@ -82,8 +79,15 @@ def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpec
         return "the same names in every block: a variant that segzoo does not know"
     if missing:
         return "the file is cut short, edited, or of a variant that segzoo does not know"
-    forced = f"--drop {quoted(_patterns(rest, names)[0])} --force-drop"
+    forced = f"--force-drop {_drops(rest, names)}"
     return f"a variant that segzoo does not know; if you know that the model does not need them, convert {forced} leaves them out"
+
+
+def _drops(chosen: Iterable[str], names: Collection[str]) -> str:
+    """The options that leave out the chosen names; of many patterns the first few."""
+    patterns = _patterns(sorted(chosen), names)
+    drops = " ".join(f"--drop {quoted(pattern)}" for pattern in patterns[:_MOST_DROPS])
+    return drops + (f", and so on for {len(patterns) - _MOST_DROPS} more names," if len(patterns) > _MOST_DROPS else "")
 
 
 def needed(names: Iterable[str], nearest: "Found") -> set[str]:
@@ -94,7 +98,7 @@ def needed(names: Iterable[str], nearest: "Found") -> set[str]:
     aside = [re.compile(translate(pattern)) for pattern in nearest.layout.family.aside]
     inessential = nearest.layout.expand(nearest.prefix, nearest.depths, _inessential(nearest))
     own = {rule.key.removeprefix(nearest.outer).replace("{p}", "").split(".")[0] for rule in nearest.layout.rules}
-    own |= {"head", "heads", "neck", "decode_head", "classifier", "fc"}
+    own |= {"head", "heads", "neck", "decode_head", "decoder", "segmentation_head", "classifier", "fc"}
 
     def may_be(name: str) -> bool:
         inner, parts = name.removeprefix(nearest.outer).removeprefix(nearest.prefix), name.split(".")

@@ -275,3 +275,17 @@ def test_transformers_config_tells_heads_and_that_all_norms_have_torchs_eps(tmp_
 def test_every_mit_table_is_registered():
     assert list(LAYOUTS["mit"]) == ["official", "mmseg", "hf"]
     assert detect(specs_of(of_the_model(WHOLE))).layout.name == "mmseg"
+
+
+def test_a_mit_of_segmentation_models_pytorch_is_the_authors_without_a_classifier(tmp_path):
+    """Its encoders have the authors' names. Its decoder is a part of the model, so its tensors are left out only by force, all by the same line."""
+    plain = {f"encoder.{name}": one for name, one in tensors_of(OFFICIAL).items() if not name.startswith("head.")}
+    np.savez(tmp_path / "encoder.npz", **plain)
+    assert convert(tmp_path / "encoder.npz", tmp_path / "encoder.pth").source_layout == "official"
+    more = {"decoder.mlp_stage.0.linear.weight": np.ones((4, 4), np.float32), "segmentation_head.0.bias": np.ones(4, np.float32)}
+    np.savez(tmp_path / "model.npz", **plain, **more)
+    with pytest.raises(ConversionError) as caught:
+        convert(tmp_path / "model.npz", tmp_path / "model.pth")
+    assert "convert --force-drop --drop 'decoder.*' --drop 'segmentation_head.*' leaves them out" in caught.value.hint
+    convert(tmp_path / "model.npz", tmp_path / "model.pth", drop=["decoder.*", "segmentation_head.*"], force_drop=True)
+    assert same(tensors_of(tmp_path / "model.pth"), tensors_of(tmp_path / "encoder.pth"))
