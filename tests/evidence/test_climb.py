@@ -371,7 +371,7 @@ RULES = {
     "untransposed matrix": lambda: mutated("mmseg", lambda r: replace(r, axes="e d -> d e") if r.holds == ("blocks.{i}.proj.weight",) else r),
     "q and k swapped": lambda: mutated("mmseg", q_and_k_swapped),
     "heads interleaved": lambda: mutated("augreg", heads_interleaved),
-    "blocks off by one": lambda: ShiftedBlocks(**vars(LAYOUTS["vit"]["mmseg"])),
+    "blocks off by one": lambda: ShiftedBlocks(**{one.name: getattr(LAYOUTS["vit"]["mmseg"], one.name) for one in fields(ShiftedBlocks)}),
 }
 
 
