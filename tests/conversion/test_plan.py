@@ -453,4 +453,5 @@ def test_whatever_names_and_shapes_say_is_read_or_refused(data):
     to = data.draw(st.sampled_from(list(LAYOUTS["vit"])))
     with suppress(ConversionError):
         made = plan(specs, to, heads=data.draw(st.sampled_from([None, sizes["h"], 7]))).specs
-        assert sum(math.prod(spec.shape) for spec in made.values()) <= sum(math.prod(spec.shape) for spec in specs.values())
+        count, most = (sum(math.prod(spec.shape) for spec in some.values()) for some in (made, specs))
+        assert count <= 2 * most  # a bias that is absent is written as zeros, and none has more numbers than its matrix
