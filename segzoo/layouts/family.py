@@ -3,7 +3,7 @@
 `conversion` itself knows no family and no head.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -52,6 +52,32 @@ def heads_by_stage(family: str, heads: Any, widths: tuple[int, ...]) -> tuple[in
     if wrong := [(number, width) for number, width in zip(heads, widths, strict=True) if width % number]:
         raise ConversionError("{} heads do not divide a width of {}".format(*wrong[0]))
     return tuple(heads)
+
+
+def depths_by_stage(found: "Measured", stages: Sequence[tuple[int, str]]) -> tuple[int, ...]:
+    """The blocks of each stage. `stages` has the number of each stage, and the letter that counts its blocks.
+
+    Raises ConversionError for a stage without a block.
+    """
+    depths = tuple(found.depths[letter] for _, letter in stages)
+    if not all(depths):
+        raise ConversionError(f"no block of stage {depths.index(0)} is in it")
+    return depths
+
+
+def counted_by_stage(depths: Sequence[int], stages: Sequence[tuple[int, str]]) -> Depths:
+    """The inverse of `depths_by_stage`."""
+    return Depths({letter: depth for (_, letter), depth in zip(stages, depths, strict=True)})
+
+
+def refuse_other_axes(found: "Measured", expected: Iterable[tuple[str, int, str]]) -> None:
+    """Raises ConversionError that names the tensor where an axis has not the size that it must have. `expected` has the axis, the size, and why.
+
+    An axis that no tensor shows is passed over.
+    """
+    for axis, must, why in expected:
+        if found.axes.get(axis, must) != must:
+            raise ConversionError(f"{found.origin[axis]}: {why}: {found.axes[axis]} is not {must}")
 
 
 class NeckGeometry(Protocol):

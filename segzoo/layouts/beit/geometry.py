@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, classified, common_parts
+from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, classified, common_parts, refuse_other_axes
 from segzoo.layouts.rule import Depths
 
 VARIANTS = BEIT, MAE = "beit", "mae"
@@ -151,13 +151,12 @@ def measured(found: Measured, heads: Any) -> Geometry:
         axes["heads"] = known
     window = _window(found)
     axes.setdefault("table", (2 * window - 1) ** 2 + 3)
-    for axis, must, why in (
+    expected = [
         ("e", width, "the attention width must equal the width"),
         ("y", axes["x"], "patches must be square"),
         ("n", window**2, "the absolute positions must be as many as the tokens of the window that the relative ones are for"),
-    ):
-        if axes.get(axis, must) != must:
-            raise ConversionError(f"{origin[axis]}: {why}: {axes[axis]} is not {must}")
+    ]
+    refuse_other_axes(found, expected)
     variant = MAE if "positions" in found.sections else BEIT
     final = "final norm" in found.sections
     return Geometry(variant, width, found.depths["i"], known, axes["m"], axes["x"], window, axes["chan"], final, classes=axes.get("classes"))

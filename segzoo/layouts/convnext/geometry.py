@@ -5,8 +5,17 @@ from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.convnext.stages import STAGES
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts
-from segzoo.layouts.rule import Depths
+from segzoo.layouts.family import (
+    HeadGeometry,
+    Measured,
+    NeckGeometry,
+    by_stage,
+    classified,
+    common_parts,
+    counted_by_stage,
+    depths_by_stage,
+    refuse_other_axes,
+)
 
 RATIO = 4
 """How many times wider than its stage an MLP is, in all published ConvNeXts."""
@@ -113,17 +122,14 @@ def described_model(geometry: Geometry) -> dict[str, Any]:
 def measured(found: Measured, heads: Any) -> Geometry:
     """The geometry of these axes. Raises ConversionError that names the tensor in disagreement, or for `heads`, which it has not."""
     axes, origin = found.axes, found.origin
-    depths = tuple(found.depths[letter] for _, letter in STAGES)
-    if not all(depths):
-        raise ConversionError(f"no block of stage {depths.index(0)} is in it")
+    depths = depths_by_stage(found, STAGES)
     if heads is not None:
         raise ConversionError(f"a ConvNeXt has no attention, but {heads} heads were given")
     for stage, _ in STAGES:
         if axes[f"m{stage}"] != RATIO * axes[f"d{stage}"]:
             must = f"an MLP is {RATIO} times wider than its stage"
             raise ConversionError(f"{origin[f'm{stage}']}: {must}: {axes[f'm{stage}']} is not {RATIO} x {axes[f'd{stage}']}")
-    if axes["y"] != axes["x"]:
-        raise ConversionError(f"{origin['y']}: patches must be square: {axes['y']} is not {axes['x']}")
+    refuse_other_axes(found, [("y", axes["x"], "patches must be square")])
     widths = tuple(axes[f"d{stage}"] for stage, _ in STAGES)
     return Geometry(widths, depths, axes["x"], axes["chan"], "output norms" in found.sections, axes.get("classes"))
 
@@ -133,6 +139,6 @@ def shown(geometry: Geometry) -> Measured:
     axes = {"chan": geometry.channels, "y": geometry.patch, "x": geometry.patch}
     for stage, width in enumerate(geometry.widths):
         axes |= {f"d{stage}": width, f"m{stage}": RATIO * width}
-    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    depths = counted_by_stage(geometry.depths, STAGES)
     sections = ("encoder", "output norms" if geometry.output_norms else "final norm")
     return classified(Measured(axes, {}, depths, sections), geometry)

@@ -4,8 +4,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts, heads_by_stage
-from segzoo.layouts.rule import Depths
+from segzoo.layouts.family import (
+    HeadGeometry,
+    Measured,
+    NeckGeometry,
+    by_stage,
+    classified,
+    common_parts,
+    counted_by_stage,
+    depths_by_stage,
+    heads_by_stage,
+    refuse_other_axes,
+)
 from segzoo.layouts.twins.stages import REDUCING, STAGES
 
 PATCHES = (7, 3, 3, 3)
@@ -123,25 +133,18 @@ def measured(found: Measured, heads: Any) -> Geometry:
     Raises ConversionError that names the tensor in disagreement.
     """
     axes, origin = found.axes, found.origin
-    depths = tuple(found.depths[letter] for _, letter in STAGES)
-    if not all(depths):
-        raise ConversionError(f"no block of stage {depths.index(0)} is in it")
+    depths = depths_by_stage(found, STAGES)
     widths = tuple(axes[f"d{stage}"] for stage, _ in STAGES)
     ratio = axes["m0"] // axes["d0"]
     for stage, width in enumerate(widths):
-        if axes[f"e{stage}"] != width:
-            raise ConversionError(f"{origin[f'e{stage}']}: the attention width must equal the width: {axes[f'e{stage}']} is not {width}")
+        refuse_other_axes(found, [(f"e{stage}", width, "the attention width must equal the width")])
         if axes[f"m{stage}"] != ratio * width:
             raise ConversionError(
                 f"{origin[f'm{stage}']}: all MLPs must be as many times wider than their stage: {axes[f'm{stage}']} is not {ratio * width}",
                 hint="PVT v2 has a MiT's names, and MLPs 8, 8, 4 and 4 times as wide; it is not converted",
             )
-    for rows, columns, what in (
-        *((f"y{stage}", f"x{stage}", "patches must be square") for stage, _ in STAGES),
-        *((f"ry{stage}", f"rx{stage}", "keys must be of squares of tokens") for stage, _ in REDUCING),
-    ):
-        if axes[rows] != axes[columns]:
-            raise ConversionError(f"{origin[rows]}: {what}: {axes[rows]} is not {axes[columns]}")
+    refuse_other_axes(found, ((f"y{stage}", axes[f"x{stage}"], "patches must be square") for stage, _ in STAGES))
+    refuse_other_axes(found, ((f"ry{stage}", axes[f"rx{stage}"], "keys must be of squares of tokens") for stage, _ in REDUCING))
     return Geometry(
         widths,
         depths,
@@ -161,5 +164,5 @@ def shown(geometry: Geometry) -> Measured:
     for stage, width in enumerate(geometry.widths):
         axes |= {f"d{stage}": width, f"e{stage}": width, f"m{stage}": geometry.mlp_ratio * width}
         axes |= {f"{side}{stage}": geometry.patches[stage] for side in "yx"} | {f"r{side}{stage}": geometry.reductions[stage] for side in "yx"}
-    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    depths = counted_by_stage(geometry.depths, STAGES)
     return classified(Measured(axes, {}, depths, ("encoder",)), geometry)

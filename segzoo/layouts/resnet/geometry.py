@@ -4,9 +4,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts
+from segzoo.layouts.family import (
+    HeadGeometry,
+    Measured,
+    NeckGeometry,
+    by_stage,
+    classified,
+    common_parts,
+    counted_by_stage,
+    depths_by_stage,
+    refuse_other_axes,
+)
 from segzoo.layouts.resnet.stages import STAGES
-from segzoo.layouts.rule import Depths
 
 WIDER = 4
 """How many times wider than a bottleneck its output is."""
@@ -89,10 +98,8 @@ def described_model(geometry: Geometry) -> dict[str, Any]:
 
 def measured(found: Measured, heads: Any) -> Geometry:
     """The geometry of these axes. Raises ConversionError that names the tensor in disagreement, or for `heads`, which it has not."""
-    axes, origin = found.axes, found.origin
-    depths = tuple(found.depths[letter] for _, letter in STAGES)
-    if not all(depths):
-        raise ConversionError(f"no block of stage {depths.index(0)} is in it")
+    axes = found.axes
+    depths = depths_by_stage(found, STAGES)
     if heads is not None:
         raise ConversionError(f"a ResNet has no attention, but {heads} heads were given")
     into = width = axes["stem"]
@@ -104,9 +111,7 @@ def measured(found: Measured, heads: Any) -> Geometry:
         ]
         expected.append((f"g{stage}", inner, "a second convolution takes all channels, unlike a ResNeXt's"))
         expected += [(f"in{stage}x{block}", WIDER * inner if block else into, "a block takes what comes before it") for block in range(depth)]
-        for axis, must, why in expected:
-            if axes[axis] != must:
-                raise ConversionError(f"{origin[axis]}: {why}: {axes[axis]} is not {must}")
+        refuse_other_axes(found, expected)
         into = WIDER * inner
     return Geometry(depths, width, axes["chan"], axes.get("classes"))
 
@@ -118,5 +123,5 @@ def shown(geometry: Geometry) -> Measured:
         axes |= {f"d{stage}": width, f"m{stage}": width // WIDER, f"g{stage}": width // WIDER}
         axes |= {f"in{stage}x{block}": width if block else into for block in range(depth)}
         into = width
-    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    depths = counted_by_stage(geometry.depths, STAGES)
     return classified(Measured(axes, {}, depths, ("encoder", "batch counts")), geometry)

@@ -5,8 +5,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts
-from segzoo.layouts.rule import Depths
+from segzoo.layouts.family import (
+    HeadGeometry,
+    Measured,
+    NeckGeometry,
+    by_stage,
+    classified,
+    common_parts,
+    counted_by_stage,
+    depths_by_stage,
+    refuse_other_axes,
+)
 from segzoo.layouts.swin.stages import STAGES
 
 LARGEST = 32
@@ -132,10 +141,8 @@ def measured(found: Measured, heads: Any) -> Geometry:
     Raises ConversionError that names the tensor in disagreement.
     """
     axes, origin = found.axes, found.origin
-    depths = tuple(found.depths[letter] for _, letter in STAGES)
+    depths = depths_by_stage(found, STAGES)
     shown = tuple(axes.get(f"heads{stage}", 0) for stage, _ in STAGES)
-    if not all(depths):
-        raise ConversionError(f"no block of stage {depths.index(0)} is in it")
     if heads is not None and heads != shown:
         raise ConversionError(f"{origin['heads0']}: the tensors show {by_stage(shown)} heads, but {heads} were given")
     if (rows := math.isqrt(axes["table"])) ** 2 != axes["table"] or not rows % 2:
@@ -145,17 +152,15 @@ def measured(found: Measured, heads: Any) -> Geometry:
     ratio = axes["m0"] // axes["d0"]
     for stage, _ in STAGES:
         width = axes["d0"] << stage
-        for axis, must, why in (
+        expected = [
             (f"d{stage}", width, "each stage doubles the width"),
             (f"e{stage}", width, "the attention width must equal the width"),
             (f"m{stage}", ratio * width, "all MLPs must be as many times wider than their stage"),
-        ):
-            if axes[axis] != must:
-                raise ConversionError(f"{origin[axis]}: {why}: {axes[axis]} is not {must}")
+        ]
+        refuse_other_axes(found, expected)
         if width % shown[stage]:
             raise ConversionError(f"{origin[f'heads{stage}']}: {shown[stage]} heads do not divide a width of {width}")
-    if axes["y"] != axes["x"]:
-        raise ConversionError(f"{origin['y']}: patches must be square: {axes['y']} is not {axes['x']}")
+    refuse_other_axes(found, [("y", axes["x"], "patches must be square")])
     norms = "output norms" in found.sections
     return Geometry(axes["d0"], depths, shown, window, axes["x"], ratio, axes["chan"], norms, axes.get("classes"))
 
@@ -165,6 +170,6 @@ def shown(geometry: Geometry) -> Measured:
     axes = {"table": (2 * geometry.window - 1) ** 2, "chan": geometry.channels, "y": geometry.patch, "x": geometry.patch}
     for stage, (width, heads) in enumerate(zip(geometry.widths, geometry.heads, strict=True)):
         axes |= {f"d{stage}": width, f"e{stage}": width, f"m{stage}": geometry.mlp_ratio * width, f"heads{stage}": heads}
-    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    depths = counted_by_stage(geometry.depths, STAGES)
     sections = ("encoder", "output norms" if geometry.output_norms else "final norm")
     return classified(Measured(axes, {}, depths, sections), geometry)

@@ -4,8 +4,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from segzoo.errors import ConversionError
-from segzoo.layouts.family import HeadGeometry, Measured, NeckGeometry, by_stage, classified, common_parts, heads_by_stage
-from segzoo.layouts.rule import Depths
+from segzoo.layouts.family import (
+    HeadGeometry,
+    Measured,
+    NeckGeometry,
+    by_stage,
+    classified,
+    common_parts,
+    counted_by_stage,
+    depths_by_stage,
+    heads_by_stage,
+    refuse_other_axes,
+)
 from segzoo.layouts.twins.stages import REDUCING, STAGES
 
 PCPVT, SVT = "pcpvt", "svt"
@@ -134,14 +144,11 @@ def measured(found: Measured, heads: Any) -> Geometry:
     Raises ConversionError that names the tensor in disagreement.
     """
     axes, origin = found.axes, found.origin
-    depths = tuple(found.depths[letter] for _, letter in STAGES)
-    if not all(depths):
-        raise ConversionError(f"no block of stage {depths.index(0)} is in it")
+    depths = depths_by_stage(found, STAGES)
     widths = tuple(axes[f"d{stage}"] for stage, _ in STAGES)
     ratios = []
     for stage, width in enumerate(widths):
-        if axes[f"e{stage}"] != width:
-            raise ConversionError(f"{origin[f'e{stage}']}: the attention width must equal the width: {axes[f'e{stage}']} is not {width}")
+        refuse_other_axes(found, [(f"e{stage}", width, "the attention width must equal the width")])
         ratio, left = divmod(axes[f"m{stage}"], width)
         if left:
             raise ConversionError(f"{origin[f'm{stage}']}: an MLP of {axes[f'm{stage}']} is no multiple of the width {width}")
@@ -152,8 +159,7 @@ def measured(found: Measured, heads: Any) -> Geometry:
         if rows != columns:
             raise ConversionError(f"{origin[f'ry{stage}']}: keys must be of squares of tokens: {rows} is not {columns}")
         reductions[stage] = rows
-    if axes["y"] != axes["x"]:
-        raise ConversionError(f"{origin['y']}: patches must be square: {axes['y']} is not {axes['x']}")
+    refuse_other_axes(found, [("y", axes["x"], "patches must be square")])
     return Geometry(
         SVT if "alternating attention" in found.sections else PCPVT,
         widths,
@@ -175,7 +181,7 @@ def shown(geometry: Geometry) -> Measured:
     for stage, width in enumerate(geometry.widths):
         axes |= {f"d{stage}": width, f"e{stage}": width, f"m{stage}": geometry.mlp_ratios[stage] * width}
         axes |= {f"r{side}{stage}": geometry.reductions[stage] for side in "yx"}
-    depths = Depths({letter: depth for (_, letter), depth in zip(STAGES, geometry.depths, strict=True)})
+    depths = counted_by_stage(geometry.depths, STAGES)
     attention = "alternating attention" if geometry.variant == SVT else "global attention"
     norms = ("output norms",) if geometry.output_norms else ()
     return classified(Measured(axes, {}, depths, ("encoder", attention, *norms)), geometry)
