@@ -20,45 +20,36 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from segzoo.errors import EnvironmentFault, IntegrityError, NetworkError, SegzooError
 from segzoo.evidence.climb import artifacts_of
-from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.artifact import Artifact, local
+from segzoo.publishing.markdown import code, fenced
 from segzoo.store.arrival import remote
 from segzoo.store.http import Client, Patience
 from segzoo.store.trouble import Trouble
+from segzoo.text import in_bytes
 from segzoo.vocabulary import RUNGS
 from segzoo.zoo.likely_size import likely_size
 from segzoo.zoo.zoo import Zoo, open_zoo
 
-UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
 OUTCOMES = {0: "passed", NetworkError.exit_code: "not proved", EnvironmentFault.exit_code: "not proved"}
 """What an exit code of `segzoo verify` says of the entry; any other is `failed`, also where no address has the file."""
-
-
-def in_bytes(text: str) -> int:
-    """A size such as 400MB. Raises ValueError for anything else."""
-    number, unit = text[:-2], text[-2:]
-    return int(float(number) * UNITS[unit]) if unit in UNITS else int(text)
 
 
 def size_of(artifact: Artifact, client: Client, base: Path) -> int | None:
     """The size that the first address names that answers; None where none does."""
     for mirror in artifact.urls:
-        if not remote(mirror.url):
-            if (base / mirror.url).is_file():
-                return (base / mirror.url).stat().st_size
-            continue
-        try:
-            answer = client.ask(mirror.url, 0, 1)
-        except Trouble:
-            continue
-        with answer.response:
-            if answer.total is not None:
-                return answer.total
+        if remote(mirror.url):
+            with suppress(Trouble):
+                if (found := client.size(mirror.url)) is not None:
+                    return found
+        elif (path := local(mirror.url, base)).is_file():
+            return path.stat().st_size
     return None
 
 
@@ -86,14 +77,14 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
         size = f"{size / 1e6:.1f}" if size is not None else f"~{about / 1e6:.1f}" if about is not None else "?"
         lines.append(f"| `{record['name']}` | {size} | {' | '.join(marks)} | {record['status']} |")
     counts = Counter(record["status"] for record in records)
-    why = [f"\n`{record['name']}`:\n\n```text\n{record['error']}\n```\n" for record in records if record.get("error")]
+    why = [f"\n{code(record['name'])}:\n\n{fenced(record['error'].splitlines(), 'text')}\n" for record in records if record.get("error")]
     return ", ".join(f"{count} {status}" for status, count in counts.most_common()) + "\n\n" + "\n".join(lines) + "\n" + "".join(why)
 
 
 def complaint(record: dict[str, Any]) -> str:
     """The text of an issue about an entry that failed."""
-    shown = json.dumps(record["receipt"], indent=2)
-    return f"`segzoo verify {record['name']}` ends with {record['exit_code']}.\n\n    {record['error']}\n\nIts receipt:\n\n```json\n{shown}\n```\n"
+    why, shown = (fenced(text.splitlines(), kind) for text, kind in ((record["error"], "text"), (json.dumps(record["receipt"], indent=2), "json")))
+    return f"{code('segzoo verify ' + record['name'])} ends with {record['exit_code']}.\n\n{why}\n\nIts receipt:\n\n{shown}\n"
 
 
 def write(records: Sequence[dict[str, Any]], folder: Path) -> None:

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from segzoo.publishing.markdown import code, prose
+from segzoo.vocabulary import RUNGS
+
 PAGE = Path(__file__).with_suffix(".md")
 MARKS = ("<!-- zoo: written by `python docs/measured.py PROVED.json` -->\n", "<!-- end of zoo -->\n")
-RUNGS = ("bytes", "names", "round trip", "numbers", "mIoU")
 
 
 def section(found: dict[str, Any]) -> str:
@@ -22,16 +24,15 @@ def section(found: dict[str, Any]) -> str:
     ]
     for entry in tried:
         cells = " | ".join(_cell(entry["rungs"].get(rung)) for rung in RUNGS)
-        lines.append(f"| `{entry['name']}` | {cells} | {entry['status']} |")
+        lines.append(f"| {code(entry['name'])} | {cells} | {entry['status']} |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(rung: dict[str, str] | None) -> str:
-    """What came of a rung, and what it says where it passed; such words are a server's and a file's too, so nothing in them may end the cell."""
+    """What came of a rung, and what it says where it passed. Such words are a server's and a file's too."""
     if rung is None:
         return ""
-    detail = rung["detail"].replace("|", "/").replace("<", "(").replace("`", "'").replace("\n", " ") if rung["status"] == "passed" else ""
-    return f"{rung['status']} {detail}".strip()
+    return f"{rung['status']} {prose(rung['detail']) if rung['status'] == 'passed' else ''}".strip()
 
 
 def page(text: str, found: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks to Unicode, and nothing to the eye
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_UNITS = {"": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _BLANKS = re.compile(f"[{_BLANK}]")
 
 
@@ -64,6 +65,14 @@ def _in_json(sign: str) -> str:
         return sign
     halves = sign.encode("utf-16-be", "surrogatepass").hex()  # two of them beyond the first 65,536 characters
     return "".join(f"\\u{halves[at : at + 4]}" for at in range(0, len(halves), 4))
+
+
+def in_bytes(text: str) -> int:
+    """A size as people write it, in bytes or decimal units, such as 200MB or 1.2GB. Raises ValueError for anything else."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?) ?([kMG]?B)?", text.replace("KB", "kB"))
+    if not found:
+        raise ValueError(f"'{text}' is no size, such as 200MB or 1.2GB")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
 
 
 def listed(names: Sequence[str]) -> str:

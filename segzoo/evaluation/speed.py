@@ -1,6 +1,5 @@
 """Speed, memory and hardware of a run: what a receipt says beside the figures."""
 
-import sys
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from segzoo.datasets.image import read_image
 from segzoo.datasets.sample import Sample
 from segzoo.evaluation.evaluator import Evaluator
+from segzoo.evaluation.memory import resident_peak
 from segzoo.evaluation.precision import arithmetic
 
 
@@ -49,12 +49,7 @@ def peak_memory(device: torch.device) -> dict[str, Any]:
     """Peak memory in bytes: of tensors on a GPU since `forget_peak`, else of the resident process since its start."""
     if device.type == "cuda":
         return {"bytes": torch.cuda.max_memory_allocated(device), "of": "tensors on the GPU"}
-    try:
-        import resource
-    except ImportError:  # Windows has no such count
-        return {"bytes": None, "of": "the process"}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "the process"}
+    return {"bytes": resident_peak(), "of": "the process"}
 
 
 def hardware(device: torch.device) -> str:

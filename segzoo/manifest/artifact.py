@@ -3,7 +3,9 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -31,6 +33,11 @@ class Mirror(Record):
     def relative(self) -> bool:
         """Whether the address is a path relative to the manifest's folder."""
         return not self.url.startswith(("http://", "https://", "file:"))
+
+
+def local(url: str, base: Path) -> Path:
+    """The file that an address names which is not remote: a `file:` address, or a path that starts from `base`."""
+    return Path(unquote(urlsplit(url).path)) if url.startswith("file:") else base / url
 
 
 Urls = Annotated[tuple[Annotated[Mirror, BeforeValidator(as_mirror, json_schema_input_type=str | Mirror)], ...], Field(min_length=1)]

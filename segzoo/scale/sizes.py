@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from segzoo.errors import IntegrityError, NetworkError, NotFoundError, SegzooError
+from segzoo.manifest.artifact import local
 from segzoo.scale.lanes import MOST
 from segzoo.scale.plan import Item, Plan
 from segzoo.store.arrival import remote
@@ -45,24 +45,23 @@ def _size(item: Item, client: Client, policy: Policy, stop: threading.Event) -> 
     error: SegzooError = NotFoundError(f"{item.file}: no address")
     for url in (*(f"{prefix.rstrip('/')}/{item.file}" for prefix in policy.mirrors), *item.urls):
         if not remote(url):
-            path = Path(unquote(urlsplit(url).path))
+            path = local(url, Path("/"))
             return _judged(item, path.stat().st_size, url) if path.is_file() else Size(item, None, NotFoundError(f"{path}: no such file"))
         for _ in range(_TRIES):
             if stop.is_set():
                 break
             try:
-                answer = client.ask(url, stop=1)
-                answer.response.close()
+                found = client.size(url)
             except Trouble as trouble:
                 kind = NotFoundError if trouble.kind is Kind.ABSENT else NetworkError
                 error = kind(f"{url}: {trouble}")
                 if trouble.kind is Kind.LATER:
                     continue
                 break
-            if answer.total is None:
+            if found is None:
                 error = NetworkError(f"{url}: does not say how large it is")
                 break
-            return _judged(item, answer.total, url)
+            return _judged(item, found, url)
     return Size(item, None, error)
 
 

@@ -3,21 +3,21 @@
 While one file is worked on, the next one is on its way. The functions here know no engine: they get plain records, and give plain records back.
 """
 
-import platform
+import math
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 from segzoo.conversion.checkpoint import Checkpoint, identify
 from segzoo.conversion.convert import convert
 from segzoo.conversion.run import check_buffers
 from segzoo.errors import ConversionError, EnvironmentFault, IntegrityError, NetworkError, SegzooError
+from segzoo.evaluation.memory import resident_peak
 from segzoo.evidence.check import Check
 from segzoo.evidence.climb import climbed
 from segzoo.evidence.ladder import Climb, Setting
@@ -27,7 +27,7 @@ from segzoo.evidence.rungs.round_trip import check_round_trip
 from segzoo.extras import missing
 from segzoo.formats import naming
 from segzoo.layouts.family import told
-from segzoo.manifest.artifact import Artifact, Mirror
+from segzoo.manifest.artifact import Artifact, Mirror, local
 from segzoo.manifest.document import Manifest
 from segzoo.scale import kinds, rows
 from segzoo.scale.lanes import lane
@@ -145,7 +145,7 @@ def _fetch(item: Item, order: Order) -> Got | None:
     size = item.sizes[0] if len(item.sizes) == 1 else None
     artifact = Artifact(name=item.file, layout=kind.get("layout"), size=size, sha256=item.sha256, sha256_prefix=prefix, urls=urls)
     if not any(remote(url) for url in item.urls):
-        path = Path(unquote(urlsplit(item.urls[0]).path))
+        path = local(item.urls[0], Path("/"))
         sha256, size = hashed(path)
         if wrong := Store(home(), _own(item, order) / LOCK_NAME).expectation(artifact).misfit(size, sha256):
             raise IntegrityError(f"{path}: {wrong}")
@@ -205,17 +205,8 @@ def _done(item: Item, attempt: int, fetched: "Future[Got | None]", order: Order)
         row |= {"status": "failed", "code": EnvironmentFault.exit_code, "reason": f"{error.filename or ''}: {error.strerror or error}"}
     if row["status"] == "failed" and not (row["checks"] and row["checks"][-1]["status"] == "failed"):
         row["checks"].append(Check("bytes", "failed", "failed", str(row["reason"]), code=row["code"]).record())
-    row |= {"seconds": _since(started), "time": now(), "versions": versions(), "machine": socket.gethostname(), "memory": most_memory()}
+    row |= {"seconds": _since(started), "time": now(), "versions": versions(), "machine": socket.gethostname(), "memory": resident_peak()}
     return {"device": "cpu", **row}
-
-
-def most_memory() -> int | None:
-    """The bytes of memory that this process had at most; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
 
 
 def _prove_and_convert(item: Item, got: Got, order: Order, row: dict[str, Any]) -> None:
@@ -281,16 +272,9 @@ def _names(climb: Climb, kind: Mapping[str, Any]) -> Check:
 
 def _measured(file: Checkpoint) -> dict[str, Any]:
     sizes = [spec.shape for key, spec in file.weights.specs.items() if key in file.found.rules]
-    params = sum(_product(shape) for shape in sizes)
+    params = sum(map(math.prod, sizes))
     facts = {"layout": file.found.layout.name, "family": file.family.name, "geometry": str(file.geometry), "dtype": ", ".join(file.dtypes)}
-    return {**facts, "tensors": len(file.weights), "params": params, "largest": max(map(_product, sizes), default=0)}
-
-
-def _product(shape: Sequence[int]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
+    return {**facts, "tensors": len(file.weights), "params": params, "largest": max(map(math.prod, sizes), default=0)}
 
 
 def target_of(item: Item) -> str:

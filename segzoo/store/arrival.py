@@ -8,9 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from urllib.parse import unquote, urlsplit
 
-from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.artifact import Artifact, local
 from segzoo.regular import NotRegular, chunks, open_named, size_of
 from segzoo.store.acceptance import looks_like_page
 from segzoo.store.expectation import Expectation
@@ -157,7 +156,7 @@ class Arrival:
 
     def _copy(self, url: str) -> None:
         """Read a local file, from its beginning."""
-        path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else self.order.base / url
+        path = local(url, self.order.base)
         try:
             with open_named(path) as file:
                 self._check_size(size_of(file), file.peek(64))

@@ -146,6 +146,12 @@ class Client:
                 response.close()
                 raise
 
+    def size(self, url: str) -> int | None:
+        """The bytes of a file, as the answer to a question for its first one says; None where it does not. No body is read. Raises Trouble."""
+        answer = self.ask(url, stop=1)
+        answer.response.close()
+        return answer.total
+
     def _follow(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         """The answer at the end of all redirects. Their bodies are not read; credentials go to the origin that they are for."""
         origin, credentials, asked, until = _origin(url), self._credentials(url), [url], monotonic() + self.patience.head

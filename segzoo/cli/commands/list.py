@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
 from segzoo.errors import EnvironmentFault, NotFoundError
+from segzoo.text import in_bytes
 
 if TYPE_CHECKING:
     from segzoo.manifest.artifact import Artifact
@@ -24,7 +24,6 @@ ORDERS: Mapping[str, Callable[[Row], tuple[bool, Any]]] = {
     "size": lambda row: (_bound(row) is None, _bound(row) or 0),
     "name": lambda row: (False, row["name"]),
 }
-_UNITS = {"": 1, "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _LINE = 80  # characters
 _LEAST = 6  # characters of a data set's name
 _GAPS = "  {} {}  {}  {}"  # between the columns of figures
@@ -37,12 +36,10 @@ def _bound(row: Row) -> int | None:
 
 def _bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """The value of --max-size."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?) ?([kMG]?B)?", value.replace("KB", "kB"))
-    if not found:
-        raise click.BadParameter(f"'{value}' is no size, such as 200MB or 1.2GB")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
+    try:
+        return None if value is None else in_bytes(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command("list", short_help="List the models, backbones and data sets of the zoo.")

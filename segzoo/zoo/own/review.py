@@ -5,11 +5,9 @@ another scale, and files that share a name.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from segzoo.errors import EnvironmentFault
-from segzoo.manifest.artifact import Artifact
+from segzoo.manifest.artifact import Artifact, local
 from segzoo.manifest.document import Complaint, Manifest
 from segzoo.manifest.entries import FIGURES, Dataset, Protocol, Reported
 from segzoo.manifest.merge import Merged, ZooPart
@@ -59,7 +57,7 @@ def _files(part: ZooPart, store: Store) -> Iterator[Complaint]:
             yield part.source.at(where, f"{artifact.name}: no hash is known, so the first file that arrives is accepted", hint)
         for index, mirror in enumerate(artifact.urls):
             if mirror.relative or mirror.url.startswith("file:"):
-                path = part.folder / mirror.url if mirror.relative else Path(unquote(urlsplit(mirror.url).path))
+                path = local(mirror.url, part.folder)
                 at: Where = (*where, "urls", index)
                 if not path.is_file():
                     yield part.source.at(at, f"{mirror.url}: no such file")

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from segzoo.errors import UsageError
 from segzoo.formats.shards import shards_of, standing_for
 from segzoo.formats.weights import INDEX, parsing
-from segzoo.manifest.artifact import Artifact, Mirror, joint_sha256
+from segzoo.manifest.artifact import Artifact, Mirror, joint_sha256, local
 from segzoo.manifest.fields import FileName, Url
 from segzoo.store.hashing import hashed
 from segzoo.zoo.zoo import ByteProgress, Zoo
@@ -71,7 +71,7 @@ def take(source: str, folder: Path, zoo: Zoo, said: ByteProgress, before: Artifa
     if not source.startswith(("http://", "https://")):
         if "://" in source and not source.startswith("file:"):
             raise UsageError(f"{source}: must be a file, or an address by http or https")
-        path = standing_for(Path(unquote(urlsplit(source).path)) if source.startswith("file:") else Path(source))
+        path = standing_for(local(source, Path()))
         return _with_shards(_local(path, folder), source, lambda name: _local(path.parent / name, folder))
     known = {one.name: one.sha256 for one in before.files} if before else {}
     whole = _with_shards(
