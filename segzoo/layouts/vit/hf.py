@@ -12,6 +12,7 @@ from dataclasses import replace
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Rule, affine
 from segzoo.layouts.vit.family import APART, VIT
+from segzoo.layouts.vit.in_memory import ATTENTION, LAYER, MLP
 from segzoo.layouts.vit.parts import packed, stems
 
 _LAYER = "{p}encoder.layer.{i}"
@@ -55,12 +56,7 @@ HF = Layout(
     optional=frozenset({"qkv bias"}),
     excludes={"classifier": "pre_logits"},
 )
-_ATTENTION = (
-    *((f"attention.attention.{name}", f"attention.{name[0]}_proj") for name in ("query", "key", "value")),
-    ("attention.output.dense", "attention.o_proj"),
-)
-_OF_VIT = (*_ATTENTION, ("encoder.layer.", "layers."), ("intermediate.dense", "mlp.fc1"), ("{i}.output.dense", "{i}.mlp.fc2"))
-"""The names on disk, and those that transformers 5 has in memory."""
+_OF_VIT = (*ATTENTION, LAYER, *((f"{{i}}.{disk}", f"{{i}}.{memory}") for disk, memory in MLP))
 
 _WITHOUT = {name: rules for name, rules in HF.sections.items() if name not in ("stem", "pre_logits", "classifier")}
 _DEIT = replace(
@@ -89,7 +85,7 @@ _DINOV2 = replace(
         "classifier of token and average": affine("classifier", "head_both", "classes both", "classes"),
     },
 )
-_IN_MEMORY = _DINOV2.spelt(*_ATTENTION)
+_IN_MEMORY = _DINOV2.spelt(*ATTENTION)
 _APART = (
     *affine(f"{_LAYER}.mlp.gate_proj", "blocks.{i}.gate", "m d", "m"),
     *affine(f"{_LAYER}.mlp.up_proj", "blocks.{i}.fc1", "m d", "m"),

@@ -3,14 +3,13 @@
 import re
 
 _LAYER = re.compile(r"(^|\.)layers\.(\d+)\.(attention|layernorm_before|layernorm_after|mlp)\b")
-_PARTS = {
-    ".attention.q_proj.": ".attention.attention.query.",
-    ".attention.k_proj.": ".attention.attention.key.",
-    ".attention.v_proj.": ".attention.attention.value.",
-    ".attention.o_proj.": ".attention.output.dense.",
-    ".mlp.fc1.": ".intermediate.dense.",
-    ".mlp.fc2.": ".output.dense.",
-}
+LAYER = ("encoder.layer.", "layers.")
+ATTENTION = (
+    *((f"attention.attention.{name}", f"attention.{name[0]}_proj") for name in ("query", "key", "value")),
+    ("attention.output.dense", "attention.o_proj"),
+)
+MLP = (("intermediate.dense", "mlp.fc1"), ("output.dense", "mlp.fc2"))
+"""Parts of names, each on disk and in memory."""
 
 
 def on_disk(name: str) -> str:
@@ -18,6 +17,6 @@ def on_disk(name: str) -> str:
     if not _LAYER.search(name):
         return name
     name = _LAYER.sub(r"\1encoder.layer.\2.\3", name)
-    for there, here in _PARTS.items():
-        name = name.replace(there, here)
+    for disk, memory in (*ATTENTION, *MLP):
+        name = name.replace(f".{memory}.", f".{disk}.")
     return name
