@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.errors import ConversionError, EnvironmentFault, UsageError
+from segzoo.errors import ConversionError, EnvironmentFault
 from segzoo.layouts.beit.geometry import MAE, Geometry
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 from segzoo.models.traced import traced
-from segzoo.models.vit.network import PatchEmbedding
+from segzoo.models.vit.network import PatchEmbedding, from_first
 
 
 class RelativeAttention(nn.Module):
@@ -125,10 +125,7 @@ class Beit(nn.Module):
         """The grids (b, d, H/p, W/p) after these blocks, in this order; 0 is the first block, -1 the last. Raises UsageError for a block
         that there is not.
         """
-        depth = len(self.layers)
-        if wrong := [layer for layer in layers if not -depth <= layer < depth]:
-            raise UsageError(f"layer {wrong[0]}: there are {depth} blocks, 0 to {depth - 1}")
-        return tuple(self._outputs(image, [layer % depth for layer in layers], None))
+        return tuple(self._outputs(image, from_first(layers, len(self.layers)), None))
 
     def _outputs(self, image: Tensor, layers: Sequence[int], seen: Seen | None) -> list[Tensor]:
         """The grids after these blocks, and after the final norm for the last one. Others are kept only for `seen`."""

@@ -85,6 +85,13 @@ class Block(nn.Module):
         return x + (y * self.gamma_2 if self.scaled else y)
 
 
+def from_first(layers: Sequence[int], depth: int) -> list[int]:
+    """Blocks as counted from the first one, 0, where -1 means the last. Raises UsageError for a block that there is not."""
+    if wrong := [layer for layer in layers if not -depth <= layer < depth]:
+        raise UsageError(f"layer {wrong[0]}: there are {depth} blocks, 0 to {depth - 1}")
+    return [layer % depth for layer in layers]
+
+
 class PatchEmbedding(nn.Module):
     """Image to patch embeddings. A side that is no multiple of the patch is padded with zeros, right or bottom."""
 
@@ -175,10 +182,7 @@ class VisionTransformer(nn.Module):
 
         The final norm is in the last block's grid only, as in mmseg's `out_indices`. Raises UsageError for a block that there is not.
         """
-        depth = len(self.layers)
-        if wrong := [layer for layer in layers if not -depth <= layer < depth]:
-            raise UsageError(f"layer {wrong[0]}: there are {depth} blocks, 0 to {depth - 1}")
-        return tuple(self._grid(one, image) for one in self._outputs(image, [layer % depth for layer in layers], seen))
+        return tuple(self._grid(one, image) for one in self._outputs(image, from_first(layers, len(self.layers)), seen))
 
     def _outputs(self, image: Tensor, layers: Sequence[int], seen: Seen | None) -> list[Tensor]:
         """All tokens after these blocks, (b, n, d) each, and after the final norm for the last one. Others are kept only for `seen`."""
