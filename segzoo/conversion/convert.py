@@ -32,7 +32,7 @@ class Report:
 
     `geometry` is the source's, `made` the target's. `read` and `written` count tensors. `computed` names the steps that
     changed numbers: none unless asked for. `digests` has `tensor_digest` of each tensor written, if they were asked for.
-    `already` is True if the target was there, and held just this.
+    `already` is True if the target was there, and held just this. `remark` is what the target's library wants besides, for people.
     """
 
     source: Path
@@ -52,6 +52,7 @@ class Report:
     not_finite: tuple[str, ...]
     seconds: float
     already: bool = False
+    remark: str = ""
 
 
 def convert(
@@ -138,6 +139,7 @@ def convert(
         tuple(written.not_finite),
         perf_counter() - started,
         written.already,
+        steps.layout.remark,
     )
 
 

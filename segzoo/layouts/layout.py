@@ -56,6 +56,7 @@ class Layout:
     `beside` and `buffers` are tensors that a file may have although they are no weights of the model.
     `eps` is what the layer norms of its backbone have by default.
     `suffix` is the usual one of its files.
+    `remark` is what the library wants of whoever gives it a backbone, for people.
     `explicit`: it is read only where the caller names it, since another family's files have the same names.
     """
 
@@ -78,6 +79,7 @@ class Layout:
     buffers: tuple[Buffer, ...] = ()
     eps: float = 1e-6
     explicit: bool = False
+    remark: str = ""
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -13,7 +13,6 @@ from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice, network_options
 from segzoo.errors import EnvironmentFault, SegzooError, UsageError
 from segzoo.layouts import LAYOUTS, NAMES, explicit
-from segzoo.layouts.vit.geometry import Geometry as PlainViT
 from segzoo.vocabulary import DTYPES, RESAMPLINGS, WEIGHTS
 
 if TYPE_CHECKING:
@@ -134,8 +133,8 @@ def convert(choice: Choice, /, paths: tuple[str, ...], every: bool, heads: int |
             _show(source, last)
     if as_json:
         show_json(results, *errors)
-    elif last and options["to"] == "mmseg" and isinstance(last.made, PlainViT) and last.geometry.decoder is None:
-        _tell_of_patch_bias()
+    elif last and last.remark and last.geometry.decoder is None:
+        _tell_of(last.remark)
     if errors:
         raise SystemExit(min(error.exit_code for error in errors))
 
@@ -217,12 +216,11 @@ def _facts(source: str, report: Report) -> dict[str, Any]:
     return {**facts, "seconds": round(report.seconds, 3), "already": report.already}
 
 
-def _tell_of_patch_bias() -> None:
-    """Of MMSegmentation's networks the plain ViT alone may lack this bias."""
+def _tell_of(remark: str) -> None:
     from segzoo.cli.terminal.show import on_terminal, tell
 
     if on_terminal():
-        tell("note: mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias", style="dim")
+        tell(f"note: {remark}", style="dim")
 
 
 def _show(source: str, report: Report) -> None:

@@ -70,6 +70,7 @@ MMSEG = Layout(
         "pre_logits": "MMSegmentation's backbone has no pre-logits layer",
         "pooled norm": "it norms pooled features, behind the backbone",
     },
+    remark="mmseg 1.2 needs patch_bias=True in the backbone's config, or it drops the patch bias",
 )
 
 _PATCH, _, _CLS = MMSEG.sections["stem"]
