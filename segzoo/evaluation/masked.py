@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segzoo.evaluation.windows import Axis, View
+from segzoo.evaluation.windows import Axis, View, grown
 from segzoo.models.masks import Masks
 
 
@@ -36,18 +36,15 @@ class Masked:
 
 
 @lru_cache(1024)
-def grown(axis: Axis, patches: int, device: torch.device) -> Tensor:
+def spread(axis: Axis, patches: int, device: torch.device) -> Tensor:
     """The way of a window's masks along an axis to the pixels of the window: (pixels, patches)."""
-    return F.interpolate(torch.eye(patches)[None], axis.whole, mode="linear")[0, :, : axis.side].T.contiguous().to(device)
+    return grown(axis, patches).T.contiguous().to(device)
 
 
 @lru_cache(1024)
 def joined(axis: Axis, device: torch.device) -> Tensor:
     """The way of summed windows along an axis to the original size: (pixels, pixels of the resized image). Overlaps are averaged."""
-    seen = torch.zeros(axis.length)
-    for begin, end in axis.windows:
-        seen[begin:end] += 1
-    return F.interpolate((torch.eye(axis.length) / seen)[None], axis.target, mode="linear")[0].T.contiguous().to(device)
+    return F.interpolate((torch.eye(axis.length) / axis.overlaps)[None], axis.target, mode="linear")[0].T.contiguous().to(device)
 
 
 def reached(share: Tensor) -> tuple[int, int]:
@@ -63,14 +60,12 @@ class _Wide:
         self.view, (self.masks, self.classes) = masked.view, masked.masks
         self.channels = max(self.classes.shape[1:])
         self.shares = joined(self.view.rows, masked.device)
-        self.seen = torch.zeros(self.view.columns.length, device=masked.device)
-        for begin, end in self.view.columns.windows:
-            self.seen[begin:end] += 1
+        self.overlaps = self.view.columns.overlaps.to(masked.device)
 
     def scores(self, top: int, bottom: int) -> Tensor:
         share = self.shares[top:bottom]
         first, last = reached(share)
-        found = self._summed(first, last).div_(self.seen)
+        found = self._summed(first, last).div_(self.overlaps)
         if self.view.flipped:
             found = found.flip(2)
         if self.view.columns.target != self.view.columns.length:
@@ -90,7 +85,7 @@ class _Wide:
     def _scores(self, window: int, top: int, bottom: int) -> Tensor:
         """The scores of some rows of a window: (rows, c, columns)."""
         masks, axis = self.masks[window], self.view.columns
-        share = grown(self.view.rows, masks.shape[1], masks.device)[top:bottom]
+        share = spread(self.view.rows, masks.shape[1], masks.device)[top:bottom]
         first, last = reached(share)
         wide = F.interpolate(masks[:, first:last].transpose(0, 1), axis.whole, mode="linear")[..., : axis.side]
         shares = (share[:, first:last] @ wide.flatten(1)).sigmoid_().unflatten(1, (len(masks), -1))

@@ -1,4 +1,4 @@
-"""The processes of one run, under `torchrun` or alone, and what they tell each other.
+"""The processes of one run under `torchrun`, and what they tell each other. A run of one process is `alone.Alone`.
 
 Each process evaluates its share of the images. The counts are integers and are added, so the number of processes cannot
 change a result. If one process fails, the others stop as well: none of them waits, and no receipt is written.
@@ -30,17 +30,16 @@ _NETWORK = "GLOO_SOCKET_IFNAME"
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process's rank, the number of processes, and torch's group of them; no group if there is one process."""
+    """This process's rank, the number of processes, and torch's group of them."""
 
-    rank: int = 0
-    size: int = 1
-    group: Any = None
+    rank: int
+    size: int
+    group: Any
 
     def total(self, counts: Tensor) -> Tensor:
         """The sum of every process's int64 counts, on the CPU."""
-        if self.size > 1:
-            hint = "no receipt was written; start the run again"
-            _meet(lambda: dist.all_reduce(counts, group=self.group), "another process of this run is gone", hint)
+        hint = "no receipt was written; start the run again"
+        _meet(lambda: dist.all_reduce(counts, group=self.group), "another process of this run is gone", hint)
         return counts
 
     def any(self, flag: bool) -> bool:
@@ -87,10 +86,8 @@ def leave() -> None:
 
 
 def join() -> World:
-    """The processes that torchrun's environment describes; without it, this process alone."""
+    """The processes that torchrun's environment describes."""
     size = processes()
-    if size == 1:
-        return World()
     master = os.environ.get("MASTER_ADDR", "")
     if _NETWORK not in os.environ and (network := interface(master)):
         os.environ[_NETWORK] = network

@@ -52,6 +52,14 @@ class Axis:
         """The pixels of a window with the padding whose scores are cut off."""
         return -(-self.side // self.padded) * self.padded if self.padded else self.side
 
+    @property
+    def overlaps(self) -> Tensor:
+        """How many windows each pixel of the resized image is in."""
+        seen = torch.zeros(self.length)
+        for begin, end in self.windows:
+            seen[begin:end] += 1
+        return seen
+
 
 @dataclass(frozen=True)
 class View:
@@ -117,16 +125,19 @@ def windows(length: int, crop: int, stride: int) -> tuple[tuple[int, int], ...]:
     return tuple((max(end - crop, 0), end) for end in ends)
 
 
+def grown(axis: Axis, patches: int) -> Tensor:
+    """The way of a window's scores along an axis to its pixels: (patches, pixels of a window)."""
+    return F.interpolate(torch.eye(patches)[None], axis.whole, mode="linear")[0, :, : axis.side]
+
+
 @lru_cache(1024)
 def matrix(axis: Axis, patches: int, device: torch.device) -> Tensor:
     """The way of the scores along an axis, so many a window, to pixels: (pixels at the original size, windows x patches)."""
-    places = axis.windows
-    grown = F.interpolate(torch.eye(patches)[None], axis.whole, mode="linear")[0, :, : axis.side]
-    total, seen = torch.zeros(len(places), patches, axis.length), torch.zeros(axis.length)
+    places, window = axis.windows, grown(axis, patches)
+    total = torch.zeros(len(places), patches, axis.length)
     for index, (begin, end) in enumerate(places):
-        total[index, :, begin:end] = grown
-        seen[begin:end] += 1
-    resized = F.interpolate(total / seen, axis.target, mode="linear")
+        total[index, :, begin:end] = window
+    resized = F.interpolate(total / axis.overlaps, axis.target, mode="linear")
     return resized.flatten(0, 1).T.contiguous().to(device)
 
 
