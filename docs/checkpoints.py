@@ -82,7 +82,7 @@ def percent(figure: float | None) -> str:
 
 
 def held(name: str, model: Model, fact: dict[str, Any], tensors: dict[str, Any]) -> tuple[str, ...]:
-    """The row of a model of the zoo."""
+    """The row of a model."""
     family, reported = FAMILIES[model.backbone.named], model.reported
     backbone = f"{family.title}, {family.summary(geometry_of(model))}"
     figures = [percent(reported.of(mode) if reported else None) for mode in ("ss", "ms+flip")]
@@ -92,21 +92,12 @@ def held(name: str, model: Model, fact: dict[str, Any], tensors: dict[str, Any])
     return (f"`{name}`", f"`{model.checkpoint.name}`", *seen, *figures, *tables, of_its_kind)
 
 
-def lacking(fact: dict[str, Any]) -> tuple[str, ...]:
-    """The row of a file that the zoo does not have."""
-    protocol, reported = fact["protocol"], fact["reported"]
-    windows = (protocol["crop"], protocol["stride"]) if protocol["mode"] == "slide" else (None, None)
-    seen = (fact["backbone"]["type"], fact["decode_head"]["type"], fact["dataset"], images(*windows))
-    return ("", f"`{fact['checkpoint']['name']}`", *seen, percent(reported["miou"]), percent(reported.get("miou_ms_flip")), "not yet", "", "", "")
-
-
 def rows() -> Iterator[tuple[str, ...]]:
     """A row for each file, in the order of the metafiles; two where the zoo has two models with one file."""
     keys = read("keys.json.gz")
     for fact in FACTS:
         file = fact["checkpoint"]["name"]
-        of_it = {name: model for name, model in SHIPPED.items() if model.checkpoint.name == file}
-        yield from [held(name, model, fact, keys[file]) for name, model in of_it.items()] or [lacking(fact)]
+        yield from (held(name, model, fact, keys[file]) for name, model in SHIPPED.items() if model.checkpoint.name == file)
 
 
 def page() -> str:

@@ -62,11 +62,10 @@ def table() -> str:
     lines = ["| method | backbones | data | models | best mIoU on ADE20K |", "|---|---|---|---|---|"]
     for title, models in methods().items():
         backbones = ", ".join(dict.fromkeys(FAMILIES[model.backbone.named].title for model in models.values()))
-        on_ade = [model for model in models.values() if model.reported and model.protocol.dataset == "ade20k"]
-        best = max(on_ade, key=lambda model: model.reported.miou)
-        name = next(name for name, model in models.items() if model is best)
+        on_ade = [(model.reported.miou, name) for name, model in models.items() if model.reported and model.protocol.dataset == "ade20k"]
+        _, name = max(on_ade)
         data = ", ".join(dict.fromkeys(map(data_of, models.values())))
-        lines.append(f"| {title} | {backbones} | {data} | {len(models)} | {figures(best, ['ss'])} `{name}` |")
+        lines.append(f"| {title} | {backbones} | {data} | {len(models)} | {figures(models[name], ['ss'])} `{name}` |")
     return "\n".join(lines) + "\n"
 
 
