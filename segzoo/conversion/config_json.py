@@ -87,13 +87,14 @@ _TIMM_TWINS = {
 }
 """Attention heads, and the side of the windows where there are any, of timm's Twins by the rest of their names."""
 _TIMM_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16}
+"""Attention heads of timm's ViTs by the first word of their size."""
 _TIMM_HEADS_OF = {
     "base_patch16_gap_224": 16,
     **dict.fromkeys(("base_patch16_plus_240", "base_patch16_plus_clip_240", "base_patch32_plus_256"), 14),
     **dict.fromkeys(("giant_patch14_dinov2", "giant_patch14_reg4_dinov2", "giant_patch14_reg1_tipsv2", "giant_patch16_radio_v3"), 24),
     **dict.fromkeys(("small_resnet26d_224", "small_resnet50d_s16_224"), 8),
 }
-"""Attention heads of timm's ViTs by the first word of their size, and of those that have other heads than their size says."""
+"""Attention heads of those of timm's ViTs that have others than that word says."""
 _CLIP_EPS = 1e-5
 """What the norms of timm's CLIP towers have; its other ViTs have 1e-6."""
 _NETWORK = {"backbone": "network.backbone.arguments", "neck": "network.neck.arguments", "head": "network.decode_head.arguments"}

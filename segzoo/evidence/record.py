@@ -119,7 +119,7 @@ class Backbone(_Record):
 
 
 class BytesFacts(_Record):
-    """Which file it was. `files` are an index and its shards, of which `sha256` and `size` are those of all together."""
+    """Which file it was. `files` are an index and its shards; then `sha256` and `size` are those of all files together."""
 
     artifact: FileName
     sha256: Sha256

@@ -60,7 +60,7 @@ def counting(label: str, whole: int) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def running(label: str, whole: int, said: Callable[[], str]) -> Iterator[Callable[[int], None]]:
-    """A bar over things of which so many are done, with what `said` says beside it. It disappears when the block ends."""
+    """A bar that counts things done, with the words of `said` beside it. It disappears when the block ends."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}", markup=False))
     with _drawn(*columns) as progress:
         task = progress.add_task(legible(label), total=whole, said="")

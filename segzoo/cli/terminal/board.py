@@ -152,7 +152,7 @@ class Board:
         show()
 
     def _pinned(self, name: str, check: Check) -> bool:
-        """Whether these are bytes of which the manifest has no full hash."""
+        """Whether the manifest lacks a full hash of these bytes."""
         return check.rung == "bytes" and check.status == "passed" and not self.entries[name].artifact.sha256
 
     @staticmethod
