@@ -132,7 +132,7 @@ def run(choice: Choice, run_: str, on: str, shard: tuple[int, int] | None, tries
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the workers compute; a thread a core for each would be too many
     from segzoo.cli.terminal.answer import show_json
-    from segzoo.scale import rows
+    from segzoo.scale import kinds, rows
     from segzoo.scale.place import place_of
     from segzoo.scale.plan import thaw
     from segzoo.scale.run import Ended, Wishes, alone, left_of, resources_of, tidy, verdict
@@ -155,11 +155,13 @@ def run(choice: Choice, run_: str, on: str, shard: tuple[int, int] | None, tries
                 said(step)
         tidy(plan, place, whole=shard is None)
     errors = verdict(plan, place, items, there)
+    skipped = {kind: str(check["detail"]) for kind, check in kinds.read_all(place, plan.digest).items() if check["status"] == "skipped"}
     if as_json:
         passed = sum(row["status"] == "passed" for item in items if (row := there.get(item.key)))
-        show_json({"run": place.address, "files": len(items), "passed": passed, "records": records}, *errors)
+        facts = {"run": place.address, "files": len(items), "passed": passed, "workers_died": state.deaths, "numbers_skipped": skipped}
+        show_json({**facts, "records": records}, *errors)
     else:
-        _show_end(state, len(items), errors)
+        _show_end(state, len(items), skipped, errors)
     if errors:
         raise SystemExit(min(error.exit_code for error in errors))
 
@@ -226,12 +228,14 @@ def _time(left: float) -> str:
     return f"{left / 3600:.1f} h left" if left >= 3600 else f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left"
 
 
-def _show_end(state: State, files: int, errors: list[Any]) -> None:
+def _show_end(state: State, files: int, skipped: dict[str, str], errors: list[Any]) -> None:
     from segzoo.cli.terminal.failure import show_errors
-    from segzoo.cli.terminal.show import counted, show
+    from segzoo.cli.terminal.show import counted, show, tell
 
     fresh = state.done - state.here
     show(f"{counted(files, 'file')}: {state.done - state.failed} passed, {state.failed} failed; {fresh} done now, {state.here} were done before")
+    if skipped:
+        tell(f"numbers were not climbed for {counted(len(skipped), 'kind')}: {next(iter(skipped.values()))}", style="yellow")
     show_errors(errors[:20])
     if len(errors) > 20:
         show(f"and {len(errors) - 20} more: segzoo augreg status counts them", err=True)

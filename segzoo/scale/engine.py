@@ -13,7 +13,7 @@ ENGINES = {"local": "segzoo.scale.pool", "ray": "segzoo.scale.cluster"}
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one task needs: bytes of memory where they are known, and GPUs. `workers` is how many tasks run at a time, None for as many as fit."""
+    """What a task needs: bytes of memory where they are known, and GPUs. At most `workers` run at a time; None for as many as fit."""
 
     workers: int | None = None
     memory: int | None = None
@@ -29,7 +29,7 @@ class Died:
 
 def submit(function: Callable[[Any], Any], take: Callable[[], Task | None], on: str, needs: Resources) -> Iterator[tuple[str, Any] | int]:
     """Run `function(payload)` in workers for each task (key, payload) that `take` gives, until it gives none and none runs. Yields (key, outcome)
-    as tasks end, in any order, and about once a second the number of workers that live. `take` may give a task again whose outcome was `Died`.
+    as tasks end, in any order, and about once a second how many workers there are, or could be. `take` may give a task again that `Died`.
     """
     name, _, address = on.partition(":")
     if name not in ENGINES:

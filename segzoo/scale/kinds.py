@@ -32,16 +32,25 @@ def folder_of(digest: str) -> str:
 
 
 def once(place: Place, digest: str, kind: str, climb: Callable[[], Check]) -> Check | None:
-    """The numbers rung of a kind, if no worker has climbed it and none is about to. Where there are no locks, two may climb it at a time."""
+    """The numbers rung of a kind, if no worker has climbed it and none is about to. Where there are no locks, two may climb it at a time.
+
+    A rung that was skipped is tried again: this worker may have the library that another one lacks.
+    """
     name = f"{folder_of(digest)}/{hash_of(kind)[:32]}.json"
-    if place.read(name) is not None:
+    if _status(place, name) not in (None, "skipped"):
         return None
     with _alone(place, name) as mine:
-        if not mine or place.read(name) is not None:
+        if not mine or (before := _status(place, name)) not in (None, "skipped"):
             return None
         check = climb()
-        place.write(name, json.dumps({"kind": kind, "check": check.record()}, ensure_ascii=False).encode())
+        if check.status != before:
+            place.write(name, json.dumps({"kind": kind, "check": check.record()}, ensure_ascii=False).encode())
         return check
+
+
+def _status(place: Place, name: str) -> str | None:
+    data = place.read(name)
+    return None if data is None else str(parse_json(data, where=f"{place.address}/{name}")["check"]["status"])
 
 
 @contextmanager
@@ -70,8 +79,8 @@ def _alone(place: Place, name: str) -> Iterator[bool]:
 def read_all(place: Place, digest: str) -> dict[str, Mapping[str, Any]]:
     """The check of each kind that was climbed."""
     found = {}
-    for name in place.names(folder_of(digest)):
-        if name.endswith(".json") and (data := place.read(name)) is not None:
+    for name, data in place.contents(folder_of(digest)):
+        if name.endswith(".json"):
             record = parse_json(data, where=f"{place.address}/{name}")
             found[str(record["kind"])] = record["check"]
     return dict(sorted(found.items()))

@@ -6,12 +6,15 @@ Object stores write whole objects only, and so do we: a name is written once, fr
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from segzoo.atomic import replacing, sweep, sweep_once
 from segzoo.errors import EnvironmentFault, UsageError
 from segzoo.extras import require
+
+_AT_ONCE = 1000  # files of an object store that are read together
 
 
 class Place(Protocol):
@@ -31,6 +34,9 @@ class Place(Protocol):
 
     def names(self, below: str) -> Iterator[str]:
         """The names of all files below a folder, without those that are not finished. Raises EnvironmentFault."""
+
+    def contents(self, below: str) -> Iterator[tuple[str, bytes]]:
+        """The names and bytes of all finished files below a folder. One that goes meanwhile is left out. Raises EnvironmentFault."""
 
     def sweep(self, below: str) -> None:
         """Remove what killed processes have not finished."""
@@ -80,6 +86,9 @@ class Local:
         except FileNotFoundError:
             return
 
+    def contents(self, below: str) -> Iterator[tuple[str, bytes]]:
+        yield from ((name, data) for name in self.names(below) if (data := self.read(name)) is not None)
+
     def sweep(self, below: str) -> None:
         for folder, _, _ in os.walk(self._folder / below):
             sweep(Path(folder))
@@ -105,38 +114,51 @@ class Remote:
             raise EnvironmentFault(f"{address}: {error}", hint="fsspec names the package that this kind of address needs") from error
 
     def read(self, name: str) -> bytes | None:
-        try:
+        with self._asking(name), suppress(FileNotFoundError):
             data: bytes = self._files.cat_file(f"{self._root}/{name}")
             return data
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._fault(name, error) from error
+        return None
 
     def write(self, name: str, data: bytes) -> None:
-        try:
+        with self._asking(name):
             self._files.pipe_file(f"{self._root}/{name}", data)
-        except OSError as error:
-            raise self._fault(name, error) from error
 
     def bring(self, path: Path, name: str) -> None:
-        try:
+        with self._asking(name):
             self._files.put_file(str(path), f"{self._root}/{name}")
-        except OSError as error:
-            raise self._fault(name, error) from error
         path.unlink()
 
     def names(self, below: str) -> Iterator[str]:
         self._files.invalidate_cache()  # other machines write here too
-        try:
-            found: list[Any] = self._files.find(f"{self._root}/{below}")
-        except FileNotFoundError:
-            return
+        found: list[Any] = []
+        with self._asking(below), suppress(FileNotFoundError):
+            found = self._files.find(f"{self._root}/{below}")
         for path in found:
             yield str(path).removeprefix(self._root).lstrip("/")
+
+    def contents(self, below: str) -> Iterator[tuple[str, bytes]]:
+        """Many files at a time: one after the other they would take a round trip each."""
+        names = sorted(self.names(below))
+        for first in range(0, len(names), _AT_ONCE):
+            some = {f"{self._root}/{name}": name for name in names[first : first + _AT_ONCE]}
+            with self._asking(below):
+                found: dict[str, Any] = self._files.cat(list(some), on_error="return")
+            for path, data in found.items():
+                if isinstance(data, FileNotFoundError):
+                    continue
+                with self._asking(some[path]):
+                    if isinstance(data, Exception):
+                        raise data
+                yield some[path], data
 
     def sweep(self, below: str) -> None:
         """Nothing is left: an object is whole, or it is not there."""
 
-    def _fault(self, name: str, error: OSError) -> EnvironmentFault:
-        return EnvironmentFault(f"{self.address}/{name}: {error}", hint="is the address right, and may you write there?")
+    @contextmanager
+    def _asking(self, name: str) -> Iterator[None]:
+        """Turns what goes wrong in the block into EnvironmentFault. What fsspec's drivers raise has no base class in common."""
+        try:
+            yield
+        except Exception as error:
+            said = str(error).partition("\n")[0] or type(error).__name__
+            raise EnvironmentFault(f"{self.address}/{name}: {said}", hint="is the address right, and may you write there?") from error

@@ -24,11 +24,12 @@ _CORE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREA
 
 
 def workers_of(address: str, needs: Resources) -> int:
-    """How many workers: as the engine's address says, as many as there are GPUs to share, or one a core."""
+    """How many workers: as the engine's address says, else one a GPU or one a core, within what is needed."""
     if address and not (address.isascii() and address.isdecimal() and 0 < int(address) <= 1024):
         raise UsageError(f"local:{address}: expected a number of workers", hint="such as --on local:4")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(address) if address else needs.workers or (len(_gpus()) if needs.gpus else cores) or 1
+    fitting = (len(_gpus()) if needs.gpus else cores) or 1
+    return int(address) if address else min(fitting, needs.workers or fitting)
 
 
 def _gpus() -> Sequence[str]:
@@ -119,6 +120,7 @@ def submit(function: Callable[[Any], Any], take: Callable[[], Task | None], addr
                     for message in heard or ():
                         if worker.ready and worker.task is not None:
                             (name, _), worker.task = worker.task, None
+                            crew.append(crew.pop(crew.index(worker)))  # the next task is for who waits longest, not for who has just failed one
                             yield name, message
                         worker.ready, failed = True, 0
                     if heard is None:

@@ -39,8 +39,8 @@ def read(place: Place, digest: str, key: str) -> Row | None:
 def each(place: Place, plan: Plan) -> Iterator[Row]:
     """All rows of a plan, in any order, one at a time. Raises IntegrityError for a row of a file that is not in the plan."""
     known = {item.key for item in plan.items}
-    for name in place.names(folder_of(plan.digest)):
-        if name.endswith(".json") and (data := place.read(name)) is not None:
+    for name, data in place.contents(folder_of(plan.digest)):
+        if name.endswith(".json"):
             row = _checked(data, place, name, plan.digest)
             if row["key"] not in known:
                 raise IntegrityError(f"{place.address}/{name}: a row of a file that is not in the plan", _HINT)

@@ -9,22 +9,22 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
 
-from segzoo.errors import EnvironmentFault, SegzooError, Stalled, UsageError, of_code
+from segzoo.errors import EnvironmentFault, SegzooError, Stalled, UsageError, of_code, one_of
 from segzoo.evaluation.device import best_device
 from segzoo.evidence.check import Check
 from segzoo.evidence.receipt import now, versions
 from segzoo.scale import kinds, rows
-from segzoo.scale.engine import Died, Resources, Task, submit
+from segzoo.scale.engine import ENGINES, Died, Resources, Task, submit
 from segzoo.scale.lanes import MOST, Lanes
 from segzoo.scale.place import Place
 from segzoo.scale.plan import Item, Plan
-from segzoo.scale.pool import workers_of
 from segzoo.scale.task import RETRIED, Network, work
 from segzoo.store.guard import file_lock
 from segzoo.store.store import home
@@ -32,6 +32,7 @@ from segzoo.store.store import home
 _GROUP = 8  # files of a task at most: the next one arrives while one is worked on
 _GROUP_BYTES = 1 << 29
 _BASE_MEMORY = 600 << 20  # bytes of a worker with numpy and torch loaded
+_ILL = 20  # files in a row, or more where there are more workers, that their machines failed: all of them are ill, and so would the rest fail
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class _Work:
         self.plan, self.place, self.workers = plan, place, workers
         self.waiting: deque[tuple[Item, int, bool]] = deque((item, attempt, False) for item, attempt in left)
         self.out: dict[str, list[tuple[Item, int]]] = {}
-        lanes = Lanes.of(workers * (wishes.shard[1] if wishes.shard else 1))
+        may_grow = place.folder is None and not wishes.on.startswith("local")  # a cluster does, and no lock would hold new workers back
+        lanes = Lanes.of(MOST if may_grow else workers * (wishes.shard[1] if wishes.shard else 1))
         network = Network(lanes.number, lanes.connections, wishes.offline, wishes.mirrors, wishes.netrc, wishes.deadline)
         self.common = {"run": place.address, "digest": plan.digest, "doing": asdict(plan.doing), "network": asdict(network), "zoos": list(plan.zoos)}
 
@@ -146,30 +148,35 @@ def left_of(plan: Plan, there: Mapping[str, rows.Row], wishes: Wishes) -> tuple[
 
 
 def run(plan: Plan, place: Place, wishes: Wishes, needs: Resources, state: State, left: Sequence[tuple[Item, int]]) -> Iterator[Ended | None]:
-    """Do what is left, and yield each file as it ends; None about once a second. Raises Stalled, EnvironmentFault, UsageError."""
-    workers = _number(wishes, needs)
-    if place.folder is None and workers > MOST:
+    """Do what is left, and yield each file as it ends; None about once a second.
+
+    Raises Stalled where there is neither a worker nor a new row for too long, EnvironmentFault where machines fail every file, UsageError.
+    """
+    needs = replace(needs, workers=MOST if place.folder is None else None)
+    workers = _number(wishes.on, needs)
+    if needs.workers and workers > needs.workers:
         raise UsageError(
             f"{workers} workers on a run at {place.address}: {MOST} at most", hint="a run in a shared folder may have more: they share lanes"
         )
     todo = _Work(plan, place, wishes, left, workers)
-    last = time.monotonic()
-    for step in submit(work, todo.take, wishes.on, Resources(workers, needs.memory, needs.gpus)):
+    alive, ill = time.monotonic(), 0
+    for step in submit(work, todo.take, wishes.on, needs):
         if isinstance(step, int):
             state.workers = step
-            if step == 0 and time.monotonic() - last > wishes.stall * 60:
-                raise Stalled(f"no worker and no new row for {wishes.stall:g} minutes", hint="the same command goes on from the rows that are there")
+            alive = time.monotonic() if step else alive
+            if time.monotonic() - alive > wishes.stall * 60:
+                raise Stalled(f"no worker and no new row for {wishes.stall:g} minutes", hint=_room_for(needs))
             yield None
             continue
         key, outcome = step
-        last = time.monotonic()
+        alive = time.monotonic()
         group = todo.out.pop(key)
         ended = _after_death(todo, group, outcome, wishes) if isinstance(outcome, Died) else outcome
         state.deaths += isinstance(outcome, Died)
         known = {item.key: (item, attempt) for item, attempt in group}
         for row in ended:
+            item, _ = known.pop(row["key"])
             final = row["status"] == "passed" or row["code"] not in RETRIED or row["attempts"] >= wishes.tries
-            item, _ = known[row["key"]]
             if not final:
                 todo.again(item, row["attempts"] + 1)
             else:
@@ -177,7 +184,22 @@ def run(plan: Plan, place: Place, wishes: Wishes, needs: Resources, state: State
                 state.failed += row["status"] == "failed"
                 state.done_bytes += row["size"] or item.size
             state.moved += row["received"] or 0
+            ill = ill + 1 if row["code"] == EnvironmentFault.exit_code else 0
             yield Ended(row, final)
+        if not isinstance(outcome, Died):
+            for item, attempt in known.values():  # its worker left the group when its machine failed
+                todo.again(item, attempt)
+        if ill >= max(_ILL, 3 * workers):
+            raise EnvironmentFault(f"{ill} files in a row failed by their machines, the last one: {ended[-1]['reason']}", hint=_GOES_ON)
+
+
+_GOES_ON = "the same command goes on from the rows that are there"
+
+
+def _room_for(needs: Resources) -> str:
+    """What a node must have room for, for those who have a cluster without one."""
+    parts = ["one core", f"{needs.memory / 1e9:.1f} GB of memory" if needs.memory else "", "one GPU" if needs.gpus else ""]
+    return f"a task needs {', '.join(filter(None, parts))} on one machine; {_GOES_ON}"
 
 
 def _after_death(todo: _Work, group: Sequence[tuple[Item, int]], death: Died, wishes: Wishes) -> list[dict[str, Any]]:
@@ -207,13 +229,12 @@ def _killer(todo: _Work, item: Item, attempt: int, death: Died) -> dict[str, Any
     return row
 
 
-def _number(wishes: Wishes, needs: Resources) -> int:
-    name, _, address = wishes.on.partition(":")
-    if name == "ray":
-        from segzoo.scale.cluster import workers_of as at_once
-
-        return at_once(address, needs)
-    return workers_of(address, needs)
+def _number(on: str, needs: Resources) -> int:
+    """How many workers an engine has for a run."""
+    name, _, address = on.partition(":")
+    one_of("engine", name, ENGINES)
+    number: int = import_module(ENGINES[name]).workers_of(address, needs)
+    return number
 
 
 @contextlib.contextmanager

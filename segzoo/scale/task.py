@@ -46,8 +46,8 @@ from segzoo.store.store import LOCK_NAME, Store, home
 RETRIED = (NetworkError.exit_code, EnvironmentFault.exit_code)
 """Exit codes of failures that say nothing about the file: it is tried again."""
 _NOTHING = Manifest.model_validate({"version": 1})
-PAUSE = 2.0
-"""Seconds that a worker waits after its machine failed it, so that a full disk does not use up the work list."""
+PAUSE, LONGEST_PAUSE = 2.0, 32.0
+"""Seconds that a worker waits after its machine has failed it, twice as long each time: a full disk on one node must not use up the work list."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Order:
 def work(task: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Do the files of a task, a group of items, and return what became of each: its row, without what only a catalogue needs.
 
-    A file whose row is there already, as after a worker's death, is not done again.
+    A file whose row is there already, as after a worker's death, is not done again. After a file that this machine has failed, as by a full disk, the
+    rest of the group is left to others.
     """
     order = _order(task)
     items = [(Item(**_tuples(one)), attempt) for one, attempt in task["items"]]
@@ -105,10 +106,21 @@ def work(task: Mapping[str, Any]) -> list[dict[str, Any]]:
             if row["code"] not in RETRIED:  # else the next try goes on from what has arrived
                 shutil.rmtree(_own(item, order), ignore_errors=True)
             done[item.key] = row
-    told = [rows.brief(done[item.key]) for item, _ in items]
-    if any(row["status"] == "failed" and row["code"] == EnvironmentFault.exit_code for row in told):
-        time.sleep(PAUSE)
-    return told
+            _pause_if_ill(row["code"] == EnvironmentFault.exit_code)
+            if row["code"] == EnvironmentFault.exit_code:
+                break
+    return [rows.brief(done[item.key]) for item, _ in items if item.key in done]
+
+
+_pauses = 0
+
+
+def _pause_if_ill(ill: bool) -> None:
+    """Wait where the machine of this worker has failed a file, twice as long each time; a file that it has not failed ends that."""
+    global _pauses
+    _pauses = _pauses + 1 if ill else 0
+    if ill:
+        time.sleep(min(PAUSE * 2 ** (_pauses - 1), LONGEST_PAUSE))
 
 
 def _order(task: Mapping[str, Any]) -> Order:

@@ -111,4 +111,6 @@ def test_the_page_names_what_stands_out(run, tmp_path):
     assert "<script" not in (tmp_path / "page" / "index.html").read_text()
     assert {path.name for path in (tmp_path / "page" / "pictures").iterdir()} == {"seconds.svg", "params.svg", "speed.svg"}
     assert segzoo("report", "--catalogue", run, "mini-vit").exit_code == 2
+    refused = segzoo("report", "--catalogue", run, "--worst", "3", "--no-images")
+    assert (refused.exit_code, "to which --worst and --no-images say nothing" in refused.stderr) == (2, True)
     assert segzoo("report", "--catalogue", MINI).exit_code == 7

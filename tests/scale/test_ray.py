@@ -1,14 +1,12 @@
 """Runs on a Ray cluster, through the same seam. Skipped where ray is not installed: the extra `test` does without its 250 MB."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
+from clusters import TOKEN, answers, end, free_port, head, joining
 from server import serve
 from small_release import FAMILIES, release, write_index
 
@@ -20,31 +18,6 @@ from segzoo.scale.query import Query, query
 
 pytest.importorskip("ray")
 
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2, "RAY_USAGE_STATS_ENABLED": "0"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def node(*options):
-    """A node of a cluster, in the foreground of a session of its own, which ends with the block."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options]
-    process = subprocess.Popen(command, env={**os.environ, **TOKEN}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        yield process
-    finally:
-        end(process)
-
-
-def end(process, number=signal.SIGKILL):
-    if process.poll() is None:
-        os.killpg(process.pid, number)
-        process.wait()
-
 
 def planned(folder, base, given):
     index = write_index(folder / "index.csv", given)
@@ -54,9 +27,18 @@ def planned(folder, base, given):
     )
 
 
-def driver(run, on):
-    command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "augreg", "run", str(run), "--on", on, "--tries", "9"]
+def driver(run, on, *options):
+    command = [sys.executable, "-m", "segzoo", "--zoo", "mini", "augreg", "run", str(run), "--on", on, "--tries", "9", *options]
     return subprocess.Popen(command, env={**os.environ, **TOKEN}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process, seconds=120):
+    """The exit code of a driver, and what it said on stderr. One that hangs is killed."""
+    try:
+        _, errors = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    return process.returncode, errors
 
 
 def done(folder):
@@ -68,24 +50,72 @@ def test_no_cluster_at_an_address_is_said_soon(tmp_path):
     planned(tmp_path, "http://127.0.0.1:1", release(1)[0])
     started = time.monotonic()
     with driver(tmp_path / "run", f"ray:127.0.0.1:{free_port()}") as process:
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, "no cluster answers" in errors) == (3, True)
+        code, errors = ended(process, 40)
+    assert (code, "no cluster answers" in errors) == (3, True)
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.slow
+def test_what_answers_at_an_address_and_is_no_cluster_is_said_soon(tmp_path):
+    planned(tmp_path, "http://127.0.0.1:1", release(1)[0])
+    with serve({}) as server:
+        started = time.monotonic()
+        with driver(tmp_path / "run", f"ray:127.0.0.1:{server.server_port}") as process:
+            code, errors = ended(process, 40)
+    assert (code, "no cluster answers" in errors) == (3, True)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.slow
+def test_a_cluster_without_room_for_a_task_stalls_and_the_same_command_goes_on_elsewhere(tmp_path):
+    given, table = release(3)
+    port = free_port()
+    with serve(table) as server, head(port, 0):
+        planned(tmp_path, server.base, given)
+        answers(port)
+        with driver(tmp_path / "run", f"ray:127.0.0.1:{port}", "--stall", "0.05") as process:
+            code, errors = ended(process)
+        assert (code, "no worker and no new row" in errors, "a task needs one core" in errors) == (9, True, True)
+        with driver(tmp_path / "run", "local:1") as process:
+            code, errors = ended(process)
+    assert code == 0, errors
+    assert len(done(tmp_path)) == 3
+
+
+@pytest.mark.slow
+def test_a_head_that_is_gone_is_said_and_the_same_command_goes_on_elsewhere(tmp_path):
+    given, table = release(40)
+    port = free_port()
+    with serve(table) as server:
+        planned(tmp_path, server.base, given)
+        with head(port, 1) as first:
+            answers(port)
+            with driver(tmp_path / "run", f"ray:127.0.0.1:{port}") as process:
+                until = time.monotonic() + 60
+                while not list((tmp_path / "run").rglob("rows/*/*/*.json")) and time.monotonic() < until:
+                    time.sleep(0.1)
+                end(first)
+                code, errors = ended(process, 30)  # Ray itself would end the process after a minute
+        assert (code, "no cluster answers" in errors) == (3, True), errors
+        with driver(tmp_path / "run", "local:2") as process:
+            code, errors = ended(process)
+    assert code == 0, errors
+    assert len(done(tmp_path)) == 40
 
 
 @pytest.mark.thorough
 def test_a_node_that_is_killed_loses_no_row(tmp_path):
     given, table = release(40)
     port = free_port()
-    with serve(table) as server, node("--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"):
+    with serve(table) as server, head(port, 1):
         planned(tmp_path, server.base, given)
-        time.sleep(8)
-        with node(f"--address=127.0.0.1:{port}", "--num-cpus=2") as second, driver(tmp_path / "run", f"ray:127.0.0.1:{port}") as process:
+        answers(port)
+        with joining(port, 2) as second, driver(tmp_path / "run", f"ray:127.0.0.1:{port}") as process:
             until = time.monotonic() + 120
             while len(list((tmp_path / "run").rglob("rows/*/*/*.json"))) < 8 and time.monotonic() < until:
                 time.sleep(0.1)
             end(second)
-            _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+            code, errors = ended(process, 300)
+    assert code == 0, errors
     assert {row["status"] for row in done(tmp_path).values()} == {"passed"}
     assert len(done(tmp_path)) == 40

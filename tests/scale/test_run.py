@@ -24,6 +24,7 @@ from segzoo.cli import main
 from segzoo.conversion.convert import convert
 from segzoo.errors import IntegrityError, NotFoundError, UsageError
 from segzoo.scale import rows
+from segzoo.scale.engine import ENGINES
 from segzoo.scale.make import of_rows
 from segzoo.scale.place import place_of
 from segzoo.scale.plan import Doing, freeze, thaw
@@ -380,6 +381,78 @@ def test_entries_are_verified_as_verify_does(tmp_path):
     assert [check["rung"] for check in mask["checks"]] == ["bytes", "names", "round trip", "numbers", "mIoU"]
     assert mask["checks"][-1]["facts"]["modes"]["ss"]["measured"]["mIoU"] > 50
     assert (home() / "receipts" / "mini" / "mini-mask.json").is_file()
+
+
+def test_a_run_without_workers_ends_with_an_exit_code_of_its_own_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENGINES, "own", "engines")
+    given, table = release(2)
+    with serve(table) as server:
+        planned(tmp_path, server.base, given)
+        started = time.monotonic()
+        done = segzoo("augreg", "run", tmp_path / "run", "--on", "own:deserted=1", "--stall", "0.01")
+        assert time.monotonic() - started > 1.6  # 0.6 s after the last worker has gone
+        assert (done.exit_code, "no worker and no new row for 0.01 minutes" in done.stderr) == (9, True)
+        assert "a task needs one core, 0.6 GB of memory on one machine" in done.stderr
+        assert segzoo("augreg", "run", tmp_path / "run", "--on", "own:here").exit_code == 0
+    assert len(rows_in(tmp_path)) == 2
+
+
+def in_one_worker(folder, lines, monkeypatch):
+    """The first worker that starts does this before anything else: it stands for another machine."""
+    (folder / "sitecustomize.py").write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "if 'segzoo.scale.worker' in sys.orig_argv:\n"
+        "    try:\n"
+        f"        Path({str(folder / 'taken')!r}).touch(exist_ok=False)\n"
+        "    except FileExistsError:\n        pass\n"
+        f"    else:\n        {lines}\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+
+
+@pytest.mark.slow
+def test_a_full_disk_on_one_machine_costs_the_others_a_second_try_and_no_file(tmp_path, monkeypatch):
+    in_one_worker(tmp_path, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))", monkeypatch)
+    given, table = release(24)
+    assert all(len(one.data) > 16384 for one in table.values())
+    with serve(table) as server:
+        planned(tmp_path, server.base, given)
+        done = segzoo("augreg", "run", tmp_path / "run", "--on", "local:2")
+    assert (done.exit_code, "it is tried again" in done.stderr) == (0, True)
+    tries = Counter(row["attempts"] for row in rows_in(tmp_path).values())
+    assert set(tries) == {1, 2}
+    assert tries[2] <= 3  # of its group of three the other two were left to the other one
+
+
+def test_machines_that_fail_every_file_end_a_run_before_they_use_it_up(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENGINES, "own", "engines")
+    monkeypatch.setattr("segzoo.scale.task.PAUSE", 0)
+    given, table = release(30)
+    with serve(table) as server:
+        planned(tmp_path, server.base, given)
+        (tmp_path / "run" / "converted").write_text("a file in the way")
+        done = segzoo("augreg", "run", tmp_path / "run", "--on", "own:here")
+        assert (done.exit_code, "20 files in a row failed by their machines, the last one: convert: " in done.stderr) == (8, True)
+        assert len(rows_in(tmp_path)) < 30
+        (tmp_path / "run" / "converted").unlink()
+        assert segzoo("augreg", "run", tmp_path / "run", "--on", "own:here").exit_code == 0
+
+
+def test_a_worker_without_an_extra_says_so_and_another_one_climbs_what_it_could_not(tmp_path, monkeypatch):
+    absent = (
+        "sys.meta_path.insert(0, type('Absent', (), {'find_spec': staticmethod(lambda name, path=None, target=None: "
+        "exec('raise ModuleNotFoundError(name)') if name.partition('.')[0] == 'torch' else None)}))"
+    )
+    in_one_worker(tmp_path, absent, monkeypatch)
+    given, table = release(8)
+    with serve(table) as server:
+        planned(tmp_path, server.base, given, Doing(to="timm"))
+        done = segzoo("augreg", "run", tmp_path / "run", "--on", "local:1", "--shard", "1/2")
+        assert (done.exit_code, "numbers were not climbed for 1 kind: torch is not installed" in done.stderr) == (0, True)
+        assert "numbers skipped: vit augreg" in segzoo("augreg", "status", tmp_path / "run").stdout
+        done = segzoo("augreg", "run", tmp_path / "run", "--on", "local:1", "--shard", "2/2")
+        assert (done.exit_code, "not climbed" in done.stderr) == (0, False)
+    assert "numbers passed: vit augreg" in segzoo("augreg", "status", tmp_path / "run").stdout
 
 
 def test_a_disk_that_is_full_fails_what_it_has_to_and_says_so(tmp_path):

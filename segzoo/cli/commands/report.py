@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from segzoo.cli.completion import ZooName
 from segzoo.cli.options import Choice
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segzoo.publishing.report.page import Illustrated
+
+_OF_RECEIPTS = ("data", "device", "worst", "title", "note", "no_images")  # options that the page of a catalogue has no use for
 
 
 @click.command(short_help="Make a page of receipts: verdicts, plots, classes, images, provenance.")
@@ -67,8 +70,10 @@ def report(
       segzoo verify own.pth --data scenes/ && segzoo report own.pth --data scenes/
     """
     if catalogue is not None:
-        if title or note:
-            raise UsageError("--catalogue RUN is a page of its own: it has no --title and no --note")
+        given = click.get_current_context().get_parameter_source
+        if beside := [name for name in _OF_RECEIPTS if given(name) is not ParameterSource.DEFAULT]:
+            said = " and ".join(f"--{name.replace('_', '-')}" for name in beside)
+            raise UsageError(f"--catalogue RUN is a page of its own, to which {said} say{'s' * (len(beside) == 1)} nothing")
         _catalogue(catalogue, names, every, output, as_json)
         return
     from segzoo.cli.commands.receipt import none_yet
