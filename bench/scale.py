@@ -3,6 +3,7 @@
     python bench/scale.py                 workers of this machine
     python bench/scale.py --on ray        clusters of this machine; what needs no engine is left out
     python bench/scale.py latency kills   some of it: throughput latency driver kills lock
+    python bench/scale.py kills --kills 20   fewer of them; else 200 of workers, a tenth of drivers, and five of nodes
 
 Files are made, under true names, and come from a server of this process; no file of the release is needed. Either command takes some ten minutes
 of a quiet machine. Figures of one run are compared with one another only.
@@ -45,6 +46,7 @@ from segzoo.store.store import Store
 TI = FAMILIES["Ti/16"]
 MEDIUM = Family(64, 6, 4, 16, 16, 0, 0)  # 1.4 MB a file
 SMALL = Family(16, 2, 2, 16, 112, 0, 0)  # 70 kB a file
+KILLS = 200
 STEPS = {"imagenet2012": (20000,), "cifar100": (2500, 10000), "resisc45": (2500, 10000), "kitti": (500, 2500), "oxford_iiit_pet": (500, 2500)}
 TABLE: list[tuple[str, str, str, bool]] = []
 
@@ -164,7 +166,7 @@ import os, re, sys
 def watch(event, given, log={log!r}, place=re.compile("/runs/[0-9a-f]{{12}}/[0-9a-f]{{32}}$")):
     if event in ("os.listdir", "os.scandir") and isinstance(given[0], os.PathLike | str) and place.search(os.fspath(given[0])):
         with open(log, "a") as file:
-            file.write("x")
+            file.write(f"{{os.getpid()}}\\n")
 sys.addaudithook(watch)
 """
 """A worker looks once for what others left in the folder of each file that it begins: so starts are counted, whatever becomes of the worker."""
@@ -174,7 +176,7 @@ class Campaign:
     """A run of small files that something is killed of, again and again, and what is left of it."""
 
     def __init__(self, folder: Path, count: int, seed: int):
-        self.folder, self.count, self.kills, self.drivers = folder, count, 0, 0
+        self.folder, self.count, self.kills = folder, count, 0
         self.log = folder / "starts"
         self.given, self.table = released(sized(SMALL), count)
         (folder / "sitecustomize.py").write_text(WATCH.format(log=str(self.log)))
@@ -191,6 +193,10 @@ class Campaign:
 
     def done(self) -> int:
         return sum(1 for _ in (self.folder / "run" / "rows").rglob("*.json"))
+
+    def begun(self) -> list[int]:
+        """The processes that have begun a file, one for each start."""
+        return [int(line) for line in self.log.read_text().split()] if self.log.exists() else []
 
     def until_done(self, on: str, kill: Callable[[int], bool], most: int, pause: tuple[float, float], after: float = 0.0) -> None:
         """Run to the end. `kill` gets the driver's pid, and says whether it has killed; it is called after `after` seconds, so many times at most."""
@@ -218,7 +224,7 @@ class Campaign:
         until, orphans = time.monotonic() + 20, list[int]()
         while (orphans := [pid for pid in running() if str(self.folder) in environment(pid)]) and time.monotonic() < until:
             time.sleep(0.1)
-        sent, starts = self.sent(), len(self.log.read_text())
+        sent, starts = self.sent(), len(self.begun())
         bar(f"{what}: rows lost, doubled", "0, 0", f"{lost}, {doubled}", not lost and not doubled)
         bar(f"{what}: bytes that came", "< 1.01 times", f"{sent:.3f} times", sent < 1.01)
         bar(f"{what}: processes and parts left", "0, 0", f"{len(orphans)}, {len(left)}", not orphans and not left)
@@ -238,12 +244,12 @@ def environment(pid: int) -> str:
         return ""
 
 
-def strike(pids: list[int]) -> bool:
+def strike(pids: set[int]) -> bool:
     """Kill one of some processes, if there is any."""
     if not pids:
         return False
     try:
-        os.kill(random.choice(pids), signal.SIGKILL)
+        os.kill(random.choice(sorted(pids)), signal.SIGKILL)
     except ProcessLookupError:
         return False
     return True
@@ -264,18 +270,19 @@ def kills(on: str) -> None:
 
 
 def kill_workers(on: str, scratch: Path) -> None:
-    campaign = Campaign(scratch, 400, seed=1)
+    campaign = Campaign(scratch, 2 * KILLS, seed=1)
     with serve(campaign.table) as server, engine(on, 2) as address:
         campaign.plan(server.base)
-        campaign.until_done(address, (lambda pid: strike(crew(pid))) if on == "local" else (lambda pid: strike(working())), 200, (0.05, 0.6))
+        at_work = crew if on == "local" else lambda pid: working()
+        campaign.until_done(address, lambda pid: strike(set(at_work(pid)) & set(campaign.begun())), KILLS, (0.02, 0.3))
     campaign.judge(f"{campaign.kills} kills of workers, {on}", 2 if on == "local" else 1.1)
 
 
 def kill_drivers(on: str, scratch: Path) -> None:
-    campaign = Campaign(scratch, 300, seed=2)
+    campaign = Campaign(scratch, max(60, 3 * KILLS // 2), seed=2)
     with serve(campaign.table) as server:
         campaign.plan(server.base)
-        for _ in range(20):
+        for _ in range(KILLS // 10):
             process = campaign.driver("local:2")
             before, until = campaign.done(), time.monotonic() + 30
             while campaign.done() < before + random.randint(1, 8) and time.monotonic() < until and process.poll() is None:
@@ -306,7 +313,7 @@ def kill_nodes(on: str, scratch: Path) -> None:
             done = campaign.done()
             return True
 
-        campaign.until_done(f"ray:127.0.0.1:{port}", kill, 5, (0.2, 0.5))
+        campaign.until_done(f"ray:127.0.0.1:{port}", kill, min(5, KILLS // 10), (0.2, 0.5))
     campaign.judge(f"{campaign.kills} kills of a node of two", None)
 
 
@@ -436,7 +443,9 @@ WITHOUT_ENGINE = ("driver", "lock")
 
 
 def main() -> None:
+    global KILLS
     words = sys.argv[1:]
+    KILLS = int(words.pop(words.index("--kills") + 1)) if "--kills" in words else KILLS
     on = words.pop(words.index("--on") + 1) if "--on" in words else "local"
     os.environ |= {**TOKEN} if on == "ray" else {}
     started = time.perf_counter()

@@ -1,6 +1,7 @@
 """A small real HTTP server on 127.0.0.1 whose behaviours are a table: path to what is sent there."""
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,10 @@ class Server(ThreadingHTTPServer):
     def process_request(self, request, client_address) -> None:
         self.connections.add(request)
         super().process_request(request, client_address)
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # else the client was killed
+            super().handle_error(request, client_address)
 
     def shutdown_request(self, request) -> None:
         self.connections.discard(request)

@@ -266,7 +266,7 @@ def status(run_: str, as_json: bool) -> None:
     show(f"{counted(found.files, 'file')}: {found.passed} passed, {found.failed} failed, {found.missing} not done", style="bold")
     show(f"{gigabytes(found.done_bytes)} of {gigabytes(found.bytes)}")
     if found.files_an_hour:
-        left = f", about {found.hours_left:.1f} h left" if found.missing and found.hours_left is not None else ""
+        left = f", about {_time(3600 * found.hours_left)}" if found.missing and found.hours_left is not None else ""
         show(f"{found.files_an_hour:,.0f} files an hour{left}; the last row is of {found.last}")
     for code, (count, example) in found.failures.items():
         show(f"exit {code}: {counted(count, 'file')}, such as {example}", style="red")

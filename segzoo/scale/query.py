@@ -16,7 +16,7 @@ from segzoo.scale.release import FAMILIES, Family, expected
 from segzoo.text import brief
 from segzoo.vocabulary import RELEASED
 
-SECONDS_A_BYTE = 0.041e-6  # of a core, for all rungs but numbers and one conversion, measured on Ti/16 (docs/scale.md)
+SECONDS_A_FILE, SECONDS_A_BYTE = 0.12, 0.0101e-6  # of a core, for all rungs but numbers and one conversion, by Ti/16 and B/16 (docs/scale.md)
 SECONDS_A_KIND = 12.0  # of a core, for the numbers rung of one kind of file, by parameters and tokens over the 123 kinds
 _ALL = ("file", "kind", *COLUMNS)
 
@@ -74,7 +74,7 @@ def query(path: Path, asked: Query, families: Mapping[str, Family] = FAMILIES) -
 def found(rows: Sequence[Mapping[str, Any]], families: Mapping[str, Family] = FAMILIES) -> Found:
     sizes = [one.size for row in rows if (one := expected(row, families))]
     kinds = {(row["name"], row["adapt_ds"] or row["ds"], row["adapt_resolution"]) for row in rows}
-    return Found(rows, sum(sizes), len(sizes), len(kinds), sum(sizes) * SECONDS_A_BYTE + len(kinds) * SECONDS_A_KIND)
+    return Found(rows, sum(sizes), len(sizes), len(kinds), len(rows) * SECONDS_A_FILE + sum(sizes) * SECONDS_A_BYTE + len(kinds) * SECONDS_A_KIND)
 
 
 def refuse_slips(expression: str, connection: duckdb.DuckDBPyConnection) -> None:

@@ -244,7 +244,7 @@ def test_a_query_that_takes_too_long_or_too_much_is_ended(monkeypatch):
 
 def test_the_command_says_how_much_it_is_before_it_lists():
     done = segzoo("augreg", "query", "name = 'B/16'", "--index", SAMPLE, "--best", "adapt_final_val", "--per", "aug")
-    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "1 file, 346.3 MB, about 0.0073 core-hours, 1 kind")
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "1 file, 346.3 MB, about 0.0043 core-hours, 1 kind")
     assert done.stdout.splitlines()[1].startswith("aug medium2  adapt_final_val 0.882454  B_16-i21k-300ep")
     done = segzoo("augreg", "query", "name = 'B16'", "--index", SAMPLE)
     assert (done.exit_code, "did you mean B/16?" in done.stderr) == (2, True)

@@ -29,7 +29,7 @@ def catalogue(run: str, sql: str | None, as_json: bool) -> None:
       segzoo catalogue RUN "describe files"
     """
     from segzoo.cli.terminal.answer import show_json
-    from segzoo.cli.terminal.show import counted, show
+    from segzoo.cli.terminal.show import counted, show, tell
 
     require("duckdb")
     from segzoo.scale.catalogue import ask, compact
@@ -45,6 +45,8 @@ def catalogue(run: str, sql: str | None, as_json: bool) -> None:
         return
     if not sql:
         show(f"{where}: {counted(count, 'row')}")
+    elif not found:
+        tell("no rows", style="dim")
     for line in _table(found):
         show(line)
 
