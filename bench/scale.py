@@ -47,6 +47,7 @@ TI = FAMILIES["Ti/16"]
 MEDIUM = Family(64, 6, 4, 16, 16, 0, 0)  # 1.4 MB a file
 SMALL = Family(16, 2, 2, 16, 112, 0, 0)  # 70 kB a file
 KILLS = 200
+RATE = 250_000  # bytes a second of a connection, while something is killed: a third of a second a file
 STEPS = {"imagenet2012": (20000,), "cifar100": (2500, 10000), "resisc45": (2500, 10000), "kitti": (500, 2500), "oxford_iiit_pet": (500, 2500)}
 TABLE: list[tuple[str, str, str, bool]] = []
 
@@ -69,13 +70,13 @@ def core_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def released(family: Family, count: int, latency: float = 0.0) -> tuple[list[dict[str, str]], dict[str, Ranged]]:
+def released(family: Family, count: int, latency: float = 0.0, rate: int | None = None) -> tuple[list[dict[str, str]], dict[str, Ranged]]:
     """Rows of the index and the server's table: files of one kind that differ in one tensor."""
     given, made = [named(number) for number in range(count)], tensors(family, 4)
     table = {}
     for number, one in enumerate(given):
         made["head/bias"][:] = number
-        table[f"/{one['adapt_filename']}.npz"] = Ranged(npz(made), latency=latency)
+        table[f"/{one['adapt_filename']}.npz"] = Ranged(npz(made), latency=latency, rate=rate)
     return given, table
 
 
@@ -163,13 +164,14 @@ def latency(on: str) -> None:
 
 WATCH = """
 import os, re, sys
-def watch(event, given, log={log!r}, place=re.compile("/runs/[0-9a-f]{{12}}/[0-9a-f]{{32}}$")):
-    if event in ("os.listdir", "os.scandir") and isinstance(given[0], os.PathLike | str) and place.search(os.fspath(given[0])):
+def watch(event, given, log={log!r}, blob=re.compile("/runs/[0-9a-f]{{12}}/[0-9a-f]{{32}}/blobs/[0-9a-f]{{64}}$"), seen=set()):
+    if event == "open" and isinstance(given[0], str | os.PathLike) and blob.search(os.fspath(given[0])) and given[0] not in seen:
+        seen.add(given[0])
         with open(log, "a") as file:
             file.write(f"{{os.getpid()}}\\n")
 sys.addaudithook(watch)
 """
-"""A worker looks once for what others left in the folder of each file that it begins: so starts are counted, whatever becomes of the worker."""
+"""A worker opens a file when it begins to work on it: so starts are counted, once a worker and file, whatever becomes of the worker."""
 
 
 class Campaign:
@@ -178,7 +180,7 @@ class Campaign:
     def __init__(self, folder: Path, count: int, seed: int):
         self.folder, self.count, self.kills = folder, count, 0
         self.log = folder / "starts"
-        self.given, self.table = released(sized(SMALL), count)
+        self.given, self.table = released(sized(SMALL), count, rate=RATE)
         (folder / "sitecustomize.py").write_text(WATCH.format(log=str(self.log)))
         os.environ["SEGZOO_HOME"], os.environ["PYTHONPATH"] = f"{folder}/home", str(folder)
         random.seed(seed)
@@ -270,16 +272,16 @@ def kills(on: str) -> None:
 
 
 def kill_workers(on: str, scratch: Path) -> None:
-    campaign = Campaign(scratch, 2 * KILLS, seed=1)
+    campaign = Campaign(scratch, 600, seed=1)
     with serve(campaign.table) as server, engine(on, 2) as address:
         campaign.plan(server.base)
         at_work = crew if on == "local" else lambda pid: working()
-        campaign.until_done(address, lambda pid: strike(set(at_work(pid)) & set(campaign.begun())), KILLS, (0.02, 0.3))
+        campaign.until_done(address, lambda pid: strike(set(at_work(pid)) & set(campaign.begun())), KILLS, (0.02, 0.8))
     campaign.judge(f"{campaign.kills} kills of workers, {on}", 2 if on == "local" else 1.1)
 
 
 def kill_drivers(on: str, scratch: Path) -> None:
-    campaign = Campaign(scratch, max(60, 3 * KILLS // 2), seed=2)
+    campaign = Campaign(scratch, 300, seed=2)
     with serve(campaign.table) as server:
         campaign.plan(server.base)
         for _ in range(KILLS // 10):
