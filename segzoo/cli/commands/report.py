@@ -72,8 +72,8 @@ def report(
     if catalogue is not None:
         given = click.get_current_context().get_parameter_source
         if beside := [name for name in _OF_RECEIPTS if given(name) is not ParameterSource.DEFAULT]:
-            said = " and ".join(f"--{name.replace('_', '-')}" for name in beside)
-            raise UsageError(f"--catalogue RUN is a page of its own, to which {said} say{'s' * (len(beside) == 1)} nothing")
+            them = " and ".join(f"--{name.replace('_', '-')}" for name in beside)
+            raise UsageError(f"--catalogue RUN is a page of its own, to which {them} say{'s' * (len(beside) == 1)} nothing")
         _catalogue(catalogue, names, every, output, as_json)
         return
     from segzoo.cli.commands.receipt import none_yet
