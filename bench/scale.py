@@ -274,7 +274,7 @@ def kills(on: str) -> None:
 
 
 def kill_workers(on: str, scratch: Path) -> None:
-    campaign = Campaign(scratch, 600, seed=1)
+    campaign = Campaign(scratch, 400, seed=1)
     with serve(campaign.table) as server, engine(on, 2) as address:
         campaign.plan(server.base)
         at_work = crew if on == "local" else lambda pid: working()
@@ -283,7 +283,7 @@ def kill_workers(on: str, scratch: Path) -> None:
 
 
 def kill_drivers(on: str, scratch: Path) -> None:
-    campaign = Campaign(scratch, 300, seed=2)
+    campaign = Campaign(scratch, 200, seed=2)
     with serve(campaign.table) as server:
         campaign.plan(server.base)
         for _ in range(KILLS // 10):
@@ -298,7 +298,7 @@ def kill_drivers(on: str, scratch: Path) -> None:
 
 
 def kill_nodes(on: str, scratch: Path) -> None:
-    campaign = Campaign(scratch, 300, seed=3)
+    campaign = Campaign(scratch, 200, seed=3)
     port = free_port()
     with serve(campaign.table) as server, head(port, 1), ExitStack() as stack:
         answers(port)
