@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -38,12 +39,18 @@ def join(address: str) -> Any:
     return ray
 
 
-def _listens(address: str) -> None:
+def _listens(address: str, patience: float = 0.0) -> None:
+    """Raises NetworkError where nobody listens at an address, nor does after so many seconds."""
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=_WAIT).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise NetworkError(f"{address}: no cluster answers: {error}", hint=_HINT) from error
+    until = time.monotonic() + patience
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_WAIT).close()
+            return
+        except (OSError, ValueError, OverflowError) as error:
+            if time.monotonic() >= until:
+                raise NetworkError(f"{address}: no cluster answers: {error}", hint=_HINT) from error
+        time.sleep(_TICK)
 
 
 def _init(ray: Any, address: str) -> None:
@@ -100,7 +107,7 @@ def submit(function: Callable[[Any], Any], take: Callable[[], Task | None], addr
     failed = 0
     try:
         while True:
-            _listens(head)  # Ray itself waits a minute for a head that is gone, and then ends the process
+            _listens(head, _WAIT)  # Ray itself waits a minute for a head that is gone, and then ends the process
             room = _room(ray, needs)  # nodes come and go
             while len(out) < _at_once(room, needs) and (task := take()) is not None:
                 out[remote.remote(task[1])] = task[0]

@@ -43,8 +43,9 @@ def once(place: Place, digest: str, kind: str, climb: Callable[[], Check]) -> Ch
         if not mine or (before := _status(place, name)) not in (None, "skipped"):
             return None
         check = climb()
-        if check.status != before:
-            place.write(name, json.dumps({"kind": kind, "check": check.record()}, ensure_ascii=False).encode())
+        if check.status == before:  # skipped once more, which is said already
+            return None
+        place.write(name, json.dumps({"kind": kind, "check": check.record()}, ensure_ascii=False).encode())
         return check
 
 
