@@ -248,6 +248,7 @@ def test_a_person_at_another_machine_is_told_the_way(monkeypatch):
 
 # the page itself, where Gradio is installed
 
+HOSTILE = "<img src=x onerror=document.title=1>.pth"
 page_is_here = pytest.mark.skipif(not installed("gradio"), reason="needs Gradio: pip install 'segzoo[view]'")
 
 
@@ -255,11 +256,12 @@ page_is_here = pytest.mark.skipif(not installed("gradio"), reason="needs Gradio:
 def running(tmp_path_factory):
     """The command with its two models, its answer, the port that it was told, and its folder for temporary files."""
     folder = tmp_path_factory.mktemp("temporary")
+    shutil.copy(OWN, folder / HOSTILE)
     environment = {**os.environ, "SEGZOO_HOME": str(folder / "home"), "TMPDIR": str(folder), "SSH_CONNECTION": "::1 1 ::1 22"}
     with listening(20100) as taken:  # so that the command has to look for another port
         port = taken.getsockname()[1]
-        line = ["-m", "segzoo", "--zoo", "mini", "view", "--device", "cpu", "--port", str(port), "--json"]
-        process = subprocess.Popen([sys.executable, *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        line = ["-m", "segzoo", "--zoo", "mini", "view", *MODELS, HOSTILE, "--device", "cpu", "--port", str(port), "--json"]
+        process = subprocess.Popen([sys.executable, *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder)
         answer = ""
         while not answer.endswith("\n}\n") and (part := process.stdout.readline()):
             answer += part
@@ -269,15 +271,16 @@ def running(tmp_path_factory):
     process.communicate()
 
 
-def asked(address, path, method="GET", **headers):
+def asked(address, path, body=None, **headers):
     """Status and text of an answer."""
     with closing(http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)) as connection:
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request("GET" if body is None else "POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         return answer.status, answer.read().decode("utf-8", "replace")
 
 
 NOTES = "[...document.querySelectorAll('textarea')].map(one => one.value).join('\\n')"
+COMPARED = "document.querySelector('input[aria-label=\"Compared with\"]').focus()"
 SAVE = "[...document.querySelectorAll('button')].find(one => one.textContent.includes('Save the label map of {}')).click()"
 
 
@@ -295,11 +298,16 @@ def test_a_browser_drops_compares_and_saves_and_asks_nobody_else(running, tmp_pa
         page.drop("input[data-testid=file-upload]", *files)
         page.until(f"{NOTES}.includes('{FIRST.name}: done')")
         page.until("[...document.querySelectorAll('[role=gridcell]')].some(one => one.textContent.includes('sky'))")
-        page.run("document.querySelector('input[aria-label=\"Compared with\"]').focus()")
+        page.run(COMPARED)
         page.press("ArrowDown", "ArrowDown", "Enter")
         page.until(f"{NOTES}.includes('they differ in')")
         for model in MODELS:
             page.run(SAVE.format(model))
+        page.run(COMPARED)
+        page.press("ArrowDown", "Enter")
+        page.until(f"{NOTES}.includes('its sha256 is that of mini-mask')")
+        page.until("[...document.querySelectorAll('button')].some(one => one.textContent.includes('of <img src=x'))")
+        assert page.run("document.title") == "segzoo view"  # the model's name is text everywhere
         page.run("document.querySelector('button[aria-label=Clear]').click()")
         page.until("document.querySelector('input[data-testid=file-upload]') !== null")
         page.drop("input[data-testid=file-upload]", tmp_path / "wrong.png")
@@ -315,12 +323,23 @@ def test_a_browser_drops_compares_and_saves_and_asks_nobody_else(running, tmp_pa
     assert asked_for - {"192.0.2.1"} == {address.removeprefix("http://")}
 
 
+def looked_at(address, path):
+    """What the page answers where a request names a file, or an address, as if it had been dropped."""
+    functions = json.loads(asked(address, "/config")[1])["dependencies"]
+    look = next(one["id"] for one in functions if len(one["inputs"]) == 4)
+    dropped = {"path": path, "url": path, "orig_name": "x.jpg", "meta": {"_type": "gradio.FileData"}}
+    request = {"data": [[dropped], None, MODELS[0], "no other model"], "fn_index": look, "session_hash": "stranger"}
+    assert asked(address, "/gradio_api/queue/join", json.dumps(request), Content_Type="application/json")[0] == 200
+    events = asked(address, "/gradio_api/queue/data?session_hash=stranger")[1]
+    return next(one for line in events.splitlines() if line.startswith("data:") and (one := json.loads(line[5:]))["msg"] == "process_completed")
+
+
 @page_is_here
 def test_the_command_serves_the_page_until_ctrl_c_and_leaves_nothing(running, tmp_path):
     process, answer, wanted, temporary = running
     jsonschema.validate(answer, json.loads(packaged("output.schema.json").read_text()) | {"then": {}})
     address, port = answer["result"]["address"], int(answer["result"]["address"].rpartition(":")[2])
-    assert answer["result"] == {"address": f"http://127.0.0.1:{port}", "models": MODELS, "device": "cpu"}
+    assert answer["result"] == {"address": f"http://127.0.0.1:{port}", "models": [*MODELS, HOSTILE], "device": "cpu"}
     status, page = asked(address, "/")
     assert status == 200
     assert not re.search(r"<(script|link|iframe)[^>]+(src|href)=.(https?:)?//", page)
@@ -332,16 +351,19 @@ def test_the_command_serves_the_page_until_ctrl_c_and_leaves_nothing(running, tm
     assert json.loads(asked(address, "/gradio_api/info")[1])["named_endpoints"] == {}
     assert asked(address, "/config", Host="evil.example")[0] == 403
     assert asked(address, "/config", Origin="http://evil.example")[0] == 403
-    assert asked(address, "/gradio_api/upload", "POST", Origin="null")[0] == 403
+    assert asked(address, "/gradio_api/upload", b"", Origin="null")[0] == 403
+    for path in (str(FIRST), "/etc/hostname", "http://192.0.2.1/x.jpg"):
+        done = looked_at(address, path)
+        assert (done["success"], "sky" in json.dumps(done)) == (False, False), done
     (folder,) = temporary.glob(".segzoo-view.*.part")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=30)
     assert (process.returncode, said[0]) == (130, "")
-    assert said[1].splitlines() == [
+    assert said[1].splitlines()[:3] == [  # below them Gradio shows why it refused the files
         f"port {wanted} is taken: the page is at {port}",
         f"where your browser is, type: ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@::1",
-        "mini-mask, mini-linear on cpu; Ctrl-C ends it",
+        f"mini-mask, mini-linear, {HOSTILE} on cpu; Ctrl-C ends it",
     ]
     assert [path for path in temporary.iterdir() if "segzoo" in path.name] == []
     with listening(port) as again:

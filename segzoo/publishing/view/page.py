@@ -50,27 +50,26 @@ def page(viewer: Viewer) -> gr.Blocks:
             return gr.Dropdown(choices=list(labels), value=labels[0] if labels else None, visible=len(labels) > 1)
 
         def look(paths: list[str] | None, index: int | None, one: int, other: int, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-            places = pictures(paths)
-            if not places:
-                return [_EMPTY, *_nothing()]
-            path = places[index or 0] if (index or 0) < len(places) else places[0]
+            if not (places := pictures(paths)):
+                return [f"of {len(paths)} files none is a picture by its name: {', '.join(IMAGES)}" if paths else _EMPTY, *_nothing()]
+            path = places[min(index or 0, len(places) - 1)]
             chosen = list(dict.fromkeys([viewer.names[one], *([viewer.names[other - 1]] if other else [])]))
             try:
-                shown = viewer.show(path, chosen, lambda doing: progress(0, desc=legible(doing)))
+                shown = viewer.show(path, chosen, lambda doing: progress(None, desc=legible(doing)))
             except SegzooError as error:
                 return [_told(path, [error.message, *([f"hint: {error.hint}"] if error.hint else [])]), *_nothing()]
-            passed = len(paths or []) - len(places)
-            notes = [
-                *shown.notes,
-                *([f"{passed} of {len(paths or [])} files are no pictures by their names, and were passed over"] if passed else []),
-            ]
-            return [_told(path, notes), *_parts(shown, chosen)]
+            over = len(paths or []) - len(places)
+            passed = [f"{over} of {over + len(places)} files are no pictures by their names, and were passed over"] if over else []
+            return [_told(path, [*shown.notes, *passed]), *_parts(shown, chosen, len(names) > 1)]
 
-        folder.upload(lambda paths: paths, folder, files, api_visibility="private", queue=False)
-        changed = files.change(listed, files, picture, api_visibility="private", show_progress="hidden")
+        private: dict[str, Any] = {"api_visibility": "private"}
+        alone: dict[str, Any] = private | {"concurrency_id": "device", "concurrency_limit": 1, "show_progress_on": [said, slider]}
+        folder.upload(lambda paths: paths, folder, files, queue=False, **private)
+        changed = files.change(listed, files, picture, show_progress="hidden", trigger_mode="always_last", **private)
         inputs = [files, picture, first, second]
-        for event in (changed.then, picture.input, first.input, second.input):
-            event(look, inputs, outputs, api_visibility="private", concurrency_id="device", concurrency_limit=1, show_progress_on=said)
+        changed.then(look, inputs, outputs, **alone)
+        # what is chosen while a model works is looked at when it has done
+        gr.on([picture.input, first.input, second.input], look, inputs, outputs, trigger_mode="always_last", **alone)
     return made
 
 
@@ -99,12 +98,12 @@ def _nothing() -> list[Any]:
     return [gr.ImageSlider(value=None, visible=False), *(gr.DownloadButton(visible=False) for _ in range(2)), gr.Dataframe(value=None, visible=False)]
 
 
-def _parts(shown: Shown, chosen: Sequence[str]) -> list[Any]:
-    """The slider, the buttons and the table for what is shown."""
+def _parts(shown: Shown, chosen: Sequence[str], several: bool) -> list[Any]:
+    """The slider, the buttons and the table for what is shown. Of several models on the page the buttons say whose label map they save."""
     names = [brief(name, 60) for name in chosen]
     sides = names if len(names) > 1 else ["picture", names[0]]
     slider = gr.ImageSlider(value=shown.sides, label=" | ".join(sides), visible=True)
-    save = "Save the label map" if len(names) == 1 else "Save the label map of {}"
+    save = "Save the label map of {}" if several else "Save the label map"
     buttons = [gr.DownloadButton(save.format(name), value=str(path), visible=True) for name, path in zip(names, shown.labels, strict=True)]
     buttons += [gr.DownloadButton(visible=False)] * (2 - len(buttons))
     rows = [[_swatch(colour), legible(name), *shares] for colour, name, shares in shown.rows]

@@ -29,10 +29,12 @@ class _Server(uvicorn.Server):  # type: ignore[misc]  # which the gate does not 
 
 def application(viewer: Viewer) -> Any:
     """The page as an ASGI application: no API, no documentation of one, no history, no links elsewhere, and for its own browser only."""
+    made = page(viewer)
+    made.has_launched = True  # said by Gradio's own `launch`, not by `mount_gradio_app`; without it a request may name any file here as dropped
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     hidden = {"docs_url": None, "redoc_url": None, "openapi_url": None}
     options: dict[str, Any] = {"footer_links": [], "run_history": False, "ssr_mode": False, "pwa": False, "mcp_server": False, "app_kwargs": hidden}
-    gr.mount_gradio_app(outer, page(viewer), "/", server_name="127.0.0.1", theme=theme(), max_file_size=_LARGEST, **options)
+    gr.mount_gradio_app(outer, made, "/", server_name="127.0.0.1", theme=theme(), max_file_size=_LARGEST, **options)
     return guarded(outer)
 
 

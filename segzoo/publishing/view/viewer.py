@@ -96,10 +96,10 @@ class Viewer:
         told(f"{' and '.join(names)}: {path.name}")
         looks = [self._look(path, name) for name in names]
         first, last = looks[0], looks[-1]
-        notes += dict.fromkeys(note for look in looks for note in look.notes)
         pair = [look.prediction for look in looks]
         if len(pair) > 1:
             notes.append(f"they differ in {disagreement(pair, classes):.2f} % of the pixels")
+        notes += dict.fromkeys(note for look in looks for note in look.notes)
         sides = (Image.fromarray(first.small) if first is last else first.tinted, last.tinted)
         return Shown(sides, _rows(pair, classes), [look.labels for look in looks], notes)
 
