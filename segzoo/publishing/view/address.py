@@ -19,7 +19,8 @@ def listening(port: int) -> socket.socket:
     ports = range(port, min(port + _TRIED, 1 << 16))
     for one in ports:
         opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page that has just ended leaves its port in TIME_WAIT
+        if sys.platform != "win32":  # a page that has just ended leaves its port in TIME_WAIT; Windows would share a port that is taken
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             opened.bind(("127.0.0.1", one))
             opened.listen()

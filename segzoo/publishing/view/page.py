@@ -55,7 +55,7 @@ def page(viewer: Viewer) -> gr.Blocks:
             path = places[min(index or 0, len(places) - 1)]
             chosen = list(dict.fromkeys([viewer.names[one], *([viewer.names[other - 1]] if other else [])]))
             try:
-                shown = viewer.show(path, chosen, lambda doing: progress(None, desc=legible(doing)))
+                shown = viewer.show(path, chosen, lambda doing: progress(0, desc=legible(doing)))
             except SegzooError as error:
                 return [_told(path, [error.message, *([f"hint: {error.hint}"] if error.hint else [])]), *_nothing()]
             over = len(paths or []) - len(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from segzoo.datasets.classes import Classes
+from segzoo.datasets.classes import Classes, Colour
 from segzoo.errors import NotFoundError, UsageError
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.prediction import Prediction, predict_file
@@ -29,6 +30,7 @@ from segzoo.zoo.names import known_name
 from segzoo.zoo.zoo import Zoo
 
 _PIXELS = 4_000_000  # of a picture on the page
+_OF_NAME = 40  # letters of a model's name in that of a label map; of two files the folders may be all that differs
 _KEPT = 4  # predictions, so that a model that stays while the other one is changed need not look again
 
 Told = Callable[[str], None]
@@ -57,7 +59,7 @@ class Shown:
     """
 
     sides: tuple[Image.Image, Image.Image]
-    rows: list[tuple[tuple[int, int, int], str, list[float]]]
+    rows: list[tuple[Colour, str, list[float]]]
     labels: list[Path]
     notes: list[str]
 
@@ -92,7 +94,8 @@ class Viewer:
         class in common.
         """
         classes = [self._model(name, told)[0].classes for name in names]
-        notes = [said for said in [len(names) > 1 and pairing(classes)] if said]
+        said = pairing(classes) if len(names) > 1 else None
+        notes = [said] if said else []
         told(f"{' and '.join(names)}: {path.name}")
         looks = [self._look(path, name) for name in names]
         first, last = looks[0], looks[-1]
@@ -120,11 +123,12 @@ class Viewer:
         if k > 1:
             notes.append(f"{path.name}: {width}x{height} pixels: drawn at 1/{k} of that here; label maps are whole")
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        target = folder / (path.stem if len(self.names) == 1 else f"{path.stem}.{Path(name).stem}")
-        return Looked(prediction, reduced(image, k), k, Path(save_labels(prediction, target)), tuple(notes))
+        whose = re.sub(r"[^\w.-]+", "_", name)[-_OF_NAME:]
+        stem = path.stem if len(self.names) == 1 else f"{path.stem}.{whose}"
+        return Looked(prediction, reduced(image, k), k, Path(save_labels(prediction, folder / stem)), tuple(notes))
 
 
-def _rows(pair: Sequence[Prediction], classes: Sequence[Classes]) -> list[tuple[tuple[int, int, int], str, list[float]]]:
+def _rows(pair: Sequence[Prediction], classes: Sequence[Classes]) -> list[tuple[Colour, str, list[float]]]:
     """Colour, name and shares of each class that some model sees, the largest share first. The first model's colours come first."""
     colours = {**classes[-1], **classes[0]}
     shares = {name: [one.shares.get(name, 0.0) for one in pair] for one in pair for name in one.shares}
