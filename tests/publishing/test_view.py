@@ -111,6 +111,17 @@ def test_a_file_of_ones_own_says_what_is_assumed(tmp_path):
     ]
 
 
+def test_label_maps_of_two_files_of_one_name_stay_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for run in ("one", "two"):
+        Path(run).mkdir()
+        shutil.copy(OWN, Path(run) / "latest.pth")
+    zoo = open_zoo("mini", offline=True)
+    names = chosen(["one/latest.pth", "two/latest.pth"], zoo)
+    shown = Viewer(names, zoo, tmp_path, torch.device("cpu")).show(FIRST, names)
+    assert [path.name for path in shown.labels] == [f"{FIRST.stem}.{run}_latest.pth.labels.png" for run in ("one", "two")]
+
+
 @pytest.mark.parametrize(
     ("names", "options", "error", "said"),
     [
