@@ -45,8 +45,8 @@ def view(
 
     \b
     Examples:
-      segzoo fetch seg-b-mask && segzoo view seg-b-mask
-      segzoo view seg-b-mask work_dirs/latest.pth --config my_config.py
+      segzoo fetch vit-b-mask && segzoo view vit-b-mask
+      segzoo view vit-b-mask work_dirs/latest.pth --config my_config.py
       segzoo --zoo mini view
     """
     import webbrowser
