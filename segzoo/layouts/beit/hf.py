@@ -1,5 +1,7 @@
 """`hf`: transformers' BeitModel, BeitForImageClassification and BeitForSemanticSegmentation (names on disk; checked against 5.24).
 
+A Data2VecVision is a BEiT under another prefix.
+
 Older files have the index. Its eps is 1e-12 by default. Its segmentation model has a place for every tensor of MMSegmentation's, but takes the
 outputs of other blocks: `out_indices` count what stands before each block, from 1, and the last block's output cannot be among them. So heads are
 read, and not written.
@@ -22,7 +24,7 @@ HF = Layout(
     family=BEIT,
     suffix=".safetensors",
     eps=1e-12,
-    prefixes=("beit.", ""),
+    prefixes=("beit.", "", "data2vec_vision."),
     sections={
         "stem": stem("{p}embeddings.cls_token", "{p}embeddings.patch_embeddings.projection"),
         "encoder": encoder(
