@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from segzoo.layouts.beit.blocks import encoder, index, pairs, scales, stem, tables, two_biases
 from segzoo.layouts.beit.family import BEIT
+from segzoo.layouts.flax_names import in_flax
 from segzoo.layouts.layout import AUXILIARY, Layout
 from segzoo.layouts.rule import Buffer, affine
 
@@ -45,4 +46,4 @@ HF = Layout(
     buffers=(Buffer(f"{_RELATIVE}.relative_position_index", index, pairs, written=False),),
     reasons=dict.fromkeys(("feature pyramid neck", "uper decoder"), "transformers' segmentation model cannot take the last block's output"),
 )
-HF = replace(HF, spellings=(replace(HF, heads="hf beit", beside=(replace(AUXILIARY, prefix="beit."),)),))
+HF = replace(HF, spellings=(replace(HF, heads="hf beit", beside=(replace(AUXILIARY, prefix="beit."),)), in_flax(HF)))

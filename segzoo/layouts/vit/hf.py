@@ -5,15 +5,16 @@ or registers as a Dinov2, one with a distillation token as a DeiT, one without a
 `hf_towers`.
 The pooler of a ViT is the pre-logits layer of the older ImageNet-21k files. The classifier does not take its input from the pooler. That of a
 Dinov2 takes the class token and the average of the patches, side by side.
-A ViT's `flax_model.msgpack` (transformers 4.57.1, the last with flax) is read too: `/` between the words, matrices (in, out).
+A `flax_model.msgpack` of a ViT, a Dinov2 or a CLIP (transformers 4.57.1, the last with flax) is read too.
 """
 
 from dataclasses import replace
 
+from segzoo.layouts.flax_names import in_flax
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Rule, affine
 from segzoo.layouts.vit.family import APART, VIT
-from segzoo.layouts.vit.hf_towers import TOWERS
+from segzoo.layouts.vit.hf_towers import CLIP, TOWERS
 from segzoo.layouts.vit.in_memory import ATTENTION, LAYER, MLP
 from segzoo.layouts.vit.parts import packed, stems
 
@@ -108,22 +109,11 @@ _APART = (
 _IN_MEMORY = replace(_IN_MEMORY, sections={**_IN_MEMORY.sections, "gated MLP": _APART})
 
 
-def _of_flax(rule: Rule) -> Rule:
-    """The rule for the same tensor in transformers' FlaxViT."""
-    key, native = rule.key.replace(".", "/"), {"d chan y x": "y x chan d"}.get(rule.native, " ".join(reversed(rule.native.split())))
-    weight = "scale" if native == "d" else "kernel"
-    return (
-        Rule(f"{key.removesuffix('/weight')}/{weight}", rule.holds, f"{native} -> {rule.canonical}")
-        if key.endswith("/weight")
-        else replace(rule, key=key)
-    )
-
-
-_FLAX = replace(HF, prefixes=("vit/", ""), beside=(), sections={name: tuple(map(_of_flax, rules)) for name, rules in HF.sections.items()})
+_FLAX = tuple(map(in_flax, (HF, _DINOV2, CLIP)))
 HF = replace(
     HF,
     spellings=(
         *(HF.spelt(*_OF_VIT), _DINOV2, _IN_MEMORY, _DEIT, _DEIT_ALONE, _DEIT.spelt(*_OF_VIT), _DEIT_ALONE.spelt(*_OF_VIT)),
-        *(_IJEPA, _IJEPA.spelt(*_OF_VIT), _MSN, *TOWERS, _FLAX),
+        *(_IJEPA, _IJEPA.spelt(*_OF_VIT), _MSN, *TOWERS, *_FLAX),
     ),
 )
