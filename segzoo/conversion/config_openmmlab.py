@@ -99,7 +99,6 @@ _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.backbone.patch_pad", ("corner",), "pads images on all sides"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
     ("model.backbone.qk_scale", (None,), "scales queries by another number"),
-    ("model.backbone.act_cfg.type", ("GELU",), "has another activation than GELU"),
     ("model.backbone.strides", ([4, 2, 2, 2], (4, 2, 2, 2)), "halves its maps otherwise"),
     ("model.decode_head.interpolate_mode", ("bilinear",), "enlarges maps otherwise than bilinear"),
     ("model.neck.start_level", (0,), "leaves the finest maps out"),

@@ -58,7 +58,8 @@ class Depths:
         for letter in sorted(letters - {"c", "g", "u"}):
             places = [{**place, letter: block} for place in places for block in range(self.blocks.get(letter, 0))]
         if "c" in letters:
-            places = [{**place, "c": place["i"] // self._in_a_chunk} for place in places]
+            size = self._in_a_chunk
+            places = [{**place, "c": place["i"] // size} for place in places]
         second = {letter: int(which == "odd") for letter, which in _EVERY_SECOND.findall(template)}
         return [place for place in places if all(place[letter] % 2 == first for letter, first in second.items())]
 
