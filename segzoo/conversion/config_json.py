@@ -77,8 +77,10 @@ _OF_TYPE: Mapping[str, Rows] = {
 """What transformers' config of a backbone says, by its `model_type`, where it has other names than a ViT's."""
 _EPS_OF_TYPE = {"convnext": 1e-6, "segformer": 1e-5}
 """What the norms have whatever a config says; `layer_norm_eps` is that of a classifier's last norm alone."""
+_GELU = (("hidden_act", "gelu", "has another activation than GELU"),)
 _MUST_OF_TYPE: Mapping[str, tuple[tuple[str, Any, str], ...]] = {
-    "segformer": (("strides", [4, 2, 2, 2], "halves its maps otherwise"), ("hidden_act", "gelu", "has another activation than GELU")),
+    "segformer": (*_GELU, ("strides", [4, 2, 2, 2], "halves its maps otherwise")),
+    **dict.fromkeys(("beit", "data2vec-vision", "swin", "convnext"), _GELU),
 }
 """What must stand in a config of this type, if anything does, and what transformers does else, which segzoo does not do."""
 _UPERNET: Rows = (("head.bins", indices, "pool_scales"),)
