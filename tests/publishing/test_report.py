@@ -1,7 +1,6 @@
 """The page of a report: what it says is what receipts say, it needs nothing else, and hostile texts stay texts."""
 
 import base64
-import hashlib
 import io
 import json
 import re
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN, MINI, tensors_of, without
+from support import MINI
 
 from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, mean_iou
@@ -25,8 +24,7 @@ from segzoo.publishing.report import beside, plots
 from segzoo.publishing.report.examples import extremes
 from segzoo.publishing.report.facts import Score, Section
 from segzoo.publishing.report.heading import Heading, heading
-from segzoo.publishing.report.make import overview
-from segzoo.publishing.report.parameters import parameters
+from segzoo.publishing.report.make import overview, section_of
 from segzoo.store.store import home
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_zoo
@@ -175,7 +173,6 @@ def test_the_cost_is_images_a_second_of_one_machine_or_else_parameters():
     found = beside.cost([fast, slow, section("c", SCORE, parameters=1_000_000, speed=9.0, hardware="a CPU"), section("d", SCORE)])
     assert found.kind == "parameters, millions"
     assert found.groups == {"coast, ss, 2 of 2 images": [("a", 4.0, 50.0), ("b", 2.0, 50.0), ("c", 1.0, 50.0)]}
-    assert found.caption.endswith("Not in it, since their files are not here, or cannot be read: d.")
     assert Page(plots.against(found)).open == []
     assert beside.cost([fast, section("d", SCORE)]) is None  # one dot
     assert beside.cost([fast, replace(slow, changed=["protocol"])]) is None
@@ -184,23 +181,9 @@ def test_the_cost_is_images_a_second_of_one_machine_or_else_parameters():
 
 
 def test_parameters_are_those_that_torch_counts(verified):
-    checks = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
     zoo = open_zoo("mini")
-    assert parameters(checks, zoo.store) == sum(one.numel() for one in loaded("mini-linear", zoo).module.parameters())
-    zoo.store.blob(checks["bytes"]["facts"]["sha256"]).unlink()
-    assert parameters(checks, zoo.store) is None
-
-
-def test_parameters_are_neither_statistics_nor_what_was_for_training():
-    path = GOLDEN / "swin" / "hf_upernet" / "model.safetensors"
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    store = open_zoo("mini").store
-    store.blob(sha256).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, store.blob(sha256))
-    checks = {"bytes": {"status": "passed", "facts": {"artifact": path.name, "sha256": sha256}}}
-    checks["names"] = {"status": "passed", "facts": {"layout": "hf", "geometry": {"heads": [1, 2, 2, 4]}}}
-    beyond = r"^auxiliary_head|^backbone\.(swin\.)?layernorm\.|running_(mean|var)$|num_batches_tracked$|relative_position_index$"
-    assert parameters(checks, store) == sum(array.size for array in without(tensors_of(path), beyond).values())
+    counted = section_of("mini-linear", zoo.manifest.models["mini-linear"], zoo, "").parameters
+    assert counted == sum(one.numel() for one in loaded("mini-linear", zoo).module.parameters())
 
 
 def test_a_caption_tells_only_what_is_drawn():

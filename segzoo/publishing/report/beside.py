@@ -72,9 +72,7 @@ def cost(sections: Sequence[Section]) -> Cost | None:
         caption = f"mIoU against images a second in single scale, as the receipts have them, on {', '.join(machine)}."
     else:
         kind, costs = "parameters, millions", {section.name: section.parameters / 1e6 for section, _ in pairs if section.parameters}
-        caption = "mIoU against parameters, counted in the shapes of each model's tensors without the statistics of batch norms."
-        if lacking := [section.name for section, _ in pairs if section.name not in costs]:
-            caption += f" Not in it, since their files are not here, or cannot be read: {', '.join(lacking)}."
+        caption = "mIoU against parameters, by each model's sizes, without the statistics of batch norms."
     shown = [(section, score) for section, score in pairs if section.name in costs]
     states = {(section.dataset, section.data) for section, _ in shown}
     found: dict[str, list[tuple[str, float, float]]] = {}

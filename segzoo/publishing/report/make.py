@@ -20,8 +20,8 @@ from segzoo.publishing.report.examples import PANELS, extremes, see_again
 from segzoo.publishing.report.facts import Score, Section, gather
 from segzoo.publishing.report.heading import Heading
 from segzoo.publishing.report.page import GENERATOR, Example, Illustrated, Picture, Together, render
-from segzoo.publishing.report.parameters import parameters
 from segzoo.zoo.data import all_samples, data_set_of
+from segzoo.zoo.likely_size import parameters
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import Zoo
 
@@ -56,7 +56,7 @@ def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str) -> Section:
     classes = list(zoo.manifest.classes_of(models[name])) if name in models else []
     record, broken = _receipt(zoo.receipt_of(name), classes)
     section = gather(name, entry, classes, record, zoo_option, broken)
-    return replace(section, parameters=parameters(section.checks, zoo.store)) if section.scores else section
+    return replace(section, parameters=parameters(entry)) if section.scores else section
 
 
 def _receipt(path: Path, classes: Sequence[str]) -> tuple[Mapping[str, Any] | None, list[str]]:
