@@ -72,7 +72,7 @@ def augreg(folder: Path, name: str) -> Path:
     width, depth, heads = AUGREG[name]
     sizes = {"d": width, "h": heads, "k": width // heads, "m": 4 * width, "n": 576, "y": 16, "x": 16, "chan": 3, "r": width, "classes": 1000}
     random = np.random.default_rng(0)
-    rules = LAYOUTS["vit"]["augreg"].expand("", Depths({"i": depth}), ("stem", "encoder", "final norm", "classifier"))
+    rules = LAYOUTS["vit"]["augreg"].expand("", Depths({"i": depth}), ("stem", "encoder", "MLP", "final norm", "classifier"))
     path = folder / f"{name}_16-i21k-synthetic-res_384.npz"
     np.savez(path, **{key: random.standard_normal(shape_of(rule.native, sizes), dtype=np.float32) for key, rule in rules.items()})
     return path

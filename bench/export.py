@@ -11,6 +11,7 @@ Needs `segzoo[export]` here.
 
 import argparse
 import json
+import math
 import subprocess
 import tempfile
 import venv
@@ -24,6 +25,8 @@ import segzoo
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.dimensions import shape_of
 from segzoo.layouts.rule import Depths
+from segzoo.layouts.vit.geometry import Geometry
+from segzoo.manifest.entries import geometry_of
 from segzoo.zoo.likeness import match_entry
 from segzoo.zoo.loading import module
 from segzoo.zoo.zoo import open_zoo
@@ -129,8 +132,8 @@ def true_size(folder: Path) -> Path:
     sizes = {"d": 768, "h": 12, "k": 64, "e": 768, "m": 3072, "y": 16, "x": 16, "chan": 3, "r": 768, "classes": 1000}
     sizes |= {"f": 768, "g": 768, "o": 3072, "c": 150}
     for name, layout, positions, sections in (
-        ("vit.npz", "augreg", 576, ("stem", "encoder", "final norm", "classifier")),
-        ("mask.pth", "mmseg", 1024, ("stem", "encoder", "final norm", "mask decoder")),
+        ("vit.npz", "augreg", 576, ("stem", "encoder", "MLP", "final norm", "classifier")),
+        ("mask.pth", "mmseg", 1024, ("stem", "patch bias", "encoder", "attention bias", "MLP", "final norm", "mask decoder")),
     ):
         table = LAYOUTS["vit"][layout]
         prefix = table.decoder_prefix or "" if "mask decoder" in sections else ""
@@ -174,7 +177,7 @@ def main() -> None:
                     out = folder / entry / form.replace(" ", "-")
                     segzoo.export(entry, out, form=form.split()[0], zoo=zoo)
                     for peer in pythons[form]:
-                        for size in sizes(form, opened.manifest.entries[entry].geometry):
+                        for size in sizes(form, geometry_of(opened.manifest.entries[entry])):
                             if (found := one(peer, form, entry, out, size, opened)) is None:
                                 failed = True
                                 continue
@@ -186,9 +189,9 @@ def main() -> None:
     raise SystemExit(failed)
 
 
-def sizes(form: str, geometry: object) -> list[tuple[int, int, int]]:
+def sizes(form: str, geometry: Geometry) -> list[tuple[int, int, int]]:
     """Batch, height and width to try; other grids than the stored where the form takes them."""
-    side, patch = geometry.grid * geometry.patch, geometry.patch  # type: ignore[attr-defined]
+    side, patch = math.isqrt(geometry.positions) * geometry.patch, geometry.patch
     stored = [(2, side, side)]
     return [*stored, (1, 5 * patch + 3, 3 * patch), (1, side // 2, 2 * side)] if form in ("safetensors", "onnx") else stored
 

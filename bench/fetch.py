@@ -13,6 +13,7 @@ import hashlib
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,12 @@ http {{
   }}
 }}
 """
+
+
+def free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
 
 
 @contextmanager
@@ -260,7 +267,7 @@ def main() -> None:
             data = random.Random(size).randbytes(1 << 20) * (size >> 20)
             (folder / "www" / file).write_bytes(data)
             hashes[file] = hashlib.sha256(data).hexdigest()
-        with nginx(folder, 18471, "4m") as base:
+        with nginx(folder, free_port(), "4m") as base:
             print(f"one file of {options.megabytes} MiB, unthrottled; ratios to curl followed by sha256sum")
             figures = one_file(folder, base, hashes["large"], sizes["large"], options.peers)
             print("64 MiB from a server that gives each connection 4 MiB/s")

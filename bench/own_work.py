@@ -197,7 +197,7 @@ def main() -> None:
                 answer = json.loads(typed(folder, f"segzoo verify {name}.pth --data {kind} --images all --json"))
                 (check,) = (one for one in answer["result"][0]["checks"] if one["rung"] == "mIoU")
                 measured = check["facts"]["modes"]["ss"]["measured"]
-                figures[f"{name}, labels as {kind}"] = {"mIoU": measured["mIoU"], "mmseg's": theirs_of_it["mIoU"]}
+                figures[f"{name}, labels as {kind}"] = {"mIoU": f"{measured['mIoU']:.2f}", "mmseg's": f"{theirs_of_it['mIoU']:.2f}"}
                 print(f"  mmseg  {theirs_of_it}\n  segzoo {measured}")
         typed(folder, "segzoo report ponds.pth cells.pth --data values -o report")
     if options.record:

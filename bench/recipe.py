@@ -67,9 +67,14 @@ def made(folder: Path) -> None:
             found[key] = (random.standard_normal(shape) * spread + gain).astype(np.float32)
         return found
 
-    np.savez(folder / "Ti_16.npz", **tensors("augreg", Depths({"i": 12}), ("stem", "encoder", "final norm", "classifier"), {**SIZES, "n": 576}))
+    np.savez(
+        folder / "Ti_16.npz", **tensors("augreg", Depths({"i": 12}), ("stem", "encoder", "MLP", "final norm", "classifier"), {**SIZES, "n": 576})
+    )
     whole = tensors(
-        "segmenter", Depths({"i": 12, "j": 2}), ("stem", "encoder", "final norm", "classifier", "mask decoder"), {**SIZES, **DECODER, "n": 1024}
+        "segmenter",
+        Depths({"i": 12, "j": 2}),
+        ("stem", "encoder", "MLP", "final norm", "classifier", "mask decoder"),
+        {**SIZES, **DECODER, "n": 1024},
     )
     torch.save({"model": {key: torch.from_numpy(array) for key, array in whole.items()}, "n_cls": 150}, folder / "checkpoint.pth")
     for source, target, *more in (("Ti_16.npz", "backbone.pth"), ("Ti_16.npz", "grid.pth", "--grid", "32x32"), ("checkpoint.pth", "whole.pth")):

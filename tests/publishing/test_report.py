@@ -127,7 +127,7 @@ def section(name, score, *, parameters=None, speed=None, hardware="a GPU", diges
     basis = {"data_digest": digest, "protocol": {"dataset": "coast"}, "device": "cuda", "precision": "fp32", "modes": ["ss"]}
     facts = {"hardware": hardware} | ({"speed": {"images_per_second": speed}} if speed else {})
     checks = {"mIoU": {"status": "skipped", "short": "50.00", "detail": "", "basis": basis, "facts": facts}}
-    return Section(name, name, 2, {}, passed=True, checks=checks, scores=[score], parameters=parameters)
+    return Section(name, name, 2, {}, passed=True, checks=checks, scores=[score], parameters=parameters, dataset="coast")
 
 
 def test_a_confusion_matrix_has_each_row_in_percent_of_itself():
@@ -178,6 +178,35 @@ def test_the_cost_is_images_a_second_of_one_machine_or_else_parameters():
     assert beside.cost([fast, replace(slow, changed=["protocol"])]) is None
     apart = beside.cost([fast, section("b", SCORE, parameters=1, digest="e" * 64)]).groups
     assert [*apart] == ["coast d, ss, 2 of 2 images", "coast eeeeeeee, ss, 2 of 2 images"]
+
+
+def test_models_that_were_not_measured_stand_by_what_is_reported_of_them():
+    def offered(name, miou, size, dataset="coast"):
+        return Section(name, name, 2, {"ss": miou}, parameters=size, dataset=dataset)
+
+    one, other = offered("a", 40.0, 4_000_000), offered("b", 45.0, 90_000_000)
+    found = beside.reported([one, other, offered("c", 80.0, 9_000_000, "town"), section("d", SCORE)])
+    assert found.groups == {"coast": [("a", 4.0, 40.0), ("b", 90.0, 45.0)], "town": [("c", 9.0, 80.0)]}
+    assert beside.reported([one, section("d", SCORE, parameters=1)]) is None
+
+
+def test_of_many_models_those_are_named_that_none_is_cheaper_and_better_than():
+    points = [("large", 9.0, 50.0), ("small", 1.0, 40.0), ("poor", 9.5, 45.0), ("worse", 9.0, 45.0), ("twin", 1.0, 40.0)]
+    points += [(f"x{number}", 10.0, 30.0) for number in range(8)]
+    cost = beside.Cost("parameters, millions", {"coast": points}, "Told.")
+    assert [name for name, _, _ in cost.ahead("coast")] == ["small", "twin", "large"]
+    assert cost.caption == "Told. A line joins those that no smaller one is ahead of. coast: small, twin, large."
+    assert [name for name, _, _ in replace(cost, speed=True).ahead("coast")] == [*(f"x{number}" for number in range(8)), "poor", "large"]
+    assert Page(plots.against(cost)).open == []
+    assert replace(cost, groups={"coast": points[:12]}).caption == "Told."
+
+
+def test_the_page_of_a_zoo_that_nobody_has_verified_shows_what_is_reported(tmp_path):
+    done = CliRunner().invoke(main, ["report", "setr-naive", "setr-pup", "vit-t", "-o", str(tmp_path / "page")])
+    assert done.exit_code == 0, done.output
+    assert "not measured here" in (tmp_path / "page" / "report.md").read_text()
+    assert "Not measured here: reported mIoU against size" in (tmp_path / "page" / "index.html").read_text()
+    assert (tmp_path / "page" / "pictures" / "reported.svg").is_file()
 
 
 def test_parameters_are_those_that_torch_counts(verified):
