@@ -4,6 +4,7 @@ A line of text needs click only. Tables and bars need rich, which is slow to imp
 """
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -17,6 +18,8 @@ from segzoo.text import brief, legible
 
 above: list[Callable[[str, str], None]] = []  # while bars are drawn: prints a line above them
 _LONGEST = 20_000  # characters of a line; of a longer one the middle is left out
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMGT]?B|s|images/s)(?!\w))")  # the space between a figure and its unit
+_TIE = "\x00"  # no line has it: texts are made legible
 _STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
 
 
@@ -43,12 +46,20 @@ def put(*lines: str) -> None:
 
 
 def _wrapped(line: str) -> list[str]:
-    """The line, wrapped to the terminal's width between words only, so that a path or an address can be copied."""
+    """The line, wrapped to the terminal's width between words only, so that a path or an address can be copied; a figure keeps its unit."""
     columns = shutil.get_terminal_size().columns
     if len(line) <= columns:
         return [line]
-    indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    rest = line.lstrip(" ")
+    indent = " " * (len(line) - len(rest))
+    joined = _UNIT.sub(_TIE, rest)
+    lines = textwrap.wrap(joined, columns, initial_indent=indent, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
+    return [one.replace(_TIE, " ") for one in lines]
+
+
+def columns(most: int) -> int:
+    """How many characters a line of the result may have, so that no terminal wraps it: at most this many."""
+    return min(most, shutil.get_terminal_size().columns) if sys.stdout.isatty() else most
 
 
 def tell(text: str, style: str = "") -> None:
