@@ -24,12 +24,12 @@ from typing import TypeVar
 
 import numpy as np
 import record
+from true_size import entry_of, shapes
 
-from segzoo.layouts import FAMILIES, LAYOUTS
-from segzoo.layouts.dimensions import shape_of
+from segzoo.layouts import FAMILIES
 from segzoo.layouts.mit.geometry import MitSizes
-from segzoo.layouts.rule import Depths
 from segzoo.layouts.swin.geometry import SwinSizes
+from segzoo.manifest.entries import geometry_of
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ CLAIM = (
     "`convert` against mmseg's converter of the same family, on random weights of the published sizes, both outputs equal: CPU time and peak memory "
     "of the whole process as a share of its own; wall time as a multiple of that of `cp`, and of `cp` that waits for the disk."
 )
-AUGREG = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
+AUGREG = {"Ti": "vit-t", "S": "vit-s", "B": "vit-b", "L": "vit-l"}
 OFFICIAL = {
     "swin-t": ("swin", SwinSizes(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)),
     "swin-l": ("swin", SwinSizes(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)),
@@ -69,12 +69,9 @@ def peers(folder: Path) -> Path:
 
 def augreg(folder: Path, name: str) -> Path:
     """An AugReg-named file of the published geometry at 384 px, with random numbers. The peer reads the depth from the name."""
-    width, depth, heads = AUGREG[name]
-    sizes = {"d": width, "h": heads, "k": width // heads, "m": 4 * width, "n": 576, "y": 16, "x": 16, "chan": 3, "r": width, "classes": 1000}
-    random = np.random.default_rng(0)
-    rules = LAYOUTS["vit"]["augreg"].expand("", Depths({"i": depth}), ("stem", "encoder", "MLP", "final norm", "classifier"))
-    path = folder / f"{name}_16-i21k-synthetic-res_384.npz"
-    np.savez(path, **{key: random.standard_normal(shape_of(rule.native, sizes), dtype=np.float32) for key, rule in rules.items()})
+    random, path = np.random.default_rng(0), folder / f"{name}_16-i21k-synthetic-res_384.npz"
+    wanted = shapes("vit", "augreg", geometry_of(entry_of(AUGREG[name])))
+    np.savez(path, **{key: random.standard_normal(shape, dtype=np.float32) for key, shape in wanted.items()})
     return path
 
 

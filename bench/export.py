@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 import record
 import torch
+from true_size import shapes
 
 import segzoo
-from segzoo.layouts import LAYOUTS
-from segzoo.layouts.dimensions import shape_of
-from segzoo.layouts.rule import Depths
 from segzoo.layouts.vit.geometry import Geometry
+from segzoo.manifest.document import load_manifest
 from segzoo.manifest.entries import geometry_of
 from segzoo.zoo.likeness import match_entry
 from segzoo.zoo.loading import module
@@ -128,23 +127,18 @@ def environment(folder: Path, name: str) -> str:
 
 def true_size(folder: Path) -> Path:
     """A zoo of one ViT-B/16 at 384 px and one Segmenter Mask on it at 512 px, of random numbers."""
-    random = np.random.default_rng(0)
-    sizes = {"d": 768, "h": 12, "k": 64, "e": 768, "m": 3072, "y": 16, "x": 16, "chan": 3, "r": 768, "classes": 1000}
-    sizes |= {"f": 768, "g": 768, "o": 3072, "c": 150}
-    for name, layout, positions, sections in (
-        ("vit.npz", "augreg", 576, ("stem", "encoder", "MLP", "final norm", "classifier")),
-        ("mask.pth", "mmseg", 1024, ("stem", "patch bias", "encoder", "attention bias", "MLP", "final norm", "mask decoder")),
-    ):
-        table = LAYOUTS["vit"][layout]
-        prefix = table.decoder_prefix or "" if "mask decoder" in sections else ""
-        rules = table.expand(prefix, Depths({"i": 12, "j": 2}), sections)
-        tensors = {key: _numbers(random, key, shape_of(rule.native, sizes | {"n": positions}, len(rule.holds))) for key, rule in rules.items()}
-        if name.endswith(".npz"):
-            np.savez(folder / name, **tensors)
+    path = folder / "zoo.yaml"
+    path.write_text(ZOO.replace("CLASSES", ", ".join(f"class {number}: [{number}, 0, 0]" for number in range(150))))
+    random, manifest = np.random.default_rng(0), load_manifest(path)
+    for entry in (*manifest.backbones.values(), *manifest.models.values()):
+        artifact = entry.artifact
+        wanted = shapes("vit", str(artifact.layout), geometry_of(entry))
+        tensors = {key: _numbers(random, key, shape) for key, shape in wanted.items()}
+        if artifact.layout == "augreg":
+            np.savez(folder / artifact.name, **tensors)
         else:
-            torch.save({"state_dict": {key: torch.from_numpy(array) for key, array in tensors.items()}}, folder / name)
-    (folder / "zoo.yaml").write_text(ZOO.replace("CLASSES", ", ".join(f"class {number}: [{number}, 0, 0]" for number in range(150))))
-    return folder / "zoo.yaml"
+            torch.save({"state_dict": {key: torch.from_numpy(array) for key, array in tensors.items()}}, folder / artifact.name)
+    return path
 
 
 def _numbers(random: np.random.Generator, key: str, shape: tuple[int, ...]) -> np.ndarray:

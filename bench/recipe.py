@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,6 @@ CLAIM = (
     "difference of resized position embeddings and of the scores of two images. Without `patch_bias=True` the patch bias is lost, as it must be."
 )
 STOCK = "segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py"
-SIZES = {"d": 192, "e": 192, "h": 3, "k": 64, "m": 768, "y": 16, "x": 16, "chan": 3, "r": 192, "classes": 1000}
-DECODER = {"f": 192, "g": 192, "o": 768, "c": 150}
 # What is under the `_base_` line of the user's config; the last is the usual mistake.
 RECIPES = {
     "pretrained": ("model = dict(pretrained='{backbone}', backbone=dict(patch_bias=True))",),
@@ -51,31 +50,22 @@ LOGITS = 1e-5
 def made(folder: Path) -> None:
     """The two sources, and what `segzoo convert` makes of them."""
     import torch
+    from true_size import entry_of, shapes
 
-    from segzoo.layouts import LAYOUTS
-    from segzoo.layouts.dimensions import shape_of
-    from segzoo.layouts.rule import Depths
+    from segzoo.manifest.entries import geometry_of
 
     random = np.random.default_rng(0)
 
-    def tensors(layout: str, depths: Depths, sections: tuple[str, ...], sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    def tensors(layout: str, entry: str) -> dict[str, np.ndarray]:
         found = {}
-        for key, rule in LAYOUTS["vit"][layout].expand("", depths, sections).items():
-            shape = shape_of(rule.native, sizes, len(rule.holds))
+        for key, shape in shapes("vit", layout, replace(geometry_of(entry_of(entry)), classes=1000)).items():
             gain = key.endswith(("scale", "norm.weight", "norm1.weight", "norm2.weight"))
             spread = 1.0 if key.endswith("cls_emb") else 0.05  # classes apart, or the norm over their scores enlarges rounding
             found[key] = (random.standard_normal(shape) * spread + gain).astype(np.float32)
         return found
 
-    np.savez(
-        folder / "Ti_16.npz", **tensors("augreg", Depths({"i": 12}), ("stem", "encoder", "MLP", "final norm", "classifier"), {**SIZES, "n": 576})
-    )
-    whole = tensors(
-        "segmenter",
-        Depths({"i": 12, "j": 2}),
-        ("stem", "encoder", "MLP", "final norm", "classifier", "mask decoder"),
-        {**SIZES, **DECODER, "n": 1024},
-    )
+    np.savez(folder / "Ti_16.npz", **tensors("augreg", "vit-t"))
+    whole = tensors("segmenter", "vit-t-mask")
     torch.save({"model": {key: torch.from_numpy(array) for key, array in whole.items()}, "n_cls": 150}, folder / "checkpoint.pth")
     for source, target, *more in (("Ti_16.npz", "backbone.pth"), ("Ti_16.npz", "grid.pth", "--grid", "32x32"), ("checkpoint.pth", "whole.pth")):
         command = [sys.executable, "-m", "segzoo", "convert", folder / source, folder / target, *more]

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from segzoo.conversion.convert import convert
-
 ROOT = Path(__file__).parent.parent
 KEPT = json.loads((ROOT / "bench" / "measured.json").read_text())
-MEASURES_NOTHING = {"binary_head", "mmcv_stand_in", "prove_zoo", "record"}  # the last but one has a file of its own
+MEASURES_NOTHING = {"binary_head", "mmcv_stand_in", "prove_zoo", "record", "true_size"}  # prove_zoo has a file of its own
 
 
 def module(path: str):
@@ -71,14 +69,6 @@ def test_every_bench_that_measures_can_keep_what_it_finds(record):
         assert re.search(r"record\.add_option\(\w+\)", text), name
         assert re.search(r"record\.keep\(CLAIM, figures, ", text), name
         assert "[--record]" in text.split('"""')[1], name
-
-
-def test_the_file_that_convert_is_measured_on_is_one_of_augreg(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "bench")
-    bench = module("bench/convert.py")
-    monkeypatch.setitem(bench.AUGREG, "Ti", (64, 2, 2))
-    converted = convert(bench.augreg(tmp_path, "Ti"), tmp_path / "vit.pth")
-    assert converted.source_layout == "augreg"
 
 
 def test_a_figure_that_a_case_lacks_is_an_empty_cell():

@@ -34,7 +34,6 @@ class Source:
         with self._opened() as file:
             self._fill(file, begin, block.data)
             self._refuse_changed(file)
-        block.flags.writeable = False
         return block
 
     def crc(self, begin: int, length: int) -> int:

@@ -78,7 +78,8 @@ def build(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray],
     """The model of this geometry, filled with these tensors: names of the family's `OWN` layout. Without a head it is a backbone alone.
 
     `options` go to the family's network: what no tensor shows (`eps`, `resample`), or another class (`network`).
-    Loading is strict: each parameter is filled once and no tensor is left over. Weights become float32 or stay wider.
+    Loading is strict: each parameter is filled once and no tensor is left over. Weights become float32 or stay wider; those that need no
+    change are not copied: array and parameter share their memory.
     Raises ConversionError if the tensors do not fit, or if a fact that decides the result is not known, such as the heads.
     """
     return _filled(empty(family, geometry, tensors, head_eps=head_eps, **options), tensors)
@@ -95,12 +96,14 @@ def empty(family: Family, geometry: Geometry, tensors: Collection[str], *, head_
 
 
 def _filled(module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:
-    state = {
-        name: torch.from_numpy(np.array(array, np.promote_types(array.dtype, np.float32) if array.dtype.kind not in "iu" else array.dtype))
-        for name, array in tensors.items()
-    }
     try:
-        module.load_state_dict(state, strict=True, assign=True)
+        module.load_state_dict({name: _wide(array) for name, array in tensors.items()}, strict=True, assign=True)
     except RuntimeError as error:
         raise ConversionError(f"the tensors do not fit the model: {error}") from error
     return module.eval().requires_grad_(False)
+
+
+def _wide(array: np.ndarray) -> torch.Tensor:
+    """The numbers in float32 or wider, in the array's own memory if they may stay as they are. Counts and indices keep their type."""
+    dtype = array.dtype if array.dtype.kind in "iu" else np.promote_types(array.dtype, np.float32)
+    return torch.from_numpy(np.require(array, dtype, ["C", "W"]))

@@ -29,8 +29,8 @@ def stream(client: Client, url: str, first: Answer, size: int, said: Callable[[i
         pending = deque(workers.start(*span) for span in islice(spans, client.patience.connections * 3 // 2))
         while pending:
             piece = _awaited(pending.popleft(), lambda: said(workers.ahead))
-            workers.handed_out(len(piece))
-            yield piece
+            workers.handed_out(sum(map(len, piece)))
+            yield from piece
             pending.extend(workers.start(*span) for span in islice(spans, 1))
     finally:
         workers.stop()
@@ -43,7 +43,7 @@ class _Workers:
         self.client, self.url, self.version = client, url, version
         self.number = client.patience.connections
         self.stopped = threading.Event()
-        self.tasks: SimpleQueue[tuple[Future[bytes], int, int] | None] = SimpleQueue()
+        self.tasks: SimpleQueue[tuple[Future[list[bytes]], int, int] | None] = SimpleQueue()
         self.counts = [0] * (self.number + 1)  # bytes that have come, by worker, and less those handed out: each thread writes to its own
         for worker in range(self.number):
             threading.Thread(target=self._work, args=(worker,), daemon=True).start()
@@ -53,9 +53,9 @@ class _Workers:
         """How many bytes have come but are not handed out."""
         return sum(self.counts)
 
-    def start(self, begin: int, end: int) -> "Future[bytes]":
+    def start(self, begin: int, end: int) -> "Future[list[bytes]]":
         """Ask for the bytes from `begin` up to `end`."""
-        future: Future[bytes] = Future()
+        future: Future[list[bytes]] = Future()
         self.tasks.put((future, begin, end))
         return future
 
@@ -75,9 +75,9 @@ class _Workers:
             except BaseException as error:
                 future.set_exception(error)
 
-    def _piece(self, begin: int, end: int, worker: int) -> bytes:
+    def _piece(self, begin: int, end: int, worker: int) -> list[bytes]:
         if self.stopped.is_set():
-            return b""
+            return []
         answer = self.client.ask(self.url, begin, end, self.version.validator)
         if (answer.start, answer.total, answer.validator) != (begin, self.version.total, self.version.validator):
             answer.response.close()
@@ -86,10 +86,10 @@ class _Workers:
         for chunk in answer.chunks(self.client.patience, self.stopped):
             parts.append(chunk)
             self.counts[worker] += len(chunk)
-        return b"".join(parts)
+        return parts
 
 
-def _awaited(future: "Future[bytes]", meanwhile: Callable[[], None]) -> bytes:
+def _awaited(future: "Future[list[bytes]]", meanwhile: Callable[[], None]) -> list[bytes]:
     while True:
         try:
             return future.result(timeout=0.25)

@@ -244,7 +244,8 @@ def test_tensors_are_read_when_asked_for(tmp_path):
     assert [opened[name].shape for name in "xz"] == [(2**20,)] * 2
     assert tracemalloc.get_traced_memory()[1] < 2**23 + 2**20
     tracemalloc.stop()
-    assert not opened["x"].flags.writeable
+    opened["x"][:] = 1
+    assert not opened["x"].any()
 
 
 def test_an_npz_may_come_from_a_stream(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from support import CROPS, GOLDEN, TAME, golden_model
 
+from segzoo.conversion.convert import convert
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.errors import ConversionError
@@ -73,6 +74,17 @@ def test_loading_is_strict():
         build(VIT, geometry, {**weights, "one_more": bias})
     with pytest.raises(ConversionError, match="size mismatch"):
         build(VIT, geometry, {**weights, "backbone.patch_embed.projection.bias": bias[:3]})
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors"])
+def test_a_large_model_is_in_memory_once(tmp_path, suffix):
+    """What a reader gives needs no copy to become a parameter."""
+    convert(GOLDEN / "mmseg" / "checkpoints" / "mini_linear.pth", tmp_path / f"a{suffix}", heads=2)
+    weights = open_weights(tmp_path / f"a{suffix}")
+    tensors = dict(weights)
+    model = build(VIT, plan(weights.specs, "mmseg", heads=2).geometry, tensors)
+    apart = [name for name, parameter in model.named_parameters() if not np.shares_memory(parameter.numpy(), tensors[name])]
+    assert not apart
 
 
 def test_what_tensors_do_not_show_must_be_known():
