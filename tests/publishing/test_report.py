@@ -201,6 +201,15 @@ def test_of_many_models_those_are_named_that_none_is_cheaper_and_better_than():
     assert replace(cost, groups={"coast": points[:12]}).caption == "Told."
 
 
+def test_all_letters_of_a_plot_are_in_the_colours_of_the_page():
+    """Black ones, which the dark page would hide, have no colour in the SVG."""
+    small = plots.scattered({"a": [(0.8, 1.0), (3.5, 2.0)]}, "size, MB", "seconds")
+    for svg in (small, plots.matrix(SCORE), plots.against(beside.Cost("millions", {"a": [("b", 1.0, 40.0), ("c", 90.0, 50.0)]}, ""))):
+        letters = re.findall(r'<g id="text_\d+">\s*(<g [^>]*>)', svg)
+        assert letters
+        assert all('fill="#' in one for one in letters)
+
+
 def test_the_page_of_a_zoo_that_nobody_has_verified_shows_what_is_reported(tmp_path):
     done = CliRunner().invoke(main, ["report", "setr-naive", "setr-pup", "vit-t", "-o", str(tmp_path / "page")])
     assert done.exit_code == 0, done.output

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import LogFormatter
 
 from segzoo.evidence.rungs.difference import TOLERANCE
 from segzoo.publishing.report.beside import Cost
@@ -152,7 +153,7 @@ def against(cost: Cost) -> str | None:
             axes.annotate(_drawable(model), (x, y), (6, 4), textcoords="offset points", color=_INK, fontsize=8, parse_math=False)
     across = [x for points in cost.groups.values() for _, x, _ in points]
     if max(across) > _FAR * min(across):
-        axes.set_xscale("log")
+        _logarithmic(axes)
     axes.margins(0.15)
     axes.set_xlabel(cost.kind)
     axes.set_ylabel("mIoU, percent")
@@ -178,11 +179,18 @@ def scattered(groups: Mapping[str, Sequence[tuple[float, float]]], across: str, 
             [x for x, _ in points], [y for _, y in points], s=14, color=colour, marker=marker, label=_drawable(name), linewidths=0, alpha=0.7
         )
     if logarithmic:
-        axes.set_xscale("log")
+        _logarithmic(axes)
     axes.set_xlabel(across)
     axes.set_ylabel(up)
-    chart.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=_INK)
+    chart.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(chart, "both")
+
+
+def _logarithmic(axes: Any) -> None:
+    """A logarithmic axis across, with plain numbers."""
+    axes.set_xscale("log")
+    for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        formatted(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def _drawable(name: str) -> str:
@@ -205,7 +213,7 @@ def _svg(chart: Figure, grid: str | None, size: int = 9) -> str:
         if grid:
             axes.grid(axis=grid, color=_LINE, linewidth=0.8)  # type: ignore[arg-type]
         axes.set_axisbelow(True)
-        axes.tick_params(colors=_MUTED, labelsize=size)
+        axes.tick_params(which="both", colors=_MUTED, labelsize=size)
         axes.xaxis.label.set_color(_INK)
         axes.yaxis.label.set_color(_INK)
         for side, spine in axes.spines.items():
