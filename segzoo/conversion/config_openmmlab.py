@@ -3,6 +3,7 @@
 What the program's own default is counts as said, but only where the config is whole.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -80,12 +81,22 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "Mask2FormerHead": {"head.heads": 8, "head.groups": 32},
 }
 """What mmseg 1.2.2 takes where a config says nothing, by the type of the part. torch's LayerNorm has eps 1e-5."""
+_NETWORKS = {*_DEFAULTS, *_OF_CLASS, "ResNetV1c", "FPN", "Feature2Pyramid", "FCNHead", "FPNHead", "SegformerHead", "SegFormerHead", "DPTHead"}
+"""The types of parts that segzoo computes as the program does, or refuses by their tensors."""
 _EPS = 1e-5
 """What a norm has whose `norm_cfg` says nothing: torch's own."""
 _POSITIONS = ("model.decode_head.pixel_decoder.positional_encoding", "model.decode_head.positional_encoding")
+_PLAIN = (None, {"type": "Conv2d"}, {"type": "Conv"})
 _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+    ("model.type", ("EncoderDecoder", "mmseg.EncoderDecoder"), "may run backbone and head otherwise"),
     ("model.decode_head.align_corners", (False,), "resizes scores with aligned corners"),
     ("model.data_preprocessor.bgr_to_rgb", (True,), "feeds blue before red"),
+    ("model.data_preprocessor.rgb_to_bgr", (False,), "feeds blue before red"),
+    *((f"model.{part}.conv_cfg", _PLAIN, "has another kind of convolution") for part in ("backbone", "neck", "decode_head")),
+    *((f"model.{part}.approximate", ("none",), "approximates GELU by tanh") for part in ("backbone.act_cfg", "decode_head.act_cfg")),
+    ("model.backbone.act_cfg.type", ("GELU",), "has another activation than GELU"),
+    ("model.backbone.out_origin", (False,), "gives the head the first block's input too"),
+    ("model.backbone.patch_pad", ("corner",), "pads images on all sides"),
     ("model.backbone.pre_norm", (False,), "normalises before the first block"),
     ("model.backbone.qk_scale", (None,), "scales queries by another number"),
     ("model.backbone.strides", ([4, 2, 2, 2], (4, 2, 2, 2)), "halves its maps otherwise"),
@@ -95,21 +106,30 @@ _MUST: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("model.decode_head.feature_strides", ([4, 8, 16, 32], (4, 8, 16, 32)), "doubles its maps another number of times"),
 )
 """What must stand at a place, if anything stands there, and what the model does else, which segzoo does not do."""
-_COUNTED = "counts positions in pixels"
+_COUNTED, _WAVES = "counts positions in pixels", "has other waves of positions"
 _PIXELS, _QUERIES = "model.decode_head.pixel_decoder", "model.decode_head.transformer_decoder"
 _MUST_OF: Mapping[str, tuple[tuple[str, tuple[Any, ...], str], ...]] = {
     "ResNet": (
         ("model.backbone.style", ("pytorch",), "halves maps in the first convolution of a bottleneck"),
         ("model.backbone.strides", ([1, 2, 2, 2], (1, 2, 2, 2)), "halves maps elsewhere"),
         ("model.backbone.dilations", ([1, 1, 1, 1], (1, 1, 1, 1)), "has dilated convolutions"),
+        ("model.backbone.multi_grid", (None,), "has dilated convolutions"),
     ),
+    **{
+        kind: (("model.neck.act_cfg", (None,), "activates the neck's maps"), ("model.neck.end_level", (-1,), "leaves the coarsest maps out"))
+        for kind in ("FPN", "MultiLevelNeck")
+    },
+    "Feature2Pyramid": (("model.neck.rescales", ([4, 2, 1, 0.5], (4, 2, 1, 0.5)), "makes maps of other sizes"),),
+    "SegmenterMaskTransformerHead": (("model.decode_head.act_cfg.type", ("GELU",), "has another activation than GELU"),),
     "Mask2FormerHead": (
         *((f"{part}.layer_cfg.ffn_cfg.act_cfg.type", ("ReLU",), "has another activation") for part in (f"{_PIXELS}.encoder", _QUERIES)),
         (f"{_PIXELS}.act_cfg.type", ("ReLU",), "has another activation"),
         (f"{_PIXELS}.norm_cfg.type", ("GN",), "has other norms"),
         (f"{_PIXELS}.norm_cfg.eps", (_EPS,), "adds it to variances of groups"),
         *((f"{part}.normalize", (True,), _COUNTED) for part in _POSITIONS),
-        *((f"{part}.temperature", (10000,), "has other waves of positions") for part in _POSITIONS),
+        *((f"{part}.temperature", (10000,), _WAVES) for part in _POSITIONS),
+        *((f"{part}.scale", (2 * math.pi,), _WAVES) for part in _POSITIONS),
+        *((f"{part}.offset", (0, 0.0), _WAVES) for part in _POSITIONS),
     ),
 }
 """The same for parts of a type, in place of what stands above for all."""
@@ -120,7 +140,7 @@ _PLACES = {
     "Mask2FormerHead": {"head.heads": f"{_QUERIES}.layer_cfg.self_attn_cfg.num_heads", "head.outputs": "model.decode_head.num_classes"},
 }
 """By the type of a part: facts that stand at another place than in other parts."""
-_RELU = ("UPerHead", "FPNHead", "SegformerHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
+_RELU = ("UPerHead", "FCNHead", "FPNHead", "SegformerHead", "SETRUPHead", "SETRMLAHead", "DPTHead", "MLANeck")
 """Types whose activation is taken for ReLU."""
 _STEPS = {
     *(
@@ -162,6 +182,9 @@ def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
             reader.notes.append(f"{source}: {place} would have to be computed, and is not read")
         elif value is not ABSENT and value not in right:
             reader.unlike.append(f"{source}: {place} is {_told(value)}: the model's program {what}")
+    for part, kind in kinds.items():
+        if kind and kind not in _NETWORKS:
+            reader.notes.append(f"{source}: model.{part}.type is {kind!a}, which segzoo does not know: it is taken for what its tensors are named as")
     reader.facts |= {
         name: Fact(value, f"{source}: model.backbone.type is {kinds['backbone']}") for name, value in _OF_CLASS.get(kinds["backbone"], {}).items()
     }
@@ -248,7 +271,8 @@ def _kind(value: Any) -> str:
 
 def _told(value: Any) -> str:
     """A value for people. A nest is not written out: its parts may repeat one another without end."""
-    return repr(value) if isinstance(value, bool | int | float) else f"a {type(value).__name__}"
+    short = isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _LONGEST)
+    return ascii(value) if short else f"a {type(value).__name__}"
 
 
 def _datasets(reader: Reader) -> Iterator[str]:

@@ -98,10 +98,41 @@ def test_mmsegs_defaults_count_where_the_config_is_whole():
         ("scale=(256, 64)", "scale_factor=0.5", "by a factor"),
         ("dict(type='PackSegInputs')", "dict(type='CLAHE')", "the step CLAHE"),
         ("patch_size=8", "patch_size=8, pre_norm=True", "before the first block"),
+        ("patch_size=8", "patch_size=8, out_origin=True", "the first block's input"),
+        ("patch_size=8", "patch_size=8, patch_pad='same'", "pads images on all sides"),
+        ("patch_size=8", "patch_size=8, act_cfg=dict(type='ReLU')", "another activation than GELU"),
+        ("patch_size=8", "patch_size=8, act_cfg=dict(type='GELU', approximate='tanh')", "approximates GELU"),
+        ("patch_size=8", "patch_size=8, conv_cfg=dict(type='ConvWS')", "another kind of convolution"),
+        ("num_classes=8", "num_classes=8, act_cfg=dict(type='ReLU')", "another activation than GELU"),
+        ("num_classes=8", "num_classes=8, conv_cfg=dict(type='ConvAWS')", "another kind of convolution"),
+        ("EncoderDecoder", "CascadeEncoderDecoder", "'CascadeEncoderDecoder': the model's program may run backbone and head otherwise"),
+        ("type='EncoderDecoder'", "neck=dict(type='FPN', act_cfg=dict(type='ReLU'))", "activates the neck's maps"),
+        ("type='EncoderDecoder'", "neck=dict(type='FPN', end_level=2)", "leaves the coarsest maps out"),
+        ("type='EncoderDecoder'", "neck=dict(type='MultiLevelNeck', act_cfg=dict(type='ReLU'))", "activates the neck's maps"),
+        ("type='EncoderDecoder'", "neck=dict(type='Feature2Pyramid', rescales=[4, 2, 1, 0.25])", "maps of other sizes"),
+        ("VisionTransformer", "ResNet', multi_grid=(1, 2, 4), style='pytorch", "dilated convolutions"),
+        ("SegmenterMaskTransformerHead", "Mask2FormerHead', positional_encoding=dict(normalize=True, offset=-0.5), x='", "other waves of positions"),
     ],
 )
 def test_what_segzoo_does_otherwise_is_named(old, new, what):
     assert what in " ".join(said(MODERN.replace(old, new)).unlike)
+
+
+def test_what_the_program_does_by_itself_may_be_written_out():
+    written = (
+        ("patch_size=8", "patch_size=8, act_cfg=dict(type='GELU'), patch_pad='corner', out_origin=False, conv_cfg=None"),
+        ("num_classes=8", "num_classes=8, act_cfg=dict(type='GELU'), conv_cfg=dict(type='Conv2d'), align_corners=False"),
+        ("type='EncoderDecoder'", "type='EncoderDecoder', neck=dict(type='MultiLevelNeck', act_cfg=None, conv_cfg=None)"),
+    )
+    text = MODERN
+    for old, new in written:
+        text = text.replace(old, new)
+    assert said(text).unlike == ()
+
+
+def test_a_part_that_is_not_mmsegs_is_named():
+    (note,) = said(MODERN.replace("VisionTransformer", "MyTransformer")).notes
+    assert "model.backbone.type is 'MyTransformer', which segzoo does not know" in note
 
 
 def test_no_resize_and_no_normalisation_are_said_too():
