@@ -89,7 +89,7 @@ def parity(section: Section) -> str | None:
     """
     if not section.parity:
         return None
-    chart = Figure(figsize=(_WIDTH, 3.3), layout="constrained")
+    chart = Figure(figsize=(_WIDTH, 4.2), layout="constrained")
     axes = chart.subplots()
     names: list[str] = []
     for (dtype, found), colour, marker in zip(section.parity.items(), (_ACCENT, _SECOND), "os", strict=False):
