@@ -34,6 +34,7 @@ LIBRARIES = {
     "onnx": Extra("onnx", "export"),
     "onnxscript": Extra("onnxscript", "export"),
     "onnxruntime": Extra("onnxruntime", "export"),
+    "gradio": Extra("Gradio", "view"),
 }
 """By the name that is imported."""
 
@@ -52,7 +53,7 @@ def lacking(*libraries: str) -> EnvironmentFault | None:
     if not missing:
         return None
     titles, extras = [one.title for one in missing], dict.fromkeys(one.extra for one in missing)
-    if "export" in extras:  # it brings the other
+    if not extras.keys().isdisjoint(("export", "view")):  # they bring the other
         extras.pop("eval", None)
     return EnvironmentFault(f"{' and '.join(titles)} {'is' if len(missing) == 1 else 'are'} not installed", hint=install(*extras))
 

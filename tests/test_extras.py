@@ -27,6 +27,7 @@ NEEDED = {
     "matplotlib": ([REPORT], []),
     "jinja2": ([REPORT], []),
     "duckdb": ([["augreg", "query"]], []),
+    "gradio": ([["view", "mini-linear"]], []),
     "onnx": ([ONNX], [EXPORTED]),
     "onnxscript": ([ONNX], [EXPORTED]),
 }
@@ -71,7 +72,7 @@ def test_every_library_of_an_extra_is_in_the_table():
 
     from packaging.requirements import Requirement
 
-    ours = {"eval", "jax", "report", "export", "peers", "scale"}
+    ours = {"eval", "jax", "report", "export", "peers", "scale", "view"}
     found = {one.name for line in requires("segzoo") if (one := Requirement(line)).marker and set(str(one.marker).split('"')) & ours}
     assert {title.title.lower() for title in LIBRARIES.values()} == found - {"segzoo"}
 

@@ -31,6 +31,7 @@ TABLE = {
     "verify": Row("verify", "verify", "Prove models by bytes, names, round trip, numbers and mIoU."),
     "report": Row("report", "report", "Make a page of receipts: verdicts, plots, classes, images, provenance."),
     "predict": Row("predict", "predict", "Segment images: overlays with a legend, label maps, class shares."),
+    "view": Row("view", "view", "Open a page to drop pictures on; compare models, save label maps."),
     "score": Row("score", "score", "Score saved label maps against a data set: mIoU, Dice, F-score and more."),
     "data": Row("data", "data", "Look at a data set of your own, and describe it for a manifest."),
     "export": Row("export", "export", "Write a folder that transformers, timm, ONNX Runtime or plain torch loads."),

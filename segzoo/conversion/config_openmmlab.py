@@ -158,6 +158,19 @@ _STEPS = {
 }
 """Steps of a pipeline that are followed here, or that change nothing at a single scale."""
 
+_STEP_MUST: Mapping[str, tuple[tuple[str, tuple[Any, ...], str], ...]] = {
+    "LoadImageFromFile": (
+        ("to_float32", (False,), "resizes images before it rounds them"),
+        ("color_type", ("color",), "reads other channels, or does not turn pictures as their camera says"),
+        ("imdecode_backend", ("cv2", "pillow", "turbojpeg"), "decodes pictures otherwise"),
+    ),
+    "Resize": (
+        ("interpolation", ("bilinear",), "resizes images otherwise than bilinear"),
+        ("backend", ("cv2",), "resizes images otherwise than cv2"),
+    ),
+}
+"""What a step must say, if it says anything, and what the program does else."""
+
 
 def of_openmmlab(nest: Any, source: str, bases: Sequence[str] = ()) -> Said:
     """What a config of MMSegmentation says. `bases` are the files that it builds on: with them its own defaults say nothing."""
@@ -302,6 +315,13 @@ def _pipeline(reader: Reader) -> list[Mapping[str, Any]] | None:
         inner = content(step.get("transforms"))
         if _kind(step.get("type")) == "MultiScaleFlipAug" and isinstance(inner, list | tuple):
             left = [*inner, *left]
+    for step in steps:
+        for key, right, what in _STEP_MUST.get(_kind(step.get("type")), ()):
+            where, value = f"{reader.source}: {key} of {_kind(step['type'])} in {place}", content(step.get(key))
+            if value is UNREAD:
+                reader.notes.append(f"{where} would have to be computed, and is not read")
+            elif value not in (None, *right):
+                reader.unlike.append(f"{where} is {_told(value)}: the model's program {what}")
     for name in dict.fromkeys(_kind(step.get("type")) for step in steps):
         if name not in _STEPS:
             reader.unlike.append(f"{reader.source}: {place} has the step {name or 'without a name'}: the model's program prepares images by it")

@@ -1,11 +1,15 @@
 """What a model sees in an image: a label map, the share of each class, and, where they are asked for, the scores."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from segzoo.datasets.classes import Classes
+from segzoo.datasets.image import as_rgb, read_image
+from segzoo.errors import EnvironmentFault
 from segzoo.evaluation.evaluator import Evaluator
 
 _AT_ONCE = 1 << 20  # pixels that are counted at a time
@@ -37,6 +41,25 @@ def predict(evaluator: Evaluator, image: np.ndarray, classes: Classes, mode: str
     kept = torch.cat(bands).transpose(0, 1).contiguous().cpu().numpy() if scores else None
     pixels = pixels_of(labels, len(classes))
     return Prediction(labels, shares(pixels, classes), classes, kept, pixels)
+
+
+def predict_file(
+    path: Path, models: Sequence[tuple[Evaluator, Classes]], mode: str, said: Callable[[str], None]
+) -> tuple[np.ndarray, list[Prediction]]:
+    """The image in a file as a person is shown it, RGB uint8 (h, w, 3), and what each model sees in it. `said` hears what was passed over.
+
+    Raises EnvironmentFault, which names the file, where it cannot be read or is too large.
+    """
+    try:
+        images = {channels: read_image(path, channels, said) for channels in dict.fromkeys(evaluator.channels for evaluator, _ in models)}
+        found = [predict(evaluator, images[evaluator.channels], classes, mode) for evaluator, classes in models]
+        return as_rgb(next(iter(images.values()))), found
+    except MemoryError as error:
+        raise EnvironmentFault(f"{path}: out of memory", hint="make it smaller, or cut it into pieces") from error
+    except EnvironmentFault as error:
+        if str(path) in error.message:
+            raise
+        raise EnvironmentFault(f"{path}: {error.message}", error.hint) from error
 
 
 def pixels_of(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def save(image: np.ndarray, found: Sequence[Prediction], target: Path, wanted: W
         return facts, None
     if len(names) == 1:
         facts["shares"] = found[0].shares
-        facts["labels"] = _written(index_map(found[0].labels, classes[0]), target, "labels.png")
+        facts["labels"] = save_labels(found[0], target)
         panels, kind = 1 + wanted.original, "overlay"
         drawn: Callable[[], Image.Image] = lambda: overlay(image, found[0], classes[0], wanted.original)  # noqa: E731 - drawn below, where it may fail
     else:
@@ -58,6 +58,11 @@ def save(image: np.ndarray, found: Sequence[Prediction], target: Path, wanted: W
     except Exception as error:  # the label map is there, and other images follow: no fault of a drawing may end them
         return facts, _fault(error, target, kind)
     return facts, None
+
+
+def save_labels(found: Prediction, target: Path) -> str:
+    """Save a label map as `target`.labels.png, whose values are class indices; its path. Raises EnvironmentFault if it cannot be written."""
+    return _written(index_map(found.labels, found.classes), target, "labels.png")
 
 
 def _fault(error: Exception, target: Path, kind: str) -> SegzooError:

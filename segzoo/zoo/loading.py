@@ -58,10 +58,17 @@ def loaded(
     file's own config. Raises UsageError for a backbone, where nobody says what is needed, and where several models fit and they differ;
     NotFoundError, ConversionError, and what fetching raises.
     """
+    return loaded_of(matched_model(source, zoo, like, said, config))
+
+
+def matched_model(
+    source: str | Path, zoo: Zoo, like: str | None = None, said: ByteProgress = lambda done, whole: None, config: Path | None = None
+) -> Matched:
+    """The same before it is loaded: the file is opened and measured, and its entry is known. Raises what `loaded` raises."""
     manifest = zoo.manifest
     if isinstance(source, str) and source in manifest.backbones:
         raise UsageError(f"{source} is a backbone: it has no classes of pixels", hint=f"models are {', '.join(manifest.models)}")
-    return loaded_of(match_entry(source, zoo, manifest.models, like, said, config))
+    return match_entry(source, zoo, manifest.models, like, said, config)
 
 
 def loaded_of(matched: Matched) -> Loaded:

@@ -96,6 +96,11 @@ def test_mmsegs_defaults_count_where_the_config_is_whole():
         ("num_classes=8", "num_classes=8, align_corners=True", "aligned corners"),
         ("keep_ratio=True, ", "", "does not keep the ratio"),
         ("scale=(256, 64)", "scale_factor=0.5", "by a factor"),
+        ("scale=(256, 64)", "scale=(256, 64), interpolation='nearest'", "otherwise than bilinear"),
+        ("scale=(256, 64)", "scale=(256, 64), backend='pillow'", "otherwise than cv2"),
+        ("type='LoadImageFromFile'", "type='LoadImageFromFile', to_float32=True", "before it rounds them"),
+        ("type='LoadImageFromFile'", "type='LoadImageFromFile', color_type='color_ignore_orientation'", "as their camera says"),
+        ("type='LoadImageFromFile'", "type='LoadImageFromFile', imdecode_backend='tifffile'", "decodes pictures otherwise"),
         ("dict(type='PackSegInputs')", "dict(type='CLAHE')", "the step CLAHE"),
         ("patch_size=8", "patch_size=8, pre_norm=True", "before the first block"),
         ("patch_size=8", "patch_size=8, out_origin=True", "the first block's input"),
@@ -123,6 +128,8 @@ def test_what_the_program_does_by_itself_may_be_written_out():
         ("patch_size=8", "patch_size=8, act_cfg=dict(type='GELU'), patch_pad='corner', out_origin=False, conv_cfg=None"),
         ("num_classes=8", "num_classes=8, act_cfg=dict(type='GELU'), conv_cfg=dict(type='Conv2d'), align_corners=False"),
         ("type='EncoderDecoder'", "type='EncoderDecoder', neck=dict(type='MultiLevelNeck', act_cfg=None, conv_cfg=None)"),
+        ("type='LoadImageFromFile'", "type='LoadImageFromFile', to_float32=False, color_type='color', imdecode_backend='cv2'"),
+        ("scale=(256, 64)", "scale=(256, 64), backend='cv2', interpolation='bilinear'"),
     )
     text = MODERN
     for old, new in written:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from segzoo.cli.terminal.predicted import Told
+    from segzoo.datasets.classes import Classes
     from segzoo.datasets.inputs import Inputs
     from segzoo.evaluation.evaluator import Evaluator
     from segzoo.publishing.pictures import Wanted
@@ -113,12 +114,12 @@ def predict(
     for said in (server and fitting(server, models[0].classes), compare and pairing([model.classes for model in models])):
         if said:
             tell(said)
-    evaluators = [_evaluator(model, at, precision) for model in models]
+    running = [(_evaluator(model, at, precision), model.classes) for model in models]
     assumed = {model.name: [*model.apart, *model.assumed] for model in models}
     told = Told(Totals(wanted.models), assumed, as_json, as_csv)
     with work_progress("images", len(targets)) as done:
         for path, target in targets.items():
-            _segment(path, target, evaluators, mode, wanted, told)
+            _segment(path, target, running, mode, wanted, told)
             done()
     told.end(found, output)
 
@@ -167,21 +168,15 @@ def _evaluator(model: Loaded, at: torch.device, precision: str) -> Evaluator:
     return Evaluator(model.module, model.protocol, len(model.classes), at, precision, tell)
 
 
-def _segment(path: Path, target: Path, evaluators: Sequence[Evaluator], mode: str, wanted: Wanted, told: Told) -> None:
+def _segment(path: Path, target: Path, models: Sequence[tuple[Evaluator, Classes]], mode: str, wanted: Wanted, told: Told) -> None:
     """Segment one image and save what is wanted of it. What fails is told, and does not keep the next image from being segmented."""
     from segzoo.cli.terminal.show import tell
-    from segzoo.datasets.image import as_rgb, read_image
-    from segzoo.evaluation.prediction import predict as segment
+    from segzoo.evaluation.prediction import predict_file
     from segzoo.publishing.pictures import save
 
     try:
-        wide = dict.fromkeys(evaluator.channels for evaluator in evaluators)
-        images = {channels: read_image(path, channels, lambda note: tell(f"{path.name}: {note}")) for channels in wide}
-        models = zip(evaluators, wanted.models, strict=True)
-        found = [segment(evaluator, images[evaluator.channels], classes, mode) for evaluator, (_, classes) in models]
-    except MemoryError:
-        told.failed(path, EnvironmentFault(f"{path}: out of memory", hint="make it smaller, or cut it into pieces"))
+        image, found = predict_file(path, models, mode, lambda note: tell(f"{path.name}: {note}"))
     except EnvironmentFault as error:
-        told.failed(path, error if str(path) in error.message else EnvironmentFault(f"{path}: {error.message}", error.hint))
+        told.failed(path, error)
     else:
-        told.saved(path, found, *save(as_rgb(next(iter(images.values()))), found, target, wanted))
+        told.saved(path, found, *save(image, found, target, wanted))
