@@ -1,11 +1,12 @@
 """A run of many files against a serial loop of commands, its scaling, its driver at the size of the release, and its catalogue.
 
-python bench/scale.py [throughput] [latency] [driver] [--on ray]
+    python bench/scale.py [throughput] [latency] [driver] [--on ray] [--record]
 
 Files are made, under true names, and come from a server of this machine; no file of the release is needed. Kills are measured by
 `pytest -n 0 -m thorough -s tests/scale`. A quiet machine: figures of one run are compared with one another only.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import record
 from server import Ranged, serve
 from small_release import npz, row, sized, tensors, write_index
 
@@ -31,6 +33,11 @@ from segzoo.scale.query import Query, query
 from segzoo.scale.release import FAMILIES, Family
 from segzoo.scale.run import Wishes, left_of
 
+CLAIM = (
+    "`segzoo augreg run` on made files from a local server: files a second, also as a multiple of a loop of `fetch` and `convert`, which prove less; "
+    "with more workers where a file is answered after two seconds; and the driver with a work list as long as the whole release."
+)
+Figures = dict[str, dict[str, float | str]]
 TI = FAMILIES["Ti/16"]
 MEDIUM = Family(64, 6, 4, 16, 16, 0, 0)  # 1.4 MB a file
 STEPS = {"imagenet2012": (20000,), "cifar100": (2500, 10000), "resisc45": (2500, 10000), "kitti": (500, 2500), "oxford_iiit_pet": (500, 2500)}
@@ -91,20 +98,22 @@ def loop(family: Family, count: int) -> float:
         return count / spent
 
 
-def throughput(on: str) -> None:
+def throughput(on: str) -> Figures:
     count = 12
     family = sized(TI)  # today's numpy writes 20 bytes a tensor more than that of the release
     serial, run = loop(family, 4), timed(family, count, f"{on}:1" if on == "local" else on)
     print(
         f"Ti/16 of true size, one worker, {on}: {run:.2f} files/s with its start; a loop of fetch and convert {serial:.2f}: {run / serial:.1f} times"
     )
+    return {f"Ti/16, one worker, {on}": {"files/s": run, "times the loop's": run / serial}}
 
 
-def latency(on: str) -> None:
+def latency(on: str) -> Figures:
     family = sized(MEDIUM)
     found = {number: timed(family, 12 * number, f"local:{number}", 2.0) for number in (1, 2, 4)} if on == "local" else {1: timed(family, 24, on, 2.0)}
     for number, rate in found.items():
         print(f"2 s of latency, {number} workers, {on}: {rate:.2f} files/s, efficiency {rate / number / found[1]:.2f}")
+    return {f"2 s of latency, workers: {number}, {on}": {"files/s": rate, "efficiency": rate / number / found[1]} for number, rate in found.items()}
 
 
 def whole_index(path: Path) -> int:
@@ -137,7 +146,8 @@ def whole_index(path: Path) -> int:
     return count
 
 
-def driver(on: str) -> None:
+def driver(on: str) -> Figures:
+    figures: Figures = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         os.environ["SEGZOO_HOME"] = f"{scratch}/home"
@@ -146,10 +156,12 @@ def driver(on: str) -> None:
         started = time.perf_counter()
         everything = Query(kinds=("finetuned", "pretrained"))
         found = query(folder / "index.csv", everything)
-        print(f"index of {len(found.rows):,} files read and queried: {time.perf_counter() - started:.1f} s")
+        figures["index read and queried"] = {"files": len(found.rows), "s": (spent := time.perf_counter() - started)}
+        print(f"index of {len(found.rows):,} files read and queried: {spent:.1f} s")
         plan, _ = freeze(of_rows(found.rows, everything, folder / "index.csv", "https://a.test/", Doing(keep="none"), ["mini"]), place)
         spent = time.perf_counter() - started
         work = (folder / "run" / "work.jsonl").stat().st_size / 1e6
+        figures["planned"] = {"files": len(plan.items), "s": spent, "MB": work}
         print(f"planned: {spent:.1f} s, {spent / len(plan.items) * 1e3:.2f} ms a file; work list {work:.0f} MB")
         started = time.perf_counter()
         left_of(thaw(place), {}, Wishes(shard=(3, 64)))
@@ -173,12 +185,15 @@ def driver(on: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"schema": rows.SCHEMA, "plan": plan.digest, **made}))
         print(f"(rows of all files written by this benchmark in {time.perf_counter() - started:.0f} s)")
-        print(f"a run that finds nothing left: {command('--zoo', 'mini', 'augreg', 'run', folder / 'run'):.1f} s")
+        spent = command("--zoo", "mini", "augreg", "run", folder / "run")
+        print(f"a run that finds nothing left: {spent:.1f} s")
         used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        figures["a run that finds nothing left"] = {"s": spent, "peak GB": used / 1e6}
         print(f"memory at most: planning {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, the run {used / 1e6:.2f} GB")
         started = time.perf_counter()
         _, count = compact(plan, place)
-        print(f"catalogue of {count:,} rows: {(folder / 'run' / NAME).stat().st_size / 1e6:.1f} MB, made in {time.perf_counter() - started:.0f} s")
+        figures["catalogue"] = {"files": count, "s": time.perf_counter() - started, "MB": (folder / "run" / NAME).stat().st_size / 1e6}
+        print(f"catalogue of {count:,} rows: {figures['catalogue']['MB']:.1f} MB, made in {figures['catalogue']['s']:.0f} s")
         with opened(place) as connection:
             for sql in (
                 "select name, count(*) from files where status <> 'passed' group by name",
@@ -188,16 +203,23 @@ def driver(on: str) -> None:
                 started = time.perf_counter()
                 select(connection, sql)
                 print(f"  {time.perf_counter() - started:.3f} s: {sql}")
+    return figures
 
 
 BENCHES = {"throughput": throughput, "latency": latency, "driver": driver}
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    on = words.pop(words.index("--on") + 1) if "--on" in words else "local"
-    for name in [word for word in words if word in BENCHES] or BENCHES:
-        BENCHES[name](on)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(BENCHES), choices=list(BENCHES), metavar="NAME")
+    parser.add_argument("--on", default="local", help="where workers run: local or ray [local]")
+    record.add_option(parser)
+    options = parser.parse_args()
+    figures: Figures = {}
+    for name in options.names:
+        figures |= BENCHES[name](options.on)
+    if options.record:
+        record.keep(CLAIM, figures, record.versions(sys.executable, "ray"))
 
 
 if __name__ == "__main__":
