@@ -1,6 +1,6 @@
 """`segzoo convert` against the converters of mmseg 1.2.2 (vitjax2mmseg.py, swin2mmseg.py, mit2mmseg.py), in the same run, on files of true geometry.
 
-    python bench/convert.py [--runs 3] [Ti] [B] [L] [swin-t] [swin-l] [mit-b0] [mit-b5]
+    python bench/convert.py [--runs 3] [--record] [Ti] [B] [L] [swin-t] [swin-l] [mit-b0] [mit-b5]
 
 Takes the peers' scripts out of the mmsegmentation wheel and has torch do what mmengine does in them (loading a file and making a
 folder). Both outputs are compared tensor by tensor. Reports CPU seconds (user + system) and peak
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import record
 from true_size import entry_of, shapes
 
 from segzoo.layouts import FAMILIES
@@ -33,6 +34,10 @@ from segzoo.manifest.entries import geometry_of
 T = TypeVar("T")
 
 PEER = "mmsegmentation==1.2.2"
+CLAIM = (
+    "`convert` against mmseg's converter of the same family, on random weights of the published sizes, both outputs equal: CPU time and peak memory "
+    "of the whole process as a share of its own; wall time as a multiple of that of `cp`, and of `cp` that waits for the disk."
+)
 AUGREG = {"Ti": "vit-t", "S": "vit-s", "B": "vit-b", "L": "vit-l"}
 OFFICIAL = {
     "swin-t": ("swin", SwinSizes(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)),
@@ -116,12 +121,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=["Ti", "L", "swin-t", "swin-l", "mit-b0", "mit-b5"], choices=[*AUGREG, *OFFICIAL])
     parser.add_argument("--runs", type=int, default=3)
+    record.add_option(parser)
     options = parser.parse_args()
     print(f"least of {options.runs} runs; in brackets the median ratio of CPU time")
     print(
         f"{'':7}{'peer CPU s':>12}{'segzoo':>9}{'ratio':>7}{'peer MB':>10}{'segzoo':>9}{'ratio':>7}"
         f"{'wall s':>9}{'cp':>7}{'ratio':>7}{'cp, sync':>10}{'ratio':>7}"
     )
+    figures: dict[str, dict[str, float | str]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scripts = peers(folder)
@@ -145,6 +152,9 @@ def main() -> None:
                 f"{wall:9.2f}{plain:7.2f}{wall / plain:7.1f}{synced:10.2f}{wall / synced:7.2f}  ({middle:.2f})"
             )
             source.unlink()
+            figures[case] = {"CPU": our_cpu / peer_cpu, "memory": our_mb / peer_mb, "cp": wall / plain, "cp, on the disk": wall / synced}
+    if options.record:
+        record.keep(CLAIM, figures, {"mmsegmentation": PEER.partition("==")[2]})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Evaluation by segzoo against the real mmseg 1.2.2: the same checkpoint, the same images, from files to pixel counts.
 
     python bench/evaluate.py --peer PYTHON [--models T swin-t-upernet] [--modes ss ms+flip-1.x] [--threads 1 2] [--images 4]
-                             [--sizes 512x683 | ade20k] [--device cpu] [--precision fp32] [--batches 1 4 16]
+                             [--sizes 512x683 | ade20k] [--device cpu] [--precision fp32] [--batches 1 4 16] [--record]
 
 Models are those of the zoo that MMSegmentation measured on ADE20K; T, S, B and L are vit-t-mask to vit-l-mask. PYTHON is that
 of an environment with torch, mmengine 0.10.7, mmcv-lite 2.1.0, mmsegmentation 1.2.2, ftfy, regex and
@@ -25,12 +25,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import record
 
 if TYPE_CHECKING:
     from segzoo.manifest.entries import Model
 
 SHORT = {letter: f"vit-{letter.lower()}-mask" for letter in "TSBL"}
 SIZES = Path(__file__).with_name("ade20k_val_sizes.json")
+PEERS = ("mmsegmentation", "mmpretrain", "mmdet")
+CLAIM = (
+    "From files to counts, beside mmseg's own test loop: images a second and peak memory, each also as a multiple of mmseg's; pixels of another "
+    "class; the share of the time that each side spends outside the network; and the network's speed in percent of that of one large matrix product. "
+    "Random weights, made images."
+)
 
 
 def made(folder: Path, images: int, sizes: str, classes: int) -> None:
@@ -295,12 +302,14 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--workers", type=int, default=0, help="of mmseg's data loader")
     parser.add_argument("--batches", nargs="*", type=int, default=[], help="how many images of segzoo's go at once, besides its own choice")
+    record.add_option(parser)
     options = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print(f"{options.images} images of {options.sizes} on {options.device}, {options.precision}")
     print(
         f"{'':30}{'threads':>8}{'mmseg/s':>9}{'segzoo/s':>10}{'ratio':>7}{'mmseg MB':>10}{'segzoo':>8}{'ratio':>7}{'cold s':>14}{'pixels differ':>15}"
     )
+    figures: dict[str, dict[str, float | str]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made(folder / "data", options.images, options.sizes, min(entry_of(model, options.zoo).head.classes for model in options.models))
@@ -308,13 +317,25 @@ def main() -> None:
             checkpoint(folder, model, options.zoo)
             for mode in options.modes:
                 for threads in options.threads:
-                    report(folder, model, mode, threads, options)
+                    figures[f"{model} {mode}, threads: {threads}"] = report(folder, model, mode, threads, options)
+    if options.record:
+        record.keep(CLAIM, figures, record.versions(options.peer, *PEERS), gpu_name(options.device))
 
 
-def report(folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace) -> None:
+def gpu_name(device: str) -> str | None:
+    if device == "cpu":
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def report(folder: Path, model: str, mode: str, threads: int, options: argparse.Namespace) -> dict[str, float | str]:
+    """Both sides of one model, shown, and what is to be recorded of them."""
     ours = run(sys.executable, "segzoo", folder, model, mode, threads, options)
     cold = run(sys.executable, "segzoo", folder, model, mode, threads, options, warm=False)["wall"]
     speed, memory = options.images / ours["seconds"], ours["memory"]
+    found: dict[str, float | str] = {"images/s": speed, "MB": memory}
     if options.peer:
         theirs = run(options.peer, "mmseg", folder, model, mode, threads, options)
         cold_peer = run(options.peer, "mmseg", folder, model, mode, threads, options, warm=False)["wall"] if mode == "ss" else float("nan")
@@ -323,22 +344,31 @@ def report(folder: Path, model: str, mode: str, threads: int, options: argparse.
         differ = f"{int(np.abs(counts[0][:, 1] - counts[1][:, 1]).sum() // 2)} of {whole / 1e6:.2f} M"
         peer_speed, peer_memory = options.images / theirs["seconds"], theirs["memory"]
         row = f"{peer_speed:9.3f}{speed:10.3f}{speed / peer_speed:7.2f}{peer_memory:10.0f}{memory:8.0f}{memory / peer_memory:7.2f}"
+        found |= {"images/s, times mmseg's": speed / peer_speed, "MB, times mmseg's": memory / peer_memory, "pixels differ": differ}
         print(f"{model + ' ' + mode:30}{threads:8}{row}{cold_peer:7.1f}{cold:7.1f}{differ:>15}")
     else:
         print(f"{model + ' ' + mode:30}{threads:8}{'':9}{speed:10.3f}{'':17}{memory:8.0f}{'':14}{cold:7.1f}")
     if options.peer:
         print(f"    an image in mmseg:  {shares(theirs['parts'])}")
+        found["mmseg outside, %"] = outside(theirs["parts"])
     floor = ours["operations"] / ours["ceiling"]
     share = 100 * floor / ours["parts"]["network"]
     print(f"    an image in segzoo: {shares(ours['parts'])}; floor {floor:.4f} s at {ours['ceiling'] / 1e9:.0f} GFLOP/s, {share:.0f} % of it reached")
+    found |= {"segzoo outside, %": outside(ours["parts"]), "network, % of a product": share}
     for batch in options.batches:
-        found = run(sys.executable, "segzoo", folder, model, mode, threads, options, batch=batch)
-        print(f"    {batch:4} images at once: {options.images / found['seconds']:8.3f} images/s, {found['memory']:6.0f} MB")
+        batched = run(sys.executable, "segzoo", folder, model, mode, threads, options, batch=batch)
+        print(f"    {batch:4} images at once: {options.images / batched['seconds']:8.3f} images/s, {batched['memory']:6.0f} MB")
+    return found
 
 
 def shares(parts: dict[str, float]) -> str:
     whole = sum(parts.values())
     return ", ".join(f"{part} {took:.4f} s ({100 * took / whole:.0f} %)" for part, took in parts.items())
+
+
+def outside(parts: dict[str, float]) -> float:
+    """Percent of the time that is not the network's."""
+    return 100 * (1 - parts["network"] / sum(parts.values()))
 
 
 def side() -> None:

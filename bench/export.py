@@ -1,6 +1,6 @@
 """Each form of `segzoo export`, loaded by the library it is for, in a process and an environment of its own.
 
-    python bench/export.py [--base] [--hf PYTHON ...] [--timm PYTHON] [--ort PYTHON]
+    python bench/export.py [--base] [--hf PYTHON ...] [--timm PYTHON] [--ort PYTHON] [--torch PYTHON] [--record]
 
 Without PYTHONs it makes throw-away environments, with the newest release of each library. Exports the mini zoo, and with
 `--base` a ViT-B/16 and a Segmenter of true size with random weights; each library then loads its folder strictly and computes, and
@@ -11,22 +11,29 @@ Needs `segzoo[export]` here.
 
 import argparse
 import json
+import math
 import subprocess
 import tempfile
 import venv
 from pathlib import Path
 
 import numpy as np
+import record
 import torch
 from true_size import shapes
 
 import segzoo
+from segzoo.layouts.vit.geometry import Geometry
 from segzoo.manifest.document import load_manifest
 from segzoo.manifest.entries import geometry_of
 from segzoo.zoo.likeness import match_entry
 from segzoo.zoo.loading import module
 from segzoo.zoo.zoo import open_zoo
 
+CLAIM = (
+    "Exported folders, loaded strictly by the library that they are for, in an environment of its own: the largest difference of what comes out from "
+    "flax's golden outputs where there are any, else from segzoo's torch model, over all sizes tried; and the largest number of that output."
+)
 GOLDEN = Path(__file__).parent.parent / "tests" / "data" / "augreg"
 TORCH = f"torch=={torch.__version__.split('+')[0]}"
 WANTED = {
@@ -146,7 +153,10 @@ def main() -> None:
     parser.add_argument("--hf", nargs="+", metavar="PYTHON")
     for name in ("timm", "ort", "torch"):
         parser.add_argument(f"--{name}", metavar="PYTHON")
+    record.add_option(parser)
     options = parser.parse_args()
+    figures: dict[str, dict[str, float]] = {}
+    failed = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         python = {peer: getattr(options, peer) or environment(folder, peer) for peer in WANTED}
@@ -161,19 +171,27 @@ def main() -> None:
                     out = folder / entry / form.replace(" ", "-")
                     segzoo.export(entry, out, form=form.split()[0], zoo=zoo)
                     for peer in pythons[form]:
-                        for size in sizes(form, opened.manifest.entries[entry].geometry):
-                            one(peer, form, entry, out, size, opened)
+                        for size in sizes(form, geometry_of(opened.manifest.entries[entry])):
+                            if (found := one(peer, form, entry, out, size, opened)) is None:
+                                failed = True
+                                continue
+                            library, *numbers = found
+                            worst = figures.setdefault(f"{entry}, {form}, {library}", {"largest difference": 0.0, "of": 0.0})
+                            worst |= {name: max(worst[name], number) for name, number in zip(worst, numbers, strict=True)}
+    if options.record and not failed:
+        record.keep(CLAIM, figures, {})
+    raise SystemExit(failed)
 
 
-def sizes(form: str, geometry: object) -> list[tuple[int, int, int]]:
+def sizes(form: str, geometry: Geometry) -> list[tuple[int, int, int]]:
     """Batch, height and width to try; other grids than the stored where the form takes them."""
-    side, patch = geometry.grid * geometry.patch, geometry.patch  # type: ignore[attr-defined]
+    side, patch = math.isqrt(geometry.positions) * geometry.patch, geometry.patch
     stored = [(2, side, side)]
     return [*stored, (1, 5 * patch + 3, 3 * patch), (1, side // 2, 2 * side)] if form in ("safetensors", "onnx") else stored
 
 
-def one(peer: str, form: str, entry: str, out: Path, size: tuple[int, int, int], opened: object) -> None:
-    """One folder, loaded and run elsewhere, and a line about it."""
+def one(peer: str, form: str, entry: str, out: Path, size: tuple[int, int, int], opened: object) -> tuple[str, float, float] | None:
+    """One folder, loaded and run elsewhere, and a line about it. The library, the largest difference and the largest number; None where it failed."""
     batch, height, width = size
     golden = entry == "mini-vit" and size == (2, 64, 64)
     image = np.random.default_rng(1).standard_normal((batch, 3, height, width), np.float32)
@@ -184,12 +202,13 @@ def one(peer: str, form: str, entry: str, out: Path, size: tuple[int, int, int],
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         print(f"{entry:<12} {form:<12} FAILED: {done.stderr.strip().splitlines()[-1]}")
-        return
+        return None
     library, said = json.loads(done.stdout.strip().splitlines()[-1])
     found = np.load(out.parent / "out.npy")
     expected, against = wanted(form, entry, image, golden, opened)
     difference, largest = np.abs(found - expected.reshape(found.shape)).max(), np.abs(expected).max()
     print(f"{entry:<12} {form:<12} {f'{batch}x3x{height}x{width}':<17} {library:<20} {difference:8.1e} {largest:7.2f}  {against}; {json.dumps(said)}")
+    return library, float(difference), float(largest)
 
 
 def wanted(form: str, entry: str, image: np.ndarray, golden: bool, opened: object) -> tuple[np.ndarray, str]:

@@ -1,6 +1,6 @@
 """`segzoo fetch` against curl, aria2, torch.hub, huggingface_hub and a serial loop, in the same run, over loopback.
 
-    python bench/fetch.py [--megabytes 1024] [--kills 200] [--peers PYTHON]
+    python bench/fetch.py [--megabytes 1024] [--kills 200] [--peers PYTHON] [--record]
 
 A real nginx serves the files; curl and nginx must be there, aria2c, and torch and huggingface_hub in the
 environment of PYTHON, are measured where they are. Reports wall and CPU seconds (user + system) of whole
@@ -13,6 +13,7 @@ import hashlib
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import record
 import requests
 import yaml
 
@@ -34,6 +36,11 @@ from segzoo.store.policy import Policy
 from segzoo.store.store import Store
 
 RUNS = 3
+CLAIM = (
+    "`segzoo fetch` over loopback. One file from nginx: wall time and CPU as a share of those of curl with sha256sum. Eight connections against one "
+    "where a server limits each; many small files against a serial loop. After kill -9: bytes of the last run and of all, as a share of the file."
+)
+Figures = dict[str, dict[str, float | str]]
 NGINX = """
 daemon off; pid {folder}/pid; error_log {folder}/error.log crit; worker_processes 2;
 events {{ worker_connections 256; }}
@@ -48,6 +55,12 @@ http {{
   }}
 }}
 """
+
+
+def free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
 
 
 @contextmanager
@@ -92,8 +105,8 @@ def measured(command: list[object], home: Path) -> tuple[float, float]:
     return time.perf_counter() - begun, cpu
 
 
-def one_file(folder: Path, base: str, sha256: str, size: int, peers: str) -> None:
-    """One file: fetch, and what people do instead."""
+def one_file(folder: Path, base: str, sha256: str, size: int, peers: str) -> Figures:
+    """One file: fetch, and what people do instead. Each as a share of curl with sha256sum."""
     url = f"{base}/large"
     out, home = folder / "out", folder / "home"
     check = f"echo '{sha256}  {out}' | sha256sum -c --quiet"
@@ -119,14 +132,15 @@ def one_file(folder: Path, base: str, sha256: str, size: int, peers: str) -> Non
     base = best["curl, then sha256sum"]
     for name, (wall, cpu) in best.items():
         print(f"  {name:24}{wall:8.2f} s wall{wall / base[0]:7.2f}{cpu:8.2f} s CPU{cpu / base[1]:7.2f}")
+    return {name: {"wall": wall / base[0], "CPU": cpu / base[1]} for name, (wall, cpu) in best.items()}
 
 
 def importable(python: str, module: str) -> bool:
     return subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
-def limited(folder: Path, size: int, rate: int) -> None:
-    """A server that limits each connection, however many requests come over it. nginx's limit is on each request."""
+def limited(folder: Path, size: int, rate: int) -> float:
+    """How many times as fast eight connections are as one, of a server that limits each connection. nginx would limit each request."""
     data = os.urandom(size)
     sha256 = hashlib.sha256(data).hexdigest()
 
@@ -168,10 +182,11 @@ def limited(folder: Path, size: int, rate: int) -> None:
     server.shutdown()
     server.server_close()
     print(f"  1 connection {walls[1]:.2f} s, 8 connections {walls[8]:.2f} s: {walls[1] / walls[8]:.1f} times as fast")
+    return walls[1] / walls[8]
 
 
-def small_files(folder: Path, count: int = 200, latency: float = 0.05) -> None:
-    """Many small files, each answered after a while."""
+def small_files(folder: Path, count: int = 200, latency: float = 0.05) -> float:
+    """Many small files, each answered after a while: how many times as fast as a serial loop."""
     contents = {f"f{number}": os.urandom(20_000) for number in range(count)}
 
     class Late(BaseHTTPRequestHandler):
@@ -205,10 +220,11 @@ def small_files(folder: Path, count: int = 200, latency: float = 0.05) -> None:
         assert all(isinstance(one, Fetched) for one in got.values())
         server.shutdown()
     print(f"  serial loop on one connection {serial:.2f} s, segzoo {ours:.2f} s: {serial / ours:.1f} times as fast")
+    return serial / ours
 
 
-def killed(folder: Path, url: str, sha256: str, size: int, times: int, upto: float) -> None:
-    """kill -9, and again: what is fetched in all, and that nothing wrong or left over is in the store at the end."""
+def killed(folder: Path, url: str, sha256: str, size: int, times: int, upto: float) -> dict[str, float | str]:
+    """kill -9, and again: what is fetched at last and in all, as a share of the file; nothing wrong or left over is in the store at the end."""
     home, chance, begun = folder / "killed", random.Random(3), served(folder)
     shutil.rmtree(home, ignore_errors=True)
     command = [sys.executable, "-m", "segzoo", "--zoo", str(zoo(folder, url, sha256, size)), "fetch", "a", "-q"]
@@ -231,6 +247,7 @@ def killed(folder: Path, url: str, sha256: str, size: int, times: int, upto: flo
     assert hashlib.sha256(left[0].read_bytes()).hexdigest() == sha256
     last, whole = (served(folder) - before) / size, (served(folder) - begun) / size
     print(f"  {times} kill(s), then to the end: {last:.3f} of the bytes at last, {whole:.2f} in all; the file is right, nothing is left over")
+    return {"bytes at last": last, "bytes in all": whole}
 
 
 def main() -> None:
@@ -238,6 +255,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--peers", default=sys.executable, help="a Python that has torch or huggingface_hub")
+    record.add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -249,16 +267,18 @@ def main() -> None:
             data = random.Random(size).randbytes(1 << 20) * (size >> 20)
             (folder / "www" / file).write_bytes(data)
             hashes[file] = hashlib.sha256(data).hexdigest()
-        with nginx(folder, 18471, "4m") as base:
+        with nginx(folder, free_port(), "4m") as base:
             print(f"one file of {options.megabytes} MiB, unthrottled; ratios to curl followed by sha256sum")
-            one_file(folder, base, hashes["large"], sizes["large"], options.peers)
+            figures = one_file(folder, base, hashes["large"], sizes["large"], options.peers)
             print("64 MiB from a server that gives each connection 4 MiB/s")
-            limited(folder, 64 << 20, 4 << 20)
+            figures["8 connections, each limited"] = {"times as fast": limited(folder, 64 << 20, 4 << 20)}
             print("200 files of 20 kB, each answered after 50 ms")
-            small_files(folder)
+            figures["200 small files"] = {"times as fast": small_files(folder)}
             print("kill -9, 64 MiB")
-            killed(folder, f"{base}/slow/middle", hashes["middle"], sizes["middle"], 1, 0.5)
-            killed(folder, f"{base}/slow/middle", hashes["middle"], sizes["middle"], options.kills, 0.9)
+            for kills, upto, case in ((1, 0.5, "killed at half"), (options.kills, 0.9, f"killed {options.kills} times")):
+                figures[case] = killed(folder, f"{base}/slow/middle", hashes["middle"], sizes["middle"], kills, upto)
+    if options.record:
+        record.keep(CLAIM, figures, record.versions(options.peers, "huggingface-hub"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A student's first five minutes with segzoo, held to the real mmseg 1.2.2: own checkpoints, own pictures, own labels.
 
-    python bench/own_work.py --peer PYTHON [--keep FOLDER]
+    python bench/own_work.py --peer PYTHON [--keep FOLDER] [--record]
 
 PYTHON is that of an environment with mmseg 1.2.2 (bench/evaluate.py says which packages). In it mmseg builds four models of small size with
 random weights, and saves them as its runner does: a Segmenter of 19 classes by the stock config of 1.2 (no patch bias), one of 2 classes
@@ -19,7 +19,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import record
 
+CLAIM = (
+    "Checkpoints of one's own, as mmseg saves them, on pictures of one's own, with nothing typed but the file's name: pixels of another label than "
+    "mmseg's, and the mIoU of both on two kinds of labels."
+)
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 CLASSES = {
     "street": [f"kind {number}" for number in range(19)],
@@ -171,7 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", required=True, help="python of an environment with mmseg 1.2.2")
     parser.add_argument("--keep", type=Path, help="folder to work in, which stays")
+    record.add_option(parser)
     options = parser.parse_args()
+    figures: dict[str, dict[str, float | str]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         pictures(folder)
@@ -181,15 +188,20 @@ def main() -> None:
             typed(folder, f"segzoo inspect {name}.pth")
             typed(folder, f"segzoo predict {name}.pth pictures -o {name}")
             wrong, pixels, seen = differing(folder, name, folder / name)
+            figures[name] = {"pixels differ": f"{wrong} of {pixels:,}"}
             print(f"  {wrong} of {pixels:,} pixels differ from mmseg's, which sees {seen} of {len(CLASSES[name])} classes")
         for kind in SETS:
             typed(folder, f"segzoo data check {kind}")
         for name, kinds in theirs.items():
-            for kind, figures in kinds.items():
+            for kind, theirs_of_it in kinds.items():
                 answer = json.loads(typed(folder, f"segzoo verify {name}.pth --data {kind} --images all --json"))
                 (check,) = (one for one in answer["result"][0]["checks"] if one["rung"] == "mIoU")
-                print(f"  mmseg  {figures}\n  segzoo {check['facts']['modes']['ss']['measured']}")
+                measured = check["facts"]["modes"]["ss"]["measured"]
+                figures[f"{name}, labels as {kind}"] = {"mIoU": f"{measured['mIoU']:.2f}", "mmseg's": f"{theirs_of_it['mIoU']:.2f}"}
+                print(f"  mmseg  {theirs_of_it}\n  segzoo {measured}")
         typed(folder, "segzoo report ponds.pth cells.pth --data values -o report")
+    if options.record:
+        record.keep(CLAIM, figures, record.versions(options.peer, "mmsegmentation"))
 
 
 if __name__ == "__main__":

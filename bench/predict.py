@@ -1,6 +1,6 @@
 """What `segzoo predict` takes: memory in bytes a pixel, and time, for pictures of several sizes.
 
-    python bench/predict.py [--sides 64 2000 4000 10000] [--native]
+    python bench/predict.py [--sides 64 2000 4000 10000] [--native] [--record]
 
 Each picture goes through a process of its own (`segzoo --zoo mini predict`), whose peak of resident memory is compared with that of a
 picture of 64 px. `--native` takes the windows from the picture at its own size instead of at the protocol's scale.
@@ -14,9 +14,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import record
 from PIL import Image
 
 from segzoo.manifest.document import packaged
+
+CLAIM = "`segzoo predict` of one square picture by the mini zoo's models: peak memory, bytes a pixel beyond a small picture's peak, and wall time."
 
 
 def picture(side: int, path: Path) -> None:
@@ -42,7 +45,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--sides", type=int, nargs="+", default=[2000, 4000, 10000])
     options.add_argument("--native", action="store_true")
+    record.add_option(options)
     chosen = options.parse_args()
+    figures = {}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for name, models in (("one model", ["mini-mask"]), ("--compare", ["--compare", "mini-mask", "mini-linear"])):
@@ -56,7 +61,10 @@ def main() -> None:
                     base = memory
                     continue
                 bytes_each = (memory - base) / side**2
+                figures[f"{name}, {side} x {side}"] = {"GB": memory / 1e9, "bytes a pixel": bytes_each, "s": seconds}
                 print(f"{name:10} {side:6} x {side:6}: {memory / 1e9:5.2f} GB, {bytes_each:5.1f} bytes a pixel, {seconds:6.1f} s", flush=True)
+    if chosen.record:
+        record.keep(CLAIM, figures, {})
 
 
 def _zoo(place: Path, side: int) -> str:

@@ -1,6 +1,6 @@
 """segzoo's files in the real MMSegmentation 1.2.2, by the lines that a user's own config needs; every tensor compared.
 
-    python bench/recipe.py --peer PYTHON
+    python bench/recipe.py --peer PYTHON [--record]
 
 PYTHON is that of an environment with torch, mmengine 0.10.7, mmcv-lite 2.1.0, mmsegmentation 1.2.2, ftfy, regex
 and opencv-python-headless. A backbone in AugReg's format (ViT-Ti's geometry at 384 px) and a whole Segmenter in the
@@ -22,7 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import record
 
+CLAIM = (
+    "segzoo's files in the real mmseg, by the lines of a user's config: tensors equal to the converted ones, those that mmseg loses, the largest "
+    "difference of resized position embeddings and of the scores of two images. Without `patch_bias=True` the patch bias is lost, as it must be."
+)
 STOCK = "segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py"
 # What is under the `_base_` line of the user's config; the last is the usual mistake.
 RECIPES = {
@@ -141,8 +146,9 @@ def ours(folder: Path) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", metavar="PYTHON", required=True)
+    record.add_option(parser)
     options = parser.parse_args()
-    failed = False
+    failed, figures = False, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made(folder)
@@ -158,14 +164,20 @@ def main() -> None:
             if found["positions"] is not None:
                 print(f"  position embeddings resized by mmseg: within {found['positions']:.1e} of `segzoo convert --grid 32x32`")
             print("  mmseg says: " + ("; ".join(found["complaints"]) or "nothing of keys"))
+            noted = figures[recipe] = {"tensors equal": found["equal"], "lost": ", ".join(found["lost"])}
+            if found["positions"] is not None:
+                noted["position embeddings"] = found["positions"]
             right = not found["differing"] and not found["lost"] and not found["complaints"] and (found["positions"] or 0) <= POSITIONS
             if recipe.startswith("load_from"):
                 apart = float(np.abs(np.load(folder / "logits.npy") - scores).max())
                 print(f"  scores of two images: within {apart:.1e} of segzoo's, the largest {np.abs(scores).max():.1f}")
+                noted["scores"] = apart
                 right &= apart <= LOGITS
             meant = "no patch_bias" not in recipe
             print(f"  {'whole' if right else 'NOT the converted model'}{'' if right == meant else ': unexpected'}\n")
             failed |= right != meant
+    if options.record and not failed:
+        record.keep(CLAIM, figures, record.versions(options.peer, "mmsegmentation"))
     raise SystemExit(failed)
 
 

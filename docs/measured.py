@@ -1,7 +1,11 @@
-"""Writes what bench/prove_zoo.py has found into docs/measured.md: `python docs/measured.py proved/proved.json`."""
+"""Writes into docs/measured.md what the benches have recorded and, if named, what bench/prove_zoo.py has found.
+
+python docs/measured.py [proved/proved.json]
+"""
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +13,45 @@ from segzoo.publishing.markdown import code, prose
 from segzoo.vocabulary import RUNGS
 
 PAGE = Path(__file__).with_suffix(".md")
-MARKS = ("<!-- zoo: written by `python docs/measured.py PROVED.json` -->\n", "<!-- end of zoo -->\n")
+BENCHES = PAGE.parents[1] / "bench" / "measured.json"
+MARK, END = "<!-- {}: written by `python docs/measured.py` -->\n", "<!-- end of {} -->\n"
 
 
-def section(found: dict[str, Any]) -> str:
+def benches(records: Sequence[dict[str, Any]]) -> str:
+    """A heading and a sentence for each bench; for each command of it the machine and a table. What an early record lacks is left out."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        parts.setdefault(record["command"].split()[1], []).append(record)
+    return "\n".join(_bench(name, found) for name, found in sorted(parts.items()))
+
+
+def _bench(name: str, records: Sequence[dict[str, Any]]) -> str:
+    tables = "\n".join(f"{code(one['command'])}: {_where(one)}.\n\n{_table(one['figures'])}" for one in records)
+    return f"### {name}\n\n{records[-1]['claim']}\n\n{tables}"
+
+
+def _where(record: dict[str, Any]) -> str:
+    machine = record["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    load = None if machine["load"] is None else f"load {machine['load']} at the start"
+    told = record["date"], machine["gpu"], machine["processor"], f"{machine['cores']} cores", load, versions
+    return ", ".join(prose(one) for one in told if one)
+
+
+def _table(figures: dict[str, dict[str, float | str]]) -> str:
+    names = list(dict.fromkeys(name for found in figures.values() for name in found))
+    lines = [f"| | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+    lines += [f"| {prose(case)} | {' | '.join(_figure(found.get(name, '')) for name in names)} |" for case, found in figures.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _figure(figure: float | str) -> str:
+    if isinstance(figure, str):
+        return prose(figure)
+    return f"{figure:,.0f}" if figure == int(figure) else f"{figure:g}"
+
+
+def zoo(found: dict[str, Any]) -> str:
     """The entries that were tried, one line each. Those that were too large, or whose size no address named, are only counted."""
     tried = [entry for entry in found["entries"] if "rungs" in entry]
     left = len(found["entries"]) - len(tried)
@@ -35,11 +74,17 @@ def _cell(rung: dict[str, str] | None) -> str:
     return f"{rung['status']} {prose(rung['detail']) if rung['status'] == 'passed' else ''}".strip()
 
 
-def page(text: str, found: dict[str, Any]) -> str:
-    """The page with this section in the place of the one before."""
-    before, rest = text.split(MARKS[0])
-    return before + MARKS[0] + section(found) + MARKS[1] + rest.split(MARKS[1])[1]
+def page(text: str, **sections: str) -> str:
+    """The page with each of these sections in the place of the one before."""
+    for name, section in sections.items():
+        mark, end = MARK.format(name), END.format(name)
+        before, rest = text.split(mark)
+        text = before + mark + section + end + rest.split(end)[1]
+    return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), encoding="utf-8")
+    written = {"benches": benches(json.loads(BENCHES.read_text(encoding="utf-8")))}
+    if sys.argv[1:]:
+        written["zoo"] = zoo(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), **written), encoding="utf-8")

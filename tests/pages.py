@@ -81,7 +81,7 @@ def page_of(word):
     example = Example("best", word, [Picture(word, word, jpeg=b"x")], {word: (1, 2, 3)})
     shown = Illustrated(section, Picture(f"{word}.svg", word, "<svg></svg>"), [example], word, Picture(f"{word}-m.svg", word, "<svg></svg>"))
     drawn = Picture("a.svg", word, "<svg></svg>")
-    together = Together(drawn, drawn, [Group(word, 2, ["one", "two"], [(word, 1, [1.0, None], None)], [(word, 2, [1.0, 2.0], 2.0)])])
+    together = Together(drawn, drawn, drawn, [Group(word, 2, ["one", "two"], [(word, 1, [1.0, None], None)], [(word, 2, [1.0, 2.0], 2.0)])])
     return render([shown], together, Heading(word, (word, word), word), plots.themed)
 
 

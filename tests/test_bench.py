@@ -15,7 +15,7 @@ BENCH = Path(__file__).parent.parent / "bench"
 def _beside_the_benches(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
     yield
-    for name in ("true_size", "convert", "recipe", "export"):
+    for name in ("true_size", "record", "convert", "recipe", "export"):
         sys.modules.pop(name, None)
 
 

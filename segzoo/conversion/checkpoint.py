@@ -1,7 +1,7 @@
 """What a file of weights is. This is the one way to open it: its own records are read, its layout is detected, its sizes are measured, each once."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segzoo.conversion.axes import measure
@@ -54,6 +54,11 @@ class Checkpoint:
     def family(self) -> Family:
         return self.found.layout.family
 
+    @property
+    def unlike(self) -> tuple[str, ...]:
+        """What segzoo's network of the backbone does otherwise than is said, in words."""
+        return _unlike(self.said, self.family, self.geometry)
+
 
 def identify(
     path: str | Path,
@@ -100,6 +105,7 @@ def measured(weights: Weights, found: Found, heads: int | None = None, positions
     _refuse_strange(weights, found)
     geometry, sizes = measure(found, weights.specs, heads or known.heads)
     said = _said(weights, geometry, config)
+    said = replace(said, unlike=(*said.unlike, *_unlike(said, found.layout.family, geometry)))
     grid = next((one for one in (positions, known.positions) if isinstance(one, tuple)), None)
     if grid is None and (image := said.get("backbone.image")) is not None:
         grid = found.layout.family.grid_of(geometry, image)
@@ -118,6 +124,11 @@ def _said(weights: Weights, geometry: Geometry, config: Path | None) -> Said:
     for one in said_of(weights):
         said = said.over(_of_these(one, geometry))
     return said
+
+
+def _unlike(said: Said, family: Family, geometry: Geometry) -> tuple[str, ...]:
+    """What the network of the backbone does otherwise than is said, in words."""
+    return tuple(f"{said.facts[f'backbone.{name}'].source}: {how}" for name, how in family.unlike(geometry, said.starting("backbone")).items())
 
 
 def _refuse_strange(weights: Weights, found: Found) -> None:

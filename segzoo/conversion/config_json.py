@@ -1,5 +1,6 @@
 """What a config.json says of its model: that of transformers, of timm, and of `segzoo export`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from segzoo.conversion.config_reader import (
     ABSENT,
     Reader,
     Rows,
+    activation,
     channels,
     colours,
     counts,
@@ -32,6 +34,13 @@ _TRANSFORMERS: Rows = (
     ("backbone.image", pair, "image_size"),
     ("backbone.eps", eps, "layer_norm_eps"),
 )
+_OF_VIT: Rows = (*_TRANSFORMERS, ("backbone.activation", activation, "hidden_act"))
+_TOWER = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224}
+_TOWERS: Mapping[str, Mapping[str, Any]] = {
+    "clip_vision_model": {**_TOWER, "patch_size": 32, "layer_norm_eps": 1e-5, "hidden_act": "quick_gelu"},
+    "siglip_vision_model": {**_TOWER, "patch_size": 16, "layer_norm_eps": 1e-6, "hidden_act": "gelu_pytorch_tanh"},
+}
+"""What an image tower has where its config leaves it out: beside a text tower's, transformers writes only what differs from this."""
 
 
 def _outputs(value: Any) -> tuple[int, ...] | None:
@@ -42,8 +51,10 @@ def _outputs(value: Any) -> tuple[int, ...] | None:
     return found and tuple(index - 2 for index in found)
 
 
+_OF_BEIT: Rows = (*_TRANSFORMERS, ("backbone.out_indices", _outputs, "out_indices"), ("head.bins", indices, "pool_scales"))
 _OF_TYPE: Mapping[str, Rows] = {
-    "beit": (*_TRANSFORMERS, ("backbone.out_indices", _outputs, "out_indices"), ("head.bins", indices, "pool_scales")),
+    "audio-spectrogram-transformer": (*_OF_VIT, ("backbone.stride", whole, "frequency_stride")),
+    **dict.fromkeys(("beit", "data2vec-vision"), _OF_BEIT),
     "swin": (
         ("backbone.heads", counts, "num_heads"),
         ("backbone.width", whole, "embed_dim"),
@@ -66,8 +77,10 @@ _OF_TYPE: Mapping[str, Rows] = {
 """What transformers' config of a backbone says, by its `model_type`, where it has other names than a ViT's."""
 _EPS_OF_TYPE = {"convnext": 1e-6, "segformer": 1e-5}
 """What the norms have whatever a config says; `layer_norm_eps` is that of a classifier's last norm alone."""
+_GELU = (("hidden_act", "gelu", "has another activation than GELU"),)
 _MUST_OF_TYPE: Mapping[str, tuple[tuple[str, Any, str], ...]] = {
-    "segformer": (("strides", [4, 2, 2, 2], "halves its maps otherwise"), ("hidden_act", "gelu", "has another activation than GELU")),
+    "segformer": (*_GELU, ("strides", [4, 2, 2, 2], "halves its maps otherwise")),
+    **dict.fromkeys(("beit", "data2vec-vision", "swin", "convnext"), _GELU),
 }
 """What must stand in a config of this type, if anything does, and what transformers does else, which segzoo does not do."""
 _UPERNET: Rows = (("head.bins", indices, "pool_scales"),)
@@ -78,6 +91,7 @@ _TIMM: Rows = (
     ("backbone.patch", whole, "model_args.patch_size"),
     ("backbone.image", pair, "model_args.img_size"),
     ("backbone.eps", eps, "model_args.norm_eps"),
+    ("backbone.activation", activation, "model_args.act_layer"),
 )
 _TIMM_VITS = ("vit", "deit", "deit3")
 _TIMM_EPS = {**dict.fromkeys(_TIMM_VITS, 1e-6), "swin": 1e-5, "convnext": 1e-6, "convnext_xxlarge": 1e-5, "beit": 1e-6, "beitv2": 1e-6}
@@ -95,6 +109,10 @@ _TIMM_HEADS_OF = {
     **dict.fromkeys(("small_resnet26d_224", "small_resnet50d_s16_224"), 8),
 }
 """Attention heads of those of timm's ViTs that have others than that word says."""
+_TIMM_OPEN = re.compile("clip|siglip|_gap_|_map_|_rpn_")
+"""Of timm's ViTs, those that have no class token, or a norm before their blocks: names of sizes have one of these."""
+_TIMM_TANH = re.compile("giantopt_.*siglip|base_patch32_siglip|so400m_patch16_siglip|large_patch16_siglip_(gap_)?512")
+"""Those that have the tanh form of GELU."""
 _CLIP_EPS = 1e-5
 """What the norms of timm's CLIP towers have; its other ViTs have 1e-6."""
 _NETWORK = {"backbone": "network.backbone.arguments", "neck": "network.neck.arguments", "head": "network.decode_head.arguments"}
@@ -107,6 +125,7 @@ _EXPORT: Rows = (
     ("backbone.out_indices", indices, f"{_NETWORK['backbone']}.out_indices"),
     ("backbone.resample", word, f"{_NETWORK['backbone']}.resample"),
     ("backbone.class_token", truth, f"{_NETWORK['backbone']}.class_token"),
+    ("backbone.activation", activation, f"{_NETWORK['backbone']}.activation"),
     ("neck.scales", numbers, f"{_NETWORK['neck']}.scales"),
     ("neck.eps", eps, f"{_NETWORK['neck']}.eps"),
     ("head.heads", whole, f"{_NETWORK['head']}.heads"),
@@ -144,11 +163,19 @@ def of_json(nest: Any, source: str, images: Any = None) -> Said:
 
 
 def _of_transformers(reader: Reader) -> None:
-    """The config of a model, or of a segmentation model with that of its backbone inside."""
-    inside = "backbone_config." if isinstance(reader.at("backbone_config")[0], dict) else ""
+    """The config of a model, or of a segmentation model or a pair of towers with that of its backbone inside."""
+    inside = next((f"{place}." for place in ("backbone_config", "vision_config") if isinstance(reader.at(place)[0], dict)), "")
     kind = reader.at(f"{inside}model_type")[0]
-    rows = _OF_TYPE.get(kind, () if inside else _TRANSFORMERS) if isinstance(kind, str) else _TRANSFORMERS
+    if inside == "vision_config." and kind is ABSENT:
+        kind = f"{reader.at('model_type')[0]}_vision_model"
+    tower = _TOWERS.get(kind, {}) if isinstance(kind, str) else {}
+    rows = _OF_TYPE.get(kind, () if inside and not tower else _OF_VIT) if isinstance(kind, str) else _OF_VIT
+    if reader.at("use_swiglu_ffn")[0] is True:
+        rows = _TRANSFORMERS  # its gate has SiLU, whatever hidden_act says
     take_rows(reader, tuple((name, check, f"{inside}{place}") for name, check, place in rows))
+    for name, check, place in rows:
+        if place in tower and name not in reader.facts:
+            reader.put(name, check, tower[place], f"{reader.source}: {inside}{place} is not there, so transformers' own default")
     if isinstance(kind, str) and kind in _EPS_OF_TYPE:
         reader.facts["backbone.eps"] = Fact(_EPS_OF_TYPE[kind], f"{reader.source}: {inside}model_type is {kind}")
     for place, right, what in _MUST_OF_TYPE.get(kind, ()) if isinstance(kind, str) else ():
@@ -168,9 +195,9 @@ def _of_timm(reader: Reader) -> None:
     if kind in _TIMM_VITS and "backbone.heads" not in reader.facts and (heads := _heads_of_timm(size)):
         reader.facts["backbone.heads"] = Fact(heads, f"{reader.source}: architecture is timm's {architecture}")
         reader.take("backbone.width", whole, "model_args.embed_dim", "num_features")
-    if kind in _TIMM_VITS and "clip" in size:
-        activation = "quick_gelu" if "quickgelu" in size else "gelu"
-        reader.facts["backbone.activation"] = Fact(activation, f"{reader.source}: architecture is timm's {architecture}")
+    if kind in _TIMM_VITS and _TIMM_OPEN.search(size) and "backbone.activation" not in reader.facts:
+        form = "quick_gelu" if "quickgelu" in size else "gelu_tanh" if _TIMM_TANH.search(size) else "gelu"
+        reader.facts["backbone.activation"] = Fact(form, f"{reader.source}: architecture is timm's {architecture}")
     if kind == "twins" and size in _TIMM_TWINS:
         for name, value in zip(("heads", "window"), _TIMM_TWINS[size], strict=True):
             if value is not None:

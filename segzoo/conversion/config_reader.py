@@ -159,6 +159,14 @@ def word(value: Any) -> str:
     return value
 
 
+_SAME = {**dict.fromkeys(("gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate"), "gelu_tanh"), "swish": "silu"}
+
+
+def activation(value: Any) -> str:
+    """An activation under one name: transformers has several for the tanh form of GELU."""
+    return _SAME.get(word(value), word(value))
+
+
 def truth(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("True or False")

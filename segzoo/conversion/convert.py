@@ -108,13 +108,14 @@ def convert(
         kept, aside = _set_aside(opened, [one for one in drop if one not in sections])
         read = identified(kept, layout=source_layout, heads=heads, positions=positions)
         _refuse_needed(aside, read, force_drop)
+        _refuse_unlike(read)
         check_buffers(read.found, kept, read.sizes)
         computing, steps_done = _computing(read, grid, resample, dtype)
         computed |= steps_done
         heads_said = read.geometry.heads or read.said.get("backbone.heads")
         steps = plan(computing.specs, to, found=read.found, heads=heads_said, drop=sections, prefix=prefix)
         made, _ = measure(steps.target, steps.specs, steps.geometry.heads)
-        made = told(made, {"window": read.said.get("backbone.window")})  # of an attention within windows that no tensor shows
+        made = told(made, {name: read.said.get(f"backbone.{name}") for name in ("window", "activation")})  # which no tensor shows
         made = read.family.lying(made, lies) if (lies := grid or read.grid) else made
     eps = eps or read.said.get("backbone.eps")
     with naming(opened.path):
@@ -134,7 +135,7 @@ def convert(
         written.digests,
         (*steps.dropped, *([Dropped("tensors", "as asked", tuple(aside))] if aside else [])),
         computed,
-        (*opened.notes, *read.found.notes, *_said_note(read, heads), *_eps_note(steps, eps), *_filled_note(steps))
+        (*opened.notes, *read.found.notes, *_said_note(read, heads), *_eps_note(steps, eps), *_activation_note(read), *_filled_note(steps))
         + (tuple(_square_note(read, positions)) if grid else ()),
         tuple(written.not_finite),
         perf_counter() - started,
@@ -220,11 +221,20 @@ def _refuse_needed(aside: Collection[str], read: Checkpoint, force: bool) -> Non
         )
 
 
+def _refuse_unlike(read: Checkpoint) -> None:
+    """Raises ConversionError for a backbone that is another model than its tensors alone make it, by its config."""
+    if read.unlike:
+        raise ConversionError(
+            f"{'; '.join(read.unlike)}: its tensors would be read as another model's",
+            hint="if this is the config of another file, move the weights into a folder of their own",
+        )
+
+
 def _said_note(read: Checkpoint, heads: int | None) -> list[str]:
     """Where the attention heads come from, if the file's own words say them; and what of its words could not be read."""
     fact = read.said.facts.get("backbone.heads")
     said = [f"{fact.value} attention heads: {fact.source}"] if fact and heads is None and read.geometry.heads is None else []
-    return [*said, *read.said.notes]
+    return [*said, *read.said.notes, *read.said.unlike]
 
 
 def _eps_note(steps: Plan, known: float | None) -> list[str]:
@@ -236,6 +246,14 @@ def _eps_note(steps: Plan, known: float | None) -> list[str]:
         note = f"layer norms have eps {here.eps:g} in {here.name} and by default {there.eps:g} in {there.name}, and no tensor shows it: "
         return [note + f"build the model with eps {here.eps:g}, unless this file was converted from another layout"]
     return []
+
+
+def _activation_note(read: Checkpoint) -> list[str]:
+    """Which activation to build the model with, if it is not the usual one."""
+    fact = read.said.facts.get("backbone.activation")
+    if fact is None or fact.value == read.family.usual(read.geometry).get("activation", fact.value):
+        return []
+    return [f"its activation is {fact.value} ({fact.source}), and no tensor shows it: build the model with {fact.value}"]
 
 
 def _square_note(read: Checkpoint, positions: Positions | None) -> list[str]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import accumulate, count, takewhile
 
 from segzoo.conversion.lora import of_an_adapter
-from segzoo.conversion.misfit import in_parts, misfit
+from segzoo.conversion.misfit import in_parts, misfit, of_a_video
 from segzoo.errors import ConversionError
 from segzoo.layouts import LAYOUTS, choices_of
 from segzoo.layouts.layout import Beside, Layout
@@ -113,8 +113,8 @@ def detect(specs: Mapping[str, Spec], only: str | None = None, positions: int | 
     """
     if not specs:
         raise ConversionError("no tensors in it")
-    if parts := in_parts(specs):
-        raise parts
+    if refused := in_parts(specs) or of_a_video(specs):
+        raise refused
     names = _Names(specs)
     found, readings = _fitting(names, only, positions)
     if found:
@@ -143,7 +143,9 @@ class _Reading:
 
 
 def _fitting(names: _Names, only: str | None, positions: int | None) -> tuple[Found | None, list[_Reading]]:
-    """The first reading whose names are these names, and all that there are. One whose tensors have as many dimensions goes first."""
+    """The first reading whose names are these names, and all that there are. One whose tensors have as many dimensions and plausible sizes goes
+    first.
+    """
     readings: list[_Reading] = []
     named = None
     for outer in ("", *_outer(names.all)):
@@ -151,7 +153,8 @@ def _fitting(names: _Names, only: str | None, positions: int | None) -> tuple[Fo
             forms = _forms(layout, prefix)
             readings.append(_Reading(layout, prefix, outer, names.covered(forms)))
             if _all_known(names, layout, forms) and (found := readings[-1].read(names, positions)).names == names.all:
-                if all(len(names.specs[name].shape) == rule.rank for name, rule in found.rules.items()):
+                ranked = all(len(names.specs[name].shape) == rule.rank for name, rule in found.rules.items())
+                if ranked and layout.family.plausible(found.rules, names.specs, positions):
                     return found, readings
                 named = named or found
     return named, readings

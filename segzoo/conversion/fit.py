@@ -9,8 +9,8 @@ from segzoo.layouts.layout import Layout
 
 
 def layout_of(found: Found, to: str | Layout) -> Layout:
-    """The table of this name in the file's family: the layout's own, or the first of its spellings that has a place for what the own one has
-    none for. Raises ConversionError if the family has no such layout.
+    """The table of this name in the file's family: the layout's own; if that has no place for what the file has, the one of its spellings that
+    leaves out least. Raises ConversionError if the family has no such layout.
     """
     if isinstance(to, Layout):
         return to
@@ -19,7 +19,10 @@ def layout_of(found: Found, to: str | Layout) -> Layout:
         known = ", ".join(LAYOUTS[family.name])
         raise ConversionError(f"{found.layout.name} cannot become {to}: {family.title} has no layout '{to}', only {known}")
     layout = LAYOUTS[family.name][to]
-    return next((table for table in (layout, *layout.spellings) if not refusal(found, table)), layout)
+    if not refusal(found, layout):
+        return layout
+    fitting = [table for table in layout.spellings if not refusal(found, table)]
+    return min(fitting, key=lambda table: len(left_out(found, table)), default=layout)
 
 
 def refusal(found: Found, target: Layout) -> str | None:

@@ -22,13 +22,14 @@ _LONGEST = 1 << 16  # bytes of the facts in a file's own metadata
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What a safetensors file written by segzoo records of itself: attention heads (or those of each stage), positions of the grid (or its rows
-    and columns), eps of the backbone's layer norms, the side of its windows. None stands for what a file does not say.
+    and columns), eps of the backbone's layer norms, the side of its windows, its activation. None stands for what a file does not say.
     """
 
     heads: int | tuple[int, ...] | None = None
     positions: int | tuple[int, int] | None = None
     eps: float | None = None
     window: int | None = None
+    activation: str | None = None
 
 
 def recorded(opened: Weights) -> Recorded:
@@ -39,7 +40,7 @@ def recorded(opened: Weights) -> Recorded:
         return Recorded()
     if not isinstance(facts, dict):
         return Recorded()
-    heads, positions, rows, eps, window = (facts.get(name) for name in ("heads", "positions", "rows", "eps", "window"))
+    heads, positions, rows, eps, window, form = (facts.get(name) for name in ("heads", "positions", "rows", "eps", "window", "activation"))
     known = positions if type(positions) is int and positions > 0 else None
     lying = (rows, known // rows) if known and type(rows) is int and rows > 0 and known % rows == 0 else None
     return Recorded(
@@ -47,6 +48,7 @@ def recorded(opened: Weights) -> Recorded:
         lying or known,
         eps if type(eps) is float and 0 < eps < 1 else None,
         window if type(window) is int and window > 0 else None,
+        form if isinstance(form, str) and form.isidentifier() else None,
     )
 
 
@@ -61,7 +63,9 @@ def _heads(said: Any) -> int | tuple[int, ...] | None:
 def said_of(opened: Weights) -> tuple[Said, ...]:
     """What is said of a file, the more trustworthy first: by its own metadata, by its `meta`, by config.json beside it."""
     known = recorded(opened)
-    facts = {f"backbone.{name}": Fact(value, "the file's metadata") for name in ("heads", "eps", "window") if (value := getattr(known, name))}
+    facts = {
+        f"backbone.{name}": Fact(value, "the file's metadata") for name in ("heads", "eps", "window", "activation") if (value := getattr(known, name))
+    }
     return (Said(facts), of_meta(opened.meta), *_of_texts(opened.meta), *_beside(Path(opened.path)))
 
 

@@ -55,6 +55,17 @@ def in_parts(specs: Mapping[str, Spec]) -> ConversionError | None:
     return None
 
 
+def of_a_video(specs: Mapping[str, Spec]) -> ConversionError | None:
+    """The error for a model of videos, whose patches have a third side; None for any others."""
+    for name, spec in specs.items():
+        if "patch_embed" in name and len(spec.shape) == 5:
+            return ConversionError(
+                f"{name}: shape {list(spec.shape)}: patches of {spec.shape[2]} pictures each: a model of videos",
+                hint=f"segzoo has no place for a third side of patches; {_NOTHING}",
+            )
+    return None
+
+
 def _strange(names: Collection[str], only: str | None) -> ConversionError:
     if only:
         return ConversionError(f"no tensor is named as in layout '{only}'", hint="leave --from out: the layout is detected")
@@ -70,7 +81,9 @@ def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpec
     """The likely cause, and what to do about it. A `--drop` is tried before it is named."""
     asides = set(unexpected) - needed(unexpected, nearest)
     if asides and not missing and len(asides) == len(unexpected) and fits([name for name in names if name not in asides]):
-        return f"these belong to training, not to the model: convert {_drops(asides, names)} leaves them out"
+        trained = all(any(map(_TRAINING.match, name.split("."))) for name in asides if nearest.outer and not name.startswith(nearest.outer))
+        whose = "belong to training, not to the model" if trained else f"stand beside the model, which is under '{nearest.outer}'"
+        return f"these {whose}: convert {_drops(asides, names)} leaves them out"
     rest = [name for name in unexpected if name not in asides]
     there = _canonical(nearest.rules.keys() - set(missing), nearest)
     if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(_canonical(missing, nearest), there, rest)]:

@@ -17,6 +17,7 @@ ODD = "load it with torch and torch.save a dict that gives each tensor a name of
 _NESTS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "module")
 _DEPTH = 4
 _MOST = 6
+_FEW = 10  # of two dicts with this ratio of tensors, the smaller is no model
 _LONGEST = 1000  # characters of a name
 
 
@@ -95,8 +96,9 @@ def _chosen(path: Path, root: Any, kind: type, nests: Mapping[Place, int], at: s
     return place, _nest(top, place)
 
 
-def _which(path: Path, nests: Iterable[Place]) -> str:
-    return which(path, [".".join(place) for place in nests if place])
+def _which(path: Path, nests: Mapping[Place, int]) -> str:
+    """What to type to take one of several models. A dict of few tensors, such as those of a loss, is no model."""
+    return which(path, [".".join(place) for place, number in nests.items() if place and _FEW * number >= max(nests.values())])
 
 
 def _no_such(at: str | None) -> str:

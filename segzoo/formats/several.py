@@ -1,5 +1,6 @@
 """Several models in one set of names: a teacher beside its student, averaged weights beside the plain ones."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -12,9 +13,11 @@ PLAIN = "plain"
 _EMA = "ema_"
 _MOST_NAMED = 4  # models in a hint
 ALIKE = 0.9  # of the names: a copy may lack a buffer, or have one more
+_ALIKE_KINDS = 0.8  # of the names without their numbers: towers of images and of texts share those of their blocks, and few others
 _MOST_MODELS = 16
 _FEWEST = 8  # names: `head.weight` and `head_dist.weight` are no two models
 _DEPTH = 4
+_NUMBER = re.compile(r"\d+")
 
 
 def chosen(opened: Weights, at: str | None) -> Weights:
@@ -44,8 +47,9 @@ def which(path: Path, models: Iterable[str]) -> str:
 
 def alike(some: Collection[str], others: Collection[str]) -> bool:
     """Whether two sets of names are those of one model and a copy of it. Words of wrappers do not count."""
-    first, second = (set(map(bare, names)) for names in (some, others))
-    return len(first & second) >= ALIKE * max(len(first), len(second))
+    names = [set(map(bare, names)) for names in (some, others)]
+    kinds = [{_NUMBER.sub("#", name) for name in each} for each in names]
+    return all(len(first & second) >= least * max(len(first), len(second)) for (first, second), least in ((names, ALIKE), (kinds, _ALIKE_KINDS)))
 
 
 def models_in(names: Collection[str]) -> dict[str, Names]:

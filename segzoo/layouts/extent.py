@@ -1,4 +1,4 @@
-"""How many bytes the tensors of a file have, by its layout's table and the sizes of a model. No file is needed."""
+"""How many bytes the tensors of a file have, and how many parameters a model, by a layout's table and the sizes of a model. No file is needed."""
 
 from collections import Counter
 from functools import lru_cache
@@ -9,6 +9,8 @@ from segzoo.layouts.family import Geometry, Measured
 from segzoo.layouts.layout import Layout
 from segzoo.layouts.rule import Depths, fill
 from segzoo.spec import Spec
+
+_STATISTICS = (".mean", ".var", ".batches")  # of a batch norm, as canonical names end
 
 
 def shown(layout: Layout, geometry: Geometry) -> Measured | None:
@@ -55,3 +57,12 @@ def nbytes(layout: Layout, geometry: Geometry, dtype: str) -> int | None:
             numbers["weights" if native else "counts"] += count * each
     buffers = sum(one.length(found.axes) * len(places(one.key)) for one in layout.buffers if one.written)
     return Spec((numbers["weights"],), dtype).nbytes + Spec((numbers["counts"] + buffers,), "int64").nbytes
+
+
+def parameters(layout: Layout, geometry: Geometry) -> int | None:
+    """How many numbers of a model training fits: all tensors of such a file but statistics and buffers. None where the layout has no place for it."""
+    found = shown(layout, geometry)
+    if found is None:
+        return None
+    rules = layout.expand("", found.depths, found.sections).values()
+    return sum(numbers_of(rule.native, found.axes, len(rule.holds)) for rule in rules if not rule.holds[0].endswith(_STATISTICS))

@@ -210,6 +210,7 @@ class Family:
     `plausible` decides by shapes where names allow several readings.
     `unsure` says in words what names and shapes leave open, and how it was read; None if nothing is open.
     `lookalike` names, in words, other models whose files have the same sections; None if none is known.
+    `unlike` compares a geometry with what a config says of the backbone, and maps each fact that the network does otherwise to how, in words.
     `confirm` names the option by which a caller confirms that reading.
     `image` is height, width and channels of the image that the numbers rung uses.
 
@@ -218,6 +219,7 @@ class Family:
     `geometry(head)`.
     `describe` and `describe_model` fill these records' fields from a measured geometry; None stands for what no tensor shows.
     `summary` is a geometry in a few words. `kin` names the fields of `sizes` that two backbones of one architecture share.
+    `usual` has what None stands for in a field of the records that no tensor shows, by the geometry.
     `width` names the field of a geometry, and of both records, that has the backbone's width: two widths are two models.
     `eps` is what the layer norms have where a manifest says nothing, and `eps_of` names the programs that have it.
     """
@@ -235,6 +237,7 @@ class Family:
     kin: tuple[str, ...]
     eps_of: str
     width: str = "width"
+    usual: Callable[[Any], Mapping[str, Any]] = lambda geometry: {}
     choices: tuple[Alternatives, ...] = ()
     essential: Mapping[str, str] = field(default_factory=dict)
     stands_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -247,6 +250,7 @@ class Family:
     plausible: Callable[[Mapping[str, Rule], Mapping[str, Spec], int | None], bool] = lambda rules, specs, positions: True
     unsure: Callable[[Mapping[str, Rule], Mapping[str, Spec], Collection[str]], str | None] = lambda rules, specs, sections: None
     lookalike: Callable[[Collection[str]], str | None] = lambda sections: None
+    unlike: Callable[[Any, Mapping[str, Any]], Mapping[str, str]] = lambda geometry, said: {}
     image: Callable[[Any], tuple[int, ...]] = lambda geometry: (64, 64, 3)
     confirm: Callable[[Any], str | None] = lambda geometry: None
     positions: str | None = None

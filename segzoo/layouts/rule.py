@@ -35,7 +35,8 @@ def indices(template: str) -> set[str]:
 class Depths:
     """How many blocks, stages and units a file has.
 
-    `blocks` counts blocks by index: `i` for the encoder, `j` for the decoder, or another letter of a table.
+    `blocks` counts blocks by index: `i` for the encoder, `j` for the decoder, or another letter of a table. `c` counts the chunks that the
+    encoder's blocks come in; all are of one size but for the last, which may be smaller.
     `units` has one number for each stage `g`: how many units `u` are in it.
     """
 
@@ -54,10 +55,20 @@ class Depths:
             places = [{"g": stage, "u": unit} for stage, units in enumerate(self.units) for unit in range(units)]
         elif "g" in letters:
             places = [{"g": stage} for stage in range(len(self.units))]
-        for letter in sorted(letters - {"g", "u"}):
+        for letter in sorted(letters - {"c", "g", "u"}):
             places = [{**place, letter: block} for place in places for block in range(self.blocks.get(letter, 0))]
+        if "c" in letters:
+            size = self._in_a_chunk
+            places = [{**place, "c": place["i"] // size} for place in places]
         second = {letter: int(which == "odd") for letter, which in _EVERY_SECOND.findall(template)}
         return [place for place in places if all(place[letter] % 2 == first for letter, first in second.items())]
+
+    @property
+    def _in_a_chunk(self) -> int:
+        """How many blocks are in a chunk. Whoever asks for k chunks of n blocks gets chunks of n // k, and perhaps one chunk more."""
+        blocks, chunks = self["i"], max(self["c"], 1)
+        sizes = (blocks // asked for asked in range(1, blocks + 1))
+        return next((size for size in sizes if -(-blocks // size) == chunks), max(blocks, 1))
 
 
 def fill(template: str, places: Mapping[str, int]) -> str:
@@ -73,8 +84,8 @@ class Rule:
     """One tensor of a layout.
 
     `key` is the layout's name for it. `{p}` in it stands for the prefix, any other letter in braces for an index: `{i}` for a block
-    of the encoder, `{j}` for a block of the decoder, `{g}` and `{u}` for stage and unit. `{g+1}` is `g` counted from one. `{i:even}` and
-    `{i:odd}` are the blocks of even and odd index only, where blocks of two kinds take turns.
+    of the encoder, `{j}` for a block of the decoder, `{g}` and `{u}` for stage and unit, `{c}` for the chunk that block `{i}` is in. `{g+1}` is
+    `g` counted from one. `{i:even}` and `{i:odd}` are the blocks of even and odd index only, where blocks of two kinds take turns.
     `holds` names the canonical tensors in it. A name with an index that the key lacks stands for one tensor per block, all stacked in this one.
     `axes` is an einops pattern from this layout to canonical. Read right to left, it is the inverse. A pattern with one side
     means that both sides are the same.

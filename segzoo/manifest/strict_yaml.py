@@ -6,6 +6,7 @@ refused: duplicate keys, anchors and aliases, tags, octal and sexagesimal number
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def _events(path: Path, text: str) -> Iterator[yaml.Event]:
     """The events of the one document in a text. Raises UsageError for what a manifest does not use; nothing was built before."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.ScalarEvent) and not event.anchor:  # nearly all events are, and nothing else is to be asked of them
+            yield event
+            continue
         line = _line(event)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise UsageError(f"{path}:{line}: anchors and aliases are not used in a manifest; write the value out")
@@ -70,15 +74,16 @@ def _events(path: Path, text: str) -> Iterator[yaml.Event]:
 
 def _document(path: Path, events: Iterator[yaml.Event], lines: Lines) -> Any:
     """The value that the events describe; None for an empty document. The rest of the events is read too, since it may be wrong."""
-    first = next(events, None)
-    value = None if first is None else _construct(path, first, events, (), lines)
+    first, value = next(events, None), None
+    if first is not None:
+        lines[()] = _line(first)
+        value = _construct(path, first, events, (), lines)
     for _ in events:
         pass
     return value
 
 
 def _construct(path: Path, event: yaml.Event, events: Iterator[yaml.Event], where: Where, lines: Lines) -> Any:
-    lines.setdefault(where, _line(event))
     if isinstance(event, yaml.MappingStartEvent):
         mapping: dict[str | int, Any] = {}
         while not isinstance(key_event := next(events), yaml.MappingEndEvent):
@@ -91,7 +96,9 @@ def _construct(path: Path, event: yaml.Event, events: Iterator[yaml.Event], wher
     if isinstance(event, yaml.SequenceStartEvent):
         values: list[Any] = []
         while not isinstance(item := next(events), yaml.SequenceEndEvent):
-            values.append(_construct(path, item, events, (*where, len(values)), lines))
+            place = (*where, len(values))
+            lines[place] = _line(item)
+            values.append(_construct(path, item, events, place, lines))
         return tuple(values)
     return _scalar(path, event, where)
 
@@ -111,8 +118,13 @@ def _key(path: Path, event: Any, where: Where) -> str | int:
 
 def _kind(event: Any) -> str:
     """The type that YAML takes a scalar for."""
-    tag = event.tag if event.tag not in (None, "!") else _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
-    return str(tag).removeprefix(_TAG)
+    tag = event.tag if event.tag not in (None, "!") else _resolved(event.value, event.implicit)
+    return tag.removeprefix(_TAG)
+
+
+@lru_cache(4096)
+def _resolved(value: str, implicit: tuple[bool, bool]) -> str:
+    return str(_RESOLVER.resolve(yaml.ScalarNode, value, implicit))
 
 
 def _scalar(path: Path, event: Any, where: Where) -> Any:

@@ -51,6 +51,8 @@ def disagreements(read: Checkpoint, entry: Entry) -> Iterator[str]:
     for name, fact in read.said.facts.items():
         section, _, side = name.partition(".")
         value = entry.eps if name == "backbone.eps" else getattr(parts.get(section), side, None)
+        if value is None and section == "backbone":
+            value = read.family.usual(read.geometry).get(side)
         if value is not None and side != "image" and plain(_one(value)) != plain(_one(fact.value)):
             yield f"{name}: {shown(value)} in the manifest, which is used, but {shown(fact.value)} by {fact.source}"
 

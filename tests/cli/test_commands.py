@@ -676,6 +676,16 @@ def test_with_no_color_a_terminal_gets_plain_lines(words):
     assert b"\x1b" not in shown
 
 
+def test_a_dumb_terminal_gets_plain_lines():
+    shown = on_a_terminal("--zoo", "mini", "verify", "mini-vit", TERM="dumb")
+    assert b"1 verified" in shown
+    assert b"\x1b" not in shown
+
+
+def test_a_plain_line_on_a_terminal_is_only_its_letters():
+    assert b"\x1b" not in on_a_terminal("--zoo", "mini", "store", "ls")
+
+
 def test_on_a_terminal_a_table_is_coloured_or_bold():
     assert b"\x1b[1m" in on_a_terminal("--zoo", "mini", "--zoo", "shipped", "list")
 

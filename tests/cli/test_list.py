@@ -29,6 +29,13 @@ def test_every_entry_of_the_shipped_zoo_has_one_line_of_80_columns():
     assert lines[0].split() == ["models", "data", "mIoU", "ms+flip", "size", "here"]
 
 
+def test_a_narrow_terminal_wraps_no_line(monkeypatch):
+    monkeypatch.setattr("segzoo.cli.terminal.show.columns", lambda most: 60)
+    lines = CliRunner().invoke(main, ["list", "upernet", "swin"]).stdout.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[0].split()[-1] == "here"
+
+
 def test_wide_adds_kind_title_and_licence():
     lines = CliRunner().invoke(main, ["list", "--wide"]).stdout.splitlines()
     title = MODELS["swin-b-upernet-384-22k"]["title"]

@@ -137,6 +137,15 @@ def test_what_the_program_does_by_itself_may_be_written_out():
     assert said(text).unlike == ()
 
 
+@pytest.mark.parametrize("kind", ["beit", "data2vec-vision", "swin", "convnext", "segformer"])
+@pytest.mark.parametrize("outer", [False, True])
+def test_transformers_activations_other_than_gelu_are_named(kind, outer):
+    for act in ("relu", "gelu_new"):
+        config = {"model_type": kind, "hidden_act": act}
+        found = of_json({"model_type": "upernet", "backbone_config": config} if outer else config, "config.json")
+        assert "another activation than GELU" in " ".join(found.unlike)
+
+
 def test_a_part_that_is_not_mmsegs_is_named():
     (note,) = said(MODERN.replace("VisionTransformer", "MyTransformer")).notes
     assert "model.backbone.type is 'MyTransformer', which segzoo does not know" in note

@@ -112,8 +112,8 @@ TRAINING = ["criterion.weight", "loss.center", "ema_decay", "train_metrics.total
 @pytest.mark.parametrize("name", TRAINING)
 def test_what_belongs_to_training_is_offered_and_the_offer_works(name, plain, tmp_path):
     layout, tensors = plain
-    if (layout, name) == ("timm", "mask_token"):
-        pytest.skip("such a file is DINOv2's, which has a place for it")
+    if layout == "timm" and name in ("mask_token", "head.mlp.0.weight"):
+        pytest.skip("such a file is DINO's, which has a place for it")
     hint = refused(without(tensors, "head.weight", "head.bias") | {name: SMALL}, tmp_path)
     offered = shlex.split(re.search(r"convert (--drop .*) leaves them out", hint)[1])
     done = CliRunner().invoke(main, ["convert", str(tmp_path / "odd.npz"), str(tmp_path / "out.npz"), "--to", layout, *offered])

@@ -11,7 +11,7 @@ from segzoo.conversion.axes import measure
 from segzoo.conversion.detect import detect
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.dimensions import shape_of
-from segzoo.layouts.extent import nbytes, shown
+from segzoo.layouts.extent import nbytes, parameters, shown
 from segzoo.layouts.rule import indices
 from segzoo.manifest.document import load_manifest, packaged
 from segzoo.manifest.entries import family_of, geometry_of
@@ -21,6 +21,7 @@ FOLDER = GOLDEN / "transformers"
 FACTS = {row["checkpoint"]["name"]: row["checkpoint"] for row in json.loads(gzip.decompress((FOLDER / "facts.json.gz").read_bytes()))}
 KEYS = json.loads(gzip.decompress((FOLDER / "keys.json.gz").read_bytes()))
 NVLABS = {f"{name}.bin": keys for name, keys in json.loads(gzip.decompress((GOLDEN / "mit" / "keys.json.gz").read_bytes())).items()}
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 MODELS = load_manifest(packaged("zoo.yaml")).models
 ROWS = {name: model for name, model in MODELS.items() if model.checkpoint.name in KEYS}
 
@@ -47,6 +48,15 @@ def test_it_is_the_bytes_of_mmsegmentations_model_without_auxiliary_heads(name):
     assert estimate == FACTS[row.checkpoint.name]["tensor_bytes"] - auxiliary
     assert auxiliary < 0.03 * estimate
     assert 2 * (estimate - half) == sum(spec.nbytes for spec in held(keys).values() if spec.dtype == "float32")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_parameters_are_those_of_mmsegmentations_model(name):
+    row = ROWS[name]
+    layout, there = layout_of(row), held(KEYS[row.checkpoint.name])
+    beyond = layout.buffers_at(layout.decoder_prefix, shown(layout, geometry_of(row)).depths)
+    trained = [spec for key, spec in there.items() if key not in beyond and key.rpartition(".")[2] not in STATISTICS]
+    assert parameters(layout, geometry_of(row)) == sum(math.prod(spec.shape) for spec in trained)
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import re
+import shlex
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -59,7 +60,7 @@ def read(name, case):
     tensors = peer(name)[case]["tensors"]
     found = detect(specs_of(tensors), positions=6 if case == "gate apart" else None)
     geometry, _ = measure(found, specs_of(tensors), HEADS)
-    if "norm before the blocks" in geometry.twists:
+    if geometry.activation_open:
         geometry = replace(geometry, activation="quick_gelu" if "quick" in case else "gelu")
     if case == "gate apart":
         geometry = replace(geometry, rows=2)
@@ -142,8 +143,8 @@ HOLDERS = {
     "registers with positions": {"timm"},
     "registers with positions and no class token": {"timm"},
     "registers without positions": {"timm"},
-    "clip": {"timm", "mmpretrain", "openclip"},
-    "quick clip": {"timm", "mmpretrain", "openclip"},
+    "clip": {"timm", "mmpretrain", "openclip", "hf"},
+    "quick clip": {"timm", "mmpretrain", "openclip", "hf"},
     "norms of queries and keys": {"timm"},
     "gate apart": {"timm", "dinov2", "mmpretrain", "hf"},
     "no norm": {"timm", "mmpretrain"},
@@ -193,6 +194,56 @@ def test_a_file_of_chunks_is_the_plain_one():
     }
     assert [one.section for one in plan(specs_of(hub), "hf").dropped] == ["mask token"]
     assert same(remapped(hub, "dinov2", prefix="", drop=["classifier of token and average"]), remapped(plain, "dinov2"))
+
+
+@pytest.mark.parametrize(("depth", "chunks"), [(4, 2), (12, 4), (24, 3), (7, 2), (11, 3), (5, 4)])
+def test_a_file_of_several_chunks_is_the_plain_one(depth, chunks):
+    """As DINOv2's training makes them: each of depth // chunks blocks, the last perhaps smaller, and the blocks numbered through."""
+    peers = peer("dinov2")["registers"]["tensors"]
+    block = {name.removeprefix("blocks.0."): array for name, array in peers.items() if name.startswith("blocks.0.")}
+    others = {name: array for name, array in peers.items() if not name.startswith("blocks.")}
+    plain = others | {f"blocks.{i}.{name}": array + i for i in range(depth) for name, array in block.items()}
+    chunked = others | {f"blocks.{i // (depth // chunks)}.{i}.{name}": array + i for i in range(depth) for name, array in block.items()}
+    assert same(remapped(chunked, "dinov2"), remapped(plain, "dinov2"))
+    del chunked[f"blocks.1.{depth // chunks}.norm1.weight"]
+    with pytest.raises(ConversionError, match=f"missing 1: blocks.1.{depth // chunks}.norm1.weight"):
+        plan(specs_of(chunked), "dinov2")
+
+
+def test_sizes_decide_between_layouts_that_have_the_same_names():
+    """Under `encoder.` a plain file is rstrudel/segmenter's, which has no place for a gate."""
+    plain = remapped(arrays(TAME), "timm")
+    gated = {name: np.concatenate([array, array]) if ".fc1." in name else array for name, array in plain.items()}
+    found = [detect(specs_of({f"encoder.{name}": array for name, array in one.items()})) for one in (plain, gated)]
+    assert [(one.layout.name, "gated MLP" in one.sections) for one in found] == [("segmenter", False), ("timm", True)]
+
+
+def test_a_clip_that_was_tuned_with_an_average_is_no_perception_encoder():
+    tensors = peer("timm")["clip"]["tensors"]
+    moved = {re.sub(r"^norm\.", "fc_norm.", name): array for name, array in tensors.items()}
+    found = detect(specs_of(moved))
+    assert not measure(found, specs_of(moved))[0].final_norm
+    assert same(remapped(moved, "timm"), moved)
+    bare = {name: array for name, array in moved.items() if not name.startswith("fc_norm.")}
+    with pytest.raises(ConversionError, match="Perception Encoder"):
+        measure(detect(specs_of(bare)), specs_of(bare))
+
+
+def test_a_checkpoint_of_dino_takes_one_line(tmp_path):
+    """Student, teacher and the centre of the loss; the heads belong to training. The line of the hint is what is typed."""
+    plain = peer("dinov2")["plain"]["tensors"]
+    model = {f"backbone.{name}": torch.from_numpy(array) for name, array in plain.items()}
+    heads = {"head.mlp.0.weight": torch.ones(8, 8), "head.last_layer.weight_g": torch.ones(8, 1), "dino_head.mlp.0.bias": torch.ones(8)}
+    student = {f"module.{name}": one + 1 for name, one in (model | heads).items()}
+    torch.save({"student": student, "teacher": model | heads, "dino_loss": {"center": torch.zeros(1, 8)}, "epoch": 3}, tmp_path / "dino.pth")
+    refused = CliRunner().invoke(main, ["convert", str(tmp_path / "dino.pth"), str(tmp_path / "out.npz")])
+    assert refused.exit_code == 5
+    line = re.search(r"segzoo (convert .*?) takes one of them out, or (.*?);", refused.stderr)
+    assert line[2] == "--at teacher"
+    typed = line[1].replace("DST --at student", f"{tmp_path / 'out.npz'} --to dinov2 {line[2]}")
+    done = CliRunner().invoke(main, shlex.split(typed))
+    assert done.exit_code == 0, done.output
+    assert same(arrays(tmp_path / "out.npz"), remapped(plain, "dinov2"))
 
 
 def test_dinov2_and_transformers_have_the_same_tensors():
@@ -298,7 +349,8 @@ def test_the_table_in_the_docs_counts_them():
     read = [one for name in NAMES if isinstance(one := verdict(FORMS[form(name)]), tuple)]
     counts = {what: sum(bool(holds(*one)) for one in read) for what, holds in COUNTED.items()}
     page = (ROOT / "docs" / "concepts" / "layouts.md").read_text()
-    shown = {what: int(number) for what, number in re.findall(r"^\| ([^|]+?) \| (\d+) \|", page.split("## The variants of a ViT")[1], re.MULTILINE)}
+    page = page.split("## The variants of a ViT")[1].split("\n## ")[0]
+    shown = {what: int(number) for what, number in re.findall(r"^\| ([^|]+?) \| (\d+) \|", page, re.MULTILINE)}
     assert shown == {**counts, "refused": len(NAMES) - len(read)}
 
 
@@ -308,7 +360,9 @@ def test_what_a_config_of_timm_says_is_so(name):
     told = NAMES[name]
     assert said.get("backbone.heads") in (None, told["heads"])
     assert said.get("backbone.eps") == told["eps"]
-    assert said.get("backbone.activation") in (None, {"GELU": "gelu", "QuickGELU": "quick_gelu"}.get(told["activation"]))
+    activation = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu"}.get(told["activation"])
+    outcome = verdict(FORMS[form(name)])
+    assert said.get("backbone.activation") in (activation, *(() if isinstance(outcome, tuple) and outcome[1].activation_open else (None,)))
 
 
 SECTIONS = {
@@ -330,6 +384,15 @@ def test_the_docs_say_which_layouts_have_a_place_for_what():
     for what, listed in shown.items():
         section = SECTIONS.get(what, what)
         assert listed == [name for name, table in LAYOUTS["vit"].items() if any(section in one.sections for one in (table, *table.spellings))], what
+
+
+def test_the_docs_say_how_many_files_each_layout_was_tried_on():
+    page = (ROOT / "docs" / "concepts" / "layouts.md").read_text().split("## What each layout of a ViT was tried on")[1].split("\n## ")[0]
+    told = {name: int(number) for name, number in re.findall(r"^\| `(\w+)` \| (\d+)", page, re.MULTILINE)}
+    classes = [key for key in arrays(GOLDEN / "vit_twists" / "transformers_classes.npz") if key.endswith("/tokens") and "Data2Vec" not in key]
+    tried = {LAYOUT[name]: len(peer(name)) for name in PEERS}
+    assert told | tried | {"hf": 1 + tried["hf"] + len(classes)} == told
+    assert told.keys() == LAYOUTS["vit"].keys()
 
 
 def test_a_tower_of_clip_is_not_built_until_its_activation_is_known(tmp_path):

@@ -1,7 +1,6 @@
 """The page of a report: what it says is what receipts say, it needs nothing else, and hostile texts stay texts."""
 
 import base64
-import hashlib
 import io
 import json
 import re
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from support import GOLDEN, MINI, tensors_of, without
+from support import MINI
 
 from segzoo.cli import main
 from segzoo.evaluation.counts import Counts, mean_iou
@@ -25,8 +24,7 @@ from segzoo.publishing.report import beside, plots
 from segzoo.publishing.report.examples import extremes
 from segzoo.publishing.report.facts import Score, Section
 from segzoo.publishing.report.heading import Heading, heading
-from segzoo.publishing.report.make import overview
-from segzoo.publishing.report.parameters import parameters
+from segzoo.publishing.report.make import overview, section_of
 from segzoo.store.store import home
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import open_zoo
@@ -129,7 +127,7 @@ def section(name, score, *, parameters=None, speed=None, hardware="a GPU", diges
     basis = {"data_digest": digest, "protocol": {"dataset": "coast"}, "device": "cuda", "precision": "fp32", "modes": ["ss"]}
     facts = {"hardware": hardware} | ({"speed": {"images_per_second": speed}} if speed else {})
     checks = {"mIoU": {"status": "skipped", "short": "50.00", "detail": "", "basis": basis, "facts": facts}}
-    return Section(name, name, 2, {}, passed=True, checks=checks, scores=[score], parameters=parameters)
+    return Section(name, name, 2, {}, passed=True, checks=checks, scores=[score], parameters=parameters, dataset="coast")
 
 
 def test_a_confusion_matrix_has_each_row_in_percent_of_itself():
@@ -175,7 +173,6 @@ def test_the_cost_is_images_a_second_of_one_machine_or_else_parameters():
     found = beside.cost([fast, slow, section("c", SCORE, parameters=1_000_000, speed=9.0, hardware="a CPU"), section("d", SCORE)])
     assert found.kind == "parameters, millions"
     assert found.groups == {"coast, ss, 2 of 2 images": [("a", 4.0, 50.0), ("b", 2.0, 50.0), ("c", 1.0, 50.0)]}
-    assert found.caption.endswith("Not in it, since their files are not here, or cannot be read: d.")
     assert Page(plots.against(found)).open == []
     assert beside.cost([fast, section("d", SCORE)]) is None  # one dot
     assert beside.cost([fast, replace(slow, changed=["protocol"])]) is None
@@ -183,24 +180,48 @@ def test_the_cost_is_images_a_second_of_one_machine_or_else_parameters():
     assert [*apart] == ["coast d, ss, 2 of 2 images", "coast eeeeeeee, ss, 2 of 2 images"]
 
 
+def test_models_that_were_not_measured_stand_by_what_is_reported_of_them():
+    def offered(name, miou, size, dataset="coast"):
+        return Section(name, name, 2, {"ss": miou}, parameters=size, dataset=dataset)
+
+    one, other = offered("a", 40.0, 4_000_000), offered("b", 45.0, 90_000_000)
+    found = beside.reported([one, other, offered("c", 80.0, 9_000_000, "town"), section("d", SCORE)])
+    assert found.groups == {"coast": [("a", 4.0, 40.0), ("b", 90.0, 45.0)], "town": [("c", 9.0, 80.0)]}
+    assert beside.reported([one, section("d", SCORE, parameters=1)]) is None
+
+
+def test_of_many_models_those_are_named_that_none_is_cheaper_and_better_than():
+    points = [("large", 9.0, 50.0), ("small", 1.0, 40.0), ("poor", 9.5, 45.0), ("worse", 9.0, 45.0), ("twin", 1.0, 40.0)]
+    points += [(f"x{number}", 10.0, 30.0) for number in range(8)]
+    cost = beside.Cost("parameters, millions", {"coast": points}, "Told.")
+    assert [name for name, _, _ in cost.ahead("coast")] == ["small", "twin", "large"]
+    assert cost.caption == "Told. A line joins those that no smaller one is ahead of. coast: small, twin, large."
+    assert [name for name, _, _ in replace(cost, speed=True).ahead("coast")] == [*(f"x{number}" for number in range(8)), "poor", "large"]
+    assert Page(plots.against(cost)).open == []
+    assert replace(cost, groups={"coast": points[:12]}).caption == "Told."
+
+
+def test_all_letters_of_a_plot_are_in_the_colours_of_the_page():
+    """Black ones, which the dark page would hide, have no colour in the SVG."""
+    small = plots.scattered({"a": [(0.8, 1.0), (3.5, 2.0)]}, "size, MB", "seconds")
+    for svg in (small, plots.matrix(SCORE), plots.against(beside.Cost("millions", {"a": [("b", 1.0, 40.0), ("c", 90.0, 50.0)]}, ""))):
+        letters = re.findall(r'<g id="text_\d+">\s*(<g [^>]*>)', svg)
+        assert letters
+        assert all('fill="#' in one for one in letters)
+
+
+def test_the_page_of_a_zoo_that_nobody_has_verified_shows_what_is_reported(tmp_path):
+    done = CliRunner().invoke(main, ["report", "setr-naive", "setr-pup", "vit-t", "-o", str(tmp_path / "page")])
+    assert done.exit_code == 0, done.output
+    assert "not measured here" in (tmp_path / "page" / "report.md").read_text()
+    assert "Not measured here: reported mIoU against size" in (tmp_path / "page" / "index.html").read_text()
+    assert (tmp_path / "page" / "pictures" / "reported.svg").is_file()
+
+
 def test_parameters_are_those_that_torch_counts(verified):
-    checks = {check["rung"]: check for check in verified["mini-linear"]["checks"]}
     zoo = open_zoo("mini")
-    assert parameters(checks, zoo.store) == sum(one.numel() for one in loaded("mini-linear", zoo).module.parameters())
-    zoo.store.blob(checks["bytes"]["facts"]["sha256"]).unlink()
-    assert parameters(checks, zoo.store) is None
-
-
-def test_parameters_are_neither_statistics_nor_what_was_for_training():
-    path = GOLDEN / "swin" / "hf_upernet" / "model.safetensors"
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    store = open_zoo("mini").store
-    store.blob(sha256).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, store.blob(sha256))
-    checks = {"bytes": {"status": "passed", "facts": {"artifact": path.name, "sha256": sha256}}}
-    checks["names"] = {"status": "passed", "facts": {"layout": "hf", "geometry": {"heads": [1, 2, 2, 4]}}}
-    beyond = r"^auxiliary_head|^backbone\.(swin\.)?layernorm\.|running_(mean|var)$|num_batches_tracked$|relative_position_index$"
-    assert parameters(checks, store) == sum(array.size for array in without(tensors_of(path), beyond).values())
+    counted = section_of("mini-linear", zoo.manifest.models["mini-linear"], zoo, "").parameters
+    assert counted == sum(one.numel() for one in loaded("mini-linear", zoo).module.parameters())
 
 
 def test_a_caption_tells_only_what_is_drawn():

@@ -390,7 +390,7 @@ def test_a_run_without_workers_ends_with_an_exit_code_of_its_own_and_goes_on(tmp
         planned(tmp_path, server.base, given)
         started = time.monotonic()
         done = segzoo("augreg", "run", tmp_path / "run", "--on", "own:deserted=1", "--stall", "0.01")
-        assert time.monotonic() - started > 1.6  # 0.6 s after the last worker has gone
+        assert time.monotonic() - started > 1.3  # 0.6 s after the last worker has gone, which went after a second
         assert (done.exit_code, "no worker and no new row for 0.01 minutes" in done.stderr) == (9, True)
         assert "a task needs one core, 0.6 GB of memory on one machine" in done.stderr
         assert segzoo("augreg", "run", tmp_path / "run", "--on", "own:here").exit_code == 0

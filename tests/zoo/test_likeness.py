@@ -216,6 +216,10 @@ def test_a_report_shows_the_receipt_of_a_file(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.stderr
     assert re.search(r"^own: measured \d\d\.\d\d$", done.stdout, re.MULTILINE)
     assert list((tmp_path / "report" / "pictures").glob("own-best-*.jpg"))
+    page = (tmp_path / "report" / "report.md").read_text()
+    (again,) = re.findall(r"^segzoo --zoo mini verify own\.pth --data ade_mini --again --images 2 --mode ss .*$", page, re.MULTILINE)
+    (tmp_path / "ade_mini").symlink_to(MINI / "ade_mini")
+    assert run(*again.split()[3:]).exit_code == 0
 
 
 def test_a_file_that_the_zoo_knows_is_called_by_its_name(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ ORDERS: Mapping[str, Callable[[Row], tuple[bool, Any]]] = {
     "size": lambda row: (_bound(row) is None, _bound(row) or 0),
     "name": lambda row: (False, row["name"]),
 }
-_LINE = 80  # characters
+_LINE = 80  # characters at most
 _LEAST = 6  # characters of a data set's name
 _GAPS = "  {} {}  {}  {}"  # between the columns of figures
 
@@ -139,7 +139,7 @@ def _size(artifact: Artifact, pins: Mapping[str, Any]) -> int | None:
 
 def _show(rows: list[Row], wide: bool) -> None:
     """A table for each kind. The columns are those of all kinds, so that figures stand under each other."""
-    from segzoo.cli.terminal.show import show
+    from segzoo.cli.terminal.show import columns, show
 
     heads = {"model": ("data", "mIoU", "ms+flip"), "backbone": ("", "", ""), "data set": ("", "", "")}
     lines = [((title, *heads[kind], "size", "here", "kind", "title", "licence"), kind) for kind, title in KINDS.items()]
@@ -147,14 +147,15 @@ def _show(rows: list[Row], wide: bool) -> None:
     tables = [table for table in tables if len(table) > 1]
     widths = [max((len(line[column]) for table in tables for line in table), default=0) for column in range(9)]
     shown = 9 if wide else 6
-    close = not wide and sum(widths[:6]) + 5 * len("  ") > _LINE
+    most = columns(_LINE)
+    close = not wide and sum(widths[:6]) + 5 * len("  ") > most
     longest = max((len(f"{name} {data}") for table in tables for name, data, *_ in table), default=0)
-    named = min(longest, _LINE - sum(widths[2:6]) - len(_GAPS.replace("{}", "")))
+    named = min(longest, most - sum(widths[2:6]) - len(_GAPS.replace("{}", "")))
     for table in tables:
-        for line in table:
-            padded = [f"{cell:{side}{width}}" for cell, side, width in zip(line, "<<>>><<<<", widths, strict=True)]
-            text = _named(line[0], line[1], named) + _GAPS.format(*padded[2:6]) if close else "  ".join(padded[:shown])
-            show(text.rstrip(), style="bold" if line is table[0] else "")
+        for row in table:
+            padded = [f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>>><<<<", widths, strict=True)]
+            text = _named(row[0], row[1], named) + _GAPS.format(*padded[2:6]) if close else "  ".join(padded[:shown])
+            show(text.rstrip(), style="bold" if row is table[0] else "")
 
 
 def _named(name: str, data: str, width: int) -> str:

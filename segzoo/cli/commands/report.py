@@ -17,6 +17,7 @@ from segzoo.extras import require
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from segzoo.manifest.entries import Entry
     from segzoo.publishing.report.page import Illustrated
 
 _OF_RECEIPTS = ("data", "device", "worst", "title", "note", "no_images")  # options that the page of a catalogue has no use for
@@ -94,8 +95,10 @@ def report(
     refuse_other_page(output)
     with byte_progress("files") as said:
         found = chosen(zoo, names or (() if every else kept), every, data, Wishes(), said, free_for)
+    own = found.entries.keys() - zoo.manifest.entries
     zoo, entries = found.zoo, found.entries
-    sections = [section_of(name, entry, zoo, choice.option) for name, entry in entries.items()]
+    called = {name: _called(entries[name], data) for name in own}
+    sections = [section_of(name, entry, zoo, choice.option, called.get(name, "")) for name, entry in entries.items()]
     illustrated = []
     with work_progress("entries", len(sections)) as done:
         for section in sections:
@@ -109,6 +112,13 @@ def report(
     else:
         _show(illustrated, files.html, no_images)
     raise SystemExit(IntegrityError.exit_code if errors else 0)
+
+
+def _called(entry: Entry, data: Path | None) -> str:
+    """A file of one's own, as it is named to `segzoo verify` beside its data set: no path of this machine is on the page."""
+    from segzoo.text import quoted
+
+    return quoted(entry.artifact.name) + (f" --data {quoted(data.resolve().name)}" if data else "")
 
 
 def _catalogue(run: str, names: tuple[str, ...], every: bool, output: Path, as_json: bool) -> None:

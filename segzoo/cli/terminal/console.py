@@ -1,4 +1,4 @@
-"""Where rich draws tables and bars. With NO_COLOR it draws plain text: no colour, nothing bold.
+"""Where rich draws tables and bars. Where `plain` says so it draws plain text: no colour, nothing bold.
 
 rich reads markup such as [red] and codes such as :smile: in a text, unless it is told not to. Here it is told, and what it gets is legible.
 """
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from segzoo.cli.terminal.show import plain
 from segzoo.text import brief
 
 
@@ -24,8 +25,8 @@ class _Piped(Console):
 
 def console(*, err: bool = False) -> Console:
     """A console on stdout or stderr."""
-    plain = None if os.environ.get("NO_COLOR") else "auto"
-    return _Piped(file=sys.stderr if err else sys.stdout, markup=False, emoji=False, highlight=False, color_system=plain)  # type: ignore[arg-type]
+    colours = None if plain() else "auto"
+    return _Piped(file=sys.stderr if err else sys.stdout, markup=False, emoji=False, highlight=False, color_system=colours)  # type: ignore[arg-type]
 
 
 def legible_text(text: str, style: str = "") -> Text:

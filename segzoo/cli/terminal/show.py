@@ -4,6 +4,7 @@ A line of text needs click only. Tables and bars need rich, which is slow to imp
 """
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -17,7 +18,9 @@ from segzoo.text import brief, legible
 
 above: list[Callable[[str, str], None]] = []  # while bars are drawn: prints a line above them
 _LONGEST = 20_000  # characters of a line; of a longer one the middle is left out
-_STYLES: dict[str, dict[str, Any]] = {"": {}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMGT]?B|s|images/s)(?!\w))")  # the space between a figure and its unit
+_TIE = "\x00"  # no line has it: texts are made legible
+_STYLES: dict[str, dict[str, Any]] = {"": {"reset": False}, "bold": {"bold": True}, "dim": {"dim": True}, "bold red": {"bold": True, "fg": "red"}}
 
 
 def show(text: str = "", style: str = "", err: bool = False) -> None:
@@ -33,7 +36,7 @@ def show(text: str = "", style: str = "", err: bool = False) -> None:
         if above:
             above[-1](text, style)
             return
-    color = False if os.environ.get("NO_COLOR") else None  # None: click asks the stream
+    color = False if plain() else None  # None: click asks the stream
     click.secho(text, err=err, color=color, **_STYLES.get(style, {"fg": style}))
 
 
@@ -43,12 +46,25 @@ def put(*lines: str) -> None:
 
 
 def _wrapped(line: str) -> list[str]:
-    """The line, wrapped to the terminal's width between words only, so that a path or an address can be copied."""
+    """The line, wrapped to the terminal's width between words only, so that a path or an address can be copied; a figure keeps its unit."""
     columns = shutil.get_terminal_size().columns
     if len(line) <= columns:
         return [line]
-    indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    rest = line.lstrip(" ")
+    indent = " " * (len(line) - len(rest))
+    joined = _UNIT.sub(_TIE, rest)
+    lines = textwrap.wrap(joined, columns, initial_indent=indent, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
+    return [one.replace(_TIE, " ") for one in lines]
+
+
+def plain() -> bool:
+    """Whether nothing but letters may be written: NO_COLOR asks for it, and a terminal that calls itself dumb knows nothing else."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
+
+
+def columns(most: int) -> int:
+    """How many characters a line of the result may have, so that no terminal wraps it: at most this many."""
+    return min(most, shutil.get_terminal_size().columns) if sys.stdout.isatty() else most
 
 
 def tell(text: str, style: str = "") -> None:
@@ -63,8 +79,8 @@ def on_terminal() -> bool:
 
 
 def redraws() -> bool:
-    """Whether bars and tables are drawn over what stood there. NO_COLOR asks for plain lines."""
-    return on_terminal() and not os.environ.get("NO_COLOR")
+    """Whether bars and tables are drawn over what stood there."""
+    return on_terminal() and not plain()
 
 
 def counted(number: int, noun: str, many: str | None = None) -> str:

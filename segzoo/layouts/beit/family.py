@@ -23,6 +23,10 @@ VARIANTS = (
     Variant("norms within attention or MLP, as BEiT-3 and EVA-02 have", names=("*inner_attn_ln*", "*ffn_ln*", "*.mlp.norm.*", "*attn.norm.*")),
     Variant("rotary positions", names=("*rope*",)),
     Variant("register tokens, as EVA and DINOv3 have, whose positions are rotary", names=("*reg_token*", "*register_token*", "*storage_token*")),
+    Variant(
+        "a UPerNet head under the names that transformers 5 has in memory, and a Data2VecVision also on disk",
+        names=("decode_head.*.convolution.*", "decode_head.*.normalization.*"),
+    ),
     Variant("no biases of queries and values", lacks=("blocks.*.[qv].bias",)),
     Variant("no relative positions", lacks=("blocks.*.table",)),
 )

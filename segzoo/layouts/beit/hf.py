@@ -1,5 +1,7 @@
 """`hf`: transformers' BeitModel, BeitForImageClassification and BeitForSemanticSegmentation (names on disk; checked against 5.24).
 
+A Data2VecVision is a BEiT under another prefix.
+
 Older files have the index. Its eps is 1e-12 by default. Its segmentation model has a place for every tensor of MMSegmentation's, but takes the
 outputs of other blocks: `out_indices` count what stands before each block, from 1, and the last block's output cannot be among them. So heads are
 read, and not written.
@@ -9,6 +11,7 @@ from dataclasses import replace
 
 from segzoo.layouts.beit.blocks import encoder, index, pairs, scales, stem, tables, two_biases
 from segzoo.layouts.beit.family import BEIT
+from segzoo.layouts.flax_names import in_flax
 from segzoo.layouts.layout import AUXILIARY, Layout
 from segzoo.layouts.rule import Buffer, affine
 
@@ -22,7 +25,7 @@ HF = Layout(
     family=BEIT,
     suffix=".safetensors",
     eps=1e-12,
-    prefixes=("beit.", ""),
+    prefixes=("beit.", "", "data2vec_vision."),
     sections={
         "stem": stem("{p}embeddings.cls_token", "{p}embeddings.patch_embeddings.projection"),
         "encoder": encoder(
@@ -43,4 +46,4 @@ HF = Layout(
     buffers=(Buffer(f"{_RELATIVE}.relative_position_index", index, pairs, written=False),),
     reasons=dict.fromkeys(("feature pyramid neck", "uper decoder"), "transformers' segmentation model cannot take the last block's output"),
 )
-HF = replace(HF, spellings=(replace(HF, heads="hf beit", beside=(replace(AUXILIARY, prefix="beit."),)),))
+HF = replace(HF, spellings=(replace(HF, heads="hf beit", beside=(replace(AUXILIARY, prefix="beit."),)), in_flax(HF)))

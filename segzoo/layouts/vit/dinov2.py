@@ -1,9 +1,9 @@
 """`dinov2`: the files of facebookresearch/dino and facebookresearch/dinov2, of ViTs with and without registers.
 
-The positions of the grid and of the class token are one table; registers have none. In the training of DINOv2 blocks come in chunks, and a
-file can still say so: `blocks.0.5` is the sixth block of the first chunk, which is the sixth block of all. DINO's files have no LayerScale, and
-may have a classifier. Weights of a hub model with a classifier have `backbone.` before their names. That classifier takes the class token and the
-average of the patches.
+The positions of the grid and of the class token are one table; registers have none. In the training of DINOv2 blocks come in chunks
+(`block_chunks`), and a file can still say so: `blocks.1.7` is the eighth block of all, and it is in the second chunk. DINO's files have no
+LayerScale, and may have a classifier. Weights of a hub model with a classifier have `backbone.` before their names. That classifier takes the
+class token and the average of the patches.
 """
 
 from dataclasses import replace
@@ -28,7 +28,10 @@ DINOV2 = Layout(
     title="Meta's DINO and DINOv2",
     family=VIT,
     prefixes=("", "backbone."),
-    beside=(Beside((), "mask token", "used in pre-training only", ends=("mask_token",)),),
+    beside=(
+        Beside((), "mask token", "used in pre-training only", ends=("mask_token",)),
+        Beside(("head.mlp.", "head.last_layer.", "dino_head.", "ibot_head."), "projection head", "used in pre-training only"),
+    ),
     sections={
         "stem": _STEMS["stem"],
         APART: _STEMS["register tokens"],
@@ -48,4 +51,4 @@ DINOV2 = Layout(
     },
     optional=frozenset({"qkv bias"}),
 )
-DINOV2 = replace(DINOV2, spellings=(DINOV2.spelt(("blocks.{i}", "blocks.0.{i}")),))
+DINOV2 = replace(DINOV2, spellings=(DINOV2.spelt(("blocks.{i}", "blocks.{c}.{i}")),))

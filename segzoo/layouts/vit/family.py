@@ -5,7 +5,19 @@ from collections.abc import Collection, Mapping
 
 from segzoo.layouts.family import Family, Reference
 from segzoo.layouts.rule import Rule
-from segzoo.layouts.vit.geometry import Geometry, ModelBackbone, Sizes, described, described_model, grid_of, lying, measured, shown
+from segzoo.layouts.vit.geometry import (
+    Geometry,
+    ModelBackbone,
+    Sizes,
+    described,
+    described_model,
+    grid_of,
+    lying,
+    measured,
+    shown,
+    unlike,
+    usual,
+)
 from segzoo.layouts.vit.variants import ASIDE, VARIANTS
 from segzoo.spec import Spec
 
@@ -94,11 +106,18 @@ def unsure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], sections: Colle
 
 def lookalike(sections: Collection[str]) -> str | None:
     """Other models whose files have the same names, in words; None where none is known."""
-    if "norm before the blocks" in sections:
-        return "no tensor shows whether its activation is GELU or QuickGELU, as OpenAI's CLIP has"
+    said = []
+    if "gated MLP" in sections:
+        said.append("no tensor shows that the gate of its MLP has SiLU: it is taken for SwiGLU")
+    elif "norm before the blocks" in sections:
+        said.append("no tensor shows whether its activation is GELU or QuickGELU, as OpenAI's CLIP has")
+    elif not {"class token", "stem", "distilled stem", "stem with register positions"} & set(sections):
+        said.append("no tensor shows whether its activation is GELU or its tanh form, as SigLIPs have")
     if "pooled norm" in sections and not {"layer scale", "qkv bias", "class token", "stem", "register tokens"} & set(sections):
-        return "timm's models with norms behind attention and MLP (vit_*_rpn_*) have the same names, and are read as models with norms before them"
-    return None
+        said.append(
+            "timm's models with norms behind attention and MLP (vit_*_rpn_*) have the same names, and are read as models with norms before them"
+        )
+    return "; ".join(said) or None
 
 
 def _grid(rule: Rule, spec: Spec, registers: int) -> int:
@@ -143,6 +162,8 @@ VIT = Family(
     plausible=plausible,
     unsure=unsure,
     lookalike=lookalike,
+    unlike=unlike,
+    usual=usual,
     confirm=_confirm,
     image=lambda geometry: (*(geometry.patch * side for side in geometry.grid or (1, 1)), geometry.channels),
     positions="pos.grid",

@@ -1,6 +1,7 @@
 """What size a plain ViT has: as its tensors show it, and as a person writes it in a manifest."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ class Geometry:
     from 0; None stands for the last one. The norm is in the output of the last block only. `class_token` is False if the class token is cut
     off before the first block, once it has its position; None stands for True.
     `registers` counts register tokens. `twists` are words of `TWISTS` for what a plain ViT has not, or lacks. `activation` is that of the MLP, one
-    of `ACTIVATIONS`; None stands for the usual one, and is unknown in a model with a norm before its blocks.
+    of `ACTIVATIONS`; None stands for the usual one, and is unknown where `activation_open`.
     `residual` is for hybrids: the number of units in each stage of the ResNet before the patch embedding. It is
     empty if there is only the ResNet's root, and None if there is no ResNet.
     """
@@ -55,6 +56,13 @@ class Geometry:
         return (rows, self.positions // rows) if self.rows or rows * rows == self.positions else None
 
     @property
+    def activation_open(self) -> bool:
+        """Whether models of these sizes differ in their activation: among those with a norm before the blocks some have QuickGELU, among those
+        without a class token some have the tanh form of GELU. A gate always has SiLU.
+        """
+        return "SwiGLU" not in self.twists and not {"norm before the blocks", "no class token"}.isdisjoint(self.twists)
+
+    @property
     def stride(self) -> int:
         """Pixels from one token to the next. The root of a ResNet has stride 4, each stage after the first has stride 2."""
         return self.patch if self.residual is None else self.patch * 4 * 2 ** max(len(self.residual) - 1, 0)
@@ -86,7 +94,25 @@ TWISTS = (
 """What a ViT may have beyond a plain one, or lack, as a manifest says it. A class token or registers without a position have none added."""
 _SHOWN = {"layer scale": "LayerScale", "gated MLP": "SwiGLU"} | {name: name for name in ("norms of queries and keys", "norm before the blocks")}
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu")
-"""Of an MLP: the exact, erf form of GELU; its tanh form, as larger SigLIPs have; x * sigmoid(1.702 x), as OpenAI's CLIP has."""
+"""Of an MLP: the exact, erf form of GELU; its tanh form, as SigLIPs have; x * sigmoid(1.702 x), as OpenAI's CLIP has."""
+
+
+def usual(geometry: Geometry) -> dict[str, str]:
+    """What None stands for in a field of a manifest."""
+    return {"activation": "silu" if "SwiGLU" in geometry.twists else "gelu"}
+
+
+def unlike(geometry: Geometry, said: Mapping[str, Any]) -> dict[str, str]:
+    """Where the network computes otherwise than a config says of the backbone: the names of such facts, and how it does."""
+    activation, stride = said.get("activation"), said.get("stride", geometry.patch)
+    if stride != geometry.patch:
+        return {"stride": f"its patches of {geometry.patch} are {stride} apart and overlap, those of segzoo's network lie side by side"}
+    if "SwiGLU" in geometry.twists and activation not in (None, "silu"):
+        return {"activation": f"the gate of its MLP has {activation}, and segzoo's SiLU"}
+    if "SwiGLU" not in geometry.twists and activation not in (None, *ACTIVATIONS):
+        return {"activation": f"its MLP has {activation}, and segzoo's network one of {', '.join(ACTIVATIONS)}"}
+    return {}
+
 
 RESAMPLES = ("bicubic", "bilinear")
 """How programs resize position embeddings."""
@@ -244,7 +270,7 @@ def _unusual(geometry: Geometry) -> dict[str, Any]:
     fields = {"classes": geometry.classes, "channels": geometry.channels if geometry.channels != 3 else None, "absent": geometry.absent}
     fields |= {name: getattr(geometry, name) for name in ("registers", "twists", "activation")}
     said = {name: value for name, value in fields.items() if value} | ({} if geometry.final_norm else {"final_norm": False})
-    return said | ({"activation": geometry.activation} if "norm before the blocks" in geometry.twists else {})
+    return said | ({"activation": geometry.activation} if geometry.activation_open else {})
 
 
 def described_model(geometry: Geometry) -> dict[str, Any]:
@@ -269,6 +295,11 @@ def measured(found: Measured, heads: int | tuple[int, ...] | None) -> Geometry:
     axes, origin = found.axes, found.origin
     if not found.depths["i"]:
         raise ConversionError("no block of the encoder is in it")
+    if "flat" in axes:
+        raise ConversionError(
+            f"{origin['flat']}: a matrix for a patch embedding, as in SigLIP 2's NaFlex towers",
+            hint="these resample their positions for each picture, which segzoo has no place for; SigLIP 2 for pictures of one size is read",
+        )
     width = axes["d"]
     if isinstance(heads, tuple):
         raise ConversionError(f"a plain ViT has one number of heads in all blocks, but {heads} were given")
@@ -310,7 +341,7 @@ def measured(found: Measured, heads: int | tuple[int, ...] | None) -> Geometry:
 def _twists(sections: tuple[str, ...]) -> tuple[str, ...]:
     """What a file with these sections has beyond a plain ViT, or lacks. Raises ConversionError where only models with rotary positions have them."""
     there = {word for section, word in _SHOWN.items() if section in sections}
-    if "norm before the blocks" in sections and ("pooling head" in sections or "final norm" not in sections):
+    if "norm before the blocks" in sections and ("pooling head" in sections or {"final norm", "pooled norm"}.isdisjoint(sections)):
         raise ConversionError(
             "a norm before the blocks and no norm after them, or a pooling head: a tower of the Perception Encoder",
             hint="it has rotary positions, which no tensor shows and segzoo has no place for",

@@ -1,17 +1,20 @@
-"""`hf`: files of transformers' ViT, ViTMAE, DeiT, Dinov2 and Dinov2WithRegisters, under the names on disk (transformers 5.24).
+"""`hf`: files of transformers' ViT, ViTMAE, ViTMSN, DeiT, IJepa, Dinov2 and Dinov2WithRegisters, under the names on disk (transformers 5.24).
 
 transformers 5 renames them in memory only; `torch.save(model.state_dict())` has those names. A plain ViT is written as a ViT, one with LayerScale
-or registers as a Dinov2, one with a distillation token as a DeiT.
+or registers as a Dinov2, one with a distillation token as a DeiT, one without a class token as an IJepa. The towers of CLIP and SigLIP stand in
+`hf_towers`.
 The pooler of a ViT is the pre-logits layer of the older ImageNet-21k files. The classifier does not take its input from the pooler. That of a
 Dinov2 takes the class token and the average of the patches, side by side.
-A ViT's `flax_model.msgpack` (transformers 4.57.1, the last with flax) is read too: `/` between the words, matrices (in, out).
+A `flax_model.msgpack` of a ViT, a Dinov2 or a CLIP (transformers 4.57.1, the last with flax) is read too.
 """
 
 from dataclasses import replace
 
+from segzoo.layouts.flax_names import in_flax
 from segzoo.layouts.layout import Beside, Layout
 from segzoo.layouts.rule import Rule, affine
 from segzoo.layouts.vit.family import APART, VIT
+from segzoo.layouts.vit.hf_towers import CLIP, TOWERS
 from segzoo.layouts.vit.in_memory import ATTENTION, LAYER, MLP
 from segzoo.layouts.vit.parts import packed, stems
 
@@ -35,11 +38,11 @@ def _block(before: str, after: str) -> tuple[Rule, ...]:
 
 HF = Layout(
     name="hf",
-    title="Hugging Face transformers ViT, ViTMAE, DeiT and Dinov2",
+    title="Hugging Face transformers ViT, DeiT, Dinov2, CLIP and kin",
     family=VIT,
     suffix=".safetensors",
     eps=1e-12,
-    prefixes=("vit.", ""),
+    prefixes=("vit.", "", "dpt."),
     beside=(
         Beside((), "mask token", "used in pre-training only", ends=("embeddings.mask_token",)),
         Beside(("decoder.",), "decoder", "rebuilds images in pre-training, no part of the encoder", prefix="vit."),
@@ -62,14 +65,26 @@ _WITHOUT = {name: rules for name, rules in HF.sections.items() if name not in ("
 _DEIT = replace(
     HF,
     prefixes=("deit.", ""),
+    beside=tuple(replace(one, prefix=one.prefix and "deit.") for one in HF.beside),
     sections={
         "distilled stem": _STEMS["distilled stem"],
         **_WITHOUT,
+        "pre_logits": HF.sections["pre_logits"],
         "classifier": affine("cls_classifier", "head", "classes r", "classes"),
         "distillation classifier": affine("distillation_classifier", "head_dist", "classes r", "classes"),
     },
 )
 _DEIT_ALONE = replace(_DEIT, sections={**_DEIT.sections, "classifier": HF.sections["classifier"]})
+_IJEPA = replace(
+    HF,
+    prefixes=("ijepa.", ""),
+    sections={
+        "stem without class position": _STEMS["stem without class position"],
+        **_WITHOUT,
+        "classifier": HF.sections["classifier"],
+    },
+)
+_MSN = replace(HF.spelt(("{p}encoder.", "encoder.")), prefixes=("vit.",), eps=1e-6)  # a ViTMSN's classifier saves its blocks without the prefix
 _DINOV2 = replace(
     HF,
     eps=1e-6,
@@ -94,19 +109,11 @@ _APART = (
 _IN_MEMORY = replace(_IN_MEMORY, sections={**_IN_MEMORY.sections, "gated MLP": _APART})
 
 
-def _of_flax(rule: Rule) -> Rule:
-    """The rule for the same tensor in transformers' FlaxViT."""
-    key, native = rule.key.replace(".", "/"), {"d chan y x": "y x chan d"}.get(rule.native, " ".join(reversed(rule.native.split())))
-    weight = "scale" if native == "d" else "kernel"
-    return (
-        Rule(f"{key.removesuffix('/weight')}/{weight}", rule.holds, f"{native} -> {rule.canonical}")
-        if key.endswith("/weight")
-        else replace(rule, key=key)
-    )
-
-
-_FLAX = replace(HF, prefixes=("vit/", ""), beside=(), sections={name: tuple(map(_of_flax, rules)) for name, rules in HF.sections.items()})
+_FLAX = tuple(map(in_flax, (HF, _DINOV2, CLIP)))
 HF = replace(
     HF,
-    spellings=(HF.spelt(*_OF_VIT), _DINOV2, _IN_MEMORY, _DEIT, _DEIT_ALONE, _DEIT.spelt(*_OF_VIT), _DEIT_ALONE.spelt(*_OF_VIT), _FLAX),
+    spellings=(
+        *(HF.spelt(*_OF_VIT), _DINOV2, _IN_MEMORY, _DEIT, _DEIT_ALONE, _DEIT.spelt(*_OF_VIT), _DEIT_ALONE.spelt(*_OF_VIT)),
+        *(_IJEPA, _IJEPA.spelt(*_OF_VIT), _MSN, *TOWERS, *_FLAX),
+    ),
 )

@@ -26,6 +26,11 @@ from segzoo.models.traced import traced
 
 _KEPT = 64  # how many resized position tables are remembered
 _KEEPING = Lock()  # several threads may use one network
+_OPEN = {
+    True: ("GELU or QuickGELU", "OpenAI's own CLIP has QuickGELU, most of open_clip's models GELU", "quick_gelu"),
+    False: ("GELU or its tanh form", "transformers' SigLIPs have the tanh form, timm's models without a class token mostly GELU", "gelu_tanh"),
+}
+"""By whether there is a norm before the blocks: which activations such models have, who has which, and the word for the unusual one."""
 
 
 class Attention(nn.Module):
@@ -272,10 +277,11 @@ def vision_transformer(
     takes_class_token = getattr(geometry.decoder, "takes_class_token", False)
     if takes_class_token and "no class token" in geometry.twists:
         raise ConversionError("its head takes the class token, and the backbone has none")
-    if geometry.activation is None and "norm before the blocks" in geometry.twists:
+    if geometry.activation is None and geometry.activation_open:
+        forms, which, other = _OPEN["norm before the blocks" in geometry.twists]
         raise ConversionError(
-            "its activation is GELU or QuickGELU, which no tensor shows and which decides the result",
-            hint="OpenAI's own CLIP has QuickGELU, most of open_clip's models GELU: a manifest says 'activation: quick_gelu' or 'activation: gelu'",
+            f"its activation is {forms}, which no tensor shows and which decides the result",
+            hint=f"{which}: a manifest says 'activation: {other}' or 'activation: gelu'",
         )
     sizes = {
         name: getattr(geometry, name)

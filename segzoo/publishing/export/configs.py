@@ -13,6 +13,8 @@ from segzoo.layouts.vit.geometry import Geometry
 PerChannel = tuple[float, ...]
 Pixels = tuple[PerChannel, PerChannel]
 """Mean and deviation of pixels from 0 to 255."""
+_HIDDEN_ACTS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "quick_gelu": "quick_gelu"}
+"""transformers' words for `layouts.vit.geometry.ACTIVATIONS`."""
 _TIMM_EPS = 1e-6
 _TIMM_TWISTS: Mapping[str, tuple[str, Any]] = {
     "layer scale": ("init_values", 1.0),
@@ -84,7 +86,7 @@ def of_transformers(facts: ModelFacts) -> dict[str, Any]:
         "num_hidden_layers": facts.geometry.depth,
         "num_attention_heads": facts.heads,
         "intermediate_size": facts.geometry.mlp,
-        "hidden_act": "gelu",
+        "hidden_act": _HIDDEN_ACTS[geometry.activation or "gelu"],
         "layer_norm_eps": facts.eps,
         "image_size": facts.sides,
         "patch_size": facts.geometry.patch,

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from segzoo.publishing.report.facts import Score, Section
 
+Point = tuple[str, float, float]
 Row = tuple[str, int, Sequence[float | None], float | None]
+_NAMED = 12  # points of a group that have their names beside them
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,31 @@ class Group:
 
 @dataclass(frozen=True)
 class Cost:
-    """Points of mIoU against cost, by what they were measured on: name, cost, mIoU. `kind` says what the cost is, `caption` all about it."""
+    """Points of mIoU against cost, by what they were measured on: name, cost, mIoU. `kind` says what the cost is, `told` all about it.
+
+    `speed`: it is no cost, and more of it is better.
+    """
 
     kind: str
-    groups: dict[str, list[tuple[str, float, float]]]
-    caption: str
+    groups: dict[str, list[Point]]
+    told: str
+    speed: bool = False
+
+    def ahead(self, group: str) -> list[Point]:
+        """Of a group with more points than can be named in a plot those that no other is both cheaper and better than, cheapest first."""
+        points, sign = self.groups[group], -1 if self.speed else 1
+        if len(points) <= _NAMED:
+            return []
+        ahead = [one for one in points if not any(sign * x <= sign * one[1] and y >= one[2] and (x, y) != one[1:] for _, x, y in points)]
+        return sorted(ahead, key=lambda one: sign * one[1])
+
+    @property
+    def caption(self) -> str:
+        lines = {group: ahead for group in self.groups if (ahead := self.ahead(group))}
+        if not lines:
+            return self.told
+        named = "; ".join(f"{group}: {', '.join(name for name, _, _ in ahead)}" for group, ahead in lines.items())
+        return f"{self.told} A line joins those that no {'faster' if self.speed else 'smaller'} one is ahead of. {named}."
 
 
 def groups(sections: Sequence[Section]) -> list[Group]:
@@ -72,14 +94,24 @@ def cost(sections: Sequence[Section]) -> Cost | None:
         caption = f"mIoU against images a second in single scale, as the receipts have them, on {', '.join(machine)}."
     else:
         kind, costs = "parameters, millions", {section.name: section.parameters / 1e6 for section, _ in pairs if section.parameters}
-        caption = "mIoU against parameters, counted in the shapes of each model's tensors without the statistics of batch norms."
-        if lacking := [section.name for section, _ in pairs if section.name not in costs]:
-            caption += f" Not in it, since their files are not here, or cannot be read: {', '.join(lacking)}."
+        caption = "mIoU against parameters, by each model's sizes, without the statistics of batch norms."
     shown = [(section, score) for section, score in pairs if section.name in costs]
     states = {(section.dataset, section.data) for section, _ in shown}
-    found: dict[str, list[tuple[str, float, float]]] = {}
+    found: dict[str, list[Point]] = {}
     for section, score in shown:
         several = sum(name == section.dataset for name, _ in states) > 1  # data sets of one name, or of none
         on = f"{section.dataset or 'data'}{f' {section.data}'[:9] if several else ''}, {score.mode}, {score.images} of {score.of} images"
         found.setdefault(on, []).append((section.name, costs[section.name], score.measured["mIoU"]))
-    return Cost(kind, found, caption) if len(shown) > 1 else None
+    return Cost(kind, found, caption, kind == "images/s") if len(shown) > 1 else None
+
+
+def reported(sections: Sequence[Section]) -> Cost | None:
+    """What is reported of models that have no figure here, against parameters, by data set; None for fewer than two points."""
+    found: dict[str, list[Point]] = {}
+    for section in sections:
+        if section.shown is None and section.parameters and "ss" in section.reported:
+            found.setdefault(section.dataset or "data", []).append((section.name, section.parameters / 1e6, section.reported["ss"]))
+    caption = (
+        "What is reported of the models that were not measured here, in single scale, against their parameters without statistics of batch norms."
+    )
+    return Cost("parameters, millions", found, caption) if sum(map(len, found.values())) > 1 else None

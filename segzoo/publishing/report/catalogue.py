@@ -96,7 +96,9 @@ def _scattered(connection: duckdb.DuckDBPyConnection, file: str, x: str, y: str,
 def write(place: Place, plan: Mapping[str, Any], folder: Path) -> tuple[Files, Page]:
     """Write the page of a run's catalogue as HTML and as Markdown. `plan` are facts of the plan to show."""
     page = gather(place)
-    html, markdown = rendered("catalogue", {"page": page, "plan": plan, "label": place.address, "slow": _SLOW, "most": _MOST}, plots.themed)
+    html, markdown = rendered(
+        "catalogue", {"page": page, "plan": plan, "label": place.address.rstrip("/").rpartition("/")[2], "slow": _SLOW, "most": _MOST}, plots.themed
+    )
     for picture in page.pictures:
         with replacing(folder / "pictures" / picture.file) as part:
             part.write_bytes(plots.plain(picture.svg or "").encode())

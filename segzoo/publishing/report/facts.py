@@ -61,7 +61,8 @@ class Score:
 @dataclass(frozen=True)
 class Section:
     """One entry of the page. `checks` are by rung, and empty before the entry is verified. `parity` has for each float type the
-    intermediates in the order of the forward pass, each with its relative difference.
+    intermediates in the order of the forward pass, each with its relative difference. `dataset` is the name of the data set that the model is
+    for; None for a backbone, and for a folder that no manifest names.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Section:
     broken: Sequence[str] = ()
     changed: Sequence[str] = ()
     parameters: int | None = None
+    dataset: str | None = None
 
     @property
     def _basis(self) -> Mapping[str, Any]:
@@ -86,13 +88,8 @@ class Section:
 
     @property
     def data(self) -> str | None:
-        """The digest of the data set that the mIoU was measured on."""
+        """The digest of the data set that the mIoU was measured on; None before it was."""
         return self._basis.get("data_digest")
-
-    @property
-    def dataset(self) -> str | None:
-        """The name of that data set; None for a folder that no manifest names."""
-        return self._basis.get("protocol", {}).get("dataset")
 
     @property
     def speed(self) -> tuple[float, str, str, str] | None:
@@ -146,18 +143,25 @@ class Section:
 
 
 def gather(
-    name: str, entry: Entry, classes: Sequence[str], record: Mapping[str, Any] | None, zoo_option: str = "", broken: Sequence[str] = ()
+    name: str,
+    entry: Entry,
+    classes: Sequence[str],
+    record: Mapping[str, Any] | None,
+    zoo_option: str = "",
+    broken: Sequence[str] = (),
+    called: str = "",
 ) -> Section:
     """The facts of an entry from its receipt. `classes` are the names of a model's classes.
 
-    `record` is None where there is no valid receipt. `zoo_option` goes into the command that reproduces the receipt. `broken` says what is
+    `record` is None where there is no valid receipt. `zoo_option` goes into the command that reproduces the receipt, and so does `called`, the
+    entry as a person names it there, if that is not its name. `broken` says what is
     wrong with an invalid receipt.
     """
-    figures = None if isinstance(entry, Backbone) else entry.reported
+    figures, dataset = (None, None) if isinstance(entry, Backbone) else (entry.reported, entry.protocol.dataset)
     reported = {mode: figure for mode in FIGURES if figures and (figure := figures.of(mode)) is not None}
     decimals = figures.decimals if figures else 2
     if record is None:
-        return Section(name, entry.title, decimals, reported, command=f"segzoo {zoo_option}verify {name}", broken=broken)
+        return Section(name, entry.title, decimals, reported, command=f"segzoo {zoo_option}verify {called or name}", broken=broken, dataset=dataset)
     checks = {check["rung"]: check for check in record["checks"]}
     score, numbers = checks.get("mIoU", {}), checks.get("numbers", {})
     modes = score.get("facts", {}).get("modes", {})
@@ -177,9 +181,10 @@ def gather(
         parity=parity,
         provenance=list(_provenance(entry, record, checks)),
         precision=score.get("basis", {}).get("precision", "fp32"),
-        command=command(name, record, zoo_option),
+        command=command(called or name, record, zoo_option),
         broken=broken,
         changed=[*changed(record, entry), *(["classes"] if others else [])],
+        dataset=dataset,
     )
 
 

@@ -20,8 +20,8 @@ from segzoo.publishing.report.examples import PANELS, extremes, see_again
 from segzoo.publishing.report.facts import Score, Section, gather
 from segzoo.publishing.report.heading import Heading
 from segzoo.publishing.report.page import GENERATOR, Example, Illustrated, Picture, Together, render
-from segzoo.publishing.report.parameters import parameters
 from segzoo.zoo.data import all_samples, data_set_of
+from segzoo.zoo.likely_size import parameters
 from segzoo.zoo.loading import loaded
 from segzoo.zoo.zoo import Zoo
 
@@ -50,13 +50,16 @@ def refuse_other_page(folder: Path) -> None:
         raise UsageError(f"{page}: there is another page of this name", hint="name another folder: -o DIR")
 
 
-def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str) -> Section:
-    """The facts of an entry from its receipt. An invalid receipt gives no facts, and is called broken."""
+def section_of(name: str, entry: Entry, zoo: Zoo, zoo_option: str, called: str = "") -> Section:
+    """The facts of an entry from its receipt. An invalid receipt gives no facts, and is called broken.
+
+    `called` is what a person types after `segzoo verify` for it, if that is not its name.
+    """
     models = zoo.manifest.models
     classes = list(zoo.manifest.classes_of(models[name])) if name in models else []
     record, broken = _receipt(zoo.receipt_of(name), classes)
-    section = gather(name, entry, classes, record, zoo_option, broken)
-    return replace(section, parameters=parameters(section.checks, zoo.store)) if section.scores else section
+    section = gather(name, entry, classes, record, zoo_option, broken, called)
+    return replace(section, parameters=parameters(entry)) if name in models else section
 
 
 def _receipt(path: Path, classes: Sequence[str]) -> tuple[Mapping[str, Any] | None, list[str]]:
@@ -81,6 +84,10 @@ def illustrate(section: Section, zoo: Zoo, data: Path | None, device: str | None
         return Illustrated(section, curve, _examples(section, section.shown, zoo, data, device, worst), None, matrix)
     except (SegzooError, Skip) as problem:  # no data set or no weights here: the rest of the page needs neither
         return Illustrated(section, curve, [], str(problem), matrix)
+
+
+def _against(file: str, cost: beside.Cost | None) -> Picture | None:
+    return _picture(file, cost.caption, plots.against(cost)) if cost else None
 
 
 def _picture(file: str, alt: str, svg: str | None) -> Picture | None:
@@ -126,9 +133,8 @@ def overview(sections: Sequence[Section]) -> Picture | None:
 def write_page(illustrated: Sequence[Illustrated], heading: Heading, folder: Path) -> Files:
     """Write the page as HTML and as Markdown, and the pictures for the Markdown into `pictures/`."""
     sections = [one.section for one in illustrated]
-    cost = beside.cost(sections)
-    drawn = _picture("cost.svg", cost.caption, plots.against(cost)) if cost else None
-    together = Together(overview(sections), drawn, beside.groups(sections))
+    cost, reported = (_against(*of) for of in (("cost.svg", beside.cost(sections)), ("reported.svg", beside.reported(sections))))
+    together = Together(overview(sections), cost, reported, beside.groups(sections))
     html, markdown = render(illustrated, together, heading, plots.themed)
     for picture in [*(picture for one in illustrated for picture in one.pictures), *together.pictures]:
         with replacing(folder / "pictures" / picture.file) as part:

@@ -62,15 +62,18 @@ class Illustrated:
 
 @dataclass(frozen=True)
 class Together:
-    """What the page shows of all sections: reported against measured mIoU, mIoU against cost, and models side by side."""
+    """What the page shows of all sections: reported against measured mIoU, mIoU against cost, the reported mIoU of models that were not
+    measured against their size, and models side by side.
+    """
 
     overview: Picture | None = None
     cost: Picture | None = None
+    reported: Picture | None = None
     groups: Sequence[Group] = ()
 
     @property
     def pictures(self) -> list[Picture]:
-        return [*filter(None, (self.overview, self.cost))]
+        return [*filter(None, (self.overview, self.cost, self.reported))]
 
 
 def _policy(style: str) -> str:

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import LogFormatter
 
 from segzoo.evidence.rungs.difference import TOLERANCE
 from segzoo.publishing.report.beside import Cost
@@ -28,6 +29,8 @@ _COLOURS = {
     "#101112": ("--band", "#b6d4fb"),
 }
 _RIGHT, _WRONG = (0.122, 0.435, 0.922), (0.737, 0.298, 0.0)  # of a confusion matrix; they stand on light and on dark, more or less transparent
+_WIDTH = 5.2  # inches, of a plot with letters of 9 points that a telephone shows whole
+_FAR = 20  # times the least cost: then the axis is logarithmic
 _IN_CELLS = 20  # classes of a matrix that has its percents in it
 _RC: Any = {"svg.hashsalt": "segzoo", "svg.fonttype": "path", "font.family": ["DejaVu Sans"], "text.usetex": False}
 _INK, _MUTED, _LINE, _ACCENT, _SECOND, _BAND = _COLOURS
@@ -56,7 +59,7 @@ def figures(sections: Sequence[Section]) -> str | None:
     rows = [(section, score) for section in sections for score in section.scores]
     if not rows or (len(rows) == 1 and rows[0][1].reported is None):
         return None
-    chart = Figure(figsize=(7.2, 0.7 + 0.36 * len(rows)), layout="constrained")
+    chart = Figure(figsize=(_WIDTH, 0.7 + 0.36 * len(rows)), layout="constrained")
     axes = chart.subplots()
     ends = [end for _, score in rows for end in (score.low, score.high, score.reported, score.measured["mIoU"]) if end is not None]
     left, right = min(ends), max(ends)
@@ -86,7 +89,7 @@ def parity(section: Section) -> str | None:
     """
     if not section.parity:
         return None
-    chart = Figure(figsize=(7.2, 3.3), layout="constrained")
+    chart = Figure(figsize=(_WIDTH, 4.2), layout="constrained")
     axes = chart.subplots()
     names: list[str] = []
     for (dtype, found), colour, marker in zip(section.parity.items(), (_ACCENT, _SECOND), "os", strict=False):
@@ -100,7 +103,7 @@ def parity(section: Section) -> str | None:
     shown = [index for index in range(len(names)) if index % step == 0 or index == len(names) - 1]
     axes.set_xticks(shown, [_drawable(names[index]) for index in shown], rotation=35, ha="right", parse_math=False)
     axes.set_ylabel("largest difference, relative")
-    chart.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
+    chart.legend(loc="outside upper right", ncols=2, frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(chart, "y")
 
 
@@ -133,16 +136,24 @@ def matrix(score: Score) -> str | None:
 
 @matplotlib.rc_context(_RC)
 def against(cost: Cost) -> str | None:
-    """The plot of mIoU against cost, a dot for each model with its name, and a colour and a sign for each group; None without a point."""
+    """The plot of mIoU against cost, a dot for each model, and a colour and a sign for each group; None without a point.
+
+    Names stand beside the dots. In a group of many, a line goes through those that no other is both cheaper and better than.
+    """
     if not any(cost.groups.values()):
         return None
-    chart = Figure(figsize=(7.2, 4.2), layout="constrained")
+    chart = Figure(figsize=(_WIDTH, 4.2), layout="constrained")
     axes = chart.subplots()
     for place, (name, points) in enumerate(cost.groups.items()):
         colour, marker = _distinct(place)
         axes.plot([x for _, x, _ in points], [y for _, _, y in points], marker, color=colour, markersize=6, linestyle="none", label=_drawable(name))
-        for model, x, y in points:
+        ahead = cost.ahead(name)
+        axes.plot([x for _, x, _ in ahead], [y for _, _, y in ahead], color=colour, linewidth=1)
+        for model, x, y in () if ahead else points:
             axes.annotate(_drawable(model), (x, y), (6, 4), textcoords="offset points", color=_INK, fontsize=8, parse_math=False)
+    across = [x for points in cost.groups.values() for _, x, _ in points]
+    if max(across) > _FAR * min(across):
+        _logarithmic(axes)
     axes.margins(0.15)
     axes.set_xlabel(cost.kind)
     axes.set_ylabel("mIoU, percent")
@@ -160,7 +171,7 @@ def scattered(groups: Mapping[str, Sequence[tuple[float, float]]], across: str, 
     """The plot of points, in a colour and a sign for each group; None where there is no point."""
     if not any(groups.values()):
         return None
-    chart = Figure(figsize=(7.2, 3.6), layout="constrained")
+    chart = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
     axes = chart.subplots()
     for place, (name, points) in enumerate(groups.items()):
         colour, marker = _distinct(place)
@@ -168,11 +179,18 @@ def scattered(groups: Mapping[str, Sequence[tuple[float, float]]], across: str, 
             [x for x, _ in points], [y for _, y in points], s=14, color=colour, marker=marker, label=_drawable(name), linewidths=0, alpha=0.7
         )
     if logarithmic:
-        axes.set_xscale("log")
+        _logarithmic(axes)
     axes.set_xlabel(across)
     axes.set_ylabel(up)
-    chart.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=_INK)
+    chart.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
     return _svg(chart, "both")
+
+
+def _logarithmic(axes: Any) -> None:
+    """A logarithmic axis across, with plain numbers."""
+    axes.set_xscale("log")
+    for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        formatted(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def _drawable(name: str) -> str:
@@ -195,7 +213,7 @@ def _svg(chart: Figure, grid: str | None, size: int = 9) -> str:
         if grid:
             axes.grid(axis=grid, color=_LINE, linewidth=0.8)  # type: ignore[arg-type]
         axes.set_axisbelow(True)
-        axes.tick_params(colors=_MUTED, labelsize=size)
+        axes.tick_params(which="both", colors=_MUTED, labelsize=size)
         axes.xaxis.label.set_color(_INK)
         axes.yaxis.label.set_color(_INK)
         for side, spine in axes.spines.items():

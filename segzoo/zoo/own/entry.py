@@ -3,7 +3,7 @@
 Whatever is not measured has a note that says where it comes from. Where the file and the entry differ, `apart` says so.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,7 @@ def describe_backbone(file: Checkpoint, path: Path, entries: Mapping[str, Backbo
     """
     if wishes.dataset:
         raise UsageError(f"{path}: it is a backbone, and a backbone has no data set", hint="leave --dataset out")
+    _refuse_unlike(file.unlike, path)
     geometry = file.family.describe(file.geometry)
     like = chosen_backbone(file, path, entries, geometry, wishes.like, wishes.strict, known)
     entry = entries[like] if like else None
@@ -109,6 +110,7 @@ def describe_backbone(file: Checkpoint, path: Path, entries: Mapping[str, Backbo
         if geometry[side] is None:
             said = f"{path}: {file.geometry}: no tensor shows its {_WORDS.get(side, side)}"
             raise UsageError(said, hint=f"say --config FILE of its training, --like NAME of a backbone that shares it, or {_adding(side)}")
+    geometry |= _unusual(file, facts, file.family.sizes, entry and entry.geometry, geometry)
     facts.note()
     _note_square(file, made)
     if "backbone" in made.notes:
@@ -128,11 +130,7 @@ def describe_model(file: Checkpoint, path: Path, manifest: Manifest, wishes: Wis
     Raises UsageError where nobody says what no tensor shows, and where the entries like it differ; NotFoundError for an unknown --like or
     --dataset; ConversionError where the file's config says that its program does what segzoo does not.
     """
-    if file.said.unlike:
-        raise ConversionError(
-            f"{path}: {'; '.join(file.said.unlike)}; segzoo does otherwise, so its pictures and figures would be wrong",
-            hint="where this does not hold for the file, give a whole config that says so with --config",
-        )
+    _refuse_unlike(file.said.unlike, path)
     like = chosen_model(file, path, manifest, wishes.like, wishes.strict, known)
     model = manifest.models[like] if like else None
     made = Description(like)
@@ -142,6 +140,15 @@ def describe_model(file: Checkpoint, path: Path, manifest: Manifest, wishes: Wis
     dataset = classes.pop("dataset", None)
     made.plain = {"backbone": backbone, **parts, "protocol": ({"dataset": dataset} if dataset else {}) | protocol, **classes}
     return made
+
+
+def _refuse_unlike(unlike: Collection[str], path: Path) -> None:
+    """Raises ConversionError where a file's config says that its program does what segzoo does not."""
+    if unlike:
+        raise ConversionError(
+            f"{path}: {'; '.join(unlike)}; segzoo does otherwise, so its pictures and figures would be wrong",
+            hint="where this does not hold for the file, give a whole config that says so with --config",
+        )
 
 
 def _note_square(file: Checkpoint, made: Description) -> None:
@@ -167,22 +174,24 @@ def _backbone(file: Checkpoint, path: Path, model: Model | None, wishes: Wishes,
         if backbone[side] is None:
             what = f"no tensor shows its {_WORDS.get(side, side)}" + (f", and {made.like} is of another width" if model else _ALONE)
             raise _lacks(path, file, what, f"say {_way(side, model is None, wishes)}")
-    backbone |= _unusual(file, facts, like, backbone)
+    backbone |= _unusual(file, facts, file.family.backbone, like and like.backbone, backbone)
     facts.note()
     _note_square(file, made)
     return ({} if file.family.name == BACKBONE.default else {BACKBONE.tag: file.family.name}) | backbone
 
 
-def _unusual(file: Checkpoint, facts: _Facts, like: Model | None, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The backbone's fields that no tensor shows and that have a usual value: those where the file, or the entry that it is like, says otherwise."""
+def _unusual(file: Checkpoint, facts: _Facts, record: type, like: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a backbone's record that no tensor shows and that have a usual value: those where the file, or the record that it is like, says
+    otherwise.
+    """
     measured = {one.name for one in fields(file.geometry)} - set(file.geometry.hidden)
     found: dict[str, Any] = {}
-    for one in fields(file.family.backbone):
+    for one in fields(record):
         if one.default is MISSING or one.name in {*measured, *known}:
             continue
         usual = one.default
-        theirs = getattr(like.backbone, one.name, usual) if like else usual
-        if theirs != usual or file.said.get(f"backbone.{one.name}") not in (None, usual):
+        theirs = getattr(like, one.name, usual) if like else usual
+        if theirs != usual or file.said.get(f"backbone.{one.name}") not in (None, usual, file.family.usual(file.geometry).get(one.name)):
             value = facts.take(one.name, None if theirs == usual else theirs)
             found |= {} if value == usual else {one.name: value}
     return found
