@@ -82,7 +82,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 """What mmseg 1.2.2 takes where a config says nothing, by the type of the part. torch's LayerNorm has eps 1e-5."""
 _NETWORKS = {*_DEFAULTS, *_OF_CLASS, "ResNetV1c", "FPN", "Feature2Pyramid", "FCNHead", "FPNHead", "SegformerHead", "SegFormerHead", "DPTHead"}
-"""The types of parts that segzoo computes as the program does, or refuses by their tensors."""
+"""The types of parts that are computed here as the program does, or refused by their tensors."""
 _EPS = 1e-5
 """What a norm has whose `norm_cfg` says nothing: torch's own."""
 _POSITIONS = ("model.decode_head.pixel_decoder.positional_encoding", "model.decode_head.positional_encoding")

@@ -268,7 +268,7 @@ def test_transformers_config_tells_heads_and_that_all_norms_have_torchs_eps(tmp_
     (tmp_path / "config.json").write_text(json.dumps(config | {"strides": [4, 2, 2, 1], "hidden_act": "relu"}))
     said = identify(tmp_path / "model.safetensors").said
     assert [one.split(": ", 1)[1] for one in said.unlike] == [
-        "strides: the model's program halves its maps otherwise", "hidden_act: the model's program has another activation than GELU",
+        "hidden_act: the model's program has another activation than GELU", "strides: the model's program halves its maps otherwise",
     ]  # fmt: skip
 
 
