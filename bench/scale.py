@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import record
-from clusters import TOKEN, answers, end, free_port, head, joining, working
+from clusters import TOKEN, cluster, end, joining, working
 from killed import alive, children
 from server import Ranged, serve
 from small_release import npz, row, sized, tensors, write_index
@@ -104,9 +104,7 @@ def engine(on: str, workers: int) -> Iterator[str]:
     if on == "local":
         yield f"local:{workers}"
         return
-    port = free_port()
-    with head(port, workers):
-        answers(port)
+    with cluster(workers) as port:
         time.sleep(5)  # its raylet comes after its head
         yield f"ray:127.0.0.1:{port}"
 
@@ -305,9 +303,7 @@ def kill_drivers(on: str, scratch: Path) -> None:
 
 def kill_nodes(on: str, scratch: Path) -> None:
     campaign = Campaign(scratch, 200, seed=3)
-    port = free_port()
-    with serve(campaign.table) as server, head(port, 1), ExitStack() as stack:
-        answers(port)
+    with serve(campaign.table) as server, cluster(1) as port, ExitStack() as stack:
         campaign.plan(server.base)
         nodes = [stack.enter_context(joining(port, 1))]
         time.sleep(5)

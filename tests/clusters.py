@@ -53,6 +53,22 @@ def answers(port, seconds=60):
     raise TimeoutError(f"no head on port {port}")
 
 
+@contextmanager
+def cluster(cpus):
+    """The port of a new head that answers. Where another program takes the port before the head does, another one is tried, three in all."""
+    for left in (2, 1, 0):
+        port = free_port()
+        with head(port, cpus):
+            try:
+                answers(port, 30)
+            except TimeoutError:
+                if not left:
+                    raise
+                continue
+            yield port
+            return
+
+
 def working():
     """The processes of our clusters that have a task of segzoo's now."""
     found = []

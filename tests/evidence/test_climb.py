@@ -15,13 +15,16 @@ from PIL import Image
 from support import GOLDEN, MINI, TAME, odd_zoo, same, slow_after, specs_of
 
 from segzoo.cli import main
+from segzoo.conversion.checkpoint import identify
 from segzoo.conversion.convert import convert
 from segzoo.conversion.plan import plan
 from segzoo.conversion.run import run
 from segzoo.datasets.pairs import samples
 from segzoo.datasets.subset import subset
+from segzoo.errors import IntegrityError
 from segzoo.evidence.climb import verify
 from segzoo.evidence.ladder import Setting
+from segzoo.evidence.rungs import round_trip
 from segzoo.formats import open_weights
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.layout import Layout
@@ -385,6 +388,22 @@ def test_a_mutated_rule(rule, name, monkeypatch):
     assert broken_at(checks) == "numbers"
     assert checks["numbers"].code == 5
     assert "torch and JAX part at block0" in checks["numbers"].detail
+
+
+def test_files_of_one_kind_are_planned_for_once_and_each_is_read(tmp_path, monkeypatch):
+    planned, tensors = [], dict(np.load(TAME))
+    monkeypatch.setattr(round_trip, "plan", lambda *some, **named: planned.append(some[1]) or plan(*some, **named))
+    monkeypatch.setattr(round_trip, "_WAYS", {})
+    for name in ("first.npz", "other.npz"):
+        np.savez(tmp_path / name, **tensors)
+    damaged = bytearray((tmp_path / "other.npz").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "other.npz").write_bytes(damaged)
+    first, other = (identify(tmp_path / name) for name in ("first.npz", "other.npz"))
+    assert len(round_trip._back_from("mmseg", first)) == 54
+    with pytest.raises(IntegrityError, match="checksum"):
+        round_trip._back_from("mmseg", other)
+    assert planned == ["mmseg"]
 
 
 class ReversedKeyBias(Layout):

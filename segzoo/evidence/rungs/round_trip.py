@@ -2,12 +2,13 @@
 
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from segzoo.conversion.checkpoint import Checkpoint
 from segzoo.conversion.detect import detect
 from segzoo.conversion.fit import layout_of, refusal, unlike
-from segzoo.conversion.plan import plan, steps_for
+from segzoo.conversion.plan import Plan, Step, plan, steps_for
 from segzoo.conversion.run import check_musts, make, run
 from segzoo.errors import ConversionError
 from segzoo.evidence.check import Check, proved
@@ -16,9 +17,15 @@ from segzoo.evidence.rungs.equivalents import same_tensors
 from segzoo.formats import open_weights
 from segzoo.formats.arrays import identical, refuse_not_finite
 from segzoo.layouts import LAYOUTS
+from segzoo.layouts.layout import Layout
 from segzoo.manifest.artifact import Artifact
 from segzoo.manifest.entries import Backbone, Model
 from segzoo.text import legible
+
+_KEPT = 32  # a kind of files has about ten
+_KEEPING = Lock()
+_WAYS: dict[tuple[object, ...], tuple[tuple[Layout, Layout], Plan, tuple[Step, ...]]] = {}
+"""By the identities of both tables, which are kept so that no other table gets them."""
 
 
 def check_round_trip(climb: Climb) -> Check:
@@ -65,17 +72,30 @@ def _admissible(file: Checkpoint) -> list[str]:
 
 def _back_from(name: str, file: Checkpoint) -> list[str]:
     """The names of the tensors that go to a layout and come back the same. Raises ConversionError for one that comes back changed."""
-    other = unlike(file.found, LAYOUTS[file.family.name][name])
-    there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads, drop=other)
+    there, steps = _way(name, file)
     check_musts(there, file.weights)
     ways = {step.rule.key: step for step in there.steps}
     tensor = lru_cache(maxsize=4)(lambda key: make(ways[key], file.weights.__getitem__, there.sizes))  # q, k and v come from one
-    read = detect(there.specs, name, getattr(file.geometry, "positions", None))
-    steps = steps_for(file.found.rules, read, there.specs, there.sizes)
     for step in steps:
         if not identical(make(step, tensor, there.sizes), file.weights[step.rule.key]):
             raise ConversionError(f"{step.rule.key}: comes back changed from layout '{name}'")
     return [step.rule.key for step in steps]
+
+
+def _way(name: str, file: Checkpoint) -> tuple[Plan, tuple[Step, ...]]:
+    """The plan to another layout, and the steps back. They follow from tables, names and shapes: files of one kind share them."""
+    tables = file.found.layout, LAYOUTS[file.family.name][name]
+    kind = (*map(id, tables), file.geometry, tuple(file.weights.specs.items()))
+    if known := _WAYS.get(kind):
+        return known[1:]
+    there = plan(file.weights.specs, name, found=file.found, heads=file.geometry.heads, drop=unlike(file.found, tables[1]))
+    read = detect(there.specs, name, getattr(file.geometry, "positions", None))
+    back = steps_for(file.found.rules, read, there.specs, there.sizes)
+    with _KEEPING:
+        while len(_WAYS) >= _KEPT:
+            del _WAYS[next(iter(_WAYS))]
+        _WAYS[kind] = tables, there, back
+    return there, back
 
 
 def _equal_to(published: Artifact, path: Path, file: Checkpoint) -> str:
