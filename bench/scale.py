@@ -53,6 +53,7 @@ TI = FAMILIES["Ti/16"]
 MEDIUM = Family(64, 6, 4, 16, 16, 0, 0)  # 1.4 MB a file
 SMALL = Family(16, 2, 2, 16, 112, 0, 0)  # 70 kB a file
 KILLS = 200
+PYTHONPATH = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
 RATE = 250_000  # bytes a second of a connection, while something is killed: a third of a second a file
 STEPS = {"imagenet2012": (20000,), "cifar100": (2500, 10000), "resisc45": (2500, 10000), "kitti": (500, 2500), "oxford_iiit_pet": (500, 2500)}
 TABLE: list[tuple[str, str, str, bool]] = []
@@ -186,7 +187,8 @@ class Campaign:
         self.log = folder / "starts"
         self.given, self.table = released(sized(SMALL), count, rate=RATE)
         (folder / "sitecustomize.py").write_text(WATCH.format(log=str(self.log)))
-        os.environ["SEGZOO_HOME"], os.environ["PYTHONPATH"] = f"{folder}/home", str(folder)
+        os.environ["SEGZOO_HOME"] = f"{folder}/home"
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *PYTHONPATH])
         random.seed(seed)
 
     def plan(self, base: str) -> None:
