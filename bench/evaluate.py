@@ -16,13 +16,13 @@ change with how many go at once.
 import argparse
 import json
 import os
-import resource
+import runpy
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import record
@@ -64,10 +64,10 @@ def made(folder: Path, images: int, sizes: str, classes: int) -> None:
 
 
 def entry_of(model: str, zoo: str | None) -> "Model":
-    """The model of this name in a manifest, by default the shipped one. Raises KeyError for another."""
-    from segzoo.manifest.document import load_manifest, packaged
+    """The model of this name or short name in a manifest, by default the shipped one. Raises KeyError for another."""
+    import true_size  # here, as mmseg's side runs where segzoo is not
 
-    return load_manifest(Path(zoo) if zoo else packaged("zoo.yaml")).models[SHORT.get(model, model)]
+    return cast("Model", true_size.entry_of(SHORT.get(model, model), zoo))
 
 
 def checkpoint(folder: Path, model: str, zoo: str | None) -> None:
@@ -164,9 +164,8 @@ def most_memory(device: str) -> float:
         import torch
 
         return torch.cuda.max_memory_allocated() / 1e6
-    if (told := Path("/proc/self/status")).exists():  # what resource tells counts the process that this one was started from, too
-        return next(int(line.split()[1]) for line in told.read_text().splitlines() if line.startswith("VmHWM")) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e3 if sys.platform != "darwin" else 1e6)
+    memory = Path(__file__).parent.parent / "segzoo" / "evaluation" / "memory.py"  # read by itself: mmseg's side runs where segzoo is not
+    return float(runpy.run_path(str(memory))["resident_peak"]()) / 1e6
 
 
 def watch(kind: type, method: str, parts: dict[str, float], part: str) -> None:

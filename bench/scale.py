@@ -105,7 +105,7 @@ def engine(on: str, workers: int) -> Iterator[str]:
     if on == "local":
         yield f"local:{workers}"
         return
-    with cluster(workers) as port:
+    with cluster(workers) as (port, _):
         time.sleep(5)  # its raylet comes after its head
         yield f"ray:127.0.0.1:{port}"
 
@@ -305,7 +305,7 @@ def kill_drivers(on: str, scratch: Path) -> None:
 
 def kill_nodes(on: str, scratch: Path) -> None:
     campaign = Campaign(scratch, 200, seed=3)
-    with serve(campaign.table) as server, cluster(1) as port, ExitStack() as stack:
+    with serve(campaign.table) as server, cluster(1) as (port, _), ExitStack() as stack:
         campaign.plan(server.base)
         nodes = [stack.enter_context(joining(port, 1))]
         time.sleep(5)

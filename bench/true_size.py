@@ -1,14 +1,13 @@
 """The names and shapes of the tensors that a file of true size has, by the same tables that read it. The numbers are a bench's own."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from segzoo.layouts import LAYOUTS
 from segzoo.layouts.dimensions import shape_of
 from segzoo.layouts.extent import shown
 from segzoo.layouts.family import Geometry
-
-if TYPE_CHECKING:
-    from segzoo.manifest.entries import Entry
+from segzoo.manifest.document import load_manifest, packaged
+from segzoo.manifest.entries import Entry
 
 
 def shapes(family: str, layout: str, geometry: Geometry) -> dict[str, tuple[int, ...]]:
@@ -21,9 +20,6 @@ def shapes(family: str, layout: str, geometry: Geometry) -> dict[str, tuple[int,
     return {key: shape_of(rule.native, found.axes, len(rule.holds)) for key, rule in table.expand(prefix, found.depths, found.sections).items()}
 
 
-def entry_of(name: str) -> "Entry":
-    """A model or backbone of the shipped zoo. Raises KeyError for another name."""
-    from segzoo.manifest.document import load_manifest, packaged
-
-    manifest = load_manifest(packaged("zoo.yaml"))
-    return manifest.models.get(name) or manifest.backbones[name]
+def entry_of(name: str, zoo: str | None = None) -> Entry:
+    """The model or backbone of this name in a manifest, by default the shipped one. Raises KeyError for another name."""
+    return load_manifest(Path(zoo) if zoo else packaged("zoo.yaml")).entries[name]

@@ -55,17 +55,17 @@ def answers(port, seconds=60):
 
 @contextmanager
 def cluster(cpus):
-    """The port of a new head that answers. Where another program takes the port before the head does, another one is tried, three in all."""
+    """The port and the process of a new head that answers. Where another program takes the port first, another one is tried, three in all."""
     for left in (2, 1, 0):
         port = free_port()
-        with head(port, cpus):
+        with head(port, cpus) as process:
             try:
                 answers(port, 30)
             except TimeoutError:
                 if not left:
                     raise
                 continue
-            yield port
+            yield port, process
             return
 
 

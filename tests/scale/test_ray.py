@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from clusters import TOKEN, answers, end, free_port, head, joining
+from clusters import TOKEN, cluster, end, free_port, joining
 from server import serve
 from small_release import FAMILIES, release, write_index
 
@@ -46,6 +46,12 @@ def done(folder):
     return rows.read_all(place, thaw(place))
 
 
+def await_rows(folder, count, seconds):
+    until = time.monotonic() + seconds
+    while len(list((folder / "run").rglob("rows/*/*/*.json"))) < count and time.monotonic() < until:
+        time.sleep(0.1)
+
+
 def test_no_cluster_at_an_address_is_said_soon(tmp_path):
     planned(tmp_path, "http://127.0.0.1:1", release(1)[0])
     started = time.monotonic()
@@ -69,10 +75,8 @@ def test_what_answers_at_an_address_and_is_no_cluster_is_said_soon(tmp_path):
 @pytest.mark.slow
 def test_a_cluster_without_room_for_a_task_stalls_and_the_same_command_goes_on_elsewhere(tmp_path):
     given, table = release(3)
-    port = free_port()
-    with serve(table) as server, head(port, 0):
+    with serve(table) as server, cluster(0) as (port, _):
         planned(tmp_path, server.base, given)
-        answers(port)
         with driver(tmp_path / "run", f"ray:127.0.0.1:{port}", "--stall", "0.05") as process:
             code, errors = ended(process)
         assert (code, "no worker and no new row" in errors, "a task needs one core" in errors) == (9, True, True)
@@ -85,17 +89,12 @@ def test_a_cluster_without_room_for_a_task_stalls_and_the_same_command_goes_on_e
 @pytest.mark.slow
 def test_a_head_that_is_gone_is_said_and_the_same_command_goes_on_elsewhere(tmp_path):
     given, table = release(40)
-    port = free_port()
     with serve(table) as server:
         planned(tmp_path, server.base, given)
-        with head(port, 1) as first:
-            answers(port)
-            with driver(tmp_path / "run", f"ray:127.0.0.1:{port}") as process:
-                until = time.monotonic() + 60
-                while not list((tmp_path / "run").rglob("rows/*/*/*.json")) and time.monotonic() < until:
-                    time.sleep(0.1)
-                end(first)
-                code, errors = ended(process, 30)  # Ray itself would end the process after a minute
+        with cluster(1) as (port, first), driver(tmp_path / "run", f"ray:127.0.0.1:{port}") as process:
+            await_rows(tmp_path, 1, 60)
+            end(first)
+            code, errors = ended(process, 30)  # Ray itself would end the process after a minute
         assert (code, "no cluster answers" in errors) == (3, True), errors
         with driver(tmp_path / "run", "local:2") as process:
             code, errors = ended(process)
@@ -106,14 +105,10 @@ def test_a_head_that_is_gone_is_said_and_the_same_command_goes_on_elsewhere(tmp_
 @pytest.mark.thorough
 def test_a_node_that_is_killed_loses_no_row(tmp_path):
     given, table = release(40)
-    port = free_port()
-    with serve(table) as server, head(port, 1):
+    with serve(table) as server, cluster(1) as (port, _):
         planned(tmp_path, server.base, given)
-        answers(port)
         with joining(port, 2) as second, driver(tmp_path / "run", f"ray:127.0.0.1:{port}") as process:
-            until = time.monotonic() + 120
-            while len(list((tmp_path / "run").rglob("rows/*/*/*.json"))) < 8 and time.monotonic() < until:
-                time.sleep(0.1)
+            await_rows(tmp_path, 8, 120)
             end(second)
             code, errors = ended(process, 300)
     assert code == 0, errors

@@ -1,4 +1,4 @@
-"""Several models side by side: the figures of those that were measured on the same images, and mIoU against cost."""
+"""Several models side by side: their figures on the same images, and mIoU against cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

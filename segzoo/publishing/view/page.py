@@ -25,7 +25,7 @@ def theme() -> gr.themes.Base:
 
 
 def page(viewer: Viewer) -> gr.Blocks:
-    """The page for some models, of which it computes one request at a time."""
+    """The page for some models. It computes one request at a time."""
     names = [legible(name) for name in viewer.names]
 
     with gr.Blocks(title="segzoo view", analytics_enabled=False) as made:
