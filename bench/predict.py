@@ -32,9 +32,9 @@ def picture(side: int, path: Path) -> None:
 def peak(arguments: list[str], zoo: str) -> tuple[float, float]:
     """Peak of resident memory in bytes, and seconds, of one command."""
     code = (
-        "import resource, sys; from segzoo.cli import main\n"
+        "import sys; from segzoo.cli import main; from segzoo.evaluation.memory import resident_peak\n"
         f"try: main(['--zoo', {zoo!r}, 'predict', *sys.argv[1:]])\n"
-        "finally: print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+        "finally: print('PEAK', resident_peak())"
     )
     begin = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *arguments, "--device", "cpu"], check=True, capture_output=True, text=True)
