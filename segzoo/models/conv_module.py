@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.models.levels import convolved
+from segzoo.models.winograd import Conv2d
 
 
 class ConvModule(nn.Module):
@@ -14,7 +15,7 @@ class ConvModule(nn.Module):
 
     def __init__(self, features: int, width: int, kernel: int):
         super().__init__()
-        self.conv = nn.Conv2d(features, width, kernel, padding=kernel // 2, bias=False)
+        self.conv = Conv2d(features, width, kernel, bias=False)
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, *levels: Tensor) -> Tensor:
@@ -23,4 +24,4 @@ class ConvModule(nn.Module):
 
 def bare_conv(features: int, width: int, kernel: int, bias: bool = True) -> nn.ModuleDict:
     """mmcv's ConvModule without norm and activation: its one module is `conv`."""
-    return nn.ModuleDict({"conv": nn.Conv2d(features, width, kernel, padding=kernel // 2, bias=bias)})
+    return nn.ModuleDict({"conv": Conv2d(features, width, kernel, bias)})

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.models.traced import traced
+from segzoo.models.winograd import convolution
 
 _STRIP = 128
 """Rows or columns of the result that are computed at once. Few of a coarse map's reach them."""
@@ -42,7 +43,7 @@ def convolved(conv: nn.Conv2d, levels: Sequence[Tensor]) -> Tensor:
     if finest.device.type != "cpu" or torch.is_grad_enabled() or traced():
         return conv(torch.cat([finest, *(resized(level, finest) for level in coarser)], 1))
     weights = conv.weight.split([level.shape[1] for level in levels], 1)
-    found = F.conv2d(finest, weights[0], conv.bias, padding=conv.padding)
+    found = convolution(finest, weights[0], conv.bias)
     for level, weight in zip(coarser, weights[1:], strict=True):
         _add(found, level, weight)
     return found

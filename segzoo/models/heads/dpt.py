@@ -15,6 +15,7 @@ from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 from segzoo.models.traced import traced
+from segzoo.models.winograd import Conv2d
 
 
 class ReassembleBlocks(nn.Module):
@@ -50,7 +51,7 @@ class PreActConv(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv = Conv2d(width, width, 3, bias=False)
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:

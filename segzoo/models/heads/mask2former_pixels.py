@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segzoo.models.heads.mask2former_attention import DeformableAttention
 from segzoo.models.levels import resized
+from segzoo.models.winograd import Conv2d
 
 SCALES = 3  # the maps whose pixels attend to one another, all but the finest
 
@@ -53,7 +54,7 @@ def fed(ffn: nn.Module, x: Tensor) -> Tensor:
 
 def normed_conv(features: int, width: int, kernel: int, groups: int, bias: bool) -> nn.ModuleDict:
     """mmcv's ConvModule with GroupNorm, without activation: `conv` and `gn`."""
-    return nn.ModuleDict({"conv": nn.Conv2d(features, width, kernel, padding=kernel // 2, bias=bias), "gn": nn.GroupNorm(groups, width)})
+    return nn.ModuleDict({"conv": Conv2d(features, width, kernel, bias), "gn": nn.GroupNorm(groups, width)})
 
 
 def convolved_normed(module: nn.Module, x: Tensor) -> Tensor:
