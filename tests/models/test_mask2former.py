@@ -17,7 +17,7 @@ from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.windows import windows
 from segzoo.layouts import OWN
 from segzoo.manifest.document import load_manifest
-from segzoo.models.heads import mask2former, mask2former_pixels
+from segzoo.models.heads import mask2former, mask2former_attention, mask2former_pixels
 from segzoo.models.heads.mask2former_attention import DeformableAttention
 from segzoo.models.masks import Masks
 from segzoo.models.segmentor import build
@@ -168,6 +168,28 @@ def border(real):
     return lambda *args, **named: real(*args, **named | {"padding_mode": "border"})
 
 
+def of_maps(change):
+    def changed(model, monkeypatch):
+        monkeypatch.setattr(mask2former_attention, "_from_rows", mask2former_attention._from_maps)
+        change(model, monkeypatch)
+
+    return changed
+
+
+def between_corners(real):
+    return lambda offsets, places, sides: real(offsets, places * (1 - 1 / sides.min()) + 0.5 / sides.min(), sides)
+
+
+def not_zeroed(real):
+    def around(offsets, places, sides):
+        at = offsets + (places[:, None, None, None] * sides - 0.5)
+        part = at - at.floor()
+        pixels = [pixel for pixel, _ in real(offsets, places, sides)]
+        return zip(pixels, (1 - part, part), strict=True)
+
+    return around
+
+
 def without(name):
     def change(model, monkeypatch):
         part = model.decode_head.pixel_decoder if name == "level_encoding" else model.decode_head
@@ -189,8 +211,10 @@ OTHERWISE = {
     "GroupNorm eps 1e-6": eps(torch.nn.GroupNorm, 1e-6),
     "LayerNorm eps 1e-6": eps(torch.nn.LayerNorm, 1e-6),
     "aligned corners": replaced(F, "interpolate", aligned),
-    "aligned corners of sampled places": replaced(F, "grid_sample", aligned),
-    "places outside of a map are those at its border": replaced(F, "grid_sample", border),
+    "aligned corners of sampled places": of_maps(replaced(F, "grid_sample", aligned)),
+    "places outside of a map are those at its border": of_maps(replaced(F, "grid_sample", border)),
+    "pixels of rows sampled between corners": replaced(mask2former_attention, "_around", between_corners),
+    "rows outside of a map are those at its border": replaced(mask2former_attention, "_around", not_zeroed),
     "GELU for ReLU": replaced(F, "relu", lambda real: lambda x, inplace=False: F.gelu(x)),
     "each query looks at all pixels": replaced(mask2former.QueryLayer, "forward", all_seen),
     "values with positions": replaced(mask2former.QueryAttention, "forward", values_with_positions),
@@ -221,3 +245,24 @@ def test_padding_before_the_model_moves_the_scores():
     with torch.inference_mode():
         scores = model(image)[0, :, ::3, ::3].numpy()
     assert not near(scores, data["logits64@s3"][:, :14, :19], 1e-2)
+
+
+@pytest.mark.parametrize("sizes", [[(1, 1), (2, 3), (3, 5)], [(4, 6), (8, 11), (16, 22)]])
+def test_sums_of_rows_are_those_of_maps(sizes):
+    torch.manual_seed(0)
+    count, heads = sum(h * w for h, w in sizes), 4
+    places = torch.cat([mask2former_pixels.centres(h, w, torch.empty(0, dtype=torch.float64)) for h, w in sizes])
+    values, offsets = torch.randn(2, count, 32, dtype=torch.float64), 4 * torch.randn(2, count, heads, 3, 5, 2, dtype=torch.float64)
+    weights = torch.rand(2, count, heads, 3, 5, dtype=torch.float64)
+    with torch.inference_mode():
+        rows, maps = (way(values, offsets, weights, places, sizes) for way in (mask2former_attention._from_rows, mask2former_attention._from_maps))
+    torch.testing.assert_close(rows, maps, rtol=1e-12, atol=1e-12)
+
+
+def test_a_place_that_is_no_number_gives_none():
+    model = DeformableAttention(32, 4, 1, 2).requires_grad_(False)
+    x = torch.randn(1, 6, 32)
+    x[0, 2] = float("nan")
+    with torch.inference_mode():
+        found = model(x, torch.zeros(6, 32), mask2former_pixels.centres(2, 3, x), [(2, 3)])
+    assert found[0, 2].isnan().all()
