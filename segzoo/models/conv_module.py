@@ -1,9 +1,13 @@
 """Convolutions with the names of mmcv's ConvModule: with BatchNorm and ReLU, or bare."""
 
+from typing import cast
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.models.levels import convolved
+from segzoo.models.traced import traced
 from segzoo.models.winograd import Conv2d
 
 
@@ -19,7 +23,17 @@ class ConvModule(nn.Module):
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, *levels: Tensor) -> Tensor:
-        return F.relu(self.bn(convolved(self.conv, levels)), inplace=True)
+        return F.relu(normalised(self.bn, convolved(self.conv, levels)), inplace=True)
+
+
+def normalised(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """BatchNorm of a map that nobody else has. In its own memory where it is only computed, not trained or written down as a graph."""
+    if bn.training or torch.is_grad_enabled() or traced() or x.dtype not in (torch.float32, torch.float64):
+        return cast(Tensor, bn(x))
+    mean, variance = cast(Tensor, bn.running_mean), cast(Tensor, bn.running_var)
+    scale = bn.weight * (variance + bn.eps).rsqrt()
+    shift = bn.bias - mean * scale
+    return torch.addcmul(shift[:, None, None], x, scale[:, None, None], out=x)
 
 
 def bare_conv(features: int, width: int, kernel: int, bias: bool = True) -> nn.ModuleDict:

@@ -1,10 +1,11 @@
-"""Convolutions of joined maps, computed at each map's own size, against torch's own resizing, joining and convolution."""
+"""Convolutions of joined maps, computed at each map's own size, and BatchNorm in place, against torch's own."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from segzoo.models.conv_module import normalised
 from segzoo.models.levels import convolved, resized
 
 SIZES = {
@@ -39,3 +40,20 @@ def test_gradients_flow():
     found = torch.autograd.grad(convolved(conv, maps).square().sum(), [*maps, *conv.parameters()])
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_batch_norm_in_place():
+    torch.manual_seed(0)
+    bn = nn.BatchNorm2d(5, eps=1e-3, dtype=torch.float64)
+    for one in (bn.weight, bn.bias, bn.running_mean, bn.running_var):
+        nn.init.uniform_(one, 0.5, 2)
+    x = torch.randn(2, 5, 7, 9, dtype=torch.float64)
+    trained = bn.train()(x)
+    torch.testing.assert_close(normalised(bn, x), trained)
+    expected = bn.eval()(x)
+    assert normalised(bn, x).requires_grad
+    with torch.inference_mode():
+        given = x.clone()
+        found = normalised(bn, given)
+    assert found.data_ptr() == given.data_ptr()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

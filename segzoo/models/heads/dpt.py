@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.dpt import LEVELS, DptDecoder
-from segzoo.models.conv_module import ConvModule, bare_conv
+from segzoo.models.conv_module import ConvModule, bare_conv, normalised
 from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
@@ -55,7 +55,7 @@ class PreActConv(nn.Module):
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(F.relu(x)))
+        return normalised(self.bn, self.conv(F.relu(x)))
 
 
 class PreActResidualConvUnit(nn.Module):
