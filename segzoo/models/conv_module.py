@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.levels import convolved
 from segzoo.models.traced import traced
-from segzoo.models.winograd import Conv2d
 
 
 class ConvModule(nn.Module):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
+from segzoo.models.conv2d import convolution
 from segzoo.models.traced import traced
-from segzoo.models.winograd import convolution
 
 _STRIP = 128
 """Rows or columns of the result that are computed at once. Few of a coarse map's reach them."""
@@ -55,8 +55,8 @@ def _add(found: Tensor, level: Tensor, weight: Tensor) -> None:
     rows, columns = (_shifted(coarse, fine, kernel, level) for coarse, fine in ((h, height), (w, wide)))
     for image, whole in zip(level, found, strict=True):
         for some, part in zip(weight.split(_GROUP), whole.split(_GROUP), strict=True):
-            taps = some.permute(3, 0, 2, 1).reshape(-1, len(image), 1, 1)
-            tapped = F.conv2d(image[None], taps).view(kernel, -1, w)
+            taps = some.permute(3, 0, 2, 1).reshape(-1, len(image))
+            tapped = (taps @ image.flatten(1)).view(kernel, -1, w)
             across = torch.cat([_summed(tapped, strip) for strip in columns.split(_STRIP, 1)], 1).view(len(part), kernel, h, wide)
             for strip, band in zip(rows.split(_STRIP, 1), part.split(_STRIP, 1), strict=True):
                 first, last = _reached(strip)

@@ -15,7 +15,7 @@ from segzoo.models import BACKBONES
 from segzoo.models.heads import HEADS
 from segzoo.models.masks import Masks
 from segzoo.models.necks import NECKS
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class Segmenter(nn.Module):
@@ -58,15 +58,16 @@ class Segmenter(nn.Module):
         return self.decode_head(features if self.neck is None else self.neck(features, seen), seen)
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         scores = self.scores(image, seen)
         size = (image.shape[-2], image.shape[-1])
         if isinstance(scores, Masks):
-            seen["crop_logits"] = scores.at(size)
+            found = scores.at(size)
         else:
             seen["head_logits"] = scores
-            seen["crop_logits"] = F.interpolate(scores, size, mode="bilinear", align_corners=False)
-        return seen["crop_logits"]
+            found = F.interpolate(scores, size, mode="bilinear", align_corners=False)
+        seen["crop_logits"] = found
+        return found
 
 
 def build_backbone(family: Family, geometry: Geometry, tensors: Mapping[str, np.ndarray], **options: Any) -> nn.Module:

@@ -8,10 +8,7 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from segzoo.models.traced import traced
+from torch import Tensor
 
 _NEAR, _FAR = 5 / 8, 3 / 2
 _TILE, _SEEN = 4, 6
@@ -20,36 +17,8 @@ _AT_ONCE = 2**17
 """About how many tiles times channels are computed at once: few, so that they stay in the processor's cache."""
 
 
-class Conv2d(nn.Conv2d):
-    """torch's, of stride 1, with padding for the size to stay; see `convolution`."""
-
-    def __init__(self, features: int, width: int, kernel: int, bias: bool = True):
-        super().__init__(features, width, kernel, padding=kernel // 2, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return convolution(x, self.weight, self.bias)
-
-
-def convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Maps (b, in, h, w) convolved with a weight (out, in, k, k), with stride 1 and padding for the size to stay: (b, out, h, w).
-
-    By Winograd's algorithm where that is quicker: sides of 3, many channels and pixels, float32, on a processor, without gradients.
-    """
-    if _pays(x, weight):
-        return _winograd(x, weight, bias)
-    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-
-
-def _pays(x: Tensor, weight: Tensor) -> bool:
-    if traced() or torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return False
-    width, features, *sides = weight.shape
-    return (
-        sides == [3, 3] and features >= 256 and width >= 128 and x.shape[2] * x.shape[3] >= 1024
-    )  # of each image: what else is in a batch changes no digit
-
-
-def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def winograd(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Maps (b, in, h, w) convolved with a weight (out, in, 3, 3), with zeros around them: (b, out, h, w)."""
     count, features, height, wide = x.shape
     width = len(weight)
     taps = (_kernels(weight) @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(_SEEN**2, width, features).transpose(1, 2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.layouts.convnext.geometry import Geometry
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
 
 _RATIO = 4  # how many times wider than its stage an MLP is
@@ -89,7 +89,7 @@ class ConvNeXt(nn.Module):
 
         Raises EnvironmentFault for an image of which the last stage would see nothing.
         """
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         if not traced() and min(image.shape[-2:]) < self.least:
             raise EnvironmentFault(f"a ConvNeXt takes {self.least} x {self.least} pixels at least, found {image.shape[-1]} x {image.shape[-2]}")
         x, found = image, []
@@ -98,8 +98,8 @@ class ConvNeXt(nn.Module):
             for place, block in enumerate(cast(nn.ModuleList, blocks)):
                 x = seen[f"stage{index}.block{place}"] = block(x)
             if index in self.outputs:
-                seen[f"out{index}"] = getattr(self, f"norm{index}")(x)
-                found.append(seen[f"out{index}"])
+                found.append(getattr(self, f"norm{index}")(x))
+                seen[f"out{index}"] = found[-1]
         return tuple(found)
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> tuple[Tensor, ...] | Tensor:

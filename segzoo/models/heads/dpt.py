@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.dpt import LEVELS, DptDecoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.conv_module import ConvModule, bare_conv, normalised
 from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
-from segzoo.models.winograd import Conv2d
 
 
 class ReassembleBlocks(nn.Module):
@@ -98,14 +98,14 @@ class DPTHead(nn.Module):
     def __init__(self, *, features: int, widths: Sequence[int], channels: int, classes: int):
         super().__init__()
         self.outputs = classes
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
+        self.conv_seg = Conv2d(channels, classes, 1)
         self.reassemble_blocks = ReassembleBlocks(features, widths)
         self.convs = nn.ModuleList(bare_conv(width, channels, 3, bias=False) for width in widths)
         self.fusion_blocks = nn.ModuleList(FeatureFusionBlock(channels, adds=place > 0) for place in range(len(widths)))
         self.project = ConvModule(channels, channels, 3)
 
     def forward(self, features: Sequence[tuple[Tensor, Tensor]], seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         levels = self.reassemble_blocks(features)
         seen |= {f"reassembled{index}": level for index, level in enumerate(levels)}
         levels = [cast(nn.ModuleDict, conv)["conv"](level) for conv, level in zip(self.convs, levels, strict=True)]

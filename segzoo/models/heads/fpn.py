@@ -6,10 +6,11 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from segzoo.layouts.heads.fpn import CONVOLUTIONS, FPNDecoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.conv_module import ConvModule
 from segzoo.models.levels import enlarged, refuse_other_maps, resized
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class Doubling(nn.Module):
@@ -28,7 +29,7 @@ class FPNHead(nn.Module):
     def __init__(self, *, features: Sequence[int], channels: int, classes: int, convolutions: Sequence[int] = (1, 1, 2, 3)):
         super().__init__()
         self.outputs = classes
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
+        self.conv_seg = Conv2d(channels, classes, 1)
         self.scale_heads = nn.ModuleList()
         for level, (width, count) in enumerate(zip(features, convolutions, strict=True)):
             layers = nn.Sequential()
@@ -39,7 +40,7 @@ class FPNHead(nn.Module):
             self.scale_heads.append(layers)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         total: Tensor | None = None
         for index, (layers, level) in enumerate(zip(self.scale_heads, features, strict=True)):
             grown = seen[f"scale_head{index}"] = layers(level)

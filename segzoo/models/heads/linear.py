@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segzoo.layouts.heads.mask import Decoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.made import made
 from segzoo.models.seen import Seen
 
@@ -15,7 +16,7 @@ class LinearDecoder(nn.Module):
     def __init__(self, *, features: int, classes: int):
         super().__init__()
         self.outputs = classes
-        self.conv_seg = nn.Conv2d(features, classes, 1)
+        self.conv_seg = Conv2d(features, classes, 1)
 
     def forward(self, features: Tensor, seen: Seen | None = None) -> Tensor:
         return self.conv_seg(features)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.mask import Decoder
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.vit.network import Block
 
 
@@ -31,7 +31,7 @@ class MaskTransformer(nn.Module):
         self.mask_norm = nn.LayerNorm(classes, eps)
 
     def forward(self, features: Tensor, seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         b, _, h, w = features.shape
         x = seen["dec_proj"] = self.dec_proj(features.flatten(2).transpose(1, 2))
         x = torch.cat([x, self.cls_emb.expand(b, -1, -1)], 1)

@@ -15,7 +15,7 @@ from segzoo.models.heads.mask2former_pixels import PixelDecoder, fed, feed_forwa
 from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
 from segzoo.models.masks import Masks
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.vit.network import Attention
 
 
@@ -80,7 +80,7 @@ class Mask2FormerHead(nn.Module):
         self.mask_embed = nn.Sequential(linears[0], nn.ReLU(), linears[1], nn.ReLU(), linears[2])
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> Masks:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         painted, maps = self.pixel_decoder(features)
         seen |= {"mask_features": painted, **{f"pixel_level{index}": level for index, level in enumerate(maps)}}
         coarse = [resized(painted, level) for level in maps]

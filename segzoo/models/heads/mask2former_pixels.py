@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.heads.mask2former_attention import DeformableAttention
 from segzoo.models.levels import resized
-from segzoo.models.winograd import Conv2d
 
 SCALES = 3  # the maps whose pixels attend to one another, all but the finest
 
@@ -87,7 +87,7 @@ class PixelDecoder(nn.Module):
         self.level_encoding = nn.Embedding(len(coarser), width)
         self.lateral_convs = nn.ModuleList([normed_conv(finest, width, 1, groups, bias=False)])
         self.output_convs = nn.ModuleList([normed_conv(width, width, 3, groups, bias=False)])
-        self.mask_feature = nn.Conv2d(width, width, 1)
+        self.mask_feature = Conv2d(width, width, 1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         finest, *coarser = features

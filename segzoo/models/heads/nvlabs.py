@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.layouts.heads.segformer import SegformerDecoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class NvlabsHead(nn.Module):
@@ -28,10 +29,10 @@ class NvlabsHead(nn.Module):
         self.linear_c = nn.ModuleList(nn.ModuleDict({"proj": nn.Linear(width, channels)}) for width in features)
         self.linear_fuse = nn.Conv2d(len(features) * channels, channels, 1, bias=False)
         self.batch_norm = nn.BatchNorm2d(channels)
-        self.classifier = nn.Conv2d(channels, classes, 1)
+        self.classifier = Conv2d(channels, classes, 1)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         shares = self.linear_fuse.weight.flatten(1).chunk(len(features), 1)  # the coarsest level's first
         total: Tensor | None = None
         for level, linear, share in zip(features, self.linear_c, reversed(shares), strict=True):

@@ -6,10 +6,11 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from segzoo.layouts.heads.segformer import SegformerDecoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.conv_module import ConvModule
 from segzoo.models.levels import refuse_other_maps
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class SegformerHead(nn.Module):
@@ -21,12 +22,12 @@ class SegformerHead(nn.Module):
     def __init__(self, *, features: Sequence[int], channels: int, classes: int):
         super().__init__()
         self.outputs = classes
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
+        self.conv_seg = Conv2d(channels, classes, 1)
         self.convs = nn.ModuleList(ConvModule(width, channels, 1) for width in features)
         self.fusion_conv = ConvModule(len(features) * channels, channels, 1)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         levels = [conv(level) for conv, level in zip(self.convs, features, strict=True)]
         seen.update({f"level{index}": level for index, level in enumerate(levels)})
         fused = seen["fusion_conv"] = self.fusion_conv(*levels)

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.setr import SetrDecoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.conv_module import ConvModule
 from segzoo.models.levels import enlarged
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class SETRUPHead(nn.Module):
@@ -23,13 +24,13 @@ class SETRUPHead(nn.Module):
     def __init__(self, *, features: int, channels: int, convs: int, kernel: int, scale: int, classes: int, eps: float = 1e-6):
         super().__init__()
         self.outputs, self.scale = classes, scale
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
+        self.conv_seg = Conv2d(channels, classes, 1)
         self.norm = nn.LayerNorm(features, eps)
         widths = [features, *[channels] * convs]
         self.up_convs = nn.ModuleList(nn.Sequential(ConvModule(width, channels, kernel)) for width in widths[:-1])
 
     def forward(self, features: Tensor | Sequence[Tensor], seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         x = features if isinstance(features, Tensor) else features[-1]
         x = seen["norm"] = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         for index, conv in enumerate(self.up_convs):

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.setr_mla import SetrMlaDecoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.conv_module import ConvModule
 from segzoo.models.levels import enlarged, refuse_other_maps
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class SETRMLAHead(nn.Module):
@@ -23,11 +24,11 @@ class SETRMLAHead(nn.Module):
     def __init__(self, *, features: Sequence[int], channels: int, scale: int, classes: int):
         super().__init__()
         self.outputs, self.scale = classes, scale
-        self.conv_seg = nn.Conv2d(len(features) * channels, classes, 1)
+        self.conv_seg = Conv2d(len(features) * channels, classes, 1)
         self.up_convs = nn.ModuleList(nn.Sequential(ConvModule(width, channels, 3), ConvModule(channels, channels, 3)) for width in features)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         branches = [conv(level) for conv, level in zip(self.up_convs, features, strict=True)]
         seen |= {f"branch{index}": branch for index, branch in enumerate(branches)}
         return enlarged(self.conv_seg(torch.cat(branches, 1)), self.scale)

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.layouts.heads.uper import UPerDecoder
+from segzoo.models.conv2d import Conv2d
 from segzoo.models.conv_module import ConvModule
 from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class UPerHead(nn.Module):
@@ -23,7 +24,7 @@ class UPerHead(nn.Module):
         super().__init__()
         self.outputs = classes
         *finer, deepest = features
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
+        self.conv_seg = Conv2d(channels, classes, 1)
         self.psp_modules = nn.ModuleList(nn.Sequential(nn.AdaptiveAvgPool2d(side), ConvModule(deepest, channels, 1)) for side in bins)
         self.bottleneck = ConvModule(deepest + len(bins) * channels, channels, 3)
         self.lateral_convs = nn.ModuleList(ConvModule(width, channels, 1) for width in finer)
@@ -31,7 +32,7 @@ class UPerHead(nn.Module):
         self.fpn_bottleneck = ConvModule(len(features) * channels, channels, 3)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> Tensor:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         *finer, deepest = features
         pyramid = [pooled(deepest) for pooled in self.psp_modules]
         levels = [lateral(level) for lateral, level in zip(self.lateral_convs, finer, strict=True)]

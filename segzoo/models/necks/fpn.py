@@ -10,7 +10,7 @@ from segzoo.layouts.necks.fpn import Pyramid
 from segzoo.models.conv_module import bare_conv
 from segzoo.models.levels import refuse_other_maps
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class FPN(nn.Module):
@@ -23,7 +23,7 @@ class FPN(nn.Module):
         self.fpn_convs = nn.ModuleList(bare_conv(width, width, 3) for _ in features)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> tuple[Tensor, ...]:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         levels = [cast(nn.ModuleDict, lateral)["conv"](level) for lateral, level in zip(self.lateral_convs, features, strict=True)]
         for index in reversed(range(len(levels) - 1)):
             levels[index] = levels[index] + F.interpolate(levels[index + 1], levels[index].shape[-2:], mode="nearest")

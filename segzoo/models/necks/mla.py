@@ -10,7 +10,7 @@ from segzoo.layouts.necks.mla import Mla
 from segzoo.models.conv_module import ConvModule
 from segzoo.models.levels import refuse_other_maps
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 
 class MLAModule(nn.Module):
@@ -38,7 +38,7 @@ class MLANeck(nn.Module):
         self.mla = MLAModule(features, width)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> tuple[Tensor, ...]:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         normed = [norm(level.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, level in zip(self.norm, features, strict=True)]
         found = self.mla(normed)
         seen |= {f"neck{index}": level for index, level in enumerate(found)}

@@ -10,7 +10,7 @@ from segzoo.errors import ConversionError, EnvironmentFault
 from segzoo.layouts.necks.multilevel import MultiLevel
 from segzoo.models.conv_module import bare_conv
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
 
 
@@ -27,7 +27,7 @@ class MultiLevelNeck(nn.Module):
         self.convs = nn.ModuleList(bare_conv(width, width, 3) for _ in scales)
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> tuple[Tensor, ...]:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         found = []
         for index, (level, scale) in enumerate(zip(features, self.scales, strict=True)):
             lateral, conv = cast(nn.ModuleDict, self.lateral_convs[index])["conv"], cast(nn.ModuleDict, self.convs[index])["conv"]

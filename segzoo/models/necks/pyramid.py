@@ -10,7 +10,7 @@ from segzoo.errors import EnvironmentFault
 from segzoo.layouts.necks.pyramid import FeaturePyramid
 from segzoo.models.levels import refuse_other_maps
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
 
 _LEVELS = 4
@@ -31,7 +31,7 @@ class Feature2Pyramid(nn.Module):
 
     def forward(self, features: Sequence[Tensor], seen: Seen | None = None) -> tuple[Tensor, ...]:
         """Raises EnvironmentFault for a map of a single row or column, which has no half."""
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         first, second, third, last = features
         if not traced() and min(last.shape[-2:]) < 2:
             raise EnvironmentFault(f"too small: a map of {last.shape[-2]}x{last.shape[-1]} has no half")

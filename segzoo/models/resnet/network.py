@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.resnet.geometry import Geometry
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 
 _WIDER = 4  # how many times wider than a bottleneck its output is
 
@@ -65,7 +65,7 @@ class ResNet(nn.Module):
         raise ConversionError(f"the head takes a map of one width, and {len(self.widths)} of {widths} come out of the ResNet")
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> tuple[Tensor, ...]:
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         x = seen["stem"] = F.max_pool2d(F.relu(self.bn1(self.conv1(image)), inplace=True), 3, 2, 1)
         found = []
         for stage in range(len(self.widths)):

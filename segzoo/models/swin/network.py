@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.swin.geometry import Geometry
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
 
 _KEPT = 64  # how many masks are remembered: images in one piece have nearly a size each, and four maps a size
@@ -217,14 +217,14 @@ class SwinTransformer(nn.Module):
 
     def maps(self, image: Tensor, seen: Seen | None = None) -> tuple[Tensor, ...]:
         """The maps with a norm, (b, d, h, w) each. `seen`, if given, collects the named intermediates."""
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         x = seen["patch_embed"] = self.patch_embed(image)
         found = []
         for index, stage in enumerate(self.stages):
             x = stage(x, seen, f"stage{index}")
             if index in self.outputs:
-                seen[f"out{index}"] = getattr(self, f"norm{index}")(x)
-                found.append(seen[f"out{index}"].permute(0, 3, 1, 2))
+                normed = seen[f"out{index}"] = getattr(self, f"norm{index}")(x)
+                found.append(normed.permute(0, 3, 1, 2))
             if index + 1 < len(self.stages):
                 x = seen[f"merged{index}"] = cast(Merging, stage.downsample)(x)
         return tuple(found)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.layouts.twins.geometry import SVT, Geometry
 from segzoo.models.made import made
-from segzoo.models.seen import Seen
+from segzoo.models.seen import Seen, noted
 from segzoo.models.swin.network import joined, windows
 from segzoo.models.traced import traced
 
@@ -184,7 +184,7 @@ class Twins(nn.Module):
 
     def forward(self, image: Tensor, seen: Seen | None = None) -> tuple[Tensor, ...]:
         """`seen`, if given, collects the named intermediates. Raises EnvironmentFault for an image of which a stage would make no key."""
-        seen = {} if seen is None else seen
+        seen = noted(seen)
         if not traced() and min(image.shape[-2:]) < self.least:
             raise EnvironmentFault(f"this Twins takes {self.least} x {self.least} pixels at least, found {image.shape[-1]} x {image.shape[-2]}")
         x, found = image, []

@@ -1,12 +1,12 @@
-"""Winograd's convolutions against torch's in float64, on maps of all kinds and sizes."""
+"""Convolutions by matrix products and by Winograd's algorithm against torch's in float64, on maps of all kinds and sizes."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from segzoo.models import winograd
+from segzoo.models import conv2d
+from segzoo.models.conv2d import Conv2d, convolution
 from segzoo.models.heads.uper import UPerHead
-from segzoo.models.winograd import Conv2d, convolution
 
 
 def rounding(found: torch.Tensor, exact: torch.Tensor) -> float:
@@ -17,8 +17,8 @@ def rounding(found: torch.Tensor, exact: torch.Tensor) -> float:
 def calls(monkeypatch):
     """How often Winograd's algorithm is used."""
     counted = []
-    plain = winograd._winograd
-    monkeypatch.setattr(winograd, "_winograd", lambda *given: counted.append(1) or plain(*given))
+    plain = conv2d.winograd
+    monkeypatch.setattr(conv2d, "winograd", lambda *given: counted.append(1) or plain(*given))
     return counted
 
 
@@ -82,3 +82,17 @@ def test_a_wide_head_gives_the_scores_that_it_gives_in_float64(calls):
         exact = head.double()([level.double() for level in maps])
     assert calls
     assert rounding(found, exact) < 1e-5
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_a_kernel_of_one_is_a_matrix_product(bias, order):
+    torch.manual_seed(0)
+    conv = Conv2d(20, 30, 1, bias=bias).requires_grad_(False)
+    x = torch.randn(3, 20, 7, 9).to(memory_format=order)
+    exact = F.conv2d(x.double(), conv.weight.double(), conv.bias.double() if bias else None)
+    with torch.inference_mode():
+        found = conv(x)
+        assert torch.equal(found[1:2], conv(x[1:2]))
+    assert found.shape == exact.shape
+    assert rounding(found, exact) < 1e-6
