@@ -38,7 +38,8 @@ for arguments in json.load(sys.stdin):
             os._exit(code)
     _, status, usage = os.wait4(child, 0)
     said = open(sys.argv[1], errors="replace").read(100_000)
-    print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, max(before, plain()), usage.ru_maxrss / 1000, said]), flush=True)
+    seconds, unit = usage.ru_utime + usage.ru_stime, max(before, plain())
+    print(json.dumps([os.waitstatus_to_exitcode(status), seconds, unit, usage.ru_maxrss / 1000, said]), flush=True)
 """
 
 
