@@ -55,12 +55,8 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Pat
         facts = {"path": str(found.path), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
         facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
         facts["said"] = {name: {"value": fact.value, "source": fact.source} for name, fact in found.said.facts.items()}
-        facts |= {
-            "trouble": found.trouble,
-            "hint": found.hint,
-            "notes": [*found.notes, *found.said.notes, *found.said.unlike],
-            "metadata": dict(found.metadata),
-        }
+        facts |= {"trouble": found.trouble, "hint": found.hint, "notes": [*found.notes, *found.said.notes, *found.said.unlike]}
+        facts["metadata"] = dict(found.metadata)
         facts |= {"tensors": {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}} if keys else {}
         show_json(facts)
         return
