@@ -77,6 +77,9 @@ def _child(order, pipe):
     """Run the command of an order; each moment is a byte in the pipe."""
     import resource
 
+    for number in (signal.SIGTERM, signal.SIGHUP):  # `nohup` has its children ignore SIGHUP, and a shell those it starts with `&` SIGINT
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(order["folder"])
     output = os.open(_output(order), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -20,7 +20,10 @@ _MOST = 6
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file's facts; `said` is what it says of itself. If the tensors fit no layout, `layout` and `geometry` are None, and `trouble` says why."""
+    """A file's facts; `said` is what it says of itself.
+
+    If the tensors fit no layout, `layout` and `geometry` are None, `trouble` says why, and `hint` what to do.
+    """
 
     path: Path
     format: str
@@ -33,6 +36,7 @@ class Inspection:
     geometry: Geometry | None
     said: Said
     trouble: str | None
+    hint: str | None
 
     @property
     def parameters(self) -> int:
@@ -50,7 +54,7 @@ def inspect(path: str | Path, at: str | None = None, config: Path | None = None)
     """
     opened = open_weights(path, at)
     notes = [*opened.notes, *_strange(opened)]
-    facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "said": Said(), "trouble": None}
+    facts: dict[str, Any] = {"layout": None, "sections": (), "geometry": None, "said": Said(), "trouble": None, "hint": None}
     try:
         found = detected(opened)
         facts |= {"layout": found.layout.name, "sections": found.sections}
@@ -63,7 +67,7 @@ def inspect(path: str | Path, at: str | None = None, config: Path | None = None)
             "said": file.said,
         }
     except ConversionError as error:
-        facts["trouble"] = error.message
+        facts |= {"trouble": error.message, "hint": error.hint}
     return Inspection(opened.path, opened.format, opened.size, opened.specs, tuple(notes), opened.metadata, **facts)
 
 

@@ -69,6 +69,10 @@ def test_a_file_in_no_layout_is_shown_all_the_same(tmp_path):
     assert done.exit_code == 0
     for said in ("none that segzoo knows", "1 float16, 1 int64", "in no layout that segzoo knows", "weight  float16[2, 3]", "step    int64[]"):
         assert said in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("hint: segzoo converts ")
+    facts = json.loads(segzoo("inspect", tmp_path / "a.npz", "--json").stdout)["result"]
+    assert (facts["layout"], facts["geometry"], "in no layout" in facts["trouble"]) == (None, None, True)
+    assert facts["hint"].startswith("segzoo converts ")
 
 
 def test_meta_and_notes_are_shown_and_cannot_drive_the_terminal(tmp_path):

@@ -28,7 +28,8 @@ _WEIGHTS = ZooName("backbones", "models", or_file=True)
 def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Path | None, as_json: bool) -> None:
     """Show format, layout, geometry and dtypes of a file of weights, from its headers only; nothing in it is run.
 
-    What the file says of itself is shown too: its training config, its classes.
+    What the file says of itself is shown too: its training config, its classes. A file in no layout that segzoo knows
+    is shown all the same, and exits 0; in JSON its layout is then null, and trouble and hint say why and what to do.
 
     NAME is a name in the zoo; its file is fetched if it is not here.
 
@@ -54,7 +55,8 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Pat
         facts = {"path": str(found.path), "format": found.format, "size": found.size, "layout": found.layout, "sections": found.sections}
         facts |= {"geometry": asdict(found.geometry) if found.geometry else None, "parameters": found.parameters, "dtypes": found.dtypes}
         facts["said"] = {name: {"value": fact.value, "source": fact.source} for name, fact in found.said.facts.items()}
-        facts |= {"trouble": found.trouble, "notes": [*found.notes, *found.said.notes, *found.said.unlike], "metadata": dict(found.metadata)}
+        facts |= {"trouble": found.trouble, "hint": found.hint, "notes": [*found.notes, *found.said.notes, *found.said.unlike]}
+        facts["metadata"] = dict(found.metadata)
         facts |= {"tensors": {name: {"dtype": spec.dtype, "shape": list(spec.shape)} for name, spec in found.specs.items()}} if keys else {}
         show_json(facts)
         return
@@ -75,6 +77,8 @@ def inspect(choice: Choice, source: str, at: str | None, keys: bool, config: Pat
         widest = max(map(len, named), default=0)
         for name, spec in named.items():
             show(f"{name:<{widest}}  {spec}")
+    if found.hint:
+        show(f"hint: {found.hint}")
 
 
 @click.command(short_help="Compare two files of weights, across layouts and formats.")
