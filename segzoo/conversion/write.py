@@ -1,8 +1,11 @@
 """How the tensors of a plan get into a file: written as they are made, then read back and compared before the file takes its name."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from segzoo.formats.arrays import copy, finite, identical, raw_bytes, tensor_dig
 from segzoo.formats.source import crc_of
 from segzoo.spec import Spec
 
+T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 
 
@@ -42,17 +46,28 @@ def write(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str
 
     def produce() -> Iterator[tuple[str, np.ndarray]]:
         done = 0
-        for name, array in _made(target, steps, source, digests, written):
+        for name, array in _ahead(_made(target, steps, source, digests, written), beside):
             checksums[name] = crc_of(raw_bytes(array))
             yield name, array
             done += array.nbytes
             said("writing", done // 2, whole)  # the other half of the work is reading back
 
-    with replacing(target) as part:
+    with replacing(target) as part, ThreadPoolExecutor(1) as beside:
         with part.open("wb") as file:
             writer(target)(file, specs, produce(), metadata)
-        _read_back(part, target, specs, checksums, lambda done: said("comparing", (whole + done) // 2, whole))
+            file.flush()
+            on_disk = beside.submit(os.fsync, file.fileno())
+            _read_back(part, target, specs, checksums, lambda done: said("comparing", (whole + done) // 2, whole))
+            on_disk.result()
         return replace(written, size=part.stat().st_size)
+
+
+def _ahead(made: Iterator[T], beside: ThreadPoolExecutor) -> Iterator[T]:
+    """What an iterator makes, each item in another thread while the one before is used."""
+    following = beside.submit(next, made, None)
+    while (item := following.result()) is not None:
+        following = beside.submit(next, made, None)
+        yield item
 
 
 def written_before(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> Written | None:
@@ -83,11 +98,13 @@ def written_before(target: Path, steps: Plan, source: Weights, metadata: Mapping
 def _made(target: Path, steps: Plan, source: Weights, digests: bool, noted: Written) -> Iterator[tuple[str, np.ndarray]]:
     """The tensors of a plan, each with its bytes in order; what is to be said of them is noted. Raises EnvironmentFault for too little memory."""
     try:
-        scratch = np.empty(max((spec.nbytes for spec in steps.specs.values()), default=0), np.uint8)
+        largest = max((spec.nbytes for spec in steps.specs.values()), default=0)
+        scratch, other = np.empty(largest, np.uint8), np.empty(largest, np.uint8)
     except MemoryError as error:
         raise EnvironmentFault(f"{target}: not enough memory for its largest tensor") from error
     for name, array in run(steps, source):
         array = _contiguous(array, scratch)
+        scratch, other = other, scratch  # the one before is being written
         if digests:
             noted.digests[name] = tensor_digest(array)
         if not finite(array):
