@@ -83,6 +83,12 @@ _MUST_OF_TYPE: Mapping[str, tuple[tuple[str, Any, str], ...]] = {
     **dict.fromkeys(("beit", "data2vec-vision", "swin", "convnext"), _GELU),
 }
 """What must stand in a config of this type, if anything does, and what transformers does else, which segzoo does not do."""
+_TOWER_TYPES = ("clip", "siglip", "chinese_clip", "altclip", "metaclip_2", "clipseg", "owlvit", "owlv2", "blip")
+_KNOWN = {
+    *("vit", "vit_mae", "vit_msn", "deit", "dinov2", "dinov2_with_registers", "ijepa", "dpt", *_OF_TYPE),
+    *(f"{kind}_vision_model" for kind in _TOWER_TYPES),
+}
+"""The types of transformers whose networks are those that segzoo builds for their tensors' names."""
 _UPERNET: Rows = (("head.bins", indices, "pool_scales"),)
 _TIMM: Rows = (
     ("backbone.heads", counts, "model_args.num_heads"),
@@ -181,6 +187,10 @@ def _of_transformers(reader: Reader) -> None:
     for place, right, what in _MUST_OF_TYPE.get(kind, ()) if isinstance(kind, str) else ():
         if reader.at(f"{inside}{place}")[0] not in (ABSENT, right):
             reader.unlike.append(f"{reader.source}: {inside}{place}: the model's program {what}")
+    if isinstance(kind, str) and kind not in _KNOWN:
+        reader.notes.append(
+            f"{reader.source}: {inside}model_type is {kind!a}, which segzoo does not know: it is taken for what its tensors are named as"
+        )
     if reader.at("model_type")[0] == "upernet":
         take_rows(reader, _UPERNET)
 

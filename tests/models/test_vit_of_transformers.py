@@ -104,6 +104,7 @@ def test_each_class_is_read_or_refused_by_a_named_twist(name, names, tmp_path):
     assert (tmp_path / "out.pth").exists() == (why is None)
     assert why is None or why in done.stderr
     assert why is None or why.startswith("--drop") or "drop" not in done.stderr
+    assert why is not None or "which segzoo does not know" not in done.output
 
 
 def read():
@@ -198,6 +199,14 @@ def test_what_the_network_does_otherwise_than_the_config_is_refused(config, why,
             refuse(path)
     assert not (tmp_path / "out.pth").exists()
     assert any(why in note for note in inspect(path).said.unlike)
+
+
+def test_a_type_that_segzoo_does_not_know_is_said(tmp_path):
+    """Its network may do otherwise than a ViT's, which no name of a tensor shows."""
+    folder_of("ViTModel", tmp_path, CLASSES["ViTModel"]["config"] | {"model_type": "vit_of_ours"})
+    done = CliRunner().invoke(main, ["convert", str(tmp_path), str(tmp_path / "out.pth"), "--to", "timm"])
+    assert done.exit_code == 0
+    assert "model_type is 'vit_of_ours', which segzoo does not know" in " ".join(done.output.split())
 
 
 def test_a_gate_that_is_no_silu_is_refused(tmp_path):
