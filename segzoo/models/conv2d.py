@@ -28,7 +28,7 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     plain = traced() or torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
     if not plain and sides == [1, 1]:
         return _product(x, weight, bias)
-    if not plain and sides == [3, 3] and features >= 256 and width >= 128 and x.shape[2] * x.shape[3] >= 1024:
+    if not plain and sides == [3, 3] and features >= 256 and width >= 128 and x.shape[2] * x.shape[3] >= 4096:
         return winograd(x, weight, bias)
     return F.conv2d(x, weight, bias, padding=sides[0] // 2)
 
