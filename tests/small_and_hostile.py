@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SMALL = 1_000_000  # bytes of a file
-UNITS, MEGABYTES = 80.0, 300.0  # units of `pace.plain`; the dearest row takes 20, and what is quadratic a hundred times as much
+UNITS, MEGABYTES = 80.0, 300.0  # units of `pace.plain`; the dearest row takes 20
 
 _RUNNER = """
 import json, os, resource, signal, sys

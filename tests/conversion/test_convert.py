@@ -1,5 +1,6 @@
 """File to file: the peers' tensors in every format, the report, and what is refused without a trace."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from support import GOLDEN, TAME, same, specs_of
 
 from segzoo import convert
 from segzoo.conversion.inspect import inspect
-from segzoo.errors import ConversionError, SegzooError, UsageError
+from segzoo.errors import ConversionError, EnvironmentFault, SegzooError, UsageError
 from segzoo.formats import open_weights, writer
 from segzoo.formats.arrays import tensor_digest
 
@@ -75,6 +76,18 @@ def test_numbers_that_are_not_finite_are_moved_and_said(tmp_path):
     np.savez(tmp_path / "large.npz", **tensors)
     assert convert(tmp_path / "large.npz", tmp_path / "large.pth").not_finite == ()
     assert np.isnan(open_weights(tmp_path / "out.pth")["cls_token"][0, 0, 3])
+
+
+def test_a_disk_that_does_not_keep_what_was_written_is_an_error(tmp_path, monkeypatch):
+    """The file is brought to the disk while it is read back; what goes wrong there is said, and nothing is left."""
+
+    def broken(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("segzoo.conversion.write.os.fsync", broken)
+    with pytest.raises(EnvironmentFault, match="out.pth: not written: Input/output error"):
+        convert(TAME, tmp_path / "out.pth")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_target_is_kept_unless_forced(tmp_path):

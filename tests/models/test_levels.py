@@ -7,6 +7,7 @@ from torch import nn
 
 from segzoo.models.conv_module import normalised
 from segzoo.models.levels import convolved, resized
+from segzoo.models.seen import noted
 
 SIZES = {
     "halves": [(16, 22), (8, 11), (4, 6), (2, 3)],
@@ -57,3 +58,12 @@ def test_batch_norm_in_place():
         found = normalised(bn, given)
     assert found.data_ptr() == given.data_ptr()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_intermediates_that_nobody_asked_for_are_not_kept():
+    given, seen = {}, noted(None)
+    seen["x"] = torch.ones(1)
+    seen |= {"y": torch.ones(1)}
+    seen.update({"z": torch.ones(1)})
+    assert not seen
+    assert noted(given) is given
