@@ -85,7 +85,7 @@ def test_a_disk_that_does_not_keep_what_was_written_is_an_error(tmp_path, monkey
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("segzoo.conversion.write.os.fsync", broken)
-    with pytest.raises(EnvironmentFault, match="out.pth: not written: Input/output error"):
+    with pytest.raises(EnvironmentFault, match=r"out\.pth: not written: Input/output error"):
         convert(TAME, tmp_path / "out.pth")
     assert not list(tmp_path.iterdir())
 
