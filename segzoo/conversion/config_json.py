@@ -88,7 +88,7 @@ _KNOWN = {
     *("vit", "vit_mae", "vit_msn", "deit", "dinov2", "dinov2_with_registers", "ijepa", "dpt", *_OF_TYPE),
     *(f"{kind}_vision_model" for kind in _TOWER_TYPES),
 }
-"""The types of transformers whose networks are those that segzoo builds for their tensors' names."""
+"""The types of transformers whose networks are those of the families here."""
 _UPERNET: Rows = (("head.bins", indices, "pool_scales"),)
 _TIMM: Rows = (
     ("backbone.heads", counts, "model_args.num_heads"),
