@@ -1,4 +1,4 @@
-"""Small files of weights that were made to cost much: none takes long or 300 MB, and none ends in a traceback.
+"""Small files of weights that were made to cost much: none takes 2 s or 300 MB, and none ends in a traceback.
 
 A pickle repeats a part of itself in two bytes, a deflated member makes a thousand bytes of one, a name claims any number of blocks: each
 row is one way to make readers work more than the file is worth.
