@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -41,30 +42,27 @@ def _strip(image: Tensor, taps: Tensor, top: int, down: int, across: int) -> Ten
     first, last = max(top - 1, 0), min(top + _TILE * down + 1, height)
     seen[first - top + 1 : last - top + 1, 1 : wide + 1] = image[:, first:last].permute(1, 2, 0)
     lines = seen.new_empty(_SEEN, down, len(seen[0]), features)
-    _seen_from([seen[place : place + _TILE * down - 3 : _TILE] for place in range(_SEEN)], list(lines))
+    _seen_from([seen[place : place + _TILE * down - 3 : _TILE] for place in range(_SEEN)], lines)
     tiles = seen.new_empty(_SEEN, _SEEN, down, across, features)
-    _seen_from([lines[:, :, place : place + _TILE * across - 3 : _TILE] for place in range(_SEEN)], list(tiles.unbind(1)))
+    _seen_from([lines[:, :, place : place + _TILE * across - 3 : _TILE] for place in range(_SEEN)], tiles.transpose(0, 1))
     products = (tiles.view(_SEEN**2, -1, features) @ taps).view(_SEEN, _SEEN, down, across, -1)
     lines = products.new_empty(_TILE, *products.shape[1:])
-    _result_of(list(products), list(lines))
+    _result_of(products, lines)
     found = products.new_empty(down, _TILE, across, _TILE, taps.shape[-1])
-    _result_of(list(lines.unbind(1)), list(found.permute(3, 1, 0, 2, 4)))
+    _result_of(lines.transpose(0, 1), found.permute(3, 1, 0, 2, 4))
     return found.flatten(2, 3).flatten(0, 1)
 
 
 def _kernels(like: Tensor) -> Tensor:
     """What a kernel's nine weights are in the 36 products (36, 9)."""
     points = [0, _NEAR, -_NEAR, _FAR, -_FAR]
-    rows = []
-    for point in points:
-        others = [point - other for other in points if other != point]
-        scale = torch.tensor(others, dtype=torch.float64).prod()
-        rows.append(torch.tensor([1, point, point**2], dtype=torch.float64) / scale)
-    side = torch.stack([*rows, torch.tensor([0, 0, 1], dtype=torch.float64)])
+    scales = [prod(point - other for other in points if other != point) for point in points]
+    rows = [[1 / scale, point / scale, point**2 / scale] for point, scale in zip(points, scales, strict=True)]
+    side = torch.tensor([*rows, [0, 0, 1]], dtype=torch.float64)
     return torch.kron(side, side).to(like.dtype)
 
 
-def _seen_from(seen: Sequence[Tensor], into: Sequence[Tensor]) -> None:
+def _seen_from(seen: Sequence[Tensor], into: Tensor) -> None:
     """The six places of tiles along a side, as they enter the products."""
     near, far = _NEAR**2, _FAR**2
     even, odd = torch.sub(seen[4], seen[2], alpha=far), torch.sub(seen[3], seen[1], alpha=far)
@@ -78,7 +76,7 @@ def _seen_from(seen: Sequence[Tensor], into: Sequence[Tensor]) -> None:
     torch.sub(torch.sub(seen[5], seen[3], alpha=near, out=into[5]), odd, alpha=far, out=into[5])
 
 
-def _result_of(products: Sequence[Tensor], into: Sequence[Tensor]) -> None:
+def _result_of(products: Tensor, into: Tensor) -> None:
     """The four places of tiles along a side, from their six products."""
     near, near_odd = products[1] + products[2], products[1] - products[2]
     far, far_odd = products[3] + products[4], products[3] - products[4]

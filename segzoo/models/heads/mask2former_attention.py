@@ -58,7 +58,7 @@ def _from_maps(values: Tensor, offsets: Tensor, weights: Tensor, places: Tensor,
 
 
 def _from_rows(values: Tensor, offsets: Tensor, weights: Tensor, places: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """The same, each head of each pixel one row of a table, of which weighted rows are summed: more than twice as fast on a processor."""
+    """The same. Each head of each pixel is a row of a table, and weighted rows are summed: less than half the time on a processor."""
     b, n, heads = offsets.shape[:3]
     table = values.view(b * n * heads, -1)
     height, width = torch.tensor(sizes, dtype=values.dtype).T[:, :, None]
