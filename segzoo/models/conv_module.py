@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segzoo.models.conv2d import Conv2d
 from segzoo.models.levels import convolved
-from segzoo.models.traced import traced
+from segzoo.models.traced import only_computed
 
 
 class ConvModule(nn.Module):
@@ -28,7 +28,7 @@ class ConvModule(nn.Module):
 
 def normalised(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """BatchNorm of a map that nobody else has. In its own memory where it is only computed, not trained or written down as a graph."""
-    if bn.training or torch.is_grad_enabled() or traced() or x.dtype not in (torch.float32, torch.float64):
+    if bn.training or not only_computed() or x.dtype not in (torch.float32, torch.float64):
         return cast(Tensor, bn(x))
     mean, variance = cast(Tensor, bn.running_mean), cast(Tensor, bn.running_var)
     scale = bn.weight * (variance + bn.eps).rsqrt()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segzoo.errors import ConversionError
 from segzoo.models.conv2d import convolution
-from segzoo.models.traced import traced
+from segzoo.models.traced import only_computed
 
 _STRIP = 128
 """Rows or columns of the result that are computed at once. Few of a coarse map's reach them."""
@@ -40,7 +40,7 @@ def convolved(conv: nn.Conv2d, levels: Sequence[Tensor]) -> Tensor:
     shifted by two matrix products. For an UPerNet's four levels that is 0.4 of the multiplications, and no joined map.
     """
     finest, *coarser = levels
-    if finest.device.type != "cpu" or torch.is_grad_enabled() or traced():
+    if finest.device.type != "cpu" or not only_computed():
         return conv(torch.cat([finest, *(resized(level, finest) for level in coarser)], 1))
     weights = conv.weight.split([level.shape[1] for level in levels], 1)
     found = convolution(finest, weights[0], conv.bias)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.models.traced import traced
+from segzoo.models.traced import only_computed
 
 
 class DeformableAttention(nn.Module):
@@ -37,7 +37,7 @@ class DeformableAttention(nn.Module):
         asked, values = x + positions, self.value_proj(x)
         offsets = self.sampling_offsets(asked).view(b, n, self.heads, self.scales, self.points, 2)
         weights = self.attention_weights(asked).view(b, n, self.heads, -1).softmax(-1).view(offsets.shape[:-1])
-        in_rows = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not torch.is_grad_enabled() and not traced()
+        in_rows = only_computed() and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
         found = (_from_rows if in_rows else _from_maps)(values, offsets, weights, places, sizes)
         return self.output_proj(found)
 
