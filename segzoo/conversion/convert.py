@@ -175,10 +175,21 @@ def _check_target(source: Path, target: Path) -> bool:
 def _kept(target: Path, steps: Plan, source: Weights, metadata: Mapping[str, str], digests: bool, said: Progress) -> Written:
     """A target that stays as it is. Raises UsageError unless it holds just what would be written."""
     sweep_once(target.parent)
-    for _ in range(2):  # another run that makes the same may replace it while it is read
+    looked_at = None
+    while looked_at != (found := _seen(target)):  # another run that makes the same may replace it while it is read
         if kept := written_before(target, steps, source, metadata, digests, said):
             return kept
+        looked_at = found
     raise UsageError(f"{target}: exists already, and is another file", hint="--force, or force=True in Python, replaces it")
+
+
+def _seen(path: Path) -> tuple[int, int] | None:
+    """What tells a file, or a link, from one that replaces it; None where there is none."""
+    try:
+        now = path.lstat()
+    except FileNotFoundError:
+        return None
+    return now.st_ino, now.st_mtime_ns
 
 
 def _computing(read: Checkpoint, grid: tuple[int, int] | None, resample: str, dtype: str | None) -> tuple[Weights, dict[str, str]]:

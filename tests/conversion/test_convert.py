@@ -90,6 +90,18 @@ def test_a_disk_that_does_not_keep_what_was_written_is_an_error(tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_a_target_that_another_run_replaces_by_the_same_while_it_is_compared_stays(tmp_path):
+    convert(TAME, tmp_path / "out.pth")
+    other = tmp_path / "other.pth"
+    other.write_bytes((tmp_path / "out.pth").read_bytes())
+
+    def replace_it(doing, done, whole):
+        if other.exists():
+            other.replace(tmp_path / "out.pth")
+
+    assert convert(TAME, tmp_path / "out.pth", progress=replace_it).already
+
+
 def test_an_existing_target_is_kept_unless_forced(tmp_path):
     target = tmp_path / "out.pth"
     target.write_bytes(b"mine")
