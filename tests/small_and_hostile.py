@@ -4,6 +4,7 @@ A room adds its rows: a test module beside its others builds a table of `Small` 
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -11,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SMALL = 1_000_000  # bytes of a file
-SECONDS, MEGABYTES = 2.0, 300.0
+SECONDS, MEGABYTES = 2.0, 300.0  # seconds of a quick core: see `pace`
 
 _RUNNER = """
-import json, os, resource, signal, sys
+import json, math, os, resource, signal, sys
+from pace import pace
 from segzoo.cli import main
 import segzoo.conversion.convert, segzoo.conversion.inspect, segzoo.conversion.compare, segzoo.cli.terminal.show, rich.console, rich.text
 for arguments in json.load(sys.stdin):
+    before = pace()
     child = os.fork()
     if not child:
-        resource.setrlimit(resource.RLIMIT_CPU, (4, 4))
+        limit = math.ceil(4 * before)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(out, stream)
@@ -35,7 +39,8 @@ for arguments in json.load(sys.stdin):
             os._exit(code)
     _, status, usage = os.wait4(child, 0)
     said = open(sys.argv[1], errors="replace").read(100_000)
-    print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, said]), flush=True)
+    seconds = (usage.ru_utime + usage.ru_stime) / max(before, pace())
+    print(json.dumps([os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss / 1000, said]), flush=True)
 """
 
 
@@ -66,7 +71,10 @@ def refuse_costly(rows: Sequence[Small], folder: Path, largest: int = SMALL) -> 
                 [str(place / (row.file if word == "FILE" else word)) if word == "FILE" or word.startswith("OUT") else word for word in command]
             )
             labels.append((row, command[0], command is row.commands[-1]))
-    run = subprocess.run([sys.executable, "-c", _RUNNER, folder / "said"], input=json.dumps(todo), capture_output=True, text=True, check=False)
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    run = subprocess.run(
+        [sys.executable, "-c", _RUNNER, folder / "said"], input=json.dumps(todo), capture_output=True, text=True, check=False, env=here
+    )
     results = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(results) == len(todo), run.stderr
     wrong = []

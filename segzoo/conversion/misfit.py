@@ -26,6 +26,7 @@ _TRAINING_PATTERNS = (
 )
 """Parts of a dotted name that belong to training or counting, whatever the model."""
 _TRAINING = re.compile("|".join(map(translate, _TRAINING_PATTERNS)))
+_LONG_NUMBER = re.compile(r"(?<![A-Za-z\d])\d\d+")  # an index; not that of `w12`
 
 
 def misfit(names: Collection[str], nearest: "Found", only: str | None, fits: Callable[[Collection[str]], bool]) -> ConversionError:
@@ -85,8 +86,9 @@ def _cause(names: Collection[str], nearest: "Found", missing: list[str], unexpec
         whose = "belong to training, not to the model" if trained else f"stand beside the model, which is under '{nearest.outer}'"
         return f"these {whose}: convert {_drops(asides, names)} leaves them out"
     rest = [name for name in unexpected if name not in asides]
-    there = _canonical(nearest.rules.keys() - set(missing), nearest)
-    if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(_canonical(missing, nearest), there, rest)]:
+    lacking, there = _canonical(missing, nearest), _canonical(nearest.rules.keys() - set(missing), nearest)
+    alike = {_LONG_NUMBER.sub("10", name) for name in rest}  # no variant is known by a block beyond the ninth, of which there may be thousands
+    if found := [variant.title for variant in nearest.layout.family.variants if variant.fits(lacking, there, alike)]:
         return f"a variant of {nearest.layout.family.title} that layout '{nearest.layout.name}' has no place for: {'; '.join(found)}"
     if (rest or missing) and _alike_in_every_block(nearest, missing, rest):
         return "the same names in every block: a variant that segzoo does not know"

@@ -3,9 +3,11 @@
 `conversion` itself knows no family and no head.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from segzoo.errors import ConversionError
@@ -179,10 +181,17 @@ class Variant:
 
     def fits(self, missing: Collection[str], there: Collection[str], unexpected: Collection[str]) -> bool:
         """Whether a file is such a variant: these canonical names it misses, those are there, and it has these names beyond."""
-        named = any(fnmatchcase(name, pattern) for name in unexpected for pattern in self.names)
-        of_these = [[name for name in names if any(fnmatchcase(name, pattern) for pattern in self.lacks)] for names in (missing, there)]
-        lacked = bool(missing) and of_these == [list(missing), []]
-        return (named or (not self.names and not unexpected)) and (lacked or not self.lacks)
+        named = any(map(_any_of(self.names).match, unexpected)) if self.names else not unexpected
+        if not named or not self.lacks:
+            return named
+        lacks = _any_of(self.lacks).match
+        return bool(missing) and all(map(lacks, missing)) and not any(map(lacks, there))
+
+
+@lru_cache(256)
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """One expression for names that fit any of these patterns: a file may have many names, and a family many variants."""
+    return re.compile("|".join(map(translate, patterns)))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import pytest
 import yaml
+from pace import within
 from support import MINI, thorough_after
 
 from segzoo.errors import UsageError
@@ -135,10 +136,8 @@ def test_a_text_that_is_too_much_is_one_line_at_once(fault, tmp_path):
     text, line, said = TEXTS[fault]
     path = tmp_path / "zoo.yaml"
     path.write_text(text)
-    began = time.process_time()
-    with pytest.raises(UsageError) as raised:
+    with within(2), pytest.raises(UsageError) as raised:
         load_manifest(path)
-    assert time.process_time() - began < 2
     assert raised.value.message.startswith(f"{path}:{line}: ")
     assert said in raised.value.message
     assert len(raised.value.message) < 600

@@ -9,12 +9,12 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
+from pace import within
 
 from segzoo.errors import EnvironmentFault, IntegrityError
 from segzoo.store.unzip import extract
@@ -144,10 +144,8 @@ def test_many_members_are_looked_at_in_little_time(name, tmp_path):
     """1 MB of a zip's directory."""
     names = [name.format(number) for number in range(500_000 // (50 + len(name.format(0))))]
     (tmp_path / "a.zip").write_bytes(packed(*((one, b"") for one in names), (f"{names[0]}/x", b"")))
-    started = time.process_time()
-    with pytest.raises(IntegrityError, match="is a file and a folder"):
+    with within(2), pytest.raises(IntegrityError, match="is a file and a folder"):
         extract(tmp_path / "a.zip", "set", tmp_path / "set", lambda done, whole: None)
-    assert time.process_time() - started < 2
 
 
 def test_names_of_all_languages_and_both_methods(tmp_path):
