@@ -3,7 +3,8 @@
     python bench/evaluate.py --peer PYTHON [--models T swin-t-upernet] [--modes ss ms+flip-1.x] [--threads 1 2] [--images 4]
                              [--sizes 512x683 | ade20k] [--device cpu] [--precision fp32] [--batches 1 4 16] [--record]
 
-Models are those of the zoo that MMSegmentation measured on ADE20K; T, S, B and L are vit-t-mask to vit-l-mask. PYTHON is that
+Models are those of the zoo that MMSegmentation measured on ADE20K; T, S, B and L are vit-t-mask to vit-l-mask. `setr-naive:T` is a model whose
+plain ViT, or BEiT, has the geometry of ViT-T: 12 blocks, 3 heads, a width of 192; the rest is as published. PYTHON is that
 of an environment with torch, mmengine 0.10.7, mmcv-lite 2.1.0, mmsegmentation 1.2.2, ftfy, regex and
 opencv-python-headless, for ConvNeXt mmpretrain 1.2.0 too, for Mask2Former mmdet 3.3.0; without --peer segzoo alone is measured.
 Weights are random, of the published geometry; images are made, one size or ADE20K's own distribution of sizes. Each side runs
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 SHORT = {letter: f"vit-{letter.lower()}-mask" for letter in "TSBL"}
 SIZES = Path(__file__).with_name("ade20k_val_sizes.json")
+TINY = {"width": 192, "depth": 12, "heads": 3}
+TINY_TAKEN = (2, 5, 8, 11)
 PEERS = ("mmsegmentation", "mmpretrain", "mmdet")
 CLAIM = (
     "From files to counts, beside mmseg's own test loop: images a second and peak memory, each also as a multiple of mmseg's; pixels of another "
@@ -67,7 +71,29 @@ def entry_of(model: str, zoo: str | None) -> "Model":
     """The model of this name or short name in a manifest, by default the shipped one. Raises KeyError for another."""
     import true_size  # here, as mmseg's side runs where segzoo is not
 
-    return cast("Model", true_size.entry_of(SHORT.get(model, model), zoo))
+    name, _, size = model.partition(":")
+    entry = cast("Model", true_size.entry_of(SHORT.get(name, name), zoo))
+    if not size:
+        return entry
+    backbone = replace(entry.backbone, **TINY, mlp=4 * TINY["width"], **({"out_indices": TINY_TAKEN} if entry.backbone.out_indices else {}))
+    neck = entry.neck and replace(entry.neck, width=TINY["width"])
+    return replace(entry, backbone=backbone, neck=neck)
+
+
+def narrow(part: object, width: int) -> None:
+    """Give every part of mmseg's config that has the published width the width of ViT-T, and the backbone its depth and heads."""
+    for value in part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ():
+        narrow(value, width)
+    if isinstance(part, dict):
+        for key in {"embed_dims", "embed_dim", "in_channels", "out_channels"} & part.keys():
+            of = part[key]
+            part[key] = (
+                [TINY["width"] if one == width else one for one in of] if isinstance(of, list | tuple) else TINY["width"] if of == width else of
+            )
+        if "num_layers" in part and "num_heads" in part:
+            part |= {"num_layers": TINY["depth"], "num_heads": TINY["heads"]}
+            if isinstance(part.get("out_indices"), list | tuple):
+                part["out_indices"] = TINY_TAKEN
 
 
 def checkpoint(folder: Path, model: str, zoo: str | None) -> None:
@@ -118,6 +144,8 @@ def mmseg_side(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     config = Config.fromfile(next(configs.rglob(options.config)))
     if config.model.backbone.type == "VisionTransformer":
         config.model.backbone.patch_bias = True
+    if ":" in options.model:
+        narrow(config.model, config.model.backbone.get("embed_dims"))
     config.model.pretrained = config.model.backbone.init_cfg = None
     config.load_from = str(folder / f"{options.model}.pth")
     config.work_dir = str(folder / "work")

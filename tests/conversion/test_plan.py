@@ -129,6 +129,19 @@ def test_a_distilled_encoder_goes_where_its_token_has_a_place():
         remapped(segmenter, "mmseg")
 
 
+def test_a_distilled_encoder_of_one_channel_may_be_one_of_sound():
+    """transformers' ASTModel has the names and shapes of a DeiT; its patches overlap, and its positions are seldom a square."""
+    file = remapped(dict(open_weights(GOLDEN / "segmenter" / "linear.pth")), "timm")
+    table = file["pos_embed"]
+    file["patch_embed.proj.weight"] = file["patch_embed.proj.weight"][:, :1]
+    file |= {"dist_token": file["cls_token"] + 1, "pos_embed": np.concatenate([table[:, :1], table[:, :1] * 2, table[:, 1:], table[:, 1:3]], axis=1)}
+    found = detect(specs_of(file))
+    assert "an AST, which takes sound" in found.notes[-1]
+    with pytest.raises(ConversionError, match=f"an AST, .* --positions {table.shape[1] + 1}"):
+        remapped(file, "hf")
+    assert detect(specs_of(file), positions=table.shape[1] + 1).unsure is None
+
+
 def mutant(change):
     """The augreg table with rules changed; the same change both ways, so that no round trip could see it."""
     layout = LAYOUTS["vit"]["augreg"]

@@ -83,12 +83,14 @@ def _registers(rules: Mapping[str, Rule], specs: Mapping[str, Spec]) -> int:
 
 
 def unsure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], sections: Collection[str]) -> str | None:
-    """For which tokens a position table has entries, in words, if names and shapes leave it open; None where they do not.
+    """What names and shapes leave open, in words: whether a file with one channel is of pictures, and for which tokens a position table has entries.
 
-    It is open if the layout knows several kinds of table, unless only with the entries read as the tokens' the others are a square.
+    The latter is open if the layout knows several kinds of table, unless only with the entries read as the tokens' the others are a square.
     """
     key, shape = _holding("pos.grid", rules, specs)
     held = {name for rule in rules.values() for name in rule.holds}
+    if "dist" in held and _holding("patch.weight", rules, specs)[1][1:2] == (1,):
+        return "read as a DeiT of pictures with one channel; an AST, which takes sound in patches that overlap, has the same names and is another model"
     one, registers = int("cls" in held), _registers(rules, specs)
     if not {"stem", "stem without class position"} <= set(sections) or "dist" in held or len(shape) < 2 or not one + registers:
         return None
