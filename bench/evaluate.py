@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -75,9 +74,10 @@ def entry_of(model: str, zoo: str | None) -> "Model":
     entry = cast("Model", true_size.entry_of(SHORT.get(name, name), zoo))
     if not size:
         return entry
-    backbone = replace(entry.backbone, **TINY, mlp=4 * TINY["width"], **({"out_indices": TINY_TAKEN} if entry.backbone.out_indices else {}))
-    neck = entry.neck and replace(entry.neck, width=TINY["width"])
-    return replace(entry, backbone=backbone, neck=neck)
+    taken = {"out_indices": TINY_TAKEN} if entry.backbone.out_indices else {}
+    parts = {"backbone": entry.backbone.model_copy(update=TINY | {"mlp": 4 * TINY["width"]} | taken)}
+    parts |= {"neck": entry.neck.model_copy(update={"width": TINY["width"]})} if entry.neck else {}
+    return entry.model_copy(update=parts)
 
 
 def narrow(part: object, width: int) -> None:

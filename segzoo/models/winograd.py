@@ -14,7 +14,7 @@ from torch import Tensor
 _NEAR, _FAR = 5 / 8, 3 / 2
 _TILE, _SEEN = 4, 6
 """Rows and columns of a tile of the result, and of what it is made of."""
-_AT_ONCE = 2**17
+_AT_ONCE = 2**16
 """About how many tiles times channels are computed at once: few, so that they stay in the processor's cache."""
 
 

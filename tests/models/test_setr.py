@@ -13,6 +13,7 @@ from segzoo.evaluation import protocols
 from segzoo.evaluation.evaluator import Evaluator
 from segzoo.evaluation.windows import View
 from segzoo.manifest.document import load_manifest
+from segzoo.models.heads.dpt import DPTHead
 from segzoo.zoo.loading import module
 from segzoo.zoo.opened import open_entry
 
@@ -180,6 +181,17 @@ def test_one_thing_done_otherwise_moves_the_scores_as_far_as_mmsegs(what, monkey
     found = [float(np.abs(scores(name, model, size) - one).max()) for size, one in zip(SIZES, right, strict=True)]
     floor = max(float(np.abs(one).max()) for one in right)
     assert found == pytest.approx(moved, rel=0.03, abs=1e-6 * floor)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 2), (15, 3), (16, 5), (37, 2)])
+def test_dpts_scores_in_bands_are_those_of_the_whole_map(size):
+    """Maps of 16 to 304 rows at the end; a band has 62."""
+    torch.manual_seed(0)
+    head = DPTHead(features=6, widths=(4, 5, 6, 7), channels=8, classes=3).double().eval()
+    features = [(torch.randn(2, 6, *size, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)) for _ in range(4)]
+    with torch.inference_mode():
+        whole = head(features, {})
+        torch.testing.assert_close(head(features), whole, rtol=0, atol=1e-12 * float(whole.abs().max()))
 
 
 @pytest.mark.parametrize(("name", "moved"), [("setr-naive", 1.62706), ("setr-pup", 0.47659), ("setr-mla", 0.76052)])

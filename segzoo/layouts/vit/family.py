@@ -90,7 +90,9 @@ def unsure(rules: Mapping[str, Rule], specs: Mapping[str, Spec], sections: Colle
     key, shape = _holding("pos.grid", rules, specs)
     held = {name for rule in rules.values() for name in rule.holds}
     if "dist" in held and _holding("patch.weight", rules, specs)[1][1:2] == (1,):
-        return "read as a DeiT of pictures with one channel; an AST, which takes sound in patches that overlap, has the same names and is another model"
+        return (
+            "read as a DeiT of pictures with one channel; an AST, which takes sound in patches that overlap, has the same names and is another model"
+        )
     one, registers = int("cls" in held), _registers(rules, specs)
     if not {"stem", "stem without class position"} <= set(sections) or "dist" in held or len(shape) < 2 or not one + registers:
         return None

@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +16,10 @@ from segzoo.models.conv_module import ConvModule, bare_conv, normalised
 from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
 from segzoo.models.seen import Seen, noted
-from segzoo.models.traced import traced
+from segzoo.models.traced import only_computed, traced
+
+_BAND = 62
+"""Rows of scores that are computed at once. With a row more on either side they are whole tiles of `winograd`."""
 
 
 class ReassembleBlocks(nn.Module):
@@ -47,15 +51,16 @@ def _read_out(readout: nn.Linear, patches: Tensor, token: Tensor) -> Tensor:
 
 
 class PreActConv(nn.Module):
-    """ReLU, a 3x3 convolution, BatchNorm, in this order, with the names of mmcv's ConvModule."""
+    """ReLU, a 3x3 convolution, BatchNorm, in this order, with the names of mmcv's ConvModule. `alone` says that nobody else has the map."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, alone: bool):
         super().__init__()
+        self.alone = alone
         self.conv = Conv2d(width, width, 3, bias=False)
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return normalised(self.bn, self.conv(F.relu(x)))
+        return normalised(self.bn, self.conv(F.relu(x, inplace=self.alone)))
 
 
 class PreActResidualConvUnit(nn.Module):
@@ -63,18 +68,18 @@ class PreActResidualConvUnit(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.conv1 = PreActConv(width)
-        self.conv2 = PreActConv(width)
+        self.conv1 = PreActConv(width, alone=False)
+        self.conv2 = PreActConv(width, alone=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(self.conv1(x))
+        return cast(Tensor, self.conv2(self.conv1(x))).add_(x)
 
 
 class FeatureFusionBlock(nn.Module):
-    """A map, with a finer one added that is fitted to it, at twice its size.
+    """A map, with a finer one added that is fitted to it, to be enlarged to twice its size.
 
-    The last 1x1 convolution is computed before the enlargement, which is the same: both are linear, and the weights of a bilinear one add up
-    to 1. mmseg enlarges first.
+    Its last convolution, of one place, is computed before that enlargement, which is the same: both are linear, and the weights of a bilinear
+    one add up to 1. mmseg enlarges first.
     """
 
     def __init__(self, width: int, adds: bool):
@@ -87,9 +92,8 @@ class FeatureFusionBlock(nn.Module):
     def forward(self, x: Tensor, finer: Tensor | None = None) -> Tensor:
         if finer is not None:
             fits = not traced() and finer.shape == x.shape  # a graph for any size resizes always: to the same size that changes nothing
-            x = x + self.res_conv_unit1(finer if fits else resized(finer, x))
-        x = self.project["conv"](self.res_conv_unit2(x))
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+            x = self.res_conv_unit1(finer if fits else resized(finer, x)).add_(x)
+        return cast(Tensor, self.project["conv"](self.res_conv_unit2(x)))
 
 
 class DPTHead(nn.Module):
@@ -105,16 +109,47 @@ class DPTHead(nn.Module):
         self.project = ConvModule(channels, channels, 3)
 
     def forward(self, features: Sequence[tuple[Tensor, Tensor]], seen: Seen | None = None) -> Tensor:
-        seen = noted(seen)
+        asked, seen = seen, noted(seen)
         levels = self.reassemble_blocks(features)
         seen |= {f"reassembled{index}": level for index, level in enumerate(levels)}
         levels = [cast(nn.ModuleDict, conv)["conv"](level) for conv, level in zip(self.convs, levels, strict=True)]
+        *coarser, last = self.fusion_blocks
         x = None
-        for index, fusion in enumerate(self.fusion_blocks):
+        for index, fusion in enumerate(coarser):
             coarsest = levels.pop()
-            x = seen[f"fusion{index}"] = fusion(coarsest) if x is None else fusion(x, coarsest)
+            x = seen[f"fusion{index}"] = _twice(fusion(coarsest) if x is None else fusion(x, coarsest))
+        x = last(x, levels.pop())
+        if asked is None and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and only_computed():
+            return self._scored_in_bands(x)
+        x = seen[f"fusion{len(coarser)}"] = _twice(x)
         x = seen["project"] = self.project(x)
-        return self.conv_seg(x)
+        return cast(Tensor, self.conv_seg(x))
+
+    def _scored_in_bands(self, x: Tensor) -> Tensor:
+        """Scores of a map (b, d, h, w) at twice its size, so many rows at a time: the largest maps of the network, of all channels, are never
+        there as a whole.
+        """
+        h, w = x.shape[2:]
+        rows = F.interpolate(torch.eye(h, dtype=x.dtype)[None], 2 * h, mode="linear", align_corners=True)[0].T
+        found = x.new_empty(len(x), self.outputs, 2 * h, 2 * w)
+        for top in range(0, 2 * h, _BAND):
+            end = min(top + _BAND, 2 * h)
+            first = max(top - 1, 0)  # the convolution sees a row more
+            band = F.interpolate(_rows_of(x, rows[first : end + 1]), scale_factor=(1, 2), mode="bilinear", align_corners=True)
+            found[:, :, top:end] = self.conv_seg(self.project(band))[:, :, top - first : end - first]
+        return found
+
+
+def _twice(x: Tensor) -> Tensor:
+    """A map at twice its size, bilinear, its corners on corners."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+def _rows_of(x: Tensor, matrix: Tensor) -> Tensor:
+    """What a matrix (to, from) makes of the rows of a map. It takes few of them."""
+    taken = matrix.any(0).nonzero()
+    first, last = int(taken[0]), int(taken[-1]) + 1
+    return matrix[:, first:last] @ x[:, :, first:last]
 
 
 def dpt_head(geometry: DptDecoder, backbone: Any, eps: float | None) -> DPTHead:
