@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, EnvironmentFault
 from segzoo.layouts.beit.geometry import MAE, Geometry
 from segzoo.models.made import made
+from segzoo.models.mlp import mlp
 from segzoo.models.seen import Seen
 from segzoo.models.traced import traced
 from segzoo.models.vit.network import PatchEmbedding, from_first
@@ -76,7 +77,7 @@ class ScaledBlock(nn.Module):
     def forward(self, x: Tensor, space: Tensor | None = None) -> Tensor:
         x = x + self.gamma_1 * self.attn(self.ln1(x), space)
         expand, contract = cast(nn.ModuleList, self.ffn["layers"])
-        return x + self.gamma_2 * contract(F.gelu(expand(self.ln2(x))))  # the exact, erf form
+        return x + self.gamma_2 * mlp(self.ln2(x), expand, contract)
 
 
 class Beit(nn.Module):

@@ -9,12 +9,12 @@ from itertools import pairwise
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.layouts.convnext.geometry import Geometry
 from segzoo.models.made import made
+from segzoo.models.mlp import mlp
 from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
 
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.depthwise_conv(x).permute(0, 2, 3, 1))
-        y = self.pointwise_conv2(F.gelu(self.pointwise_conv1(y)))  # the exact, erf form
+        y = mlp(y, self.pointwise_conv1, self.pointwise_conv2)
         return x + (self.gamma * y).permute(0, 3, 1, 2)
 
 

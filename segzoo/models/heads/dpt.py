@@ -15,6 +15,7 @@ from segzoo.models.conv2d import Conv2d
 from segzoo.models.conv_module import ConvModule, bare_conv, normalised
 from segzoo.models.levels import refuse_other_maps, resized
 from segzoo.models.made import made
+from segzoo.models.mlp import gelu
 from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import only_computed, traced
 
@@ -47,7 +48,7 @@ def _read_out(readout: nn.Linear, patches: Tensor, token: Tensor) -> Tensor:
     """GELU of a linear layer of each patch with the class token beside it. The token's share is the same for all patches, and computed once."""
     of_patch, of_token = readout.weight.chunk(2, 1)
     x = F.linear(patches.permute(0, 2, 3, 1), of_patch) + F.linear(token, of_token, readout.bias)[:, None, None]
-    return F.gelu(x).permute(0, 3, 1, 2)
+    return gelu(x).permute(0, 3, 1, 2)
 
 
 class PreActConv(nn.Module):

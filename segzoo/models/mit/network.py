@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.layouts.mit.geometry import STRIDES, Geometry
 from segzoo.models.made import made
+from segzoo.models.mlp import gelu
 from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
 from segzoo.models.twins.network import GlobalAttention
@@ -44,7 +45,7 @@ class MixFFN(nn.Module):
         expand, within, _, _, contract = cast(Sequence[nn.Conv2d], self.layers)
         x = F.linear(x, expand.weight.flatten(1), expand.bias)
         x = within(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return F.linear(F.gelu(x), contract.weight.flatten(1), contract.bias)  # the exact, erf form
+        return F.linear(gelu(x), contract.weight.flatten(1), contract.bias)
 
 
 class Block(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.swin.geometry import Geometry
 from segzoo.models.made import made
+from segzoo.models.mlp import mlp
 from segzoo.models.seen import Seen, noted
 from segzoo.models.traced import traced
 
@@ -91,7 +92,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, apart: Tensor | None) -> Tensor:
         x = x + self.attended(self.norm1(x), apart)
         expand, contract = cast(nn.ModuleList, self.ffn["layers"])
-        return x + contract(F.gelu(expand(self.norm2(x))))  # the exact, erf form
+        return x + mlp(self.norm2(x), expand, contract)
 
     def attended(self, x: Tensor, apart: Tensor | None) -> Tensor:
         _, h, w, _ = x.shape

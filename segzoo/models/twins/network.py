@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, EnvironmentFault, UsageError
 from segzoo.layouts.twins.geometry import SVT, Geometry
 from segzoo.models.made import made
+from segzoo.models.mlp import mlp
 from segzoo.models.seen import Seen, noted
 from segzoo.models.swin.network import joined, windows
 from segzoo.models.traced import traced
@@ -107,7 +108,7 @@ class Block(nn.Module):
         y = self.norm1(x)
         x = x + (self.attn(y, apart) if isinstance(self.attn, LocalAttention) else self.attn(y))
         expand, contract = cast(nn.ModuleList, self.ffn["layers"])
-        return x + contract(F.gelu(expand(self.norm2(x))))  # the exact, erf form
+        return x + mlp(self.norm2(x), expand, contract)
 
 
 class PatchEmbedding(nn.Module):

@@ -10,6 +10,7 @@ LayerScale, SwiGLU, registers, norms of queries and keys and a norm before the b
 """
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from itertools import compress
 from threading import Lock
 from typing import Any, cast
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from segzoo.errors import ConversionError, UsageError
 from segzoo.layouts.vit.geometry import Geometry
 from segzoo.models.made import made
+from segzoo.models.mlp import gelu, mlp
 from segzoo.models.seen import Seen
 from segzoo.models.traced import traced
 
@@ -59,7 +61,7 @@ def activated(x: Tensor, activation: str) -> Tensor:
     """An activation of `layouts.vit.geometry.ACTIVATIONS`."""
     if activation == "quick_gelu":
         return x * torch.sigmoid(1.702 * x)
-    return F.gelu(x, approximate="tanh") if activation == "gelu_tanh" else F.gelu(x)
+    return gelu(x, approximate="tanh") if activation == "gelu_tanh" else gelu(x)
 
 
 class Block(nn.Module):
@@ -86,7 +88,10 @@ class Block(nn.Module):
         x = x + (y * self.gamma_1 if self.scaled else y)
         expand, contract = cast(nn.ModuleList, self.ffn["layers"])
         y = self.ln2(x)
-        y = contract(F.silu(self.ffn["gate"](y)) * expand(y) if self.gated else activated(expand(y), self.activation))
+        if self.gated:
+            y = contract(F.silu(self.ffn["gate"](y)) * expand(y))
+        else:
+            y = mlp(y, expand, contract, partial(activated, activation=self.activation))
         return x + (y * self.gamma_2 if self.scaled else y)
 
 
