@@ -81,5 +81,5 @@ def _around(offsets: Tensor, places: Tensor, sides: Tensor) -> Iterator[tuple[Te
     before = at.floor()
     part = at - before
     for pixel, share in ((before, 1 - part), (before + 1, part)):
-        within = pixel.fmax(torch.zeros_like(sides)).fmin(sides - 1)  # of the map too where the place is no number
+        within = pixel.nan_to_num(0.0).clamp_(min=0).minimum(sides - 1)  # of the map too where the place is no number
         yield within, share * (within == pixel)

@@ -4,6 +4,7 @@ Source: mmdet 3.3.0 `mmdet/models/layers/msdeformattn_pixel_decoder.py`.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import pi
 from typing import cast
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from segzoo.models.conv2d import Conv2d
 from segzoo.models.heads.mask2former_attention import DeformableAttention
 from segzoo.models.levels import resized
+from segzoo.models.mlp import mlp
 
 SCALES = 3  # the maps whose pixels attend to one another, all but the finest
 
@@ -49,7 +51,7 @@ def feed_forward(width: int, mlp: int) -> nn.ModuleDict:
 def fed(ffn: nn.Module, x: Tensor) -> Tensor:
     """What comes of tokens, with them added."""
     expand, contract = cast(nn.ModuleList, cast(nn.ModuleDict, ffn)["layers"])
-    return x + contract(F.relu(expand(x), inplace=True))
+    return x + mlp(x, expand, contract, partial(F.relu, inplace=True))
 
 
 def normed_conv(features: int, width: int, kernel: int, groups: int, bias: bool) -> nn.ModuleDict:
