@@ -39,7 +39,7 @@ PEERS = ("mmsegmentation", "mmpretrain", "mmdet")
 CLAIM = (
     "From files to counts, beside mmseg's own test loop: images a second and peak memory, each also as a multiple of mmseg's; pixels of another "
     "class; the share of the time that each side spends outside the network; and the network's speed in percent of that of one large matrix product. "
-    "Random weights, made images."
+    "A name with :T has a backbone of ViT-T's geometry. Random weights, made images."
 )
 
 
