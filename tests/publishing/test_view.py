@@ -291,6 +291,7 @@ def asked(address, path, body=None, **headers):
 
 
 NOTES = "[...document.querySelectorAll('textarea')].map(one => one.value).join('\\n')"
+BORDER = "(one => { one.focus(); return one.getBoundingClientRect().left })(document.querySelector('[data-testid=slider][tabindex]'))"
 COMPARED = "document.querySelector('input[aria-label=\"Compared with\"]').focus()"
 SAVE = "[...document.querySelectorAll('button')].find(one => one.textContent.includes('Save the label map of {}')).click()"
 
@@ -309,6 +310,10 @@ def test_a_browser_drops_compares_and_saves_and_asks_nobody_else(running, tmp_pa
         page.drop("input[data-testid=file-upload]", *files)
         page.until(f"{NOTES}.includes('{FIRST.name}: done')")
         page.until("[...document.querySelectorAll('[role=gridcell]')].some(one => one.textContent.includes('sky'))")
+        page.until("document.querySelector('[data-testid=slider][tabindex]') !== null")
+        before = page.run(BORDER)
+        page.press("ArrowRight", "ArrowRight", "ArrowLeft")
+        page.until(f"{BORDER} - {before} > 10")
         page.run(COMPARED)
         page.press("ArrowDown", "ArrowDown", "Enter")
         page.until(f"{NOTES}.includes('they differ in')")
@@ -324,6 +329,13 @@ def test_a_browser_drops_compares_and_saves_and_asks_nobody_else(running, tmp_pa
         page.drop("input[data-testid=file-upload]", tmp_path / "wrong.png")
         page.until(f"{NOTES}.includes('wrong.png: not a readable image: in no format that Pillow knows')")
         assert page.run("document.querySelectorAll('[data-testid=slider]').length") == 0  # nothing of the picture before is left
+        (tmp_path / "photos" / "within").mkdir(parents=True)
+        for path in (tmp_path / "photos" / files[0].name, tmp_path / "photos" / "within" / files[1].name):
+            shutil.copy(PHOTOS / path.name, path)
+        (tmp_path / "photos" / "notes.txt").write_text("no picture")
+        page.drag(tmp_path / "photos")
+        page.until(f"{NOTES}.includes('1 of 3 files are no pictures by their names, and were passed over')")
+        page.until(f"document.querySelector('input[aria-label=Picture]').value === '{files[0].name}'")
         assert page.run("fetch('http://192.0.2.1/').then(() => 'sent', error => error.message)") == "Failed to fetch"
     for model in MODELS:
         (tmp_path / model).mkdir()

@@ -36,7 +36,7 @@ def view(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Open a page in the browser, to drop pictures on or choose a folder of them: each is shown tinted by class, with the share of each class.
+    """Open a page in the browser, to drop pictures on, or a folder of them: each is shown tinted by class, with the share of each class.
     There one switches between models, compares two with a slider, and saves the label map that `predict` would write.
 
     MODEL is a name in the zoo or a checkpoint of your own, as for `predict`. Without one, the page has all models of the zoo that have

@@ -16,7 +16,8 @@ from segzoo.text import brief, legible
 from segzoo.vocabulary import IMAGES
 
 _NOBODY = "no other model"
-_EMPTY = "Drop a picture on the left, or several, or choose a folder. Nothing leaves this machine."
+_EMPTY = "Drop a picture on the left, or several, or a folder of them. Nothing leaves this machine."
+_BEYOND = Path(__file__).with_name("page.js")
 
 
 def theme() -> gr.themes.Base:
@@ -62,6 +63,7 @@ def page(viewer: Viewer) -> gr.Blocks:
             passed = [f"{over} of {over + len(places)} files are no pictures by their names, and were passed over"] if over else []
             return [_told(path, [*shown.notes, *passed]), *_parts(shown, chosen, len(names) > 1)]
 
+        made.load(js=_BEYOND.read_text("utf-8"))
         private: dict[str, Any] = {"api_visibility": "private"}
         alone: dict[str, Any] = private | {"concurrency_id": "device", "concurrency_limit": 1, "show_progress_on": [said, slider]}
         folder.upload(lambda paths: paths, folder, files, queue=False, **private)
